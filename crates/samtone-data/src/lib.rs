@@ -1,0 +1,1 @@
+//! Files and text to batches: formats, tokenizers, samplers, the embedded corpus

@@ -1,0 +1,1 @@
+//! Runs and judgments to numbers: metrics, exact search, BM25, significance

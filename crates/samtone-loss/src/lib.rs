@@ -1,0 +1,1 @@
+//! Contrastive losses for dual encoders: SamToNe and its family, streaming and exact

@@ -1,0 +1,1 @@
+//! The training engine: gradient caching, schedules, checkpoints, guards

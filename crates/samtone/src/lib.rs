@@ -1,0 +1,1 @@
+//! Train, judge and ship dual-encoder text retrievers
