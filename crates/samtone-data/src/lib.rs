@@ -1,1 +1,6 @@
-//! Files and text to batches: formats, tokenizers, samplers, the embedded corpus
+//! Files and text to batches: formats, tokenizers, samplers, the embedded corpus.
+
+pub mod batch;
+pub mod random;
+
+pub use batch::TokenBatch;
