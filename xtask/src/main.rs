@@ -1,1 +1,44 @@
-fn main() {}
+//! The workspace's chores, and the commands of `samtone` on a chosen backend.
+//!
+//! Builds in seconds: it has no Burn, it calls cargo.
+
+mod arrows;
+mod check;
+mod command;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+Chores:
+  check [STEP...]   everything CI runs, cheapest first: fmt, arrows, clippy, test, doc
+  test [ARGS...]    the tests alone (cargo-nextest where installed)
+
+Any other command goes to the samtone command line, built with the backend asked for:
+  cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
+                    is `cargo run --release -p samtone --features X -- train ...`
+  cargo xtask help-samtone
+                    lists its commands";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (first, rest) = match arguments.split_first() {
+        None => ("help", &[][..]),
+        Some((first, rest)) => (first.as_str(), rest),
+    };
+    let result = match first {
+        "help" | "-h" | "--help" => {
+            eprintln!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        "check" => check::run(rest),
+        "test" => check::test(rest),
+        "help-samtone" => command::samtone(&["--help".into()]),
+        _ => command::samtone(&arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

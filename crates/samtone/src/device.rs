@@ -1,0 +1,171 @@
+//! The backends of this build: the only file that names one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+
+use crate::error::Usage;
+
+/// A compute backend, and the device on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BackendChoice {
+    Flex,
+    NdArray,
+    Wgpu,
+    Cuda(usize),
+}
+
+/// Work that runs on any backend: [`BackendChoice::run`] picks the type.
+pub(crate) trait Task {
+    type Output;
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output;
+}
+
+/// `--backend`, for the commands that compute with tensors.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeviceArgs {
+    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda[:index]`, where the build has it.
+    #[arg(long, default_value_t, value_name = "BACKEND")]
+    pub(crate) backend: BackendChoice,
+}
+
+impl Default for BackendChoice {
+    /// The first backend of this build, in the order CPU, then GPU.
+    fn default() -> Self {
+        match () {
+            () if cfg!(feature = "flex") => Self::Flex,
+            () if cfg!(feature = "ndarray") => Self::NdArray,
+            () if cfg!(feature = "cuda") => Self::Cuda(0),
+            () => Self::Wgpu,
+        }
+    }
+}
+
+impl fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flex => f.write_str("flex"),
+            Self::NdArray => f.write_str("ndarray"),
+            Self::Wgpu => f.write_str("wgpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for BackendChoice {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "flex" => Ok(Self::Flex),
+            "ndarray" => Ok(Self::NdArray),
+            "wgpu" => Ok(Self::Wgpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => s
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| "expected flex, ndarray, wgpu, cuda or cuda:INDEX".into()),
+        }
+    }
+}
+
+impl BackendChoice {
+    /// The cargo feature that holds this backend.
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::NdArray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Cuda(_) => "cuda",
+        }
+    }
+
+    /// Runs `task` on this backend.
+    ///
+    /// # Errors
+    /// [`Usage`] if the build lacks the backend or the machine lacks the device.
+    pub(crate) fn run<T: Task>(self, task: T) -> anyhow::Result<T::Output> {
+        use burn::backend::Autodiff;
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Flex => self.on::<Autodiff<burn::backend::Flex>, T>(task, &Default::default()),
+            #[cfg(feature = "ndarray")]
+            Self::NdArray => {
+                self.on::<Autodiff<burn::backend::NdArray>, T>(task, &Default::default())
+            }
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => self.on::<Autodiff<burn::backend::Wgpu>, T>(task, &Default::default()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => self.on::<Autodiff<burn::backend::Cuda>, T>(
+                task,
+                &burn::backend::cuda::CudaDevice::new(index),
+            ),
+            #[cfg(not(all(
+                feature = "flex",
+                feature = "ndarray",
+                feature = "wgpu",
+                feature = "cuda"
+            )))]
+            absent => {
+                let feature = absent.feature();
+                Err(Usage::new(format!("backend `{absent}` is not in this build"))
+                    .with_hint(format!(
+                        "build with `--features {feature}`, or `cargo xtask <command> --backend {feature}` does it"
+                    ))
+                    .into())
+            }
+        }
+    }
+
+    fn on<B: AutodiffBackend, T: Task>(
+        self,
+        task: T,
+        device: &B::Device,
+    ) -> anyhow::Result<T::Output> {
+        self.probe::<B>(device)?;
+        Ok(task.run::<B>(device))
+    }
+
+    /// Computes one number on the device: GPU runtimes panic where there is none, and that must
+    /// reach the user as an error.
+    fn probe<B: Backend>(self, device: &B::Device) -> anyhow::Result<()> {
+        if matches!(self, Self::Flex | Self::NdArray) {
+            return Ok(());
+        }
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let probed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let one = Tensor::<B, 1>::ones([1], device).into_data();
+            one.iter::<f32>().next() == Some(1.0)
+        }));
+        std::panic::set_hook(hook);
+        if matches!(probed, Ok(true)) {
+            return Ok(());
+        }
+        let hint = match self {
+            Self::Cuda(_) => "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices",
+            _ => {
+                "it needs a Vulkan, Metal or DirectX 12 driver (`vulkaninfo --summary` lists them)"
+            }
+        };
+        Err(Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_parse_as_they_print() {
+        for name in ["flex", "ndarray", "wgpu", "cuda", "cuda:3"] {
+            assert_eq!(name.parse::<BackendChoice>().unwrap().to_string(), name);
+        }
+        assert!("cuda:x".parse::<BackendChoice>().is_err());
+        assert!("tpu".parse::<BackendChoice>().is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! `cargo xtask check`: what CI runs, cheapest first.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+use crate::arrows;
+use crate::command::{cargo, root, status};
+
+/// The steps in order: each is a name and what it does.
+const STEPS: [(&str, fn() -> anyhow::Result<()>); 5] =
+    [("fmt", format), ("arrows", arrows::check), ("clippy", clippy), ("test", tests), ("doc", doc)];
+
+/// Runs the steps that `names` lists, or all.
+pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
+    if let Some(unknown) = names.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
+        let known = STEPS.map(|(step, _)| step).join(", ");
+        bail!("no step is called `{unknown}`: they are {known}");
+    }
+    for (name, step) in STEPS {
+        if names.is_empty() || names.iter().any(|asked| asked == name) {
+            eprintln!("── {name}");
+            step().with_context(|| format!("`cargo xtask check {name}` failed"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask test ARGUMENTS`.
+pub(crate) fn test(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    status(test_runner()?.args(arguments))
+}
+
+/// cargo-nextest where installed (a process a test), plain `cargo test` otherwise.
+fn test_runner() -> anyhow::Result<Command> {
+    let nextest =
+        cargo(&["nextest", "--version"]).output().context("cannot start cargo")?.status.success();
+    let runner: &[&str] =
+        if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    let mut command = cargo(runner);
+    command.arg("--workspace").current_dir(root());
+    Ok(command)
+}
+
+fn done(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+fn format() -> anyhow::Result<()> {
+    done(&mut cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> anyhow::Result<()> {
+    done(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn tests() -> anyhow::Result<()> {
+    done(&mut test_runner()?)?;
+    // nextest runs no doctests.
+    done(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))
+}
+
+fn doc() -> anyhow::Result<()> {
+    done(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+}

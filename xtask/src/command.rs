@@ -1,0 +1,67 @@
+//! Running cargo, and `samtone` through it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+
+/// Cargo, in the workspace's root.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+/// The workspace's root folder.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
+
+/// Runs `command` and hands its exit code on.
+pub(crate) fn status(command: &mut Command) -> anyhow::Result<ExitCode> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, Into::into))
+}
+
+/// `samtone ARGUMENTS`, built in release with the feature of the backend that they name.
+pub(crate) fn samtone(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let mut command = cargo(&["run", "--release", "--quiet", "--package", "samtone"]);
+    let feature = backend(arguments).map(|name| name.split(':').next().unwrap_or(name));
+    match feature {
+        None | Some("flex") => {}
+        Some(name @ ("ndarray" | "wgpu" | "cuda")) => {
+            command.args(["--features", name]);
+        }
+        // The command line itself says what it expected.
+        Some(_) => {}
+    }
+    eprintln!("building samtone ({}) …", feature.unwrap_or("flex"));
+    status(command.arg("--").args(arguments))
+}
+
+/// The value of `--backend` among `arguments`.
+fn backend(arguments: &[String]) -> Option<&str> {
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--backend" {
+            return rest.next().map(String::as_str);
+        }
+        if let Some(value) = argument.strip_prefix("--backend=") {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::backend;
+
+    #[test]
+    fn the_backend_is_read_in_both_spellings() {
+        let arguments = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        assert_eq!(backend(&arguments("train --backend cuda:1 --x y")), Some("cuda:1"));
+        assert_eq!(backend(&arguments("train --backend=wgpu")), Some("wgpu"));
+        assert_eq!(backend(&arguments("train")), None);
+    }
+}
