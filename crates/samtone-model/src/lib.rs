@@ -1,1 +1,25 @@
-//! Dual encoders on Burn: BERT and T5 towers, sharing, weights in and out
+//! Dual encoders on Burn: token batches to embeddings.
+//!
+//! The principal type is [`DualEncoder`], two towers (encoder → pooling → projection → L2 norm)
+//! and how they share parameters. Encoders are BERT's family and T5's encoder. This crate knows
+//! neither losses nor optimisers; it reads text only where a model folder brings its tokenizer.
+
+mod bert;
+mod config;
+mod dropout;
+mod dual_encoder;
+mod encoder;
+mod error;
+mod layout;
+mod ops;
+mod parameter;
+mod pooling;
+mod t5;
+
+pub use config::{
+    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side, T5Config,
+};
+pub use dropout::Dropout;
+pub use dual_encoder::{DeadParameter, DualEncoder, GradientFault};
+pub use error::ModelError;
+pub use parameter::{Parameter, Part};

@@ -1,0 +1,297 @@
+//! Two towers and what they share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, FloatDType, Tensor};
+use samtone_data::TokenBatch;
+
+use crate::config::{DualEncoderConfig, Side};
+use crate::dropout::Dropout;
+use crate::encoder::{Stack, TokenEmbedder};
+use crate::error::ModelError;
+use crate::layout::Layout;
+use crate::ops::Linear;
+use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
+use crate::pooling::normalize;
+
+/// A dual encoder: token batches of either side to embeddings.
+///
+/// Each part that the towers share is held once, so it is one parameter: counted, updated and
+/// saved once.
+///
+/// # Examples
+///
+/// ```
+/// use burn::backend::Flex;
+/// use samtone_data::TokenBatch;
+/// use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Side};
+///
+/// let bert = BertConfig { vocab_size: 100, hidden: 32, layers: 1, heads: 2, ..BertConfig::default() };
+/// let config = DualEncoderConfig { encoder: EncoderConfig::Bert(bert), ..Default::default() };
+/// let model = DualEncoder::<Flex>::init(&config, 42, &Default::default())?;
+///
+/// let batch = TokenBatch::pad(&[vec![1, 7, 9, 2], vec![1, 8, 2]], 0);
+/// let embeddings = model.encode(Side::Query, &batch, None);
+/// assert_eq!(embeddings.dims(), [2, 32]);
+/// # Ok::<(), samtone_model::ModelError>(())
+/// ```
+#[derive(Module, Debug)]
+pub struct DualEncoder<B: Backend> {
+    // One: both sides' own. Two: the query's, then the document's.
+    embedders: Vec<TokenEmbedder<B>>,
+    stacks: Vec<Stack<B>>,
+    // None where the model has no projection.
+    projections: Vec<Linear<B>>,
+    #[module(skip)]
+    config: Arc<DualEncoderConfig>,
+    #[module(skip)]
+    parameters: Arc<Vec<Parameter>>,
+}
+
+impl<B: Backend> DualEncoder<B> {
+    /// Makes a model with random weights, drawn on the host from `seed`: the same on every backend.
+    ///
+    /// # Errors
+    /// If the configuration holds an impossible value.
+    pub fn init(
+        config: &DualEncoderConfig,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<Self, ModelError> {
+        Self::build(config, device, &mut |parameter, init| {
+            Ok(parameter::draw(seed, parameter, init))
+        })
+    }
+
+    /// Makes a model whose parameters `source` gives.
+    pub(crate) fn build(
+        config: &DualEncoderConfig,
+        device: &B::Device,
+        source: &mut Source<'_>,
+    ) -> Result<Self, ModelError> {
+        config.validate()?;
+        let sharing = config.sharing;
+        let sides = |shared| -> &[Option<Side>] {
+            match shared {
+                true => &[None],
+                false => &[Some(Side::Query), Some(Side::Document)],
+            }
+        };
+        let mut builder = Builder::new(device, source);
+        let (mut embedders, mut stacks, mut projections) = (Vec::new(), Vec::new(), Vec::new());
+        for &side in sides(sharing.shares_embedder()) {
+            builder.side(side).trainable(!sharing.freezes_embedder());
+            embedders.push(TokenEmbedder::new(&mut builder, &config.encoder)?);
+        }
+        for &side in sides(sharing.is_siamese()) {
+            builder.side(side).trainable(true);
+            stacks.push(Stack::new(&mut builder, &config.encoder)?);
+        }
+        if let Some(dim) = config.projection {
+            let hidden = config.encoder.hidden();
+            // Variance scaling, fan in, scale 1; cutting a normal at two deviations leaves 0.8796.
+            let init = Init::TruncatedNormal((hidden as f64).powf(-0.5) / 0.879_625_661);
+            for &side in sides(sharing.shares_projection()) {
+                builder.side(side).part(Part::Projection);
+                let sizes = [hidden, dim];
+                projections.push(Linear::new(&mut builder, "projection", sizes, init, false)?);
+            }
+        }
+        let parameters = Arc::new(builder.finish());
+        Ok(Self { embedders, stacks, projections, config: Arc::new(config.clone()), parameters })
+    }
+
+    /// Embeds a batch of texts of one side.
+    ///
+    /// With `dropout`, elements are dropped at the rates of the configuration; without, none are.
+    /// Padding takes no part: a text's embedding does not depend on the rest of the batch.
+    ///
+    /// # Shapes
+    /// - returns `[batch, dim]`, rows of length 1 if the configuration says `normalize`
+    ///
+    /// # Panics
+    /// If a text is longer than [`EncoderConfig::max_tokens`](crate::EncoderConfig::max_tokens), or
+    /// holds an id outside the vocabulary.
+    pub fn encode(&self, side: Side, batch: &TokenBatch, dropout: Option<Dropout>) -> Tensor<B, 2> {
+        let layout = Layout::padded(batch);
+        let x = self.hidden_states(side, batch, &layout, dropout);
+        let x = match x.dtype() {
+            DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
+            _ => x,
+        };
+        let mut x = self.config.pooling.forward(x, &layout);
+        if let Some(projection) = own(&self.projections, side) {
+            x = projection.forward(x);
+        }
+        match self.config.normalize {
+            true => normalize(x),
+            false => x,
+        }
+    }
+
+    /// The last layer's states of every row of `layout`, `[rows, hidden]`.
+    pub(crate) fn hidden_states(
+        &self,
+        side: Side,
+        batch: &TokenBatch,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        self.check(batch);
+        let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
+        let stack = own(&self.stacks, side).expect("every tower has layers");
+        let x = embedder.forward(batch, layout, dropout);
+        stack.forward(x, layout, dropout)
+    }
+
+    fn check(&self, batch: &TokenBatch) {
+        let encoder = &self.config.encoder;
+        let longest = batch.lengths().iter().copied().max().unwrap_or(0);
+        if let Some(limit) = encoder.max_tokens() {
+            let seq = batch.seq();
+            assert!(seq <= limit, "{seq} tokens in a text, of which the encoder reads {limit}");
+        }
+        let largest = batch.ids().iter().copied().max().unwrap_or(0) as usize;
+        let vocab = encoder.vocab_size();
+        assert!(
+            largest < vocab && longest > 0,
+            "token id {largest} in a batch, of a vocabulary of {vocab}"
+        );
+    }
+
+    /// What the model was made from.
+    pub fn config(&self) -> &DualEncoderConfig {
+        &self.config
+    }
+
+    /// Every parameter once, in a fixed order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// Numbers in all parameters; a shared parameter counts once.
+    pub fn num_parameters(&self) -> usize {
+        self.parameters.iter().map(Parameter::num_elements).sum()
+    }
+
+    /// Calls `visit` with every parameter and its values, flattened, in the fixed order of the
+    /// module.
+    pub fn for_each_parameter(&self, visit: impl FnMut(&Parameter, Tensor<B, 1>)) {
+        struct Visitor<'a, F> {
+            parameters: HashMap<ParamId, &'a Parameter>,
+            visit: F,
+        }
+        impl<B: Backend, F: FnMut(&Parameter, Tensor<B, 1>)> ModuleVisitor<B> for Visitor<'_, F> {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                (self.visit)(self.parameters[&param.id], param.val().flatten(0, D - 1));
+            }
+        }
+        self.visit(&mut Visitor { parameters: self.parameters_by_id(), visit });
+    }
+
+    /// Holds the parameters in another float type (f64 for proofs, half types to save memory).
+    #[must_use]
+    pub fn cast(self, dtype: FloatDType) -> Self {
+        struct Cast(FloatDType);
+        impl<B: Backend> ModuleMapper<B> for Cast {
+            fn map_float<const D: usize>(
+                &mut self,
+                param: Param<Tensor<B, D>>,
+            ) -> Param<Tensor<B, D>> {
+                let (id, tensor, mapper) = param.consume();
+                let is_trainable = tensor.is_require_grad();
+                let tensor = tensor.cast(self.0).detach().set_require_grad(is_trainable);
+                Param::from_mapped_value(id, tensor, mapper)
+            }
+        }
+        self.map(&mut Cast(dtype))
+    }
+
+    fn parameters_by_id(&self) -> HashMap<ParamId, &Parameter> {
+        self.parameters.iter().map(|parameter| (parameter.id, parameter)).collect()
+    }
+}
+
+impl<B: AutodiffBackend> DualEncoder<B> {
+    /// Calls `visit` with every parameter and its gradient, flattened, or none where `gradients`
+    /// holds none, in the fixed order of the module.
+    pub fn for_each_gradient(
+        &self,
+        gradients: &GradientsParams,
+        visit: impl FnMut(&Parameter, Option<Tensor<B::InnerBackend, 1>>),
+    ) {
+        struct Visitor<'a, F> {
+            parameters: HashMap<ParamId, &'a Parameter>,
+            gradients: &'a GradientsParams,
+            visit: F,
+        }
+        impl<B, F> ModuleVisitor<B> for Visitor<'_, F>
+        where
+            B: AutodiffBackend,
+            F: FnMut(&Parameter, Option<Tensor<B::InnerBackend, 1>>),
+        {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+                let gradient = self.gradients.get::<B::InnerBackend, D>(param.id);
+                let gradient = gradient.map(|gradient| gradient.flatten(0, D - 1));
+                (self.visit)(self.parameters[&param.id], gradient);
+            }
+        }
+        self.visit(&mut Visitor { parameters: self.parameters_by_id(), gradients, visit });
+    }
+
+    /// Trainable parameters that this step cannot improve: their gradient is missing, zero or not
+    /// finite. Worth a look after the first step.
+    pub fn dead_parameters(&self, gradients: &GradientsParams) -> Vec<DeadParameter> {
+        let mut dead = Vec::new();
+        self.for_each_gradient(gradients, |parameter, gradient| {
+            if !parameter.is_trainable {
+                return;
+            }
+            let fault = match gradient {
+                None => Some(GradientFault::Missing),
+                Some(gradient) => {
+                    let total: f64 = gradient.abs().sum().into_data().iter::<f64>().sum();
+                    if total == 0.0 {
+                        Some(GradientFault::Zero)
+                    } else {
+                        (!total.is_finite()).then_some(GradientFault::NonFinite)
+                    }
+                }
+            };
+            dead.extend(fault.map(|fault| DeadParameter { path: parameter.path.clone(), fault }));
+        });
+        dead
+    }
+}
+
+/// A trainable parameter without a usable gradient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadParameter {
+    /// The parameter's path.
+    pub path: String,
+    /// What is wrong with its gradient.
+    pub fault: GradientFault,
+}
+
+/// What is wrong with a gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GradientFault {
+    /// The backward pass did not reach the parameter.
+    Missing,
+    /// Every element is zero.
+    Zero,
+    /// An element is infinite or not a number.
+    NonFinite,
+}
+
+/// The part of `side`: the only one, or its own; none if there is none.
+fn own<T>(parts: &[T], side: Side) -> Option<&T> {
+    match (parts, side) {
+        ([_, document], Side::Document) => Some(document),
+        _ => parts.first(),
+    }
+}

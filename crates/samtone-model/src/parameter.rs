@@ -1,0 +1,172 @@
+//! Parameters: their names, their stable ids, and where their first values come from.
+
+use burn::module::{Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use samtone_data::random::Key;
+
+use crate::config::Side;
+use crate::error::ModelError;
+
+/// One trainable or frozen tensor of a dual encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// The tower (`shared`, `query` or `document`), a dot, and the parameter's name in it.
+    pub path: String,
+    /// The tower that alone has it; none: both share it.
+    pub side: Option<Side>,
+    /// The parameter's name in its tower, as Hugging Face spells it.
+    pub name: String,
+    /// Stable over runs: a hash of the path.
+    pub id: ParamId,
+    /// The stage of the tower it belongs to.
+    pub part: Part,
+    /// Sizes of its axes.
+    pub shape: Vec<usize>,
+    /// Whether weight decay applies: not to biases, norms and relative positions.
+    pub decays: bool,
+    /// Whether an optimiser may update it.
+    pub is_trainable: bool,
+}
+
+impl Parameter {
+    /// Numbers in the tensor.
+    pub fn num_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The stage of a tower that a parameter belongs to, from the input up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The token embedder.
+    Embedder,
+    /// The transformer layer of this index, from 0.
+    Layer(usize),
+    /// The norm after the last layer (T5).
+    FinalNorm,
+    /// The projection after pooling.
+    Projection,
+}
+
+/// The distribution of a parameter's first value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Init {
+    Zeros,
+    Ones,
+    Normal(f64),
+    /// Normal of this standard deviation before it is cut at two of them.
+    TruncatedNormal(f64),
+}
+
+impl Init {
+    /// Draws `n` values on the host, so that they are the same on every backend.
+    pub(crate) fn draw(self, key: Key, n: usize) -> Vec<f32> {
+        let range = 0..n as u64;
+        match self {
+            Self::Zeros => vec![0.0; n],
+            Self::Ones => vec![1.0; n],
+            Self::Normal(std) => range.map(|i| (std * key.normal(i)) as f32).collect(),
+            Self::TruncatedNormal(std) => range
+                .map(|i| {
+                    let mut draws = (0..).map(|attempt| key.at(attempt).normal(i));
+                    let kept = draws.find(|z| z.abs() < 2.0).expect("most draws are kept");
+                    (std * kept) as f32
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Gives a parameter its first value: drawn, or read from a file.
+pub(crate) type Source<'a> = dyn FnMut(&Parameter, Init) -> Result<Vec<f32>, ModelError> + 'a;
+
+/// Draws every parameter from `seed`.
+///
+/// Both towers start from the same encoder, as from one checkpoint; separate projections start
+/// apart. (Dong et al. 2022 load one T5 into both towers and draw the projections.)
+pub(crate) fn draw(seed: u64, parameter: &Parameter, init: Init) -> Vec<f32> {
+    let key = Key::new(seed).child("weights");
+    let label = match parameter.part {
+        Part::Projection => &parameter.path,
+        _ => &parameter.name,
+    };
+    init.draw(key.child(label), parameter.num_elements())
+}
+
+/// Makes a module's parameters and lists them.
+pub(crate) struct Builder<'a, B: Backend> {
+    device: &'a B::Device,
+    source: &'a mut Source<'a>,
+    side: Option<Side>,
+    part: Part,
+    is_trainable: bool,
+    parameters: Vec<Parameter>,
+}
+
+impl<'a, B: Backend> Builder<'a, B> {
+    pub(crate) fn new(device: &'a B::Device, source: &'a mut Source<'a>) -> Self {
+        let (side, part, is_trainable, parameters) = (None, Part::Embedder, true, Vec::new());
+        Self { device, source, side, part, is_trainable, parameters }
+    }
+
+    /// The following parameters belong to `side`, or to both.
+    pub(crate) fn side(&mut self, side: Option<Side>) -> &mut Self {
+        self.side = side;
+        self
+    }
+
+    /// The following parameters belong to `part`.
+    pub(crate) fn part(&mut self, part: Part) -> &mut Self {
+        self.part = part;
+        self
+    }
+
+    /// The following parameters are updated, or not.
+    pub(crate) fn trainable(&mut self, is_trainable: bool) -> &mut Self {
+        self.is_trainable = is_trainable;
+        self
+    }
+
+    pub(crate) fn tensor<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        init: Init,
+    ) -> Result<Param<Tensor<B, D>>, ModelError> {
+        let path = format!("{}.{name}", self.side.map_or("shared", Side::name));
+        let id = ParamId::from(Key::new(0).child(&path).word(0));
+        let parameter = Parameter {
+            side: self.side,
+            name: name.to_owned(),
+            id,
+            part: self.part,
+            shape: shape.to_vec(),
+            decays: D > 1 && !name.contains("relative_attention_bias"),
+            is_trainable: self.is_trainable,
+            path,
+        };
+        let values = (self.source)(&parameter, init)?;
+        let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
+        self.parameters.push(parameter);
+        Ok(Param::initialized(id, tensor.set_require_grad(self.is_trainable)))
+    }
+
+    pub(crate) fn finish(self) -> Vec<Parameter> {
+        self.parameters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_normals_stay_within_two_deviations() {
+        let values = Init::TruncatedNormal(0.5).draw(Key::new(1), 10_000);
+        assert!(values.iter().all(|x| x.abs() < 1.0));
+        let variance = values.iter().map(|x| x * x).sum::<f32>() / 10_000.0;
+        // Cutting at two deviations leaves 0.8796 of one.
+        assert!((variance.sqrt() - 0.5 * 0.8796).abs() < 0.01);
+    }
+}

@@ -1,0 +1,54 @@
+//! Hidden states to one vector a text.
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{Int, Tensor, TensorData};
+
+use crate::config::Pooling;
+use crate::layout::Layout;
+
+/// The floor under a row's norm.
+///
+/// Far below the norm of any real embedding, yet large enough that the gradient at a zero row,
+/// which is 1/floor times the one above, stays finite in every float type.
+const NORM_FLOOR: f64 = 1e-6;
+
+impl Pooling {
+    /// Hidden states, `[rows, hidden]` → `[batch, hidden]`.
+    pub(crate) fn forward<B: Backend>(self, x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+        match self {
+            Self::Mean => mean(x, layout),
+            Self::Cls => pick(x, layout.spans().map(|span| span.start)),
+            Self::Last => pick(x, layout.spans().map(|span| span.end - 1)),
+        }
+    }
+}
+
+fn pick<B: Backend>(x: Tensor<B, 2>, rows: impl Iterator<Item = usize>) -> Tensor<B, 2> {
+    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+    let n = rows.len();
+    let rows: Tensor<B, 1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &x.device());
+    x.select(0, rows)
+}
+
+fn mean<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+    let hidden = x.dims()[1];
+    let (batch, device, dtype) = (layout.batch(), x.device(), x.dtype());
+    let seq = layout.seq().expect("only a padded layout reaches the portable mean");
+    let weights: Vec<f64> = layout
+        .lengths()
+        .iter()
+        .flat_map(|&length| {
+            let weight = 1.0 / length as f64;
+            (0..seq).map(move |at| if at < length { weight } else { 0.0 })
+        })
+        .collect();
+    // Rows of weights times each text's states: [batch, 1, seq] x [batch, seq, hidden].
+    let weights = Tensor::from_data(TensorData::new(weights, [batch, seq, 1]), (&device, dtype));
+    (x.reshape([batch, seq, hidden]) * weights).sum_dim(1).reshape([batch, hidden])
+}
+
+/// Divides each row by its length: `x / max(‖x‖, 1e-6)`, `[batch, dim]`.
+pub(crate) fn normalize<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    let square = (x.clone() * x.clone()).sum_dim(1);
+    x / square.clamp_min(NORM_FLOOR * NORM_FLOOR).sqrt()
+}

@@ -1,0 +1,292 @@
+//! What holds for every dual encoder: who shares what, exact gradients, and embeddings that depend
+//! on their text alone.
+
+use burn::backend::{Autodiff, Flex, NdArray};
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use samtone_data::TokenBatch;
+use samtone_data::random::Key;
+use samtone_model::{
+    Activation, BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, GradientFault,
+    Part, Pooling, Sharing, Side, T5Config,
+};
+
+fn bert() -> EncoderConfig {
+    EncoderConfig::Bert(BertConfig {
+        vocab_size: 20,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        intermediate: 12,
+        max_positions: 16,
+        dropout: 0.2,
+        attention_dropout: 0.3,
+        ..BertConfig::default()
+    })
+}
+
+fn t5(gated: bool) -> EncoderConfig {
+    EncoderConfig::T5(T5Config {
+        vocab_size: 20,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        head_dim: 3,
+        intermediate: 12,
+        gated,
+        activation: if gated { Activation::GeluTanh } else { Activation::Relu },
+        relative_buckets: 8,
+        relative_max_distance: 6,
+        dropout: 0.2,
+        ..T5Config::default()
+    })
+}
+
+fn config(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoderConfig {
+    DualEncoderConfig { encoder, sharing, pooling, projection: Some(6), normalize: true }
+}
+
+fn batch() -> TokenBatch {
+    TokenBatch::pad(&[vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]], 0)
+}
+
+fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
+    x.into_data().iter::<f64>().collect()
+}
+
+/// A scalar of the embeddings that weighs every element differently.
+fn scalar<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
+    let [batch, dim] = x.dims();
+    let weights: Vec<f64> = (0..batch * dim).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
+    let weights = TensorData::new(weights, [batch, dim]);
+    (x.clone() * Tensor::from_data(weights, (&x.device(), x.dtype()))).sum()
+}
+
+#[track_caller]
+fn assert_close(a: &[f64], b: &[f64], tolerance: f64) {
+    assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst <= tolerance, "differ by {worst:e}, allowed {tolerance:e}");
+}
+
+#[test]
+fn shared_parameters_count_once() {
+    let count = |sharing| {
+        let config = config(bert(), sharing, Pooling::Mean);
+        let model = DualEncoder::<Flex>::init(&config, 1, &Default::default()).unwrap();
+        assert_eq!(model.num_parameters(), burn::module::Module::num_params(&model));
+        let of = |part: fn(Part) -> bool| -> usize {
+            let parameters = model.parameters().iter().filter(|p| part(p.part));
+            parameters.map(samtone_model::Parameter::num_elements).sum()
+        };
+        let stack = of(|part| matches!(part, Part::Layer(_)));
+        (of(|part| part == Part::Embedder), stack, of(|part| part == Part::Projection))
+    };
+    // Tables of (20 + 16 + 2) x 8 and a norm; per layer 4 x (8x8 + 8) + 2 x 16 + 2 x 96 + 12 + 8.
+    let (embedder, stack, projection) = (320, 2 * (288 + 32 + 192 + 20), 48);
+    assert_eq!(count(Sharing::Sde), (embedder, stack, projection));
+    assert_eq!(count(Sharing::Ade), (2 * embedder, 2 * stack, 2 * projection));
+    assert_eq!(count(Sharing::AdeSte), (embedder, 2 * stack, 2 * projection));
+    assert_eq!(count(Sharing::AdeFte), (embedder, 2 * stack, 2 * projection));
+    assert_eq!(count(Sharing::AdeSpl), (2 * embedder, 2 * stack, projection));
+}
+
+#[test]
+fn a_step_reaches_shared_parameters_from_both_sides_and_frozen_ones_from_none() {
+    type B = Autodiff<Flex>;
+    for sharing in Sharing::ALL {
+        let config = config(bert(), sharing, Pooling::Mean);
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+        let gradients = |sides: &[Side]| {
+            let loss = sides.iter().map(|&side| scalar(model.encode(side, &batch(), None)));
+            let loss = loss.reduce(|a, b| a + b).unwrap();
+            GradientsParams::from_grads(loss.backward(), &model)
+        };
+        let [query, document] = Side::ALL.map(|side| gradients(&[side]));
+        assert_eq!(model.dead_parameters(&gradients(&Side::ALL)), [], "{sharing}");
+        // One side alone leaves exactly the other tower's own parameters without a gradient.
+        for (side, one) in [(Side::Document, &query), (Side::Query, &document)] {
+            let dead = model.dead_parameters(one);
+            assert!(dead.iter().all(|dead| dead.fault == GradientFault::Missing), "{dead:?}");
+            let dead: Vec<_> = dead.into_iter().map(|dead| dead.path).collect();
+            let own = model.parameters().iter().filter(|p| p.side == Some(side) && p.is_trainable);
+            assert_eq!(dead, own.map(|p| p.path.clone()).collect::<Vec<_>>(), "{sharing}");
+        }
+        let frozen = model.parameters().iter().filter(|p| !p.is_trainable);
+        let expected = if sharing == Sharing::AdeFte { 5 } else { 0 };
+        assert_eq!(frozen.count(), expected);
+    }
+}
+
+#[test]
+fn both_towers_start_from_one_encoder() {
+    let mut config = config(bert(), Sharing::Ade, Pooling::Mean);
+    config.projection = None;
+    let model = DualEncoder::<Flex>::init(&config, 1, &Default::default()).unwrap();
+    let [query, document] = Side::ALL.map(|side| values(model.encode(side, &batch(), None)));
+    assert_eq!(query, document);
+}
+
+/// Central differences in f64 have an error near 1e-10 here; a wrong term is far larger.
+const GRADIENT_TOLERANCE: f64 = 1e-7;
+
+#[test]
+fn gradients_agree_with_central_differences() {
+    type B = Autodiff<Flex>;
+    let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
+    for encoder in [bert(), t5(false), t5(true)] {
+        for (pooling, dropout) in [
+            (Pooling::Mean, None),
+            (Pooling::Cls, None),
+            (Pooling::Last, None),
+            (Pooling::Mean, dropout),
+        ] {
+            let config = config(encoder.clone(), Sharing::Sde, pooling);
+            let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+            let model = model.cast(FloatDType::F64);
+            let loss = |model: &DualEncoder<Flex>| {
+                values(scalar(model.encode(Side::Query, &batch(), dropout)))[0]
+            };
+            let graph = scalar(model.encode(Side::Query, &batch(), dropout));
+            let gradients = GradientsParams::from_grads(graph.backward(), &model);
+            let mut checked = 0;
+            model.for_each_gradient(&gradients, |parameter, gradient| {
+                let gradient = values(gradient.unwrap());
+                for element in (0..gradient.len()).step_by(gradient.len() / 2 + 1) {
+                    let step = 1e-5;
+                    let [up, down] = [step, -step]
+                        .map(|step| loss(&nudge(model.valid(), &parameter.path, element, step)));
+                    let difference = (up - down) / (2.0 * step);
+                    let error = (difference - gradient[element]).abs();
+                    assert!(
+                        error <= GRADIENT_TOLERANCE * (1.0 + difference.abs()),
+                        "{} [{element}]: {difference} by differences, {} by autodiff",
+                        parameter.path,
+                        gradient[element]
+                    );
+                    checked += 1;
+                }
+            });
+            assert!(checked >= model.parameters().len());
+        }
+    }
+}
+
+/// Adds `step` to one element of one parameter.
+fn nudge(model: DualEncoder<Flex>, path: &str, element: usize, step: f64) -> DualEncoder<Flex> {
+    use burn::module::{Module, ModuleMapper, Param, ParamId};
+    struct Nudge(ParamId, usize, f64);
+    impl<B: Backend> ModuleMapper<B> for Nudge {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            let Self(id, element, step) = *self;
+            if param.id != id {
+                return param;
+            }
+            param.map(|tensor| {
+                let mut data: Vec<f64> = tensor.to_data().iter::<f64>().collect();
+                data[element] += step;
+                let data = TensorData::new(data, tensor.shape());
+                Tensor::from_data(data, (&tensor.device(), tensor.dtype()))
+            })
+        }
+    }
+    let id = model.parameters().iter().find(|p| p.path == path).unwrap().id;
+    model.map(&mut Nudge(id, element, step))
+}
+
+/// Sums of a few hundred f32 terms in other orders.
+const F32_TOLERANCE: f64 = 2e-6;
+
+#[test]
+fn an_embedding_depends_on_its_text_alone() {
+    for encoder in [bert(), t5(false), t5(true)] {
+        for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+            let config = config(encoder.clone(), Sharing::Sde, pooling);
+            let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+            let embed = |batch: &TokenBatch| values(model.encode(Side::Document, batch, None));
+            let rows: Vec<Vec<u32>> = vec![vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]];
+            let together = embed(&TokenBatch::pad(&rows, 0));
+            let padded = embed(&TokenBatch::pad_to(&rows, 13, 16));
+            assert_close(&together, &padded, F32_TOLERANCE);
+            let alone: Vec<f64> =
+                rows.iter().flat_map(|row| embed(&TokenBatch::pad(&[row], 0))).collect();
+            assert_close(&together, &alone, F32_TOLERANCE);
+            for row in together.chunks(6) {
+                assert!((row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < F32_TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_backend_draws_the_same_weights_and_embeds_alike() {
+    for encoder in [bert(), t5(true)] {
+        let config = config(encoder, Sharing::AdeSpl, Pooling::Mean);
+        let flex = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+        let ndarray = DualEncoder::<NdArray>::init(&config, 7, &Default::default()).unwrap();
+        let mut weights = Vec::new();
+        flex.for_each_parameter(|p, x| weights.push((p.path.clone(), values(x))));
+        let mut others = Vec::new();
+        ndarray.for_each_parameter(|p, x| others.push((p.path.clone(), values(x))));
+        assert_eq!(weights, others);
+        let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
+        for dropout in [None, dropout] {
+            let a = values(flex.encode(Side::Query, &batch(), dropout));
+            let b = values(ndarray.encode(Side::Query, &batch(), dropout));
+            assert_close(&a, &b, F32_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn dropout_does_not_depend_on_chunks_or_padding() {
+    for encoder in [bert(), t5(true)] {
+        let config = config(encoder, Sharing::Sde, Pooling::Mean);
+        let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+        let key = Key::new(11).child("dropout").at(5);
+        let embed = |batch: &TokenBatch, first_row| {
+            values(model.encode(Side::Query, batch, Some(Dropout { key, first_row })))
+        };
+        let whole = embed(&batch(), 0);
+        let chunks = [
+            embed(&TokenBatch::pad(&[vec![3, 4, 5, 6, 7]], 0), 0),
+            embed(&TokenBatch::pad_to(&[vec![8, 9], vec![10, 11, 12, 4]], 0, 9), 1),
+        ]
+        .concat();
+        assert_close(&whole, &chunks, F32_TOLERANCE);
+        let kept = values(model.encode(Side::Query, &batch(), None));
+        let worst = whole.iter().zip(kept).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst > 1e-3, "dropout changes nothing");
+    }
+}
+
+#[test]
+fn a_zero_embedding_has_a_finite_gradient() {
+    type B = Autodiff<Flex>;
+    let config = config(t5(true), Sharing::Sde, Pooling::Mean);
+    let model = DualEncoder::<B>::init(&config, 7, &Default::default()).unwrap();
+    struct Zero;
+    impl<B: Backend> burn::module::ModuleMapper<B> for Zero {
+        fn map_float<const D: usize>(
+            &mut self,
+            param: burn::module::Param<Tensor<B, D>>,
+        ) -> burn::module::Param<Tensor<B, D>> {
+            param.map(|x| x.zeros_like().set_require_grad(true))
+        }
+    }
+    let model = burn::module::Module::map(model, &mut Zero);
+    let loss = scalar(model.encode(Side::Query, &batch(), None));
+    let gradients = GradientsParams::from_grads(loss.backward(), &model);
+    let dead = model.dead_parameters(&gradients);
+    assert!(dead.iter().all(|dead| dead.fault == GradientFault::Zero), "{dead:?}");
+}
+
+#[test]
+#[should_panic(expected = "17 tokens in a text, of which the encoder reads 16")]
+fn a_text_beyond_the_position_table_is_refused() {
+    let config = config(bert(), Sharing::Sde, Pooling::Mean);
+    let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+    let _ = model.encode(Side::Query, &TokenBatch::pad(&[vec![1; 17]], 0), None);
+}
