@@ -1,1 +1,38 @@
-//! Runs and judgments to numbers: metrics, exact search, BM25, significance
+//! Runs and judgments to numbers: metrics, exact search, BM25, significance.
+//!
+//! [`evaluate`] scores a [`Run`] against [`Qrels`] in the [`Metric`]s asked for, by the rules of a
+//! [`Convention`]: trec_eval's unless told otherwise, because tools differ in how they rank equal
+//! scores, which queries they average over and what they divide by.
+//!
+//! ```
+//! use samtone_eval::{Convention, Metric, Qrels, Run, evaluate};
+//!
+//! let qrels = Qrels::parse("qrels.txt", "q1 0 d1 2\nq1 0 d2 1\n".into())?;
+//! let run = Run::parse("run.trec", "q1 Q0 d2 1 0.9 me\nq1 Q0 d1 2 0.8 me\n".into())?;
+//! let found = evaluate(&qrels, &run, &["ndcg@10".parse()?], Convention::Trec9)?;
+//! assert!((found.mean(Metric::NDCG_10).unwrap() - 0.8597).abs() < 1e-4);
+//! # Ok::<(), samtone_eval::EvalError>(())
+//! ```
+//!
+//! The crate knows neither models nor files other than runs and judgments; embeddings are slices
+//! of f32, texts are strings.
+
+pub mod bm25;
+mod convention;
+mod error;
+mod evaluate;
+mod metric;
+pub mod metrics;
+mod qrels;
+mod run;
+pub mod search;
+mod table;
+
+pub use bm25::{Bm25, Bm25Config};
+pub use convention::{Average, Convention, Grades, OwnDocument, Precision, Queries, Rules, Ties};
+pub use error::{EvalError, Result};
+pub use evaluate::{Evaluation, evaluate};
+pub use metric::{Measure, Metric};
+pub use qrels::Qrels;
+pub use run::Run;
+pub use search::{Hit, Similarity, top_k};

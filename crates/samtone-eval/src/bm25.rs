@@ -1,0 +1,149 @@
+//! BM25, the lexical baseline.
+
+mod analyzer;
+
+use std::collections::HashMap;
+
+pub use analyzer::{Analyzer, STOP_WORDS};
+
+use crate::search::{Hit, best};
+
+/// BM25's two parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bm25Config {
+    /// How late further occurrences of a term stop counting; at least 0.
+    pub k1: f32,
+    /// How much a document's length counts, in `[0, 1]`.
+    pub b: f32,
+}
+
+impl Default for Bm25Config {
+    /// k1 = 0.9 and b = 0.4, what BEIR and Anserini quote.
+    fn default() -> Self {
+        Self { k1: 0.9, b: 0.4 }
+    }
+}
+
+/// An index that ranks documents by BM25, in Lucene's form.
+///
+/// `score(q, d) = Σ_(t in q) ln(1 + (N − n_t + ½) / (n_t + ½)) · f / (f + k1·(1 − b + b·|d| / avg))`
+///
+/// with f the occurrences of t in d, `n_t` the documents that hold t, N all documents, `|d|` the
+/// terms of d. A term that stands twice in the query counts twice. Unlike Lucene, lengths are not
+/// rounded to a byte.
+///
+/// Source: Robertson et al. 1994 (Okapi at TREC-3); the form is compared in Kamphuis et al. 2020,
+/// doi:10.1007/978-3-030-45442-5_4.
+///
+/// # Examples
+///
+/// ```
+/// use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
+///
+/// let texts = ["the cat sat", "a dog barked", "the cat and the dog"];
+/// let index = Bm25::build(texts, Analyzer::default(), Bm25Config::default());
+/// let hits = index.search("Cat", 10);
+/// assert_eq!(hits.iter().map(|hit| hit.index).collect::<Vec<_>>(), [0, 2]);
+/// ```
+#[derive(Debug)]
+pub struct Bm25 {
+    analyzer: Analyzer,
+    terms: HashMap<Box<str>, u32>,
+    /// Where each term's postings start, and where the last one's end.
+    starts: Vec<usize>,
+    /// The documents that hold a term, ascending.
+    documents: Vec<u32>,
+    /// What each of them scores for one occurrence of the term in the query.
+    weights: Vec<f32>,
+    len: usize,
+}
+
+impl Bm25 {
+    /// Indexes texts in order: the first is document 0.
+    ///
+    /// # Panics
+    /// If there are more than 2^32 documents or terms.
+    pub fn build<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T>,
+        analyzer: Analyzer,
+        config: Bm25Config,
+    ) -> Self {
+        let mut terms: HashMap<Box<str>, u32> = HashMap::new();
+        // (term, document, occurrences)
+        let mut triples: Vec<(u32, u32, u32)> = Vec::new();
+        let mut lengths: Vec<u32> = Vec::new();
+        let mut of_document: Vec<u32> = Vec::new();
+        for (document, text) in (0..).zip(texts) {
+            of_document.clear();
+            analyzer.for_each_term(text.as_ref(), |term| {
+                let next = u32::try_from(terms.len()).expect("fewer than 2^32 terms");
+                let id = match terms.get(term) {
+                    Some(&id) => id,
+                    None => *terms.entry(term.into()).or_insert(next),
+                };
+                of_document.push(id);
+            });
+            lengths.push(u32::try_from(of_document.len()).expect("fewer than 2^32 terms"));
+            of_document.sort_unstable();
+            for same in of_document.chunk_by(|a, b| a == b) {
+                triples.push((same[0], document, same.len() as u32));
+            }
+        }
+        let mut starts = vec![0_usize; terms.len() + 1];
+        for &(term, ..) in &triples {
+            starts[term as usize + 1] += 1;
+        }
+        for term in 0..terms.len() {
+            starts[term + 1] += starts[term];
+        }
+        let total: f64 = lengths.iter().map(|&length| f64::from(length)).sum();
+        let average = total / lengths.len().max(1) as f64;
+        let (k1, b) = (f64::from(config.k1), f64::from(config.b));
+        let mut next = starts.clone();
+        let mut documents = vec![0; triples.len()];
+        let mut weights = vec![0.0; triples.len()];
+        for (term, document, occurrences) in triples {
+            let term = term as usize;
+            let holding = (starts[term + 1] - starts[term]) as f64;
+            let rarity = (1.0 + (lengths.len() as f64 - holding + 0.5) / (holding + 0.5)).ln();
+            let f = f64::from(occurrences);
+            let length = f64::from(lengths[document as usize]) / average;
+            documents[next[term]] = document;
+            weights[next[term]] = (rarity * f / (f + k1 * (1.0 - b + b * length))) as f32;
+            next[term] += 1;
+        }
+        Self { analyzer, terms, starts, documents, weights, len: lengths.len() }
+    }
+
+    /// How many documents are indexed.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no document is indexed.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The `k` best documents that share a term with `text`, best first; equal scores in order.
+    pub fn search(&self, text: &str, k: usize) -> Vec<Hit> {
+        let mut scores = vec![0.0_f32; self.len];
+        self.analyzer.for_each_term(text, |term| {
+            if let Some(&term) = self.terms.get(term) {
+                let postings = self.starts[term as usize]..self.starts[term as usize + 1];
+                for (&document, &weight) in
+                    self.documents[postings.clone()].iter().zip(&self.weights[postings])
+                {
+                    scores[document as usize] += weight;
+                }
+            }
+        });
+        let found = scores
+            .into_iter()
+            .enumerate()
+            .filter(|&(_, score)| score > 0.0)
+            .map(|(index, score)| Hit { index, score })
+            .collect();
+        best(found, k)
+    }
+}

@@ -1,0 +1,179 @@
+//! Ranked lists.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use crate::error::{EvalError, Result};
+use crate::search::Hit;
+use crate::table::{LineError, Parsed, Table, read_text};
+
+/// A run: for each query, documents and their scores.
+///
+/// Queries and documents keep the order they came in. How equal scores are ranked, and in which
+/// precision scores are compared, is for the [`Convention`](crate::Convention) to say: see
+/// [`evaluate`](crate::evaluate). A document named twice for one query, or a NaN score, is an error.
+///
+/// # Examples
+///
+/// ```
+/// use samtone_eval::Run;
+///
+/// let run = Run::new([("q1", "d1", 0.5), ("q1", "d2", 0.7)])?;
+/// assert_eq!(run.documents("q1").count(), 2);
+/// # Ok::<(), samtone_eval::EvalError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Run {
+    table: Table<f64>,
+}
+
+impl Run {
+    /// Gathers `(query id, document id, score)` triples, in any order.
+    ///
+    /// # Errors
+    /// [`EvalError::Duplicate`], [`EvalError::NanScore`].
+    pub fn new<Q: AsRef<str>, D: AsRef<str>>(
+        triples: impl IntoIterator<Item = (Q, D, f64)>,
+    ) -> Result<Self> {
+        let table = Table::collect(triples)?;
+        for query in 0..table.len() {
+            if let Some((document, _)) = table.documents(query).find(|(_, score)| score.is_nan()) {
+                return Err(EvalError::NanScore {
+                    query: table.query(query).to_owned(),
+                    document: document.to_owned(),
+                });
+            }
+        }
+        Ok(Self { table })
+    }
+
+    /// Names the hits of a search: row `i` of `hits` belongs to `queries[i]`, and a hit's index
+    /// to `documents[index]`.
+    ///
+    /// Each score enters as the shortest decimal that names it, so that a run written to a file
+    /// and read again is the same run, and its scores rounded to f32 are the search's.
+    ///
+    /// # Errors
+    /// [`EvalError::Duplicate`] when ids repeat.
+    ///
+    /// # Panics
+    /// If `queries` and `hits` differ in length or a hit's index has no document.
+    pub fn from_hits<Q: AsRef<str>, D: AsRef<str>>(
+        queries: &[Q],
+        documents: &[D],
+        hits: &[Vec<Hit>],
+    ) -> Result<Self> {
+        assert_eq!(queries.len(), hits.len(), "one list of hits for each query");
+        Self::new(queries.iter().zip(hits).flat_map(|(query, hits)| {
+            hits.iter().map(move |hit| {
+                (query.as_ref(), documents[hit.index].as_ref(), shortest_decimal(hit.score))
+            })
+        }))
+    }
+
+    /// Reads a TREC file: `query Q0 document rank score tag`, the rank ignored.
+    ///
+    /// # Errors
+    /// A file that cannot be read, a wrong line or a repeated document, with the line's number.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::parse(path, read_text(path)?)
+    }
+
+    /// Reads a run from a text already in memory; `path` is only named in errors.
+    ///
+    /// # Errors
+    /// As [`Run::read`].
+    pub fn parse(path: impl AsRef<Path>, text: String) -> Result<Self> {
+        Ok(Self { table: Table::parse(path.as_ref(), text, 0, trec_line)? })
+    }
+
+    /// Writes a TREC file, each query's documents by score descending and then as they came.
+    ///
+    /// Scores are written with as few digits as give the same number back.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`], [`EvalError::UnwritableId`].
+    pub fn write(&self, path: impl AsRef<Path>, tag: &str) -> Result<()> {
+        let path = path.as_ref();
+        let ids = (0..self.table.len()).flat_map(|query| {
+            std::iter::once(self.table.query(query))
+                .chain(self.table.documents(query).map(|(document, _)| document))
+        });
+        for id in ids.chain([tag]) {
+            if id.is_empty() || id.contains(|c: char| c.is_ascii_whitespace()) {
+                return Err(EvalError::UnwritableId { id: id.to_owned() });
+            }
+        }
+        let write = || -> io::Result<()> {
+            let mut out = BufWriter::new(File::create(path)?);
+            self.write_to(&mut out, tag)?;
+            out.flush()
+        };
+        write().map_err(|source| EvalError::Write { path: path.to_owned(), source })
+    }
+
+    fn write_to(&self, out: &mut impl Write, tag: &str) -> io::Result<()> {
+        for query in 0..self.table.len() {
+            let mut ranked: Vec<(&str, f64)> = self.table.documents(query).collect();
+            ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let query = self.table.query(query);
+            for (rank, (document, score)) in (1..).zip(ranked) {
+                writeln!(out, "{query} Q0 {document} {rank} {score} {tag}")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many queries the run answers.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether the run is empty.
+    pub fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    /// The queries' ids, in order of first appearance.
+    pub fn queries(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.table.len()).map(|query| self.table.query(query))
+    }
+
+    /// A query's documents and scores as they came; empty for a query the run does not answer.
+    pub fn documents(&self, query: &str) -> impl Iterator<Item = (&str, f64)> {
+        self.table.find(query).into_iter().flat_map(|query| self.table.documents(query))
+    }
+
+    pub(crate) fn table(&self) -> &Table<f64> {
+        &self.table
+    }
+}
+
+/// The f64 nearest to the shortest decimal that names `score`.
+fn shortest_decimal(score: f32) -> f64 {
+    score.to_string().parse().expect("a printed f32 is a number")
+}
+
+fn trec_line(line: &str) -> Parsed<'_, f64> {
+    let mut columns = line.split_ascii_whitespace();
+    if let (Some(query), Some(_), Some(document), Some(_), Some(score), Some(_), None) = (
+        columns.next(),
+        columns.next(),
+        columns.next(),
+        columns.next(),
+        columns.next(),
+        columns.next(),
+        columns.next(),
+    ) {
+        return match score.parse::<f64>() {
+            Ok(value) if !value.is_nan() => Ok((query, document, value)),
+            _ => Err(LineError::Score { got: score.to_owned() }),
+        };
+    }
+    Err(LineError::Columns {
+        expected: "`query Q0 document rank score tag`",
+        got: line.split_ascii_whitespace().count(),
+    })
+}
