@@ -54,7 +54,7 @@ impl Evaluation {
 
     /// Each query and its values in the order of [`metrics`](Self::metrics); `None` where the
     /// query does not count for a metric.
-    pub fn per_query(&self) -> impl ExactSizeIterator<Item = (&str, &[Option<f64>])> {
+    pub fn per_query(&self) -> impl ExactSizeIterator<Item = (&str, &[Option<f64>])> + Clone {
         self.queries.iter().map(String::as_str).zip(self.values.chunks(self.metrics.len().max(1)))
     }
 
