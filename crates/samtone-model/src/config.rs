@@ -269,6 +269,13 @@ impl T5Config {
                 expected: "more than a quarter of `relative_buckets`",
             });
         }
+        if self.gated && self.activation == Activation::Gelu {
+            return Err(ModelError::Config {
+                key: "activation",
+                got: "gelu".into(),
+                expected: "gelu-tanh or relu where `gated` is true",
+            });
+        }
         positive("norm_eps", self.norm_eps)?;
         probability("dropout", self.dropout)
     }

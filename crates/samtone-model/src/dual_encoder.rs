@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 use samtone_data::TokenBatch;
 
 use crate::config::{DualEncoderConfig, Side};
@@ -131,6 +131,27 @@ impl<B: Backend> DualEncoder<B> {
             true => normalize(x),
             false => x,
         }
+    }
+
+    /// The last layer's state of every real token, the texts one after the other.
+    ///
+    /// # Shapes
+    /// - returns `[tokens, hidden]`, `tokens` as [`TokenBatch::tokens`]
+    ///
+    /// # Panics
+    /// As [`DualEncoder::encode`].
+    pub fn token_states(
+        &self,
+        side: Side,
+        batch: &TokenBatch,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        let layout = Layout::padded(batch);
+        let x = self.hidden_states(side, batch, &layout, dropout);
+        let rows: Vec<i32> = layout.spans().flatten().map(|row| row as i32).collect();
+        let rows: Tensor<B, 1, Int> =
+            Tensor::from_data(TensorData::new(rows, [batch.tokens()]), &x.device());
+        x.select(0, rows)
     }
 
     /// The last layer's states of every row of `layout`, `[rows, hidden]`.

@@ -1,4 +1,4 @@
-//! What can be wrong with a model's configuration.
+//! What can be wrong with a model's configuration and files.
 
 use std::path::PathBuf;
 
@@ -25,11 +25,145 @@ pub enum ModelError {
         #[source]
         source: std::io::Error,
     },
+    /// A model would be written over something that is there already.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A JSON file is broken, or lacks or mistypes a key.
+    #[error("cannot read `{}`", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What and where, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A file asks for something this crate does not have.
+    #[error("`{}` has `{key}` = `{got}`, expected {expected}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        key: &'static str,
+        /// The value found.
+        got: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A safetensors file is truncated or malformed.
+    #[error("`{}` is not an intact safetensors file", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// The index of a sharded checkpoint and its shards contradict each other.
+    #[error("tensor `{tensor}` is not where `{}` says: {problem}", path.display())]
+    Shard {
+        /// The index file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A checkpoint lacks a tensor that the configuration asks for.
+    #[error("`{}` lacks tensor `{tensor}`, expected of shape {expected:?}", path.display())]
+    MissingTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// A checkpoint holds a tensor that the configuration does not ask for.
+    #[error("`{}` holds tensor `{tensor}` of shape {got:?}, which the model lacks", path.display())]
+    ExtraTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        got: Vec<usize>,
+    },
+    /// A tensor has another shape than the configuration gives it.
+    #[error("tensor `{tensor}` of `{}` has shape {got:?}, expected {expected:?}", path.display())]
+    TensorShape {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape of the configuration.
+        expected: Vec<usize>,
+        /// The shape in the file.
+        got: Vec<usize>,
+    },
+    /// A tensor's element type is no float.
+    #[error("tensor `{tensor}` of `{}` has type {got}, expected F64, F32, F16 or BF16", path.display())]
+    TensorType {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type in the file.
+        got: String,
+    },
+    /// A tensor holds an infinity or something that is not a number.
+    #[error("tensor `{tensor}` of `{}` is not finite at element {element}", path.display())]
+    NonFiniteTensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its first bad element, row-major.
+        element: usize,
+    },
+    /// The towers should share a tensor, but their copies differ.
+    #[error(
+        "tensor `{tensor}` should be shared, but `{}` and `{}` differ at element {element}",
+        query.display(),
+        document.display()
+    )]
+    Untied {
+        /// The tensor.
+        tensor: String,
+        /// The query tower's checkpoint.
+        query: PathBuf,
+        /// The document tower's checkpoint.
+        document: PathBuf,
+        /// The first element that differs, row-major.
+        element: usize,
+    },
+    /// The two towers of a folder are built differently.
+    #[error("`{}` and `{}` describe different encoders", query.display(), document.display())]
+    UnlikeTowers {
+        /// The query tower's folder.
+        query: PathBuf,
+        /// The document tower's folder.
+        document: PathBuf,
+    },
 }
 
 impl ModelError {
     /// What to try next, where there is a likely answer.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::Exists { .. } => Some("choose another folder, or remove this one".into()),
+            Self::Safetensors { .. } => {
+                Some("the file may be cut short: copy or download it again".into())
+            }
+            Self::Untied { .. } => {
+                Some("towers with weights of their own need `sharing = \"ade\"`".into())
+            }
+            Self::ExtraTensor { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
+                Some("check that `config.json` belongs to this checkpoint".into())
+            }
+            _ => None,
+        }
     }
 }

@@ -5,21 +5,28 @@
 //! neither losses nor optimisers; it reads text only where a model folder brings its tokenizer.
 
 mod bert;
+mod checkpoint;
 mod config;
 mod dropout;
 mod dual_encoder;
 mod encoder;
 mod error;
+mod folder;
+mod hugging_face;
 mod layout;
+mod model_folder;
 mod ops;
 mod parameter;
 mod pooling;
 mod t5;
 
+pub use checkpoint::{Checkpoint, HostTensor};
 pub use config::{
     Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side, T5Config,
 };
 pub use dropout::Dropout;
 pub use dual_encoder::{DeadParameter, DualEncoder, GradientFault};
 pub use error::ModelError;
+pub use folder::SideSettings;
+pub use model_folder::ModelFolder;
 pub use parameter::{Parameter, Part};

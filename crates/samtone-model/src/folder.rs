@@ -1,0 +1,404 @@
+//! Model folders: what sentence-transformers opens, in the older schema that every reader accepts.
+//!
+//! One tower:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `modules.json` | the stages: encoder, pooling, projection, norm |
+//! | `config.json`, `model.safetensors` | the encoder, as Hugging Face has it |
+//! | `tokenizer.json`, `tokenizer_config.json` | the tokenizer |
+//! | `sentence_bert_config.json` | the longest text read, in tokens |
+//! | `config_sentence_transformers.json` | a prompt per side |
+//! | `1_Pooling/config.json` | the pooling |
+//! | `2_Dense/` | the projection, if there is one |
+//! | `samtone.json` | what the other files cannot say |
+//!
+//! Two towers: `query/` and `document/`, each as above, and `samtone.json` beside them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
+use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side};
+use crate::error::ModelError;
+use crate::hugging_face;
+
+const MODULES: &str = "modules.json";
+const CONFIG: &str = "config.json";
+const SAMTONE: &str = "samtone.json";
+const PROMPTS: &str = "config_sentence_transformers.json";
+const LIMITS: &str = "sentence_bert_config.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+/// The name of the projection's weight inside its own file.
+const DENSE_WEIGHT: &str = "linear.weight";
+
+/// What a tower reads of a text beside its weights.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SideSettings {
+    /// Put before every text.
+    pub prompt: String,
+    /// Texts are cut to this many tokens; none: to what the encoder can read.
+    pub max_tokens: Option<usize>,
+}
+
+/// The content of `samtone.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SamtoneFile {
+    #[serde(default)]
+    pub(crate) sharing: Sharing,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) query_max_tokens: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) document_max_tokens: Option<usize>,
+    /// A temperature learned in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) temperature: Option<f64>,
+}
+
+/// The description of one tower's folder.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TowerFolder {
+    pub(crate) path: PathBuf,
+    pub(crate) encoder: EncoderConfig,
+    pub(crate) pooling: Pooling,
+    /// The projection's folder and its dimensions.
+    pub(crate) projection: Option<(PathBuf, usize)>,
+    pub(crate) normalize: bool,
+    pub(crate) max_tokens: Option<usize>,
+    pub(crate) prompts: BTreeMap<String, String>,
+}
+
+/// The folders of both sides' towers, the same one if there is but one.
+pub(crate) fn tower_paths(folder: &Path) -> Result<([PathBuf; 2], SamtoneFile), ModelError> {
+    let samtone: SamtoneFile = read_json_if_there(&folder.join(SAMTONE))?.unwrap_or_default();
+    let towers = match samtone.sharing {
+        Sharing::Sde => [folder.to_owned(), folder.to_owned()],
+        _ => Side::ALL.map(|side| folder.join(side.name())),
+    };
+    Ok((towers, samtone))
+}
+
+impl TowerFolder {
+    /// Reads a tower's description: a sentence-transformers folder, or an encoder alone, which is
+    /// pooled by the mean and normalized.
+    pub(crate) fn read(path: &Path) -> Result<Self, ModelError> {
+        let mut tower = Self {
+            path: path.to_owned(),
+            encoder: EncoderConfig::default(),
+            pooling: Pooling::Mean,
+            projection: None,
+            normalize: true,
+            max_tokens: None,
+            prompts: BTreeMap::new(),
+        };
+        let modules_path = path.join(MODULES);
+        if let Some(modules) = read_json_if_there::<Vec<ModuleEntry>>(&modules_path)? {
+            tower.read_modules(&modules_path, &modules)?;
+        }
+        tower.encoder = hugging_face::read_config(&tower.path.join(CONFIG))?;
+        if let Some(limits) = read_json_if_there::<LimitsFile>(&tower.path.join(LIMITS))? {
+            tower.max_tokens = limits.max_seq_length;
+        }
+        if let Some(file) = read_json_if_there::<PromptsFile>(&path.join(PROMPTS))? {
+            tower.prompts = file.prompts;
+        }
+        Ok(tower)
+    }
+
+    fn read_modules(&mut self, path: &Path, modules: &[ModuleEntry]) -> Result<(), ModelError> {
+        let unsupported = |got: &str, expected| ModelError::Unsupported {
+            path: path.to_owned(),
+            key: "type",
+            got: got.to_owned(),
+            expected,
+        };
+        let folder = self.path.clone();
+        self.normalize = false;
+        for (at, module) in modules.iter().enumerate() {
+            let kind = module.kind.rsplit('.').next().unwrap_or_default();
+            let place = module_path(path, &folder, &module.path)?;
+            match (at, kind) {
+                (0, "Transformer") => self.path = place,
+                (1, "Pooling") => self.pooling = read_pooling(&place.join(CONFIG))?,
+                (2.., "Dense") if self.projection.is_none() && !self.normalize => {
+                    let dim = read_dense(&place.join(CONFIG))?;
+                    self.projection = Some((place, dim));
+                }
+                (2.., "Normalize") if at + 1 == modules.len() => self.normalize = true,
+                _ => {
+                    let expected =
+                        "Transformer, Pooling, at most one Dense, then at most one Normalize";
+                    return Err(unsupported(&module.kind, expected));
+                }
+            }
+        }
+        match modules.len() {
+            0 | 1 => Err(unsupported("nothing", "a Transformer and a Pooling at least")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The tower's weights under the names of its parameters.
+    pub(crate) fn read_weights(&self) -> Result<TowerWeights, ModelError> {
+        let encoder = hugging_face::read_weights(&self.path, &self.encoder)?;
+        let projection = match &self.projection {
+            Some((folder, _)) => Some(Checkpoint::read(folder, |_| false)?),
+            None => None,
+        };
+        Ok(TowerWeights { encoder, projection })
+    }
+}
+
+/// The weights of one tower, as its folder holds them.
+#[derive(Debug)]
+pub(crate) struct TowerWeights {
+    encoder: Checkpoint,
+    projection: Option<Checkpoint>,
+}
+
+/// The projection's weight among the parameters of a tower.
+pub(crate) const PROJECTION: &str = "projection.weight";
+
+impl TowerWeights {
+    /// The values of a parameter and the file they came from; none if it is a projection and the
+    /// folder has none.
+    pub(crate) fn get(
+        &self,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<Option<(&HostTensor, &Path)>, ModelError> {
+        let (checkpoint, name) = match (name, &self.projection) {
+            (PROJECTION, None) => return Ok(None),
+            (PROJECTION, Some(projection)) => (projection, DENSE_WEIGHT),
+            _ => (&self.encoder, name),
+        };
+        Ok(Some((checkpoint.get(name, shape)?, checkpoint.path())))
+    }
+
+    /// Checks that the files hold nothing but `names`.
+    pub(crate) fn check_names(&self, names: &[&str]) -> Result<(), ModelError> {
+        self.encoder.check_names(|name| names.contains(&name))?;
+        let projects = names.contains(&PROJECTION);
+        match &self.projection {
+            Some(projection) => projection.check_names(|name| projects && name == DENSE_WEIGHT),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything one tower's folder is written from.
+pub(crate) struct TowerContent<'a> {
+    pub(crate) config: &'a DualEncoderConfig,
+    pub(crate) max_tokens: Option<usize>,
+    /// Prompts by the side's name.
+    pub(crate) prompts: BTreeMap<String, String>,
+    pub(crate) tokenizer: &'a [u8],
+    pub(crate) tokenizer_config: Value,
+    pub(crate) pad_id: u32,
+    /// Every parameter of the tower by name.
+    pub(crate) parameters: Vec<(String, HostTensor)>,
+}
+
+impl TowerContent<'_> {
+    /// Writes the tower's folder, which must be there and empty.
+    pub(crate) fn write(self, folder: &Path) -> Result<(), ModelError> {
+        let config = self.config;
+        let hidden = config.encoder.hidden();
+        let (projection, encoder): (Vec<_>, Vec<_>) =
+            self.parameters.into_iter().partition(|(name, _)| name == PROJECTION);
+        checkpoint::write(&folder.join(WEIGHTS), &encoder)?;
+        let pad_id = self.pad_id;
+        write_json(&folder.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;
+        write_bytes(&folder.join(TOKENIZER), self.tokenizer)?;
+        write_json(&folder.join(TOKENIZER_CONFIG), &self.tokenizer_config)?;
+        write_json(
+            &folder.join(LIMITS),
+            &json!({ "max_seq_length": self.max_tokens, "do_lower_case": false }),
+        )?;
+        write_json(
+            &folder.join(PROMPTS),
+            &json!({
+                "__version__": { "sentence_transformers": "3.0.0" },
+                "default_prompt_name": null,
+                "prompts": self.prompts,
+                "similarity_fn_name": if config.normalize { "cosine" } else { "dot" },
+            }),
+        )?;
+        write_pooling(&folder.join("1_Pooling"), config.pooling, hidden)?;
+        let mut modules = vec![("", "Transformer"), ("1_Pooling", "Pooling")];
+        if let Some((_, weight)) = projection.into_iter().next() {
+            modules.push(("2_Dense", "Dense"));
+            write_dense(&folder.join("2_Dense"), weight)?;
+        }
+        if config.normalize {
+            modules.push(("3_Normalize", "Normalize"));
+            create_folder(&folder.join("3_Normalize"))?;
+        }
+        let modules: Vec<Value> = modules
+            .into_iter()
+            .enumerate()
+            .map(|(idx, (path, kind))| {
+                let kind = format!("sentence_transformers.models.{kind}");
+                json!({ "idx": idx, "name": idx.to_string(), "path": path, "type": kind })
+            })
+            .collect();
+        write_json(&folder.join(MODULES), &modules)
+    }
+}
+
+/// Writes what the other files cannot say.
+pub(crate) fn write_samtone(folder: &Path, file: &SamtoneFile) -> Result<(), ModelError> {
+    write_json(&folder.join(SAMTONE), file)
+}
+
+#[derive(Deserialize)]
+struct ModuleEntry {
+    path: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+struct LimitsFile {
+    max_seq_length: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct PromptsFile {
+    #[serde(default)]
+    prompts: BTreeMap<String, String>,
+}
+
+/// A module's folder, which must lie inside the model's.
+fn module_path(file: &Path, folder: &Path, path: &str) -> Result<PathBuf, ModelError> {
+    use std::path::Component;
+    let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside {
+        return Ok(if path.is_empty() { folder.to_owned() } else { folder.join(path) });
+    }
+    Err(ModelError::Unsupported {
+        path: file.to_owned(),
+        key: "path",
+        got: path.to_owned(),
+        expected: "a folder inside the model's",
+    })
+}
+
+/// The poolings by their name in the newer schema and their key in the older one.
+const POOLINGS: [(Pooling, &str, &str); 3] = [
+    (Pooling::Cls, "cls", "pooling_mode_cls_token"),
+    (Pooling::Mean, "mean", "pooling_mode_mean_tokens"),
+    (Pooling::Last, "lasttoken", "pooling_mode_lasttoken"),
+];
+
+fn read_pooling(path: &Path) -> Result<Pooling, ModelError> {
+    let file: BTreeMap<String, Value> = read_json(path)?;
+    let unsupported = |got: String| ModelError::Unsupported {
+        path: path.to_owned(),
+        key: "pooling_mode",
+        got,
+        expected: "mean, cls or lasttoken",
+    };
+    let modes: Vec<&str> = match file.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(other) => return Err(unsupported(other.to_string())),
+        None => {
+            let is_on = |(key, value): (&'_ String, &Value)| {
+                (key.starts_with("pooling_mode_") && value == true).then_some(key.clone())
+            };
+            let on: Vec<String> = file.iter().filter_map(is_on).collect();
+            let [key] = on.as_slice() else { return Err(unsupported(on.join(" + "))) };
+            let known = POOLINGS.iter().find(|(_, _, old)| old == key);
+            vec![known.ok_or_else(|| unsupported(key.clone()))?.1]
+        }
+    };
+    let known = POOLINGS.iter().find(|(_, new, _)| modes == [*new]);
+    Ok(known.ok_or_else(|| unsupported(modes.join(" + ")))?.0)
+}
+
+fn write_pooling(folder: &Path, pooling: Pooling, hidden: usize) -> Result<(), ModelError> {
+    create_folder(folder)?;
+    let mut file = json!({
+        "word_embedding_dimension": hidden,
+        "pooling_mode_max_tokens": false,
+        "pooling_mode_mean_sqrt_len_tokens": false,
+        "pooling_mode_weightedmean_tokens": false,
+        "include_prompt": true,
+    });
+    for (mode, _, key) in POOLINGS {
+        file[key] = (mode == pooling).into();
+    }
+    write_json(&folder.join(CONFIG), &file)
+}
+
+/// Dimensions of a projection.
+fn read_dense(path: &Path) -> Result<usize, ModelError> {
+    #[derive(Deserialize)]
+    struct Dense {
+        out_features: usize,
+        #[serde(default = "yes")]
+        bias: bool,
+        activation_function: String,
+    }
+    fn yes() -> bool {
+        true
+    }
+    let dense: Dense = read_json(path)?;
+    let unsupported = |key, got: &str, expected| {
+        Err(ModelError::Unsupported { path: path.to_owned(), key, got: got.to_owned(), expected })
+    };
+    if dense.bias {
+        return unsupported("bias", "true", "false");
+    }
+    if !dense.activation_function.ends_with(".Identity") {
+        return unsupported("activation_function", &dense.activation_function, "Identity");
+    }
+    Ok(dense.out_features)
+}
+
+fn write_dense(folder: &Path, weight: HostTensor) -> Result<(), ModelError> {
+    create_folder(folder)?;
+    let file = json!({
+        "in_features": weight.shape[1],
+        "out_features": weight.shape[0],
+        "bias": false,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    });
+    write_json(&folder.join(CONFIG), &file)?;
+    checkpoint::write(&folder.join(WEIGHTS), &[(DENSE_WEIGHT.to_owned(), weight)])
+}
+
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
+}
+
+pub(crate) fn read_json_if_there<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<Option<T>, ModelError> {
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}
+
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+    fs::write(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ModelError> {
+    let mut text = serde_json::to_string_pretty(value)
+        .map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
+    text.push('\n');
+    write_bytes(path, text.as_bytes())
+}
+
+pub(crate) fn create_folder(path: &Path) -> Result<(), ModelError> {
+    fs::create_dir_all(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}

@@ -1,0 +1,297 @@
+//! Hugging Face's `config.json` to an encoder's configuration, and back; checkpoint names.
+//!
+//! | architecture | `model_type` read | written | tensors left out |
+//! |---|---|---|---|
+//! | BERT | `bert`, `roberta`, `xlm-roberta`, `camembert` | `bert`, `roberta` | pooler, pre-training heads |
+//! | T5 | `t5`, `mt5` | `t5` | decoder, language model head |
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::checkpoint::Checkpoint;
+use crate::config::{Activation, BertConfig, EncoderConfig, T5Config};
+use crate::error::ModelError;
+
+/// The keys of `config.json` that decide what is computed.
+#[derive(Deserialize)]
+struct BertFile {
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+    type_vocab_size: usize,
+    hidden_act: String,
+    layer_norm_eps: f64,
+    #[serde(default = "tenth")]
+    hidden_dropout_prob: f64,
+    #[serde(default = "tenth")]
+    attention_probs_dropout_prob: f64,
+    pad_token_id: Option<usize>,
+    position_embedding_type: Option<String>,
+    is_decoder: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct T5File {
+    vocab_size: usize,
+    d_model: usize,
+    num_layers: usize,
+    num_heads: usize,
+    d_kv: usize,
+    d_ff: usize,
+    #[serde(default = "relu")]
+    feed_forward_proj: String,
+    relative_attention_num_buckets: usize,
+    #[serde(default = "furthest")]
+    relative_attention_max_distance: usize,
+    layer_norm_epsilon: f64,
+    #[serde(default = "tenth")]
+    dropout_rate: f64,
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn relu() -> String {
+    "relu".into()
+}
+
+fn furthest() -> usize {
+    128
+}
+
+/// Reads an encoder's configuration from `config.json`.
+///
+/// # Errors
+/// If the file is missing or broken, or describes an encoder this crate does not have.
+pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
+    let json_error = |source| ModelError::Json { path: path.to_owned(), source };
+    let unsupported = |key, got: &str, expected| {
+        Err(ModelError::Unsupported { path: path.to_owned(), key, got: got.into(), expected })
+    };
+    let text = fs::read_to_string(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let value: Value = serde_json::from_str(&text).map_err(json_error)?;
+    let model_type = value["model_type"].as_str().unwrap_or("none").to_owned();
+    match model_type.as_str() {
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => {
+            let file: BertFile = serde_json::from_value(value).map_err(json_error)?;
+            let activation = match file.hidden_act.as_str() {
+                "gelu" => Activation::Gelu,
+                "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+                "relu" => Activation::Relu,
+                other => return unsupported("hidden_act", other, "gelu, gelu_new or relu"),
+            };
+            match file.position_embedding_type.as_deref() {
+                None | Some("absolute") => {}
+                Some(other) => return unsupported("position_embedding_type", other, "absolute"),
+            }
+            if file.is_decoder == Some(true) {
+                return unsupported("is_decoder", "true", "false");
+            }
+            let position_offset = match model_type.as_str() {
+                "bert" => 0,
+                _ => file.pad_token_id.unwrap_or(1) + 1,
+            };
+            Ok(EncoderConfig::Bert(BertConfig {
+                vocab_size: file.vocab_size,
+                hidden: file.hidden_size,
+                layers: file.num_hidden_layers,
+                heads: file.num_attention_heads,
+                intermediate: file.intermediate_size,
+                max_positions: file.max_position_embeddings,
+                position_offset,
+                token_types: file.type_vocab_size,
+                activation,
+                norm_eps: file.layer_norm_eps,
+                dropout: file.hidden_dropout_prob,
+                attention_dropout: file.attention_probs_dropout_prob,
+            }))
+        }
+        "t5" | "mt5" => {
+            let file: T5File = serde_json::from_value(value).map_err(json_error)?;
+            let (activation, gated) = match file.feed_forward_proj.as_str() {
+                "relu" => (Activation::Relu, false),
+                "gated-gelu" => (Activation::GeluTanh, true),
+                "gelu" => (Activation::Gelu, false),
+                "gelu_new" => (Activation::GeluTanh, false),
+                "gated-relu" => (Activation::Relu, true),
+                other => {
+                    return unsupported("feed_forward_proj", other, "relu or gated-gelu");
+                }
+            };
+            Ok(EncoderConfig::T5(T5Config {
+                vocab_size: file.vocab_size,
+                hidden: file.d_model,
+                layers: file.num_layers,
+                heads: file.num_heads,
+                head_dim: file.d_kv,
+                intermediate: file.d_ff,
+                activation,
+                gated,
+                relative_buckets: file.relative_attention_num_buckets,
+                relative_max_distance: file.relative_attention_max_distance,
+                norm_eps: file.layer_norm_epsilon,
+                dropout: file.dropout_rate,
+            }))
+        }
+        other => {
+            unsupported("model_type", other, "bert, roberta, xlm-roberta, camembert, t5 or mt5")
+        }
+    }
+}
+
+/// The `config.json` of an encoder.
+pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Value {
+    match config {
+        EncoderConfig::Bert(bert) => {
+            let is_bert = bert.position_offset == 0;
+            json!({
+                "architectures": [if is_bert { "BertModel" } else { "RobertaModel" }],
+                "attention_probs_dropout_prob": bert.attention_dropout,
+                "hidden_act": match bert.activation {
+                    Activation::Gelu => "gelu",
+                    Activation::GeluTanh => "gelu_new",
+                    Activation::Relu => "relu",
+                },
+                "hidden_dropout_prob": bert.dropout,
+                "hidden_size": bert.hidden,
+                "initializer_range": 0.02,
+                "intermediate_size": bert.intermediate,
+                "layer_norm_eps": bert.norm_eps,
+                "max_position_embeddings": bert.max_positions,
+                "model_type": if is_bert { "bert" } else { "roberta" },
+                "num_attention_heads": bert.heads,
+                "num_hidden_layers": bert.layers,
+                // RoBERTa's positions start behind its padding id.
+                "pad_token_id": if is_bert { pad_id as usize } else { bert.position_offset - 1 },
+                "position_embedding_type": "absolute",
+                "torch_dtype": "float32",
+                "type_vocab_size": bert.token_types,
+                "vocab_size": bert.vocab_size,
+            })
+        }
+        EncoderConfig::T5(t5) => json!({
+            "architectures": ["T5EncoderModel"],
+            "d_ff": t5.intermediate,
+            "d_kv": t5.head_dim,
+            "d_model": t5.hidden,
+            "decoder_start_token_id": 0,
+            "dropout_rate": t5.dropout,
+            "eos_token_id": 1,
+            "feed_forward_proj": match (t5.activation, t5.gated) {
+                (Activation::Relu, false) => "relu",
+                (Activation::Relu, true) => "gated-relu",
+                // The format's gated GELU is the tanh one; `validate` refuses the other.
+                (Activation::GeluTanh | Activation::Gelu, true) => "gated-gelu",
+                (Activation::GeluTanh, false) => "gelu_new",
+                (Activation::Gelu, false) => "gelu",
+            },
+            "is_encoder_decoder": true,
+            "layer_norm_epsilon": t5.norm_eps,
+            "model_type": "t5",
+            "num_heads": t5.heads,
+            "num_layers": t5.layers,
+            "pad_token_id": pad_id,
+            "relative_attention_max_distance": t5.relative_max_distance,
+            "relative_attention_num_buckets": t5.relative_buckets,
+            "torch_dtype": "float32",
+            "use_cache": false,
+            "vocab_size": t5.vocab_size,
+        }),
+    }
+}
+
+/// Reads an encoder's weights under the names of its parameters.
+///
+/// Prefixes of whole models (`bert.`, `roberta.`) fall away, heads and decoders are left out, T5's
+/// second name for its table is the first one.
+///
+/// # Errors
+/// As [`Checkpoint::read`].
+pub(crate) fn read_weights(
+    folder: &Path,
+    config: &EncoderConfig,
+) -> Result<Checkpoint, ModelError> {
+    match config {
+        EncoderConfig::Bert(_) => {
+            let bare = |name: &str| {
+                let prefixes = ["bert.", "roberta."];
+                let stripped = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+                stripped.unwrap_or(name).to_owned()
+            };
+            Checkpoint::read(folder, |name| {
+                let name = bare(name);
+                let heads = ["pooler.", "cls.", "lm_head.", "classifier."];
+                heads.iter().any(|head| name.starts_with(head)) || name == "embeddings.position_ids"
+            })?
+            .rename(bare)
+        }
+        EncoderConfig::T5(_) => Checkpoint::read(folder, |name| {
+            name.starts_with("decoder.") || name == "lm_head.weight"
+        })?
+        .rename(|name| match name {
+            "encoder.embed_tokens.weight" => "shared.weight".to_owned(),
+            other => other.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_round_trip(config: EncoderConfig) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, config_json(&config, 0).to_string()).unwrap();
+        assert_eq!(read_config(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn a_configuration_survives_the_file() {
+        check_round_trip(EncoderConfig::Bert(BertConfig::default()));
+        check_round_trip(EncoderConfig::T5(T5Config::default()));
+        check_round_trip(EncoderConfig::Bert(BertConfig {
+            position_offset: 2,
+            activation: Activation::GeluTanh,
+            ..BertConfig::default()
+        }));
+        let (gated, activation) = (false, Activation::Relu);
+        check_round_trip(EncoderConfig::T5(T5Config { gated, activation, ..T5Config::default() }));
+    }
+
+    #[track_caller]
+    fn check_refused(edit: impl Fn(&mut Value), expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let mut value = config_json(&EncoderConfig::default(), 0);
+        edit(&mut value);
+        fs::write(&path, value.to_string()).unwrap();
+        let error = read_config(&path).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let message = format!("{error} {}", source.unwrap_or_default());
+        assert!(message.contains(expected), "{message}");
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        check_refused(|v| v["model_type"] = "gpt2".into(), "`model_type` = `gpt2`, expected bert");
+        check_refused(|v| v["model_type"] = Value::Null, "`model_type` = `none`");
+        check_refused(|v| v["hidden_act"] = "swish".into(), "`hidden_act` = `swish`");
+        check_refused(|v| v["is_decoder"] = true.into(), "`is_decoder` = `true`");
+        check_refused(
+            |v| v["position_embedding_type"] = "relative_key".into(),
+            "`position_embedding_type` = `relative_key`",
+        );
+        check_refused(|v| v["hidden_size"] = "wide".into(), "invalid type: string \"wide\"");
+        check_refused(|v| drop(v.as_object_mut().unwrap().remove("vocab_size")), "`vocab_size`");
+    }
+}

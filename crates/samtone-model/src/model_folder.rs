@@ -1,0 +1,174 @@
+//! A model folder as a whole: opened, perhaps changed, then loaded.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+
+use crate::checkpoint::HostTensor;
+use crate::config::{DualEncoderConfig, Sharing, Side};
+use crate::dual_encoder::DualEncoder;
+use crate::error::ModelError;
+use crate::folder::{SideSettings, TOKENIZER, TowerFolder, TowerWeights, tower_paths};
+use crate::parameter;
+
+/// A model folder whose descriptions are read and whose weights are not, yet.
+///
+/// Reads what this crate and sentence-transformers write, and plain Hugging Face encoders (pooled
+/// by the mean, normalized). Between opening and loading, [`config`](Self::config) may be changed:
+/// two towers may start from one (`sharing`), a projection may be added, another pooling chosen.
+///
+/// # Examples
+///
+/// ```no_run
+/// use burn::backend::Flex;
+/// use samtone_model::{DualEncoder, ModelFolder, Sharing};
+///
+/// let mut folder = ModelFolder::open("all-MiniLM-L6-v2".as_ref())?;
+/// folder.config.sharing = Sharing::AdeSpl;
+/// folder.config.projection = Some(256);
+/// let model: DualEncoder<Flex> = folder.load(42, &Default::default())?;
+/// # Ok::<(), samtone_model::ModelError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    /// What the folder holds, and what [`load`](Self::load) will make of it.
+    pub config: DualEncoderConfig,
+    /// The query side's prompt and length.
+    pub query: SideSettings,
+    /// The document side's prompt and length.
+    pub document: SideSettings,
+    /// The temperature learned in training, if it was learned.
+    pub temperature: Option<f64>,
+    /// The towers' folders, the same twice if one serves both sides.
+    towers: [TowerFolder; 2],
+}
+
+impl ModelFolder {
+    /// Reads the descriptions in `path`.
+    ///
+    /// # Errors
+    /// If a file is missing or broken, or asks for what this crate does not have.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let (paths, samtone) = tower_paths(path)?;
+        let [query, document] = &paths;
+        let query = TowerFolder::read(query)?;
+        let document = match samtone.sharing {
+            Sharing::Sde => query.clone(),
+            _ => TowerFolder::read(document)?,
+        };
+        let config = DualEncoderConfig {
+            encoder: query.encoder.clone(),
+            sharing: samtone.sharing,
+            pooling: query.pooling,
+            projection: query.projection.as_ref().map(|(_, dim)| *dim),
+            normalize: query.normalize,
+        };
+        let same = query.encoder == document.encoder
+            && query.pooling == document.pooling
+            && query.normalize == document.normalize
+            && config.projection == document.projection.as_ref().map(|(_, dim)| *dim);
+        if !same {
+            return Err(ModelError::UnlikeTowers {
+                query: query.path.clone(),
+                document: document.path.clone(),
+            });
+        }
+        let settings = |tower: &TowerFolder, side: Side, max_tokens: Option<usize>| SideSettings {
+            prompt: tower.prompts.get(side.name()).cloned().unwrap_or_default(),
+            max_tokens: max_tokens.or(tower.max_tokens),
+        };
+        Ok(Self {
+            query: settings(&query, Side::Query, samtone.query_max_tokens),
+            document: settings(&document, Side::Document, samtone.document_max_tokens),
+            temperature: samtone.temperature,
+            towers: [query, document],
+            config,
+        })
+    }
+
+    /// The prompt and the length of `side`.
+    pub fn side(&self, side: Side) -> &SideSettings {
+        match side {
+            Side::Query => &self.query,
+            Side::Document => &self.document,
+        }
+    }
+
+    /// The tokenizer file of `side`.
+    pub fn tokenizer_path(&self, side: Side) -> PathBuf {
+        self.tower(side).path.join(TOKENIZER)
+    }
+
+    pub(crate) fn tower(&self, side: Side) -> &TowerFolder {
+        &self.towers[side as usize]
+    }
+
+    /// Reads the weights. A projection that the folder lacks is drawn from `seed`.
+    ///
+    /// # Errors
+    /// If a tensor is missing, left over, of another shape or not finite, or if towers should share
+    /// a tensor whose two copies differ.
+    pub fn load<B: Backend>(
+        &self,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<DualEncoder<B>, ModelError> {
+        let [query, document] = &self.towers;
+        let query = query.read_weights()?;
+        let document = match query_is_document(&self.towers) {
+            true => None,
+            false => Some(document.read_weights()?),
+        };
+        let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
+            let found = weights.get(name, shape)?;
+            Ok::<_, ModelError>(found.map(|(tensor, path)| (tensor.clone(), path.to_owned())))
+        };
+        let model = DualEncoder::build(&self.config, device, &mut |parameter, init| {
+            let (name, shape) = (parameter.name.as_str(), parameter.shape.as_slice());
+            let of_document = document.as_ref().unwrap_or(&query);
+            let found = match parameter.side {
+                Some(Side::Document) => read(of_document, name, shape)?,
+                Some(Side::Query) => read(&query, name, shape)?,
+                None => {
+                    let found = read(&query, name, shape)?;
+                    if let (Some(found), Some(document)) = (&found, &document) {
+                        let other = read(document, name, shape)?;
+                        tied(name, found, &other.expect("both towers have a projection"))?;
+                    }
+                    found
+                }
+            };
+            Ok(match found {
+                Some((tensor, _)) => tensor.values,
+                None => parameter::draw(seed, parameter, init),
+            })
+        })?;
+        let names: Vec<&str> = model.parameters().iter().map(|p| p.name.as_str()).collect();
+        for weights in [Some(&query), document.as_ref()].into_iter().flatten() {
+            weights.check_names(&names)?;
+        }
+        Ok(model)
+    }
+}
+
+fn query_is_document([query, document]: &[TowerFolder; 2]) -> bool {
+    query.path == document.path
+}
+
+/// Checks that both towers' copies of a shared tensor are equal.
+fn tied(
+    name: &str,
+    (query, query_path): &(HostTensor, PathBuf),
+    (document, document_path): &(HostTensor, PathBuf),
+) -> Result<(), ModelError> {
+    let differs = query.values.iter().zip(&document.values).position(|(a, b)| a != b);
+    match differs {
+        None => Ok(()),
+        Some(element) => Err(ModelError::Untied {
+            tensor: name.to_owned(),
+            query: query_path.clone(),
+            document: document_path.clone(),
+            element,
+        }),
+    }
+}

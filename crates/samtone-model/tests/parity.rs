@@ -1,0 +1,97 @@
+//! The encoders against `transformers`, on tiny random checkpoints (`fixtures/generate.py`).
+
+use std::path::{Path, PathBuf};
+
+use burn::backend::{Autodiff, Flex};
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use samtone_data::TokenBatch;
+use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
+
+/// Hidden states differ by rounding alone; the fixtures' are near 1 in size.
+const STATES_TOLERANCE: f64 = 1e-5;
+/// Relative to the largest element of each parameter's gradient.
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+
+const ENCODERS: [&str; 4] = ["bert", "roberta", "t5-v1.0", "t5-v1.1"];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The generator's batch: the same ids, padded to `min_seq` with `pad_id`.
+fn batch(pad_id: u32, min_seq: usize) -> TokenBatch {
+    let row =
+        |(row, length): (u32, u32)| (0..length).map(|at| 2 + (5 * row + 3 * at) % 21).collect();
+    let rows: Vec<Vec<u32>> =
+        [7, 3, 5].into_iter().enumerate().map(|(i, n)| row((i as u32, n))).collect();
+    TokenBatch::pad_to(&rows, pad_id, min_seq)
+}
+
+fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
+    x.into_data().iter::<f64>().collect()
+}
+
+fn expected(name: &str) -> Checkpoint {
+    Checkpoint::read_file(&fixture(name).join("expected.safetensors"), |_| false).unwrap()
+}
+
+#[track_caller]
+fn assert_close(what: &str, got: &[f64], expected: &[f32], tolerance: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let pairs = got.iter().zip(expected);
+    let worst = pairs.map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
+    assert!(worst <= tolerance, "{what}: differs by {worst:e}, allowed {tolerance:e}");
+}
+
+fn load<B: Backend>(name: &str) -> DualEncoder<B> {
+    ModelFolder::open(&fixture(name)).unwrap().load(0, &Default::default()).unwrap()
+}
+
+#[test]
+fn hidden_states_agree_with_transformers() {
+    for name in ENCODERS {
+        let model = load::<Flex>(name);
+        let expected = expected(name);
+        let states = expected.get("states", &[15, 12]).unwrap();
+        for batch in [batch(0, 0), batch(1, 11)] {
+            let got = values(model.token_states(Side::Query, &batch, None));
+            assert_close(name, &got, &states.values, STATES_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_transformers() {
+    for name in ENCODERS {
+        for dtype in [FloatDType::F32, FloatDType::F64] {
+            let model = load::<Autodiff<Flex>>(name).cast(dtype);
+            let states = model.token_states(Side::Query, &batch(0, 9), None);
+            let [rows, width] = states.dims();
+            let weights: Vec<f64> =
+                (0..rows * width).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
+            let weights = TensorData::new(weights, [rows, width]);
+            let weights = Tensor::from_data(weights, (&states.device(), states.dtype()));
+            let gradients =
+                GradientsParams::from_grads((states * weights).sum().backward(), &model);
+            let expected = expected(name);
+            let mut compared = 0;
+            model.for_each_gradient(&gradients, |parameter, gradient| {
+                let what = format!("{name} {}", parameter.name);
+                let key = format!("gradient.{}", parameter.name);
+                let expected = expected.get(&key, &parameter.shape).unwrap();
+                let scale = expected.values.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
+                // The attention's key bias moves all scores of a query alike: its gradient is 0,
+                // up to rounding.
+                let scale = scale.max(1e-2);
+                let got = values(gradient.unwrap());
+                assert_close(&what, &got, &expected.values, GRADIENT_TOLERANCE * scale);
+                compared += 1;
+            });
+            assert_eq!(compared, model.parameters().len());
+            assert_eq!(model.num_parameters(), model.num_params());
+        }
+    }
+}
