@@ -1,0 +1,718 @@
+"use strict";
+
+// Makes every drawing of the page interactive. The markup is complete without this script; texts
+// of data sets enter the page through textContent alone.
+
+const SVG = "http://www.w3.org/2000/svg";
+const MOST_ZOOM = 400;
+/** How near, in pixels, the pointer must come to a point. */
+const REACH = 28;
+
+// ---------------------------------------------------------------------------------------------
+// Elements
+
+/** An HTML element with attributes and children; strings become text. */
+function html(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/** The same for SVG. */
+function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// ---------------------------------------------------------------------------------------------
+// Scales and numbers, as in scale.rs and theme.rs
+
+function ticks(low, high, target) {
+  const span = high - low;
+  if (!(span > 0)) return [];
+  const rough = span / Math.max(1, target);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = ([1, 2, 5, 10].find((m) => m * power >= rough) ?? 10) * power;
+  const out = [];
+  for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i++) {
+    out.push([i * step, tickText(i * step, step)]);
+  }
+  return out;
+}
+
+function tickText(value, step) {
+  const size = Math.max(step, Math.abs(value) / 10);
+  if (size < 1e-4) return value.toExponential(1).replaceAll("-", "−");
+  const [divisor, suffix] = size >= 1e6 ? [1e6, "M"] : size >= 1e3 ? [1e3, "k"] : [1, ""];
+  const decimals = Math.min(12, Math.max(0, Math.ceil(-Math.log10(step / divisor) - 1e-9)));
+  return ((value / divisor).toFixed(decimals) + suffix).replace(/^-(?=[0.]*\D*$)/, "").replaceAll("-", "−");
+}
+
+function number(value) {
+  const size = Math.abs(value);
+  let text;
+  if (!Number.isFinite(value)) return "–";
+  else if (value === 0 || (size >= 1e-3 && size < 10)) text = value.toFixed(4);
+  else if (size < 1e-3) text = value.toExponential(2);
+  else if (size >= 1e4 || Number.isInteger(value)) text = grouped(Math.round(value));
+  else text = value.toFixed(1);
+  return text.replaceAll("-", "−");
+}
+
+function grouped(value) {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+/** A circle, triangle, square or diamond around the origin. */
+function pointPath(series, r) {
+  const at = (v) => Math.round(v * 100) / 100;
+  switch (series % 4) {
+    case 0: return `M${r} 0A${r} ${r} 0 1 1 ${-r} 0A${r} ${r} 0 1 1 ${r} 0Z`;
+    case 1: return `M0 ${at(-1.3 * r)}L${at(1.15 * r)} ${at(0.85 * r)}H${at(-1.15 * r)}Z`;
+    case 2: return `M${at(-0.9 * r)} ${at(-0.9 * r)}H${at(0.9 * r)}V${at(0.9 * r)}H${at(-0.9 * r)}Z`;
+    default: return `M0 ${at(-1.3 * r)}L${at(1.3 * r)} 0L0 ${at(1.3 * r)}L${at(-1.3 * r)} 0Z`;
+  }
+}
+
+function dashes(series) {
+  return [undefined, "7 4", "2 3", "9 3 2 3"][series % 4];
+}
+
+/** An exponential moving average, corrected for its start; gaps stay gaps. */
+function smooth(points, weight) {
+  let mean = 0;
+  let scale = 0;
+  return points.map(([x, y]) => {
+    if (y === null) return [x, null];
+    mean = weight * mean + (1 - weight) * y;
+    scale = weight * scale + (1 - weight);
+    return [x, mean / scale];
+  });
+}
+
+// ---------------------------------------------------------------------------------------------
+// What is drawn: one class a kind of mark. Each draws its series, finds the mark nearest to a
+// pixel, steps from one mark to another, and says what a mark means.
+
+class Lines {
+  constructor(plot) {
+    this.series = plot.series;
+    this.axes = true;
+    this.setSmoothing(plot.smoothing);
+    this.steps = [...new Set(this.series.flatMap((s) => s.points.map((p) => p[0])))];
+    this.steps.sort((a, b) => a - b);
+    this.xLabel = plot.x_label;
+  }
+
+  setSmoothing(weight) {
+    this.smoothing = weight;
+    this.smoothed = this.series.map((s) => smooth(s.points, weight));
+  }
+
+  draw(view, index) {
+    const group = svg("g");
+    if (this.smoothing > 0) {
+      group.append(svg("path", { class: "raw", d: this.path(view, this.series[index].points) }));
+    }
+    const d = this.path(view, this.smoothed[index]);
+    group.append(svg("path", { class: "line", d, "stroke-dasharray": dashes(index) }));
+    return group;
+  }
+
+  path(view, points) {
+    let d = "";
+    let open = false;
+    points.forEach(([x, y], i) => {
+      if (y === null) {
+        open = false;
+        return;
+      }
+      d += `${open ? "L" : "M"}${view.x(x)} ${view.y(y)}`;
+      if (!open && (points[i + 1]?.[1] ?? null) === null) d += "h.01";
+      open = true;
+    });
+    return d;
+  }
+
+  /** A mark is a step. */
+  nearest(view, x) {
+    const at = view.xValue(x);
+    let [low, high] = [0, this.steps.length - 1];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (this.steps[middle] < at) low = middle;
+      else high = middle;
+    }
+    if (high < 0) return null;
+    return Math.abs(this.steps[low] - at) <= Math.abs(this.steps[high] - at) ? low : high;
+  }
+
+  step(_view, mark, dx) {
+    if (mark === null) return this.steps.length ? 0 : null;
+    return Math.min(this.steps.length - 1, Math.max(0, mark + dx));
+  }
+
+  describe(view, mark) {
+    const x = this.steps[mark];
+    const shapes = [svg("path", { class: "mark guide", d: `M${view.x(x)} ${view.top}V${view.bottom}` })];
+    const rows = [];
+    let top = view.bottom;
+    for (const index of view.visible) {
+      // Series need not share their steps: each shows its last value up to here.
+      const at = lastUpTo(this.smoothed[index], x);
+      if (at === null) continue;
+      const [px, py] = this.smoothed[index][at];
+      const y = view.y(py);
+      top = Math.min(top, y);
+      shapes.push(svg("circle", { class: `mark dot series-${index % 8}`, cx: view.x(px), cy: y, r: 4 }));
+      rows.push([index, this.series[index].name, number(this.series[index].points[at][1])]);
+    }
+    return { x: view.x(x), y: top, title: `${this.xLabel} ${number(x)}`, rows, shapes };
+  }
+}
+
+/** The index of the last point at or before `x` that holds a value. */
+function lastUpTo(points, x) {
+  let found = null;
+  for (let i = 0; i < points.length && points[i][0] <= x; i++) {
+    if (points[i][1] !== null) found = i;
+  }
+  return found;
+}
+
+class Points {
+  constructor(plot) {
+    this.series = plot.series;
+    this.axes = false;
+  }
+
+  draw(view, index) {
+    const group = svg("g", { class: "dots" });
+    const d = pointPath(index, 3.8);
+    for (const [x, y] of this.series[index].points) {
+      group.append(svg("path", { d, transform: `translate(${view.x(x)} ${view.y(y)})` }));
+    }
+    return group;
+  }
+
+  /** A mark is [series, point]. */
+  nearest(view, x, y) {
+    return this.best(view, (dx, dy) => (dx * dx + dy * dy <= REACH * REACH ? dx * dx + dy * dy : Infinity), x, y);
+  }
+
+  step(view, mark, dx, dy) {
+    if (mark === null) {
+      return this.best(view, (a, b) => a * a + b * b, (view.left + view.right) / 2, (view.top + view.bottom) / 2);
+    }
+    const [x, y] = this.position(view, mark);
+    // The nearest point in the arrow's direction: what lies aside counts twice.
+    const cost = (px, py) => {
+      const along = px * dx + py * dy;
+      const aside = Math.abs(px * dy) + Math.abs(py * dx);
+      return along > 0.5 ? along + 2 * aside : Infinity;
+    };
+    return this.best(view, cost, x, y) ?? mark;
+  }
+
+  best(view, cost, x, y) {
+    let best = null;
+    let least = Infinity;
+    for (const s of view.visible) {
+      this.series[s].points.forEach((point, i) => {
+        const [px, py] = [view.x(point[0]), view.y(point[1])];
+        if (px < view.left || px > view.right || py < view.top || py > view.bottom) return;
+        const value = cost(px - x, py - y);
+        if (value < least) [least, best] = [value, [s, i]];
+      });
+    }
+    return best;
+  }
+
+  position(view, [s, i]) {
+    const [x, y] = this.series[s].points[i];
+    return [view.x(x), view.y(y)];
+  }
+
+  describe(view, [s, i]) {
+    const [x, y] = this.position(view, [s, i]);
+    const [, , id, text, partner] = this.series[s].points[i];
+    const shapes = [svg("circle", { class: "mark", cx: x, cy: y, r: 7.5 })];
+    let other;
+    if (partner && view.visible.includes(partner[0])) {
+      const [px, py] = this.position(view, partner);
+      shapes.unshift(svg("path", { class: "mark", d: `M${x} ${y}L${px} ${py}` }));
+      shapes.push(svg("circle", { class: "mark", cx: px, cy: py, r: 7.5 }));
+      const [, , otherId, otherText] = this.series[partner[0]].points[partner[1]];
+      other = { title: `${this.series[partner[0]].name} ${otherId}`, text: otherText };
+    }
+    return { x, y, title: `${this.series[s].name} ${id}`, text, other, shapes };
+  }
+}
+
+class Bars {
+  constructor(plot) {
+    this.series = plot.series;
+    this.edges = plot.edges;
+    this.reference = plot.reference;
+    this.axes = true;
+  }
+
+  share(index, bin) {
+    const { counts, total } = this.series[index];
+    return total ? (100 * counts[bin]) / total : 0;
+  }
+
+  draw(view, index) {
+    let d = `M${view.x(this.edges[0])} ${view.y(0)}`;
+    this.series[index].counts.forEach((_, bin) => {
+      d += `V${view.y(this.share(index, bin))}H${view.x(this.edges[bin + 1])}`;
+    });
+    return svg("path", { class: "bars", d: `${d}V${view.y(0)}`, "stroke-dasharray": dashes(index) });
+  }
+
+  drawOver(view) {
+    if (this.reference === null) return [];
+    return [svg("path", { class: "reference", d: `M${view.x(this.reference)} ${view.top}V${view.bottom}` })];
+  }
+
+  /** A mark is a bin. */
+  nearest(view, x) {
+    const last = this.edges.length - 2;
+    const [low, high] = [this.edges[0], this.edges[last + 1]];
+    return Math.min(last, Math.max(0, Math.floor(((view.xValue(x) - low) / (high - low)) * (last + 1))));
+  }
+
+  step(_view, mark, dx) {
+    return mark === null ? 0 : Math.min(this.edges.length - 2, Math.max(0, mark + dx));
+  }
+
+  describe(view, bin) {
+    const [low, high] = [this.edges[bin], this.edges[bin + 1]];
+    const [x0, x1] = [view.x(low), view.x(high)];
+    const rows = view.visible.map((index) => [
+      index,
+      this.series[index].name,
+      `${this.share(index, bin).toFixed(1)} % · ${grouped(this.series[index].counts[bin])}`,
+    ]);
+    const shape = svg("path", { class: "mark guide", d: `M${x0} ${view.top}V${view.bottom}M${x1} ${view.top}V${view.bottom}` });
+    const top = Math.max(0, ...view.visible.map((index) => this.share(index, bin)));
+    return { x: (x0 + x1) / 2, y: view.y(top), title: `${number(low)} to ${number(high)}`, rows, shapes: [shape] };
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+// The view: which values lie at which pixels
+
+class View {
+  constructor(domain, hasAxes, width) {
+    this.domain = domain;
+    this.hasAxes = hasAxes;
+    this.visible = [];
+    this.resize(width);
+  }
+
+  resize(width) {
+    this.width = width;
+    const share = this.hasAxes ? 0.56 : 0.78;
+    this.height = Math.round(Math.min(this.hasAxes ? 380 : 620, Math.max(240, width * share)));
+    this.left = this.hasAxes ? 52 : 1;
+    this.right = width - (this.hasAxes ? 10 : 1);
+    this.top = this.hasAxes ? 8 : 1;
+    this.bottom = this.height - (this.hasAxes ? 42 : 1);
+    const [x0, x1, y0, y1] = this.domain;
+    this.home = [x0, x1, y0, y1];
+    if (!this.hasAxes) {
+      // A plane has no units: one unit is as long on both axes.
+      const unit = Math.max((x1 - x0) / this.plotWidth, (y1 - y0) / this.plotHeight);
+      const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
+      const [dx, dy] = [(unit * this.plotWidth) / 2, (unit * this.plotHeight) / 2];
+      this.home = [x - dx, x + dx, y - dy, y + dy];
+    }
+    this.shown = [...this.home];
+  }
+
+  get plotWidth() {
+    return this.right - this.left;
+  }
+
+  get plotHeight() {
+    return this.bottom - this.top;
+  }
+
+  get zoom() {
+    return (this.home[1] - this.home[0]) / (this.shown[1] - this.shown[0]);
+  }
+
+  x(value) {
+    const [low, high] = this.shown;
+    return Math.round((this.left + ((value - low) / (high - low)) * this.plotWidth) * 100) / 100;
+  }
+
+  y(value) {
+    const [, , low, high] = this.shown;
+    return Math.round((this.top + ((high - value) / (high - low)) * this.plotHeight) * 100) / 100;
+  }
+
+  xValue(pixel) {
+    const [low, high] = this.shown;
+    return low + ((pixel - this.left) / this.plotWidth) * (high - low);
+  }
+
+  yValue(pixel) {
+    const [, , low, high] = this.shown;
+    return high - ((pixel - this.top) / this.plotHeight) * (high - low);
+  }
+
+  /** Zooms by `factor`, keeping the value under the pixel where it is. */
+  zoomBy(factor, px, py) {
+    const next = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
+    factor = next / this.zoom;
+    const [x, y] = [this.xValue(px), this.yValue(py)];
+    const [x0, x1, y0, y1] = this.shown;
+    this.shown = [x + (x0 - x) / factor, x + (x1 - x) / factor, y + (y0 - y) / factor, y + (y1 - y) / factor];
+    this.clamp();
+  }
+
+  /** Moves by pixels. */
+  pan(dx, dy) {
+    const [x0, x1, y0, y1] = this.shown;
+    const [ux, uy] = [(x1 - x0) / this.plotWidth, (y1 - y0) / this.plotHeight];
+    this.shown = [x0 - dx * ux, x1 - dx * ux, y0 + dy * uy, y1 + dy * uy];
+    this.clamp();
+  }
+
+  /** Keeps the shown part within the whole. */
+  clamp() {
+    for (const i of [0, 2]) {
+      const span = Math.min(this.shown[i + 1] - this.shown[i], this.home[i + 1] - this.home[i]);
+      const low = Math.min(Math.max(this.shown[i], this.home[i]), this.home[i + 1] - span);
+      [this.shown[i], this.shown[i + 1]] = [low, low + span];
+    }
+  }
+
+  reset() {
+    this.shown = [...this.home];
+  }
+}
+
+// ---------------------------------------------------------------------------------------------
+// A figure: the view, its marks, the controls, and the pointer and keys over it
+
+class Figure {
+  constructor(node, plot, index) {
+    this.node = node;
+    this.plot = plot;
+    this.index = index;
+    this.marks = new { lines: Lines, points: Points, bars: Bars }[plot.kind](plot);
+    this.hidden = new Set();
+    this.mark = null;
+    this.pointers = new Map();
+
+    this.canvas = node.querySelector(".canvas");
+    this.view = new View(plot.domain, this.marks.axes, this.canvas.clientWidth || 640);
+    this.tip = html("div", { class: "tip", role: "status", hidden: "" });
+    this.drawing = this.makeDrawing();
+    this.tools = this.makeTools();
+    this.canvas.replaceChildren(this.drawing, this.tip);
+    this.canvas.before(this.tools);
+    this.draw();
+    new ResizeObserver(() => this.resize()).observe(this.canvas);
+  }
+
+  makeDrawing() {
+    const caption = this.node.querySelector("figcaption p");
+    return svg("svg", {
+      class: "live",
+      tabindex: 0,
+      role: "application",
+      "aria-roledescription": "interactive plot",
+      "aria-label": `${this.plot.title}. Arrow keys step through the marks, plus and minus zoom, ` +
+        "Shift with arrow keys moves, 0 resets.",
+      "aria-describedby": caption?.id,
+      onpointerdown: (event) => this.pointerDown(event),
+      onpointermove: (event) => this.pointerMove(event),
+      onpointerup: (event) => this.pointerUp(event),
+      onpointercancel: (event) => this.pointerUp(event),
+      onpointerleave: () => this.pointers.size || this.select(null),
+      ondblclick: (event) => this.zoom(2, ...this.pixel(event)),
+      onkeydown: (event) => this.key(event),
+      onblur: () => this.select(null),
+      onwheel: (event) => this.wheel(event),
+    });
+  }
+
+  makeTools() {
+    const tools = html("div", { class: "tools", role: "group", "aria-label": "Controls" });
+    this.plot.series.forEach((series, index) => {
+      const button = html(
+        "button",
+        { type: "button", class: `legend series-${index % 8}`, "aria-pressed": "true", onclick: () => this.toggle(index, button) },
+        swatch(this.plot.kind, index),
+        html("bdi", {}, series.name),
+      );
+      tools.append(button);
+    });
+    tools.append(html("span", { class: "gap" }));
+    if (this.plot.kind === "lines") {
+      const output = html("output", {}, this.marks.smoothing.toFixed(2));
+      const range = html("input", {
+        type: "range", min: 0, max: 0.98, step: 0.02, value: this.marks.smoothing,
+        oninput: () => {
+          this.marks.setSmoothing(Number(range.value));
+          output.textContent = this.marks.smoothing.toFixed(2);
+          this.draw();
+        },
+      });
+      tools.append(html("label", { class: "choice" }, "Smoothing", range, output));
+    }
+    const middle = () => [(this.view.left + this.view.right) / 2, (this.view.top + this.view.bottom) / 2];
+    const square = (name, sign, action) =>
+      html("button", { type: "button", class: "square", "aria-label": name, title: name, onclick: action }, sign);
+    tools.append(
+      square("Zoom in", "+", () => this.zoom(1.6, ...middle())),
+      square("Zoom out", "−", () => this.zoom(1 / 1.6, ...middle())),
+      square("Reset zoom", "⟲", () => this.reset()),
+    );
+    return tools;
+  }
+
+  // Drawing
+
+  draw() {
+    const { view, marks, drawing } = this;
+    view.visible = this.plot.series.map((_, i) => i).filter((i) => !this.hidden.has(i));
+    drawing.setAttribute("viewBox", `0 0 ${view.width} ${view.height}`);
+    drawing.classList.toggle("zoomed", view.zoom > 1.001);
+    drawing.dataset.zoom = view.zoom.toFixed(2);
+
+    const clip = `clip-${this.index}`;
+    const frame = svg("rect", { x: view.left, y: view.top, width: view.plotWidth, height: view.plotHeight });
+    const body = svg("g", { "clip-path": `url(#${clip})` });
+    for (const index of view.visible) {
+      body.append(svg("g", { class: `series series-${index % 8}` }, marks.draw(view, index)));
+    }
+    body.append(...(marks.drawOver?.(view) ?? []));
+    this.overlay = svg("g", { "aria-hidden": "true" });
+    drawing.replaceChildren(
+      svg("clipPath", { id: clip }, frame),
+      this.drawAxes(),
+      body,
+      this.overlay,
+    );
+    this.select(this.mark);
+  }
+
+  drawAxes() {
+    const { view, plot } = this;
+    const out = svg("g", { "aria-hidden": "true" });
+    if (!view.hasAxes) {
+      out.append(svg("rect", { class: "axis", x: view.left, y: view.top, width: view.plotWidth, height: view.plotHeight, rx: 6 }));
+      return out;
+    }
+    const [x0, x1, y0, y1] = view.shown;
+    for (const [value, text] of ticks(y0, y1, view.plotHeight / 55)) {
+      const y = view.y(value);
+      out.append(svg("path", { class: "grid", d: `M${view.left} ${y}H${view.right}` }));
+      out.append(svg("text", { x: view.left - 7, y: y + 4, "text-anchor": "end" }, text));
+    }
+    for (const [value, text] of ticks(x0, x1, view.plotWidth / 85)) {
+      const x = view.x(value);
+      out.append(svg("path", { class: "axis", d: `M${x} ${view.bottom}v5` }));
+      out.append(svg("text", { x, y: view.bottom + 18, "text-anchor": "middle" }, text));
+    }
+    const [x, y] = [(view.left + view.right) / 2, (view.top + view.bottom) / 2];
+    out.append(
+      svg("path", { class: "axis", d: `M${view.left} ${view.bottom}H${view.right}` }),
+      svg("text", { x, y: view.height - 6, "text-anchor": "middle" }, plot.x_label),
+      svg("text", { transform: `translate(12 ${y}) rotate(-90)`, "text-anchor": "middle" }, plot.y_label),
+    );
+    return out;
+  }
+
+  /** Marks what the pointer or the keys are on, and says what it is. */
+  select(mark) {
+    if (mark !== null && Array.isArray(mark) && this.hidden.has(mark[0])) mark = null;
+    this.mark = mark;
+    if (mark === null || this.view.visible.length === 0) {
+      this.overlay?.replaceChildren();
+      this.tip.hidden = true;
+      return;
+    }
+    const about = this.marks.describe(this.view, mark);
+    this.overlay.replaceChildren(...about.shapes);
+    this.tip.replaceChildren(html("p", {}, html("b", { dir: "auto" }, about.title)));
+    for (const [index, name, value] of about.rows ?? []) {
+      const sample = swatch(this.plot.kind, index);
+      this.tip.append(html("p", { class: `row series-${index % 8}` }, sample, html("bdi", {}, name), html("span", {}, value)));
+    }
+    if (about.text) this.tip.append(html("p", { dir: "auto" }, about.text));
+    if (about.other) {
+      this.tip.append(html("p", { class: "partner", dir: "auto" }, html("b", {}, about.other.title), about.other.text));
+    }
+    this.tip.hidden = false;
+    this.placeTip(about.x, about.y);
+  }
+
+  /** Beside the mark, within the canvas where there is room. */
+  placeTip(x, y) {
+    const scale = this.canvas.clientWidth / this.view.width;
+    const [width, height] = [this.tip.offsetWidth, this.tip.offsetHeight];
+    const room = this.canvas.clientWidth - width;
+    let left = x * scale + 14;
+    if (left > room) left = x * scale - width - 14;
+    let top = y * scale - height - 12;
+    if (top < -40) top = y * scale + 16;
+    this.tip.style.left = `${Math.max(0, Math.min(left, room))}px`;
+    this.tip.style.top = `${top}px`;
+  }
+
+  resize() {
+    const width = this.canvas.clientWidth;
+    if (!width || width === this.view.width) return;
+    this.mark = null;
+    this.view.resize(width);
+    this.draw();
+  }
+
+  toggle(index, button) {
+    if (!this.hidden.delete(index)) this.hidden.add(index);
+    button.setAttribute("aria-pressed", String(!this.hidden.has(index)));
+    this.draw();
+  }
+
+  zoom(factor, x, y) {
+    this.view.zoomBy(factor, x, y);
+    this.draw();
+  }
+
+  reset() {
+    this.view.reset();
+    this.draw();
+  }
+
+  // Pointer and keys
+
+  /** The event's place in the drawing's pixels. */
+  pixel(event) {
+    const box = this.drawing.getBoundingClientRect();
+    const scale = this.view.width / box.width;
+    return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
+  }
+
+  pointerDown(event) {
+    this.pointers.set(event.pointerId, this.pixel(event));
+    if (this.view.zoom > 1.001 || this.pointers.size > 1) {
+      this.drawing.setPointerCapture(event.pointerId);
+      this.drawing.classList.add("dragged");
+    }
+  }
+
+  pointerMove(event) {
+    const at = this.pixel(event);
+    const before = this.pointers.get(event.pointerId);
+    if (!before || (this.pointers.size === 1 && this.view.zoom <= 1.001)) {
+      if (before) this.pointers.set(event.pointerId, at);
+      this.select(this.marks.nearest(this.view, ...at));
+      return;
+    }
+    if (this.pointers.size === 2) {
+      const other = [...this.pointers].find(([id]) => id !== event.pointerId)[1];
+      const distance = (a, b) => Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1]));
+      const [x, y] = [(at[0] + other[0]) / 2, (at[1] + other[1]) / 2];
+      this.view.zoomBy(distance(at, other) / distance(before, other), x, y);
+    } else {
+      this.view.pan(at[0] - before[0], at[1] - before[1]);
+    }
+    this.pointers.set(event.pointerId, at);
+    this.mark = null;
+    this.draw();
+  }
+
+  pointerUp(event) {
+    this.pointers.delete(event.pointerId);
+    this.drawing.classList.remove("dragged");
+    if (event.pointerType !== "mouse") this.select(this.marks.nearest(this.view, ...this.pixel(event)));
+  }
+
+  /** The wheel zooms with Ctrl held (a pinch on a touchpad) or once the drawing has the focus. */
+  wheel(event) {
+    if (!event.ctrlKey && !event.metaKey && document.activeElement !== this.drawing) return;
+    event.preventDefault();
+    this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), ...this.pixel(event));
+  }
+
+  key(event) {
+    const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const middle = [(this.view.left + this.view.right) / 2, (this.view.top + this.view.bottom) / 2];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (arrow && event.shiftKey) {
+      this.view.pan(-40 * arrow[0], -40 * arrow[1]);
+      this.draw();
+    } else if (arrow && (arrow[0] || !this.marks.axes)) {
+      this.select(this.marks.step(this.view, this.mark, ...arrow));
+    } else if (event.key === "+" || event.key === "=") this.zoom(1.6, ...middle);
+    else if (event.key === "-") this.zoom(1 / 1.6, ...middle);
+    else if (event.key === "0") this.reset();
+    else if (event.key === "Escape") this.select(null);
+    else return;
+    event.preventDefault();
+  }
+}
+
+/** A series' sample for the legend. */
+function swatch(kind, index) {
+  const shape = {
+    lines: () => svg("path", { class: "line", d: "M0 7H22", "stroke-dasharray": dashes(index) }),
+    points: () => svg("path", { class: "dots", d: pointPath(index, 5), transform: "translate(11 7)" }),
+    bars: () => svg("rect", { class: "bars", x: 1, y: 2, width: 20, height: 10, "stroke-dasharray": dashes(index) }),
+  }[kind]();
+  return svg("svg", { class: "swatch", width: 22, height: 14, viewBox: "0 0 22 14", "aria-hidden": "true" }, shape);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The neighbour browser: show what is asked for
+
+function browse(node) {
+  const queries = [...node.querySelectorAll(".queries > details")];
+  const texts = queries.map((query) => query.textContent.toLowerCase());
+  const search = html("input", { type: "search", placeholder: "Find in queries and documents", "aria-label": "Find" });
+  const select = html(
+    "select",
+    { "aria-label": "Show" },
+    html("option", { value: "" }, "all queries"),
+    html("option", { value: "wrong" }, "wrong under every model"),
+    html("option", { value: "split" }, "models disagree"),
+    html("option", { value: "right" }, "right under every model"),
+  );
+  const count = html("span", { class: "choice", role: "status" });
+  const update = () => {
+    const needle = search.value.trim().toLowerCase();
+    let shown = 0;
+    queries.forEach((query, i) => {
+      const matches = texts[i].includes(needle) && (!select.value || query.dataset.state === select.value);
+      query.hidden = !matches;
+      shown += matches;
+    });
+    count.textContent = `${grouped(shown)} of ${grouped(queries.length)} queries`;
+  };
+  search.addEventListener("input", update);
+  select.addEventListener("change", update);
+  const tools = html("div", { class: "tools" }, html("span", { class: "choice" }, search, select), html("span", { class: "gap" }), count);
+  node.querySelector(".queries").before(tools);
+  update();
+}
+
+// ---------------------------------------------------------------------------------------------
+
+const { plots } = JSON.parse(document.getElementById("data").textContent);
+for (const node of document.querySelectorAll("figure[data-plot]")) {
+  const index = Number(node.dataset.plot);
+  new Figure(node, plots[index], index);
+}
+for (const node of document.querySelectorAll("figure.neighbours")) browse(node);

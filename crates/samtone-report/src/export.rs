@@ -1,0 +1,158 @@
+//! Files: the page, and beside it each figure as a drawing and as numbers.
+
+use std::{collections::HashSet, fs, path::Path};
+
+use crate::{
+    Figure, Report, ReportError,
+    plot::Plot,
+    svg::{self, Style},
+    text::slug,
+    theme::LIGHT,
+};
+
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    fs::write(path, bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
+}
+
+/// A name for every figure, in reading order: from its title, made unique.
+pub(crate) fn figure_names(report: &Report) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let figures = report.sections.iter().flat_map(|section| &section.figures);
+    figures
+        .map(|figure| {
+            let stem = match slug(figure.title()) {
+                stem if stem.is_empty() => "figure".to_owned(),
+                stem => stem,
+            };
+            let numbered = (2..).map(|n| format!("{stem}-{n}"));
+            let mut names = std::iter::once(stem.clone()).chain(numbered);
+            let name = names.find(|name| !taken.contains(name)).expect("an endless supply");
+            taken.insert(name.clone());
+            name
+        })
+        .collect()
+}
+
+pub(crate) fn write_figures(report: &Report, folder: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(folder)
+        .map_err(|source| ReportError::Write { path: folder.to_owned(), source })?;
+    let figures = report.sections.iter().flat_map(|section| &section.figures);
+    for (figure, name) in figures.zip(figure_names(report)) {
+        let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+        let style = Style { theme: &LIGHT, has_title: true, outlines: None };
+        if let Some(svg) = draw(figure, style) {
+            write(&path("svg"), svg.as_bytes())?;
+            #[cfg(feature = "png")]
+            {
+                let font = crate::png::Font::open_sans();
+                let svg = draw(figure, Style { outlines: Some(&font), ..style });
+                let png = crate::png::rasterise(&svg.unwrap_or_default())
+                    .map_err(|source| ReportError::Png { figure: name.clone(), source })?;
+                write(&path("png"), &png)?;
+            }
+        }
+        write(&path("csv"), csv(figure).as_bytes())?;
+        let json = serde_json::to_vec_pretty(figure).expect("string keys, no failing serialisers");
+        write(&path("json"), &json)?;
+    }
+    Ok(())
+}
+
+/// The figure as a drawing; `None` for the two that are text.
+pub(crate) fn draw(figure: &Figure, style: Style<'_>) -> Option<String> {
+    match figure {
+        Figure::MetricTable(table) => Some(svg::draw_table(table, style)),
+        figure => Plot::of(figure, 0).map(|plot| svg::draw(&plot, style)),
+    }
+}
+
+/// The numbers behind a figure, one row a value (RFC 4180).
+fn csv(figure: &Figure) -> String {
+    let mut out = Csv::default();
+    match figure {
+        Figure::LearningCurves(figure) => {
+            out.row(["curve", "x", "y"]);
+            for curve in &figure.curves {
+                for (x, y) in &curve.points {
+                    out.row([curve.name.as_str(), &x.to_string(), &y.to_string()]);
+                }
+            }
+        }
+        Figure::MetricTable(figure) => {
+            out.row(["system", "baseline", "metric", "value", "low", "high"]);
+            for row in &figure.rows {
+                for (metric, estimate) in figure.metrics.iter().zip(&row.values) {
+                    let Some(estimate) = estimate else { continue };
+                    let (low, high) =
+                        estimate.interval.map_or_else(Default::default, |(low, high)| {
+                            (low.to_string(), high.to_string())
+                        });
+                    let baseline = if row.is_baseline { "true" } else { "false" };
+                    let value = estimate.value.to_string();
+                    out.row([row.name.as_str(), baseline, metric, &value, &low, &high]);
+                }
+            }
+        }
+        Figure::Scatter(figure) => {
+            out.row(["group", "id", "x", "y", "partner", "text"]);
+            for point in &figure.points {
+                let group = figure.groups.get(point.group).map_or("", String::as_str);
+                let partner = point.partner.and_then(|index| figure.points.get(index));
+                let (x, y) = point.position;
+                let partner = partner.map_or("", |partner| partner.id.as_str());
+                out.row([group, &point.id, &x.to_string(), &y.to_string(), partner, &point.text]);
+            }
+        }
+        Figure::Histogram(figure) => {
+            out.row(["group", "value"]);
+            for group in &figure.groups {
+                for value in &group.values {
+                    out.row([group.name.as_str(), &value.to_string()]);
+                }
+            }
+        }
+        Figure::NeighbourBrowser(figure) => {
+            out.row(["query", "model", "rank", "document", "score", "relevant", "text"]);
+            for query in &figure.queries {
+                for (model, ranking) in figure.models.iter().zip(&query.rankings) {
+                    for (index, document) in ranking.documents.iter().enumerate() {
+                        let rank = (index + 1).to_string();
+                        let relevant = if document.is_relevant { "true" } else { "false" };
+                        let score = document.score.to_string();
+                        let (id, text) = (&document.id, &document.text);
+                        out.row([query.id.as_str(), model, &rank, id, &score, relevant, text]);
+                    }
+                }
+            }
+        }
+        Figure::KeyValues(figure) => {
+            out.row(["name", "value"]);
+            for (name, value) in &figure.rows {
+                out.row([name.as_str(), value]);
+            }
+        }
+    }
+    out.0
+}
+
+/// Rows of comma-separated fields, quoted where they must be.
+#[derive(Default)]
+struct Csv(String);
+
+impl Csv {
+    fn row<const N: usize>(&mut self, fields: [&str; N]) {
+        for (index, field) in fields.into_iter().enumerate() {
+            if index > 0 {
+                self.0.push(',');
+            }
+            if field.contains(['"', ',', '\r', '\n']) {
+                self.0.push('"');
+                self.0.push_str(&field.replace('"', "\"\""));
+                self.0.push('"');
+            } else {
+                self.0.push_str(field);
+            }
+        }
+        self.0.push_str("\r\n");
+    }
+}

@@ -1,0 +1,385 @@
+//! The page: one HTML file with everything in it.
+//!
+//! Every figure is there twice: as markup that needs no script (a drawing, a table), and, for
+//! drawings, as a [`Plot`] in JSON from which the script makes the interactive one. A content
+//! security policy names the one script and the one style sheet by hash and forbids every request,
+//! so that a mistake in escaping could not run anything either.
+
+use std::{collections::HashSet, fmt::Write as _};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Estimate, Figure, KeyValues, MetricTable, NeighbourBrowser, Ranking, Report, ReportError,
+    export::figure_names,
+    plot::{Plot, Summary},
+    scale::{extent, number, padded},
+    svg::{self, Style},
+    text::{clean, embed_json, escape, slug},
+    theme::{DARK, LIGHT},
+};
+
+/// The most bytes a page may take.
+const MAX_BYTES: usize = 3_000_000;
+/// The lengths texts are cut to, in characters: the first that keeps the page small enough counts.
+const TEXT_CHARS: [usize; 4] = [320, 160, 80, 40];
+
+const STYLE: &str = include_str!("../assets/report.css");
+const SCRIPT: &str = include_str!("../assets/report.js");
+
+pub(crate) fn render(report: &Report) -> Result<String, ReportError> {
+    let mut bytes = 0;
+    for max_chars in TEXT_CHARS {
+        let page = Page::new(report, max_chars).finish();
+        if page.len() < MAX_BYTES {
+            return Ok(page);
+        }
+        bytes = page.len();
+    }
+    Err(ReportError::TooLarge { bytes, limit: MAX_BYTES })
+}
+
+/// A page under way.
+struct Page<'a> {
+    report: &'a Report,
+    max_chars: usize,
+    out: String,
+    plots: Vec<Plot>,
+}
+
+/// What the script reads.
+#[derive(Serialize)]
+struct Data<'a> {
+    plots: &'a [Plot],
+}
+
+impl<'a> Page<'a> {
+    fn new(report: &'a Report, max_chars: usize) -> Self {
+        Self { report, max_chars, out: String::new(), plots: Vec::new() }
+    }
+
+    fn push(&mut self, markup: std::fmt::Arguments<'_>) {
+        self.out.write_fmt(markup).expect("a string takes everything");
+    }
+
+    /// Text from outside, cut and escaped.
+    fn text(&self, text: &str) -> String {
+        escape(&clean(text, self.max_chars))
+    }
+
+    fn finish(mut self) -> String {
+        let title = escape(&clean(&self.report.title, 200));
+        let style = format!(
+            ":root{{{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}@media print{{:root{{{}}}}}{STYLE}",
+            LIGHT.css(),
+            DARK.css(),
+            LIGHT.css()
+        );
+        let hash = |source: &str| BASE64.encode(Sha256::digest(source.as_bytes()));
+        self.push(format_args!(
+            r##"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="samtone {}">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<a class="skip" href="#content">Skip to the content</a>
+<header>
+<h1 dir="auto">{title}</h1>
+"##,
+            hash(&style),
+            hash(SCRIPT),
+            env!("CARGO_PKG_VERSION")
+        ));
+        if !self.report.summary.is_empty() {
+            let summary = escape(&clean(&self.report.summary, 1000));
+            self.push(format_args!("<p class=\"summary\" dir=\"auto\">{summary}</p>\n"));
+        }
+        self.highlights();
+        if !self.report.command.is_empty() {
+            let command = escape(&clean(&self.report.command, 4000));
+            self.push(format_args!(
+                "<div class=\"command\"><span>To repeat it</span><pre tabindex=\"0\" \
+                 aria-label=\"Command\"><code>{command}</code></pre></div>\n"
+            ));
+        }
+        self.out.push_str("</header>\n");
+
+        let anchors = section_anchors(self.report);
+        if anchors.len() > 1 {
+            self.out.push_str("<nav aria-label=\"Sections\"><ul>");
+            for (section, anchor) in self.report.sections.iter().zip(&anchors) {
+                let title = escape(&clean(&section.title, 60));
+                self.push(format_args!("<li><a href=\"#{anchor}\" dir=\"auto\">{title}</a></li>"));
+            }
+            self.out.push_str("</ul></nav>\n");
+        }
+
+        self.out.push_str("<main id=\"content\">\n");
+        let mut names = figure_names(self.report).into_iter();
+        for (section, anchor) in self.report.sections.iter().zip(&anchors) {
+            self.push(format_args!(
+                "<section id=\"{anchor}\" aria-labelledby=\"{anchor}-title\">\n\
+                 <h2 id=\"{anchor}-title\" dir=\"auto\">{}</h2>\n",
+                escape(&clean(&section.title, 200))
+            ));
+            if !section.text.is_empty() {
+                let text = escape(&clean(&section.text, 4000));
+                self.push(format_args!("<p class=\"prose\" dir=\"auto\">{text}</p>\n"));
+            }
+            self.out.push_str("<div class=\"figures\">\n");
+            for (figure, name) in section.figures.iter().zip(names.by_ref()) {
+                self.figure(figure, &name);
+            }
+            self.out.push_str("</div>\n</section>\n");
+        }
+        let data = embed_json(&Data { plots: &self.plots });
+        self.push(format_args!(
+            "</main>\n<footer>Written by samtone {}. This page is complete: it loads nothing.\
+             </footer>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
+             <script>{SCRIPT}</script>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION")
+        ));
+        self.out
+    }
+
+    fn highlights(&mut self) {
+        if self.report.highlights.is_empty() {
+            return;
+        }
+        self.out.push_str("<dl class=\"highlights\">");
+        for highlight in &self.report.highlights {
+            let (label, value) = (self.text(&highlight.label), self.text(&highlight.value));
+            let detail = self.text(&highlight.detail);
+            self.push(format_args!(
+                "<div><dt dir=\"auto\">{label}</dt><dd><strong dir=\"auto\">{value}</strong>\
+                 <span dir=\"auto\">{detail}</span></dd></div>"
+            ));
+        }
+        self.out.push_str("</dl>\n");
+    }
+
+    fn figure(&mut self, figure: &Figure, name: &str) {
+        let class = match figure {
+            Figure::LearningCurves(_) | Figure::Histogram(_) => "plot",
+            Figure::Scatter(_) => "plot plane",
+            Figure::MetricTable(_) => "metrics wide",
+            Figure::NeighbourBrowser(_) => "neighbours wide",
+            Figure::KeyValues(_) => "key-values",
+        };
+        let index = self.plots.len();
+        let plot = Plot::of(figure, self.max_chars);
+        let data = if plot.is_some() { format!(" data-plot=\"{index}\"") } else { String::new() };
+        let (title, description) = match figure {
+            Figure::LearningCurves(figure) => (&figure.title, &figure.description),
+            Figure::MetricTable(figure) => (&figure.title, &figure.description),
+            Figure::Scatter(figure) => (&figure.title, &figure.description),
+            Figure::Histogram(figure) => (&figure.title, &figure.description),
+            Figure::NeighbourBrowser(figure) => (&figure.title, &figure.description),
+            Figure::KeyValues(figure) => (&figure.title, &figure.description),
+        };
+        self.push(format_args!(
+            "<figure class=\"{class}\" id=\"figure-{name}\"{data} \
+             aria-labelledby=\"figure-{name}-title\">\n<figcaption><h3 id=\"figure-{name}-title\" \
+             dir=\"auto\">{}</h3>",
+            escape(&clean(title, 200))
+        ));
+        if !description.is_empty() {
+            let description = escape(&clean(description, 1000));
+            self.push(format_args!("<p id=\"figure-{name}-text\" dir=\"auto\">{description}</p>"));
+        }
+        self.out.push_str("</figcaption>\n");
+        match figure {
+            Figure::MetricTable(table) => self.metric_table(table),
+            Figure::NeighbourBrowser(browser) => self.neighbours(browser),
+            Figure::KeyValues(table) => self.key_values(table),
+            Figure::LearningCurves(_) | Figure::Scatter(_) | Figure::Histogram(_) => {}
+        }
+        if let Some(plot) = plot {
+            let style = Style { theme: &LIGHT, has_title: false, outlines: None };
+            let drawing = svg::draw(&plot, style);
+            self.push(format_args!("<div class=\"canvas\">{drawing}</div>\n"));
+            for note in &plot.notes {
+                self.push(format_args!("<p class=\"note\">{note}</p>\n"));
+            }
+            self.summary(&plot.summary);
+            self.plots.push(plot);
+        }
+        self.out.push_str("</figure>\n");
+    }
+
+    fn summary(&mut self, summary: &Summary) {
+        self.out.push_str(
+            "<details class=\"numbers\"><summary>Numbers</summary><div class=\"scroll\" \
+             tabindex=\"0\"><table><thead><tr>",
+        );
+        for head in &summary.head {
+            self.push(format_args!("<th scope=\"col\">{head}</th>"));
+        }
+        self.out.push_str("</tr></thead><tbody>");
+        for row in &summary.rows {
+            self.out.push_str("<tr>");
+            for (column, cell) in row.iter().enumerate() {
+                let cell = escape(cell);
+                if column == 0 {
+                    self.push(format_args!("<th scope=\"row\" dir=\"auto\">{cell}</th>"));
+                } else {
+                    self.push(format_args!("<td>{cell}</td>"));
+                }
+            }
+            self.out.push_str("</tr>");
+        }
+        self.out.push_str("</tbody></table></div></details>\n");
+    }
+
+    fn metric_table(&mut self, table: &MetricTable) {
+        let axes: Vec<(f64, f64)> = (0..table.metrics.len())
+            .map(|column| {
+                let estimates = table.rows.iter().filter_map(|row| *row.values.get(column)?);
+                let ends = estimates.flat_map(|estimate| {
+                    let (low, high) = estimate.interval.unwrap_or((estimate.value, estimate.value));
+                    [low, estimate.value, high]
+                });
+                padded(extent(ends).unwrap_or((0.0, 1.0)), 0.06)
+            })
+            .collect();
+        self.out.push_str(
+            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\
+             <thead><tr><th scope=\"col\"><span class=\"unseen\">System</span></th>",
+        );
+        for metric in &table.metrics {
+            let metric = self.text(metric);
+            self.push(format_args!("<th scope=\"col\" dir=\"auto\">{metric}</th>"));
+        }
+        self.out.push_str("</tr></thead><tbody>\n");
+        for row in &table.rows {
+            let class = if row.is_baseline { " class=\"baseline\"" } else { "" };
+            let name = self.text(&row.name);
+            let tag = if row.is_baseline { " <small>baseline</small>" } else { "" };
+            self.push(format_args!("<tr{class}><th scope=\"row\"><bdi>{name}</bdi>{tag}</th>"));
+            for (column, axis) in axes.iter().enumerate() {
+                match row.values.get(column).copied().flatten() {
+                    Some(estimate) => self.estimate(estimate, *axis),
+                    None => self.out.push_str("<td>–</td>"),
+                }
+            }
+            self.out.push_str("</tr>\n");
+        }
+        self.out.push_str("</tbody></table></div>\n");
+    }
+
+    /// A cell: the value, its interval in figures, and both as a small drawing.
+    fn estimate(&mut self, estimate: Estimate, (low, high): (f64, f64)) {
+        self.push(format_args!("<td><span class=\"value\">{}</span>", number(estimate.value)));
+        if let Some((from, to)) = estimate.finite_interval() {
+            let (from, to) = (number(from), number(to));
+            self.push(format_args!(" <span class=\"interval\">{from} to {to}</span>"));
+        }
+        if estimate.value.is_finite() {
+            let x = |value: f64| (1000.0 * (value - low) / (high - low)).round() / 10.0;
+            self.out.push_str(
+                "<svg class=\"whisker\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
+                 aria-hidden=\"true\"><path class=\"axis\" d=\"M0 4H100\"/>",
+            );
+            if let Some((from, to)) = estimate.finite_interval() {
+                self.push(format_args!("<path class=\"range\" d=\"M{} 4H{}\"/>", x(from), x(to)));
+            }
+            self.push(format_args!("<path class=\"dot\" d=\"M{} 0V8\"/></svg>", x(estimate.value)));
+        }
+        self.out.push_str("</td>");
+    }
+
+    fn neighbours(&mut self, browser: &NeighbourBrowser) {
+        // The controls are made by the script: without it they would do nothing.
+        self.out.push_str("<div class=\"queries\">\n");
+        for query in &browser.queries {
+            let best = query.rankings.iter().filter_map(|ranking| ranking.first_relevant).min();
+            let worst = query.rankings.iter().map(|r| r.first_relevant.unwrap_or(usize::MAX)).max();
+            let state = match (best, worst) {
+                (Some(1), Some(1)) => "right",
+                (Some(1), _) => "split",
+                _ => "wrong",
+            };
+            let (text, id) = (self.text(&query.text), self.text(&query.id));
+            self.push(format_args!(
+                "<details data-state=\"{state}\"><summary><span class=\"query\"><bdi \
+                 class=\"id\">{id}</bdi> <bdi>{text}</bdi></span><span class=\"ranks\">"
+            ));
+            for (model, ranking) in browser.models.iter().zip(&query.rankings) {
+                let model = self.text(model);
+                let (class, rank) = rank(ranking);
+                self.push(format_args!(
+                    "<span class=\"rank {class}\"><bdi class=\"unseen\">{model}: </bdi>{rank}</span>"
+                ));
+            }
+            self.out.push_str("</span></summary>\n<div class=\"models\">\n");
+            for (model, ranking) in browser.models.iter().zip(&query.rankings) {
+                let model = self.text(model);
+                let (class, rank) = rank(ranking);
+                self.push(format_args!(
+                    "<div><h4><bdi>{model}</bdi> <span class=\"rank {class}\">{rank}</span></h4><ol>"
+                ));
+                for document in &ranking.documents {
+                    let (id, text) = (self.text(&document.id), self.text(&document.text));
+                    let (class, tag) = if document.is_relevant {
+                        (" class=\"relevant\"", "<span class=\"tag\">right</span> ")
+                    } else {
+                        ("", "")
+                    };
+                    let score = number(document.score);
+                    self.push(format_args!(
+                        "<li{class}><p class=\"meta\">{tag}<bdi class=\"id\">{id}</bdi> \
+                         <span class=\"score\">{score}</span></p><p dir=\"auto\">{text}</p></li>"
+                    ));
+                }
+                self.out.push_str("</ol></div>\n");
+            }
+            self.out.push_str("</div></details>\n");
+        }
+        self.out.push_str("</div>\n");
+    }
+
+    fn key_values(&mut self, table: &KeyValues) {
+        self.out.push_str("<div class=\"scroll\" tabindex=\"0\"><table><tbody>\n");
+        for (name, value) in &table.rows {
+            let (name, value) = (self.text(name), self.text(value));
+            self.push(format_args!(
+                "<tr><th scope=\"row\"><bdi>{name}</bdi></th><td dir=\"auto\">{value}</td></tr>\n"
+            ));
+        }
+        self.out.push_str("</tbody></table></div>\n");
+    }
+}
+
+/// How well a ranking did: a class, and the first right document's rank in words.
+fn rank(ranking: &Ranking) -> (&'static str, String) {
+    match ranking.first_relevant {
+        Some(1) => ("right", "rank 1".to_owned()),
+        Some(rank) => ("wrong", format!("rank {rank}")),
+        None => ("wrong", "not found".to_owned()),
+    }
+}
+
+/// An anchor a section: from its title, made unique.
+fn section_anchors(report: &Report) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let sections = report.sections.iter().enumerate();
+    sections
+        .map(|(index, section)| {
+            let mut anchor = format!("section-{}", slug(&section.title));
+            if !taken.insert(anchor.clone()) {
+                anchor = format!("{anchor}-{}", index + 1);
+                taken.insert(anchor.clone());
+            }
+            anchor
+        })
+        .collect()
+}

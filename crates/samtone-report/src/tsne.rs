@@ -1,0 +1,199 @@
+//! Embeddings to positions in a plane.
+
+use bhtsne::{Neighbor, tSNE};
+
+use crate::ReportError;
+
+/// Barnes-Hut t-SNE (van der Maaten 2014) under the Euclidean distance.
+///
+/// The plane starts as the two principal components, so what lies apart as a whole (two towers,
+/// say) starts apart; a jitter of a hundredth of their spread comes from the seed. On unit vectors
+/// the Euclidean distance orders neighbours as the cosine does.
+///
+/// Distances between clusters and the clusters' sizes mean little in the result: read it beside
+/// the numbers taken in the full space.
+///
+/// # Examples
+///
+/// ```
+/// use samtone_report::Tsne;
+///
+/// // 40 points in three dimensions, in two clusters.
+/// let points: Vec<f32> = (0..40_u8)
+///     .flat_map(|i| [f32::from(i % 2) * 9.0, f32::from(i) * 0.01, f32::from(i % 7)])
+///     .collect();
+/// let projection = Tsne { perplexity: 8.0, ..Tsne::default() }.project(&points, 3)?;
+/// assert_eq!(projection.positions.len(), 40);
+/// # Ok::<(), samtone_report::ReportError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tsne {
+    /// About how many neighbours each point should keep.
+    pub perplexity: f64,
+    /// Gradient steps; the first 250 exaggerate the attraction 12-fold.
+    pub epochs: usize,
+    /// The accuracy of the Barnes-Hut approximation, above 0: smaller is slower and closer.
+    pub theta: f64,
+    /// Same seed, same points: same positions.
+    pub seed: u64,
+}
+
+impl Default for Tsne {
+    /// A perplexity of 30, 1,000 epochs, θ = 0.5, seed 0.
+    fn default() -> Self {
+        Self { perplexity: 30.0, epochs: 1000, theta: 0.5, seed: 0 }
+    }
+}
+
+/// Positions in a plane, and how well they keep the neighbourhoods.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Projection {
+    /// One position a point, in input order.
+    pub positions: Vec<(f64, f64)>,
+    /// The Kullback-Leibler divergence of the plane's neighbourhoods from the points', in nats:
+    /// lower is better, comparable only between projections of the same points and perplexity.
+    pub kl_divergence: f64,
+}
+
+impl Tsne {
+    /// Projects `points`, rows of `dim` values.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Perplexity`] below 1, [`ReportError::TooFewPoints`] with fewer than
+    /// 3 · perplexity + 1 points, [`ReportError::NotFinite`] for a broken point.
+    ///
+    /// # Panics
+    ///
+    /// If `points` is not a whole number of rows.
+    pub fn project(&self, points: &[f32], dim: usize) -> Result<Projection, ReportError> {
+        assert!(
+            dim > 0 && points.len().is_multiple_of(dim),
+            "{} values are not rows of {dim}",
+            points.len()
+        );
+        let Self { perplexity, epochs, theta, seed } = *self;
+        if !(1.0..f64::MAX).contains(&perplexity) {
+            return Err(ReportError::Perplexity { perplexity });
+        }
+        let rows: Vec<&[f32]> = points.chunks_exact(dim).collect();
+        let needed = (3.0 * perplexity).floor() as usize + 1;
+        if rows.len() < needed {
+            return Err(ReportError::TooFewPoints { points: rows.len(), perplexity, needed });
+        }
+        if let Some(point) = rows.iter().position(|row| row.iter().any(|v| !v.is_finite())) {
+            return Err(ReportError::NotFinite { point });
+        }
+
+        let neighbours = nearest(&rows, needed - 1);
+        let mut tsne = tSNE::<f32, &[f32], 2>::new(&rows);
+        tsne.perplexity(perplexity as f32)
+            .epochs(epochs)
+            .initial_embedding(start(&rows, seed))
+            .barnes_hut_with_neighbors(theta as f32, &neighbours);
+        let positions = tsne.embedding();
+        Ok(Projection {
+            positions: positions.chunks_exact(2).map(|p| (p[0].into(), p[1].into())).collect(),
+            kl_divergence: tsne.kl_divergence().map_or(f64::NAN, f64::from),
+        })
+    }
+}
+
+/// Each row's `count` nearest others by Euclidean distance, nearest first, ties by index.
+fn nearest(rows: &[&[f32]], count: usize) -> Vec<Vec<Neighbor<f32>>> {
+    let distance = |a: &[f32], b: &[f32]| {
+        // Differences rather than products: near duplicates keep their small distances.
+        a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>()
+    };
+    let mut squares = vec![0.0; rows.len() * rows.len()];
+    for (i, a) in rows.iter().enumerate() {
+        for (j, b) in rows.iter().enumerate().skip(i + 1) {
+            let square = distance(a, b);
+            squares[i * rows.len() + j] = square;
+            squares[j * rows.len() + i] = square;
+        }
+    }
+    let order = |a: &Neighbor<f32>, b: &Neighbor<f32>| {
+        a.distance.total_cmp(&b.distance).then(a.index.cmp(&b.index))
+    };
+    squares
+        .chunks_exact(rows.len())
+        .enumerate()
+        .map(|(row, squares)| {
+            let others = squares.iter().enumerate().filter(|(index, _)| *index != row);
+            let mut others: Vec<Neighbor<f32>> =
+                others.map(|(index, square)| Neighbor { index, distance: square.sqrt() }).collect();
+            others.select_nth_unstable_by(count - 1, order);
+            others.truncate(count);
+            others.sort_unstable_by(order);
+            others
+        })
+        .collect()
+}
+
+/// The spread of the first component at the start, as scikit-learn sets it.
+const START_SPREAD: f64 = 1e-4;
+
+/// The rows on their first two principal components, scaled down, with a seeded jitter.
+fn start(rows: &[&[f32]], seed: u64) -> Vec<f32> {
+    let dim = rows[0].len();
+    let mut mean = vec![0.0; dim];
+    for row in rows {
+        mean.iter_mut().zip(*row).for_each(|(m, v)| *m += f64::from(*v) / rows.len() as f64);
+    }
+    let project = |axis: &[f64]| -> Vec<f64> {
+        let along = |row: &&[f32]| {
+            row.iter().zip(&mean).zip(axis).map(|((v, m), a)| (f64::from(*v) - m) * a).sum()
+        };
+        rows.iter().map(along).collect()
+    };
+
+    let mut random = SplitMix(seed);
+    let mut axes: Vec<Vec<f64>> = Vec::new();
+    for _ in 0..2 {
+        let mut axis: Vec<f64> = (0..dim).map(|_| random.symmetric()).collect();
+        // Power iteration on the covariance; a start needs no more digits than this gives.
+        for _ in 0..30 {
+            let along = project(&axis);
+            axis.fill(0.0);
+            for (row, along) in rows.iter().zip(along) {
+                for ((a, v), m) in axis.iter_mut().zip(*row).zip(&mean) {
+                    *a += along * (f64::from(*v) - m);
+                }
+            }
+            for other in &axes {
+                let overlap: f64 = axis.iter().zip(other).map(|(a, b)| a * b).sum();
+                axis.iter_mut().zip(other).for_each(|(a, b)| *a -= overlap * b);
+            }
+            let norm = axis.iter().map(|a| a * a).sum::<f64>().sqrt();
+            if norm < 1e-12 {
+                axis.fill(0.0);
+                break;
+            }
+            axis.iter_mut().for_each(|a| *a /= norm);
+        }
+        axes.push(axis);
+    }
+
+    let columns: Vec<Vec<f64>> = axes.iter().map(|axis| project(axis)).collect();
+    let variance = columns[0].iter().map(|v| v * v).sum::<f64>() / rows.len() as f64;
+    let scale = if variance > 0.0 { START_SPREAD / variance.sqrt() } else { 0.0 };
+    (0..rows.len())
+        .flat_map(|row| [columns[0][row], columns[1][row]])
+        .map(|value| (value * scale + random.symmetric() * START_SPREAD * 0.01) as f32)
+        .collect()
+}
+
+/// Steele, Lea and Flood's `SplitMix64`: all the randomness a start needs.
+struct SplitMix(u64);
+
+impl SplitMix {
+    /// Uniform in [-1, 1).
+    fn symmetric(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+}
