@@ -1,0 +1,170 @@
+//! Which parts of which score matrices a loss needs.
+//!
+//! Groups share score matrices: the q-d scores serve the query anchors by rows and the document
+//! anchors by columns. A [`Term`] is one such reading of a matrix. Every normaliser is a sum over
+//! terms, so each matrix is computed once, whatever the number of groups that read it:
+//!
+//! ```text
+//! A_t[i] = ln Σ over the candidates c of term t visible to anchor i of e^(a_t·s_ic)
+//! ln Z_g[i] = ln( p·e^x_ii + Σ_(t in g) e^A_t[i] )                  p = 1, or 2 for positive_twice
+//! λ_t[i] = -ln Σ_(g has t) w_g·v_i·e^(-ln Z_g[i])                   v_i: the row's share of the mean
+//! ∂L/∂s_ic = 1/τ · Σ_t e^(a_t·s_ic - λ_t[i])
+//! ```
+
+use crate::{Anchor, Candidates, Group, Loss, Temperature};
+
+/// A score matrix. Queries and documents are `[batch, dim]`, hard negatives
+/// `[batch · negatives, dim]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Matrix {
+    /// Queries by documents.
+    Cross,
+    /// Queries by queries.
+    Queries,
+    /// Documents by documents.
+    Documents,
+    /// Queries by the hard negatives of other rows.
+    QueryHard,
+    /// Documents by the hard negatives of other rows.
+    DocumentHard,
+    /// Queries by the row's own hard negatives, `[batch, negatives]`.
+    QueryOwn,
+    /// Documents by the row's own hard negatives, `[batch, negatives]`.
+    DocumentOwn,
+}
+
+/// One of the three embedding inputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    Query,
+    Document,
+    Hard,
+}
+
+impl Matrix {
+    /// The sides of its rows and columns.
+    pub(crate) fn sides(self) -> (Side, Side) {
+        match self {
+            Self::Cross => (Side::Query, Side::Document),
+            Self::Queries => (Side::Query, Side::Query),
+            Self::Documents => (Side::Document, Side::Document),
+            Self::QueryHard | Self::QueryOwn => (Side::Query, Side::Hard),
+            Self::DocumentHard | Self::DocumentOwn => (Side::Document, Side::Hard),
+        }
+    }
+
+    /// Whether it is its own transpose, so that half of it suffices.
+    pub(crate) fn is_symmetric(self) -> bool {
+        matches!(self, Self::Queries | Self::Documents)
+    }
+
+    /// Whether it holds a row's own hard negatives alone.
+    pub(crate) fn is_own(self) -> bool {
+        matches!(self, Self::QueryOwn | Self::DocumentOwn)
+    }
+}
+
+/// Along which axis of a score matrix the anchors lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Anchors {
+    Rows,
+    Columns,
+}
+
+/// One reading of a score matrix.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Term {
+    pub(crate) matrix: Matrix,
+    pub(crate) anchors: Anchors,
+    /// The factor on the scores: 1/τ, plus the strength of hardness where it acts.
+    pub(crate) scale: f64,
+}
+
+/// A group over the plan's terms.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlannedGroup {
+    pub(crate) weight: f64,
+    /// How often the positive stands in the denominator, 1 or 2.
+    pub(crate) positives: f64,
+    pub(crate) terms: Vec<usize>,
+}
+
+/// What to compute for a loss at a temperature.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) terms: Vec<Term>,
+    pub(crate) groups: Vec<PlannedGroup>,
+}
+
+impl Plan {
+    /// Plans a loss; terms on hard negatives only where the batch has some.
+    pub(crate) fn new(loss: &Loss, temperature: Temperature, has_hard: bool) -> Self {
+        let mut terms = Vec::new();
+        let groups = loss
+            .groups
+            .iter()
+            .map(|group| PlannedGroup {
+                weight: group.weight,
+                positives: if group.positive_twice { 2.0 } else { 1.0 },
+                terms: group
+                    .candidates
+                    .iter()
+                    .map(|&candidates| term(loss, group, candidates, temperature))
+                    .filter(|term| has_hard || term.matrix.sides().1 != Side::Hard)
+                    .map(|term| {
+                        terms.iter().position(|&known| known == term).unwrap_or_else(|| {
+                            terms.push(term);
+                            terms.len() - 1
+                        })
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self { terms, groups }
+    }
+
+    /// The distinct score matrices, in a fixed order.
+    pub(crate) fn matrices(&self) -> Vec<Matrix> {
+        use Matrix::{Cross, DocumentHard, DocumentOwn, Documents, Queries, QueryHard, QueryOwn};
+        let all = [Cross, Queries, Documents, QueryHard, DocumentHard, QueryOwn, DocumentOwn];
+        let needed = |matrix: &Matrix| self.terms.iter().any(|term| term.matrix == *matrix);
+        all.into_iter().filter(needed).collect()
+    }
+
+    /// The terms on a matrix whose anchors lie along an axis, with their positions.
+    pub(crate) fn terms_on(
+        &self,
+        matrix: Matrix,
+        anchors: Anchors,
+    ) -> impl Iterator<Item = (usize, &Term)> {
+        let on = move |term: &Term| term.matrix == matrix && term.anchors == anchors;
+        self.terms.iter().enumerate().filter(move |(_, term)| on(term))
+    }
+}
+
+fn term(loss: &Loss, group: &Group, candidates: Candidates, temperature: Temperature) -> Term {
+    let query = group.anchor == Anchor::Query;
+    let (own, other) = if query {
+        (Matrix::Queries, Matrix::Documents)
+    } else {
+        (Matrix::Documents, Matrix::Queries)
+    };
+    let (along, across) =
+        if query { (Anchors::Rows, Anchors::Columns) } else { (Anchors::Columns, Anchors::Rows) };
+    let (matrix, anchors) = match candidates {
+        Candidates::Cross => (Matrix::Cross, along),
+        Candidates::Opposite => (Matrix::Cross, across),
+        Candidates::Same => (own, Anchors::Rows),
+        Candidates::OppositePositives => (other, Anchors::Rows),
+        Candidates::HardOwn if query => (Matrix::QueryOwn, Anchors::Rows),
+        Candidates::HardOwn => (Matrix::DocumentOwn, Anchors::Rows),
+        Candidates::HardOthers if query => (Matrix::QueryHard, Anchors::Rows),
+        Candidates::HardOthers | Candidates::OppositeHard => (Matrix::DocumentHard, Anchors::Rows),
+        Candidates::Hard | Candidates::OppositeSame => {
+            unreachable!("a resolved group spells its candidates out")
+        }
+    };
+    let hardness = loss.hardness.filter(|hardness| hardness.acts_on(group.anchor, candidates));
+    let scale = temperature.scale() + hardness.map_or(0.0, |hardness| hardness.strength);
+    Term { matrix, anchors, scale }
+}
