@@ -1,8 +1,21 @@
 //! Exact search: the k nearest embeddings by dot product or cosine.
+//!
+//! The scores are a matrix product of which only the k best of each row are wanted, so the score
+//! matrix is never stored: see `scan.rs`. Beyond the embeddings themselves, which may be memory-mapped,
+//! memory holds one packed tile of documents for each thread and the candidates of at most 2048
+//! queries, however many documents there are.
+
+mod best;
+mod scan;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 use crate::error::{EvalError, Result};
+use best::Candidates;
+pub(crate) use best::best;
+use scan::{Packed, Scan, Shape, inverse_length_of};
 
 /// A document found: its row and its score.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,7 +46,8 @@ pub enum Similarity {
 /// - returns `queries` lists of `min(k, documents)` hits
 ///
 /// # Errors
-/// [`EvalError::NotFinite`] if an embedding holds a NaN or an infinity.
+/// [`EvalError::NotFinite`] if an embedding holds a NaN or an infinity, unless all its scores are
+/// minus infinity and too low to be found.
 ///
 /// # Panics
 /// If `dim` is 0 or does not divide the lengths.
@@ -82,54 +96,115 @@ pub fn top_k_excluding(
         "{} exclusions for {count} queries",
         excluded.len()
     );
-    check_finite("query", queries, dim)?;
-    check_finite("document", documents, dim)?;
-    Ok((0..count)
-        .into_par_iter()
-        .map(|query| {
-            let row = &queries[query * dim..][..dim];
-            let skip = excluded.get(query).copied().flatten();
-            let mut hits: Vec<Hit> = documents
-                .chunks_exact(dim)
-                .enumerate()
-                .filter(|&(index, _)| Some(index) != skip)
-                .map(|(index, document)| Hit { index, score: score(row, document, similarity) })
-                .collect();
-            hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-            hits.truncate(k);
-            hits
-        })
-        .collect())
+    let documents = Documents { rows: documents, dim, k, similarity };
+    let mut hits = Vec::with_capacity(count);
+    for (block, rows) in queries.chunks(QUERIES * dim).enumerate() {
+        let excluded = excluded.get(block * QUERIES..).unwrap_or_default();
+        hits.extend(documents.search(rows, excluded).map_err(|mistake| match mistake {
+            EvalError::NotFinite { side: "query", row } => {
+                EvalError::NotFinite { side: "query", row: block * QUERIES + row }
+            }
+            other => other,
+        })?);
+    }
+    Ok(hits)
 }
 
-fn score(a: &[f32], b: &[f32], similarity: Similarity) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-    match similarity {
-        Similarity::Dot => dot(a, b),
-        Similarity::Cosine => {
-            let lengths = (dot(a, a) * dot(b, b)).sqrt();
-            if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+/// Queries scored in one pass over the documents: enough that reading the documents costs little,
+/// few enough that their candidates stay small.
+const QUERIES: usize = 2048;
+
+/// The rows that are searched, and what for.
+struct Documents<'a> {
+    rows: &'a [f32],
+    dim: usize,
+    k: usize,
+    similarity: Similarity,
+}
+
+impl Documents<'_> {
+    /// One pass over the documents for up to [`QUERIES`] queries.
+    fn search(&self, queries: &[f32], excluded: &[Option<usize>]) -> Result<Vec<Vec<Hit>>> {
+        let shape = Shape::get();
+        let cosine = self.similarity == Similarity::Cosine;
+        let packed = Packed::new(queries, self.dim, shape, |row| {
+            if cosine { inverse_length_of(row) } else { 1.0 }
+        });
+        let next = AtomicUsize::new(0);
+        // Every worker takes tiles in ascending order, so within a worker later documents have
+        // greater indices, and a score equal to the threshold cannot displace an earlier one.
+        let parts: Vec<Result<Vec<Candidates>>> = (0..rayon::current_num_threads())
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|_| self.work(queries, excluded, &packed, shape.tile(self.dim), &next))
+            .collect();
+        let mut parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok((0..queries.len() / self.dim)
+            .map(|query| {
+                let gathered =
+                    parts.iter_mut().flat_map(|part| std::mem::take(&mut part[query]).into_hits());
+                best(gathered.collect(), self.k)
+            })
+            .collect())
+    }
+
+    /// Scans tiles until there are none left.
+    fn work(
+        &self,
+        queries: &[f32],
+        excluded: &[Option<usize>],
+        packed: &Packed,
+        tile: usize,
+        next: &AtomicUsize,
+    ) -> Result<Vec<Candidates>> {
+        let count = queries.len() / self.dim;
+        let mut candidates = vec![Candidates::default(); count];
+        let mut thresholds = vec![f32::INFINITY; packed.padded()];
+        thresholds[..count].fill(if self.k == 0 { f32::INFINITY } else { f32::NAN });
+        let mut room = Vec::new();
+        loop {
+            let first = next.fetch_add(tile, Ordering::Relaxed);
+            let Some(rows) = self.rows.get(first * self.dim..).filter(|rows| !rows.is_empty())
+            else {
+                return Ok(candidates);
+            };
+            let mut mistake = None;
+            Scan {
+                queries: packed,
+                documents: &rows[..rows.len().min(tile * self.dim)],
+                cosine: self.similarity == Similarity::Cosine,
+                room: &mut room,
+                thresholds: &mut thresholds,
+                take: |query: usize, document, score: f32| {
+                    let index = first + document;
+                    if !score.is_finite() {
+                        mistake.get_or_insert((query, index));
+                        return None;
+                    }
+                    if excluded.get(query).is_some_and(|&skip| skip == Some(index)) {
+                        return None;
+                    }
+                    // Adding 0 turns -0 into 0: equal scores must be the same number.
+                    candidates[query].push(Hit { index, score: score + 0.0 }, self.k)
+                },
+            }
+            .run();
+            if let Some((query, index)) = mistake {
+                return Err(self.blame(queries, query, index));
+            }
         }
     }
-}
 
-fn check_finite(side: &'static str, rows: &[f32], dim: usize) -> Result<()> {
-    match rows.iter().position(|x| !x.is_finite()) {
-        Some(place) => Err(EvalError::NotFinite { side, row: place / dim }),
-        None => Ok(()),
+    /// Which embedding made a score that is not finite.
+    fn blame(&self, queries: &[f32], query: usize, document: usize) -> EvalError {
+        let finite = |rows: &[f32], row: usize| {
+            rows.get(row * self.dim..(row + 1) * self.dim)
+                .is_none_or(|row| row.iter().all(|x| x.is_finite()))
+        };
+        if finite(self.rows, document) && !finite(queries, query) {
+            EvalError::NotFinite { side: "query", row: query }
+        } else {
+            EvalError::NotFinite { side: "document", row: document }
+        }
     }
-}
-
-/// The `k` best of `hits`, best first; equal scores by index.
-pub(crate) fn best(mut hits: Vec<Hit>, k: usize) -> Vec<Hit> {
-    let order = |a: &Hit, b: &Hit| b.score.total_cmp(&a.score).then(a.index.cmp(&b.index));
-    if k == 0 {
-        return Vec::new();
-    }
-    if hits.len() > k {
-        hits.select_nth_unstable_by(k - 1, order);
-        hits.truncate(k);
-    }
-    hits.sort_unstable_by(order);
-    hits
 }

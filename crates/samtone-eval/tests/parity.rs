@@ -17,13 +17,16 @@ struct Case {
 const TOLERANCE: f64 = 2e-9;
 
 fn cases() -> Vec<(usize, Qrels, Run, Case)> {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/metrics.json")).unwrap();
+    let cases: Vec<Case> =
+        serde_json::from_str(include_str!("fixtures/metrics.json")).expect("the fixture is JSON");
     cases
         .into_iter()
         .enumerate()
         .map(|(number, case)| {
-            let qrels = Qrels::new(case.qrels.iter().map(|(q, d, g)| (q, d, *g))).unwrap();
-            let run = Run::new(case.run.iter().map(|(q, d, s)| (q, d, *s))).unwrap();
+            let qrels = Qrels::new(case.qrels.iter().map(|(q, d, g)| (q, d, *g)))
+                .expect("no document is judged twice");
+            let run = Run::new(case.run.iter().map(|(q, d, s)| (q, d, *s)))
+                .expect("no document is found twice");
             (number, qrels, run, case)
         })
         .collect()

@@ -1,0 +1,134 @@
+//! Exact search against a sort of all scores.
+
+use proptest::prelude::*;
+use samtone_eval::search::{Hit, Similarity, top_k, top_k_excluding};
+use samtone_eval::{EvalError, Run};
+
+/// All scores in f64, sorted: what `top_k` must equal where f32 sums are exact.
+fn by_sorting(queries: &[f32], documents: &[f32], dim: usize, k: usize) -> Vec<Vec<Hit>> {
+    queries
+        .chunks(dim)
+        .map(|query| {
+            let mut hits: Vec<Hit> = documents
+                .chunks(dim)
+                .map(|document| query.iter().zip(document).map(|(a, b)| f64::from(a * b)).sum())
+                .enumerate()
+                .map(|(index, score): (usize, f64)| Hit { index, score: score as f32 })
+                .collect();
+            hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+            hits.truncate(k);
+            hits
+        })
+        .collect()
+}
+
+/// Small whole numbers: their sums are exact in f32, and ties are many.
+fn whole_numbers(count: usize, range: u16, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    std::iter::repeat_with(|| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 33) % (2 * u64::from(range) + 1)) as f32 - f32::from(range)
+    })
+    .take(count)
+    .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn search_equals_sorting(
+        queries in 0_usize..70, documents in 0_usize..400, dim in 1_usize..40,
+        k in 0_usize..60, seed: u64,
+    ) {
+        let q = whole_numbers(queries * dim, 3, seed);
+        let d = whole_numbers(documents * dim, 3, seed ^ 1);
+        prop_assert_eq!(top_k(&q, &d, dim, k, Similarity::Dot).unwrap(), by_sorting(&q, &d, dim, k));
+    }
+}
+
+#[test]
+fn many_tiles_blocks_and_threads_equal_sorting() {
+    let (queries, documents, dim, k) = (2100, 3000, 8, 5);
+    let (q, d) = (whole_numbers(queries * dim, 2, 3), whole_numbers(documents * dim, 2, 4));
+    // The dimensions are padded so that a tile holds few documents.
+    let wide = |rows: &[f32]| -> Vec<f32> {
+        rows.chunks(dim).flat_map(|row| row.iter().copied().chain([0.0; 1016])).collect()
+    };
+    let expected = by_sorting(&q, &d, dim, k);
+    assert_eq!(top_k(&q, &d, dim, k, Similarity::Dot).unwrap(), expected);
+    let some = 30;
+    let wide_hits = top_k(&wide(&q[..some * dim]), &wide(&d), 1024, k, Similarity::Dot).unwrap();
+    assert_eq!(wide_hits, expected[..some]);
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let hits = pool.install(|| top_k(&q, &d, dim, k, Similarity::Dot).unwrap());
+        assert_eq!(hits, expected, "{threads} threads");
+    }
+}
+
+#[test]
+fn cosine_ignores_lengths_and_takes_zero_for_zero() {
+    let documents = [3.0, 4.0, 0.0, 0.0, 0.0, 5.0, -6.0, -8.0];
+    let hits = top_k(&[30.0, 40.0], &documents, 2, 4, Similarity::Cosine).unwrap();
+    assert_eq!(hits[0].iter().map(|hit| hit.index).collect::<Vec<_>>(), [0, 2, 1, 3]);
+    for (hit, expected) in hits[0].iter().zip([1.0, 0.8, 0.0, -1.0]) {
+        assert!((hit.score - expected).abs() < 1e-6, "{hit:?}");
+    }
+}
+
+#[test]
+fn equal_embeddings_tie_wherever_they_stand() {
+    let dim = 37;
+    let row: Vec<f32> = (0..dim).map(|i| (i as f32 * 0.7).sin()).collect();
+    let documents = row.repeat(1000);
+    let query: Vec<f32> = (0..dim).map(|i| (i as f32 * 1.3).cos()).collect();
+    for similarity in [Similarity::Dot, Similarity::Cosine] {
+        let hits = &top_k(&query, &documents, dim, 700, similarity).unwrap()[0];
+        assert!(hits.iter().map(|hit| hit.index).eq(0..700), "{similarity:?}");
+        assert!(hits.iter().all(|hit| hit.score.to_bits() == hits[0].score.to_bits()));
+    }
+}
+
+#[test]
+fn an_excluded_document_is_not_found() {
+    let rows = whole_numbers(50 * 6, 4, 9);
+    let own: Vec<Option<usize>> = (0..50).map(|i| (i % 2 == 0).then_some(i)).collect();
+    let hits = top_k_excluding(&rows, &rows, 6, 50, Similarity::Dot, &own).unwrap();
+    for (query, hits) in hits.iter().enumerate() {
+        assert_eq!(hits.len(), if query % 2 == 0 { 49 } else { 50 });
+        assert_eq!(hits.iter().any(|hit| hit.index == query), query % 2 == 1);
+    }
+}
+
+#[test]
+fn a_nan_or_an_infinity_is_named() {
+    let good = whole_numbers(300 * 5, 3, 1);
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut documents = good.clone();
+        documents[207 * 5 + 3] = bad;
+        let error = top_k(&good, &documents, 5, 3, Similarity::Dot).unwrap_err();
+        assert!(matches!(error, EvalError::NotFinite { side: "document", row: 207 }), "{error}");
+        let error = top_k(&documents, &good, 5, 3, Similarity::Cosine).unwrap_err();
+        assert!(matches!(error, EvalError::NotFinite { side: "query", row: 207 }), "{error}");
+    }
+}
+
+#[test]
+fn hits_survive_a_run_file_to_the_last_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.trec");
+    let (mut q, mut d) = (whole_numbers(20 * 16, 1000, 5), whole_numbers(200 * 16, 1000, 6));
+    q.iter_mut().chain(&mut d).for_each(|x| *x /= 7.0);
+    let hits = top_k(&q, &d, 16, 30, Similarity::Cosine).unwrap();
+    let queries: Vec<String> = (0..20).map(|i| format!("q{i}")).collect();
+    let documents: Vec<String> = (0..200).map(|i| format!("d{i}")).collect();
+    let run = Run::from_hits(&queries, &documents, &hits).unwrap();
+    run.write(&path, "test").unwrap();
+    let read = Run::read(&path).unwrap();
+    for (query, hits) in queries.iter().zip(&hits) {
+        let expected = hits.iter().map(|hit| (documents[hit.index].as_str(), hit.score));
+        assert!(read.documents(query).map(|(id, score)| (id, score as f32)).eq(expected));
+        assert!(read.documents(query).eq(run.documents(query)));
+    }
+}
