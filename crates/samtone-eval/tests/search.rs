@@ -13,7 +13,7 @@ fn by_sorting(queries: &[f32], documents: &[f32], dim: usize, k: usize) -> Vec<V
                 .chunks(dim)
                 .map(|document| query.iter().zip(document).map(|(a, b)| f64::from(a * b)).sum())
                 .enumerate()
-                .map(|(index, score): (usize, f64)| Hit { index, score: score as f32 })
+                .map(|(index, score): (usize, f64)| Hit { index, score: score as f32 + 0.0 })
                 .collect();
             hits.sort_by(|a, b| b.score.total_cmp(&a.score));
             hits.truncate(k);
