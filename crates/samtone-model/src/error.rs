@@ -139,6 +139,20 @@ pub enum ModelError {
         /// The first element that differs, row-major.
         element: usize,
     },
+    /// The tokenizer cannot be read or written, or cannot encode a text.
+    #[error(transparent)]
+    Tokenizer {
+        /// Why.
+        source: samtone_data::DataError,
+    },
+    /// The tokenizer makes ids that the token embedder lacks.
+    #[error("the tokenizer has {got} tokens, but the model has embeddings for {expected}")]
+    Vocabulary {
+        /// Ids of the token embedder.
+        expected: usize,
+        /// Tokens of the tokenizer.
+        got: usize,
+    },
     /// The two towers of a folder are built differently.
     #[error("`{}` and `{}` describe different encoders", query.display(), document.display())]
     UnlikeTowers {
@@ -163,6 +177,7 @@ impl ModelError {
             Self::ExtraTensor { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 Some("check that `config.json` belongs to this checkpoint".into())
             }
+            Self::Tokenizer { source } => source.hint(),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use samtone_data::TextTokenizer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ const SAMTONE: &str = "samtone.json";
 const PROMPTS: &str = "config_sentence_transformers.json";
 const LIMITS: &str = "sentence_bert_config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
-pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The name of the projection's weight inside its own file.
 const DENSE_WEIGHT: &str = "linear.weight";
@@ -197,61 +198,136 @@ impl TowerWeights {
 /// Everything one tower's folder is written from.
 pub(crate) struct TowerContent<'a> {
     pub(crate) config: &'a DualEncoderConfig,
-    pub(crate) max_tokens: Option<usize>,
-    /// Prompts by the side's name.
-    pub(crate) prompts: BTreeMap<String, String>,
-    pub(crate) tokenizer: &'a [u8],
-    pub(crate) tokenizer_config: Value,
-    pub(crate) pad_id: u32,
+    pub(crate) max_tokens: usize,
+    pub(crate) tokenizer: &'a TextTokenizer,
     /// Every parameter of the tower by name.
     pub(crate) parameters: Vec<(String, HostTensor)>,
 }
 
+/// How the stages of a tower are laid out in a folder.
+#[derive(Clone, Copy)]
+pub(crate) enum Stages<'a> {
+    /// The encoder at the top, the other stages in numbered folders.
+    Plain,
+    /// Every stage in a folder of its own whose name starts with a route's.
+    Route(&'a str),
+}
+
 impl TowerContent<'_> {
-    /// Writes the tower's folder, which must be there and empty.
-    pub(crate) fn write(self, folder: &Path) -> Result<(), ModelError> {
+    /// Writes the tower's stages into `folder`; gives each one's path and kind.
+    pub(crate) fn write_stages(
+        self,
+        folder: &Path,
+        stages: Stages<'_>,
+    ) -> Result<Vec<(String, &'static str)>, ModelError> {
+        let mut written = Vec::new();
+        let mut next = |kind: &'static str| {
+            let number = written.len();
+            let path = match stages {
+                Stages::Plain if number == 0 => String::new(),
+                Stages::Plain => format!("{number}_{kind}"),
+                Stages::Route(route) => format!("{route}_{number}_{kind}"),
+            };
+            written.push((path.clone(), kind));
+            let place = if path.is_empty() { folder.to_owned() } else { folder.join(path) };
+            create_folder(&place)?;
+            Ok::<PathBuf, ModelError>(place)
+        };
         let config = self.config;
-        let hidden = config.encoder.hidden();
         let (projection, encoder): (Vec<_>, Vec<_>) =
             self.parameters.into_iter().partition(|(name, _)| name == PROJECTION);
-        checkpoint::write(&folder.join(WEIGHTS), &encoder)?;
-        let pad_id = self.pad_id;
-        write_json(&folder.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;
-        write_bytes(&folder.join(TOKENIZER), self.tokenizer)?;
-        write_json(&folder.join(TOKENIZER_CONFIG), &self.tokenizer_config)?;
-        write_json(
-            &folder.join(LIMITS),
-            &json!({ "max_seq_length": self.max_tokens, "do_lower_case": false }),
-        )?;
-        write_json(
-            &folder.join(PROMPTS),
-            &json!({
-                "__version__": { "sentence_transformers": "3.0.0" },
-                "default_prompt_name": null,
-                "prompts": self.prompts,
-                "similarity_fn_name": if config.normalize { "cosine" } else { "dot" },
-            }),
-        )?;
-        write_pooling(&folder.join("1_Pooling"), config.pooling, hidden)?;
-        let mut modules = vec![("", "Transformer"), ("1_Pooling", "Pooling")];
+
+        let place = next("Transformer")?;
+        checkpoint::write(&place.join(WEIGHTS), &encoder)?;
+        let pad_id = self.tokenizer.pad_id();
+        write_json(&place.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;
+        write_tokenizer(&place, self.tokenizer, self.max_tokens)?;
+        let limits = json!({ "max_seq_length": self.max_tokens, "do_lower_case": false });
+        write_json(&place.join(LIMITS), &limits)?;
+
+        write_pooling(&next("Pooling")?, config.pooling, config.encoder.hidden())?;
         if let Some((_, weight)) = projection.into_iter().next() {
-            modules.push(("2_Dense", "Dense"));
-            write_dense(&folder.join("2_Dense"), weight)?;
+            write_dense(&next("Dense")?, weight)?;
         }
         if config.normalize {
-            modules.push(("3_Normalize", "Normalize"));
-            create_folder(&folder.join("3_Normalize"))?;
+            next("Normalize")?;
         }
-        let modules: Vec<Value> = modules
-            .into_iter()
-            .enumerate()
-            .map(|(idx, (path, kind))| {
-                let kind = format!("sentence_transformers.models.{kind}");
-                json!({ "idx": idx, "name": idx.to_string(), "path": path, "type": kind })
-            })
-            .collect();
-        write_json(&folder.join(MODULES), &modules)
+        Ok(written)
     }
+}
+
+/// Writes the top of a sentence-transformers folder: the stages in order, the prompts.
+pub(crate) fn write_top(
+    folder: &Path,
+    stages: &[(String, &str)],
+    prompts: &BTreeMap<&str, &str>,
+    normalize: bool,
+) -> Result<(), ModelError> {
+    let modules: Vec<Value> = stages
+        .iter()
+        .enumerate()
+        .map(|(idx, (path, kind))| {
+            let kind = format!("sentence_transformers.models.{kind}");
+            json!({ "idx": idx, "name": idx.to_string(), "path": path, "type": kind })
+        })
+        .collect();
+    write_json(&folder.join(MODULES), &modules)?;
+    let prompts = json!({
+        // The release whose schema this is.
+        "__version__": { "sentence_transformers": "3.0.0" },
+        "default_prompt_name": null,
+        "prompts": prompts,
+        "similarity_fn_name": if normalize { "cosine" } else { "dot" },
+    });
+    write_json(&folder.join(PROMPTS), &prompts)
+}
+
+/// Writes the file that routes each side's texts through its own stages.
+pub(crate) fn write_router(
+    folder: &Path,
+    routes: &[(&str, Vec<(String, &str)>)],
+) -> Result<(), ModelError> {
+    let types: BTreeMap<&str, String> = routes
+        .iter()
+        .flat_map(|(_, stages)| stages)
+        .map(|(path, kind)| (path.as_str(), format!("sentence_transformers.models.{kind}")))
+        .collect();
+    let structure: BTreeMap<&str, Vec<&str>> = routes
+        .iter()
+        .map(|(route, stages)| (*route, stages.iter().map(|(path, _)| path.as_str()).collect()))
+        .collect();
+    let parameters = json!({ "default_route": "document", "allow_empty_key": true });
+    let file = json!({ "types": types, "structure": structure, "parameters": parameters });
+    write_json(&folder.join("router_config.json"), &file)
+}
+
+/// Writes `tokenizer.json` and the names of its special tokens.
+fn write_tokenizer(
+    folder: &Path,
+    tokenizer: &TextTokenizer,
+    max_tokens: usize,
+) -> Result<(), ModelError> {
+    let path = folder.join(TOKENIZER);
+    tokenizer.save(&path).map_err(|source| ModelError::Tokenizer { source })?;
+    let mut config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_tokens,
+        "clean_up_tokenization_spaces": false,
+    });
+    // The names BERT, RoBERTa and T5 give their special tokens.
+    let names = [
+        ("pad_token", ["[PAD]", "<pad>"]),
+        ("unk_token", ["[UNK]", "<unk>"]),
+        ("cls_token", ["[CLS]", "<s>"]),
+        ("sep_token", ["[SEP]", "</s>"]),
+        ("mask_token", ["[MASK]", "<mask>"]),
+    ];
+    for (key, spellings) in names {
+        if let Some(name) = spellings.iter().find(|name| tokenizer.token_id(name).is_some()) {
+            config[key] = (*name).into();
+        }
+    }
+    write_json(&folder.join(TOKENIZER_CONFIG), &config)
 }
 
 /// Writes what the other files cannot say.
@@ -325,7 +401,6 @@ fn read_pooling(path: &Path) -> Result<Pooling, ModelError> {
 }
 
 fn write_pooling(folder: &Path, pooling: Pooling, hidden: usize) -> Result<(), ModelError> {
-    create_folder(folder)?;
     let mut file = json!({
         "word_embedding_dimension": hidden,
         "pooling_mode_max_tokens": false,
@@ -365,7 +440,6 @@ fn read_dense(path: &Path) -> Result<usize, ModelError> {
 }
 
 fn write_dense(folder: &Path, weight: HostTensor) -> Result<(), ModelError> {
-    create_folder(folder)?;
     let file = json!({
         "in_features": weight.shape[1],
         "out_features": weight.shape[0],
@@ -376,19 +450,17 @@ fn write_dense(folder: &Path, weight: HostTensor) -> Result<(), ModelError> {
     checkpoint::write(&folder.join(WEIGHTS), &[(DENSE_WEIGHT.to_owned(), weight)])
 }
 
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let text = fs::read_to_string(path)
         .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     serde_json::from_str(&text).map_err(|source| ModelError::Json { path: path.to_owned(), source })
 }
 
-pub(crate) fn read_json_if_there<T: DeserializeOwned>(
-    path: &Path,
-) -> Result<Option<T>, ModelError> {
+fn read_json_if_there<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ModelError> {
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }
 
-pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     fs::write(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 

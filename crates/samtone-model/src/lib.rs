@@ -18,6 +18,7 @@ mod model_folder;
 mod ops;
 mod parameter;
 mod pooling;
+mod retriever;
 mod t5;
 
 pub use checkpoint::{Checkpoint, HostTensor};
@@ -30,3 +31,4 @@ pub use error::ModelError;
 pub use folder::SideSettings;
 pub use model_folder::ModelFolder;
 pub use parameter::{Parameter, Part};
+pub use retriever::Retriever;
