@@ -19,10 +19,10 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
-/// The odd constant of SplitMix64: 2^64 divided by the golden ratio.
+/// The odd constant of `SplitMix64`: 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's finaliser (Steele et al. 2014): a bijection that mixes every bit.
+/// `SplitMix64`'s finaliser (Steele et al. 2014): a bijection that mixes every bit.
 const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,0 +1,323 @@
+//! The BEIR layout: `corpus.jsonl`, `queries.jsonl`, `qrels/<split>.tsv`, each plain, `.gz` or `.zst`.
+
+use std::{
+    borrow::Cow,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::{
+    error::{DataError, Fault, open_error},
+    json::{self, Id, Text},
+    lines::{Compression, Line, Lines},
+    record::{Document, Judgment, Query},
+};
+
+/// The columns of a BEIR qrels file.
+pub const QRELS_HEADER: &str = "query-id\tcorpus-id\tscore";
+
+#[derive(Deserialize)]
+struct RawDocument<'a> {
+    #[serde(borrow, rename = "_id")]
+    id: Option<Id<'a>>,
+    #[serde(borrow)]
+    title: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawQuery<'a> {
+    #[serde(borrow, rename = "_id")]
+    id: Option<Id<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+}
+
+/// A document as it lies in its line: nothing is copied that need not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentLine<'a> {
+    /// The id.
+    pub id: Cow<'a, str>,
+    /// The title; empty if there is none.
+    pub title: Cow<'a, str>,
+    /// The text.
+    pub text: Cow<'a, str>,
+}
+
+impl<'a> DocumentLine<'a> {
+    /// Parses a line of `corpus.jsonl`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the line is not a document.
+    pub fn parse(line: Line<'a>) -> Result<Self, Fault> {
+        let raw: RawDocument<'a> = json::parse(line)?;
+        let id = raw.id.ok_or_else(|| json::missing(line, "_id"))?.0;
+        let text = raw.text.ok_or_else(|| json::missing(line, "text"))?.0;
+        check_id("_id", &id)?;
+        Ok(Self { id, title: raw.title.unwrap_or_default().0, text })
+    }
+
+    /// The document, on its own.
+    pub fn into_document(self) -> Document {
+        Document {
+            id: self.id.into_owned(),
+            title: self.title.into_owned(),
+            text: self.text.into_owned(),
+        }
+    }
+}
+
+/// Refuses an id that is empty or that a tab-separated file could not hold.
+pub(crate) fn check_id(field: &'static str, id: &str) -> Result<(), Fault> {
+    if id.trim().is_empty() {
+        return Err(Fault::EmptyField { field });
+    }
+    if id.contains(['\t', '\n', '\r']) {
+        return Err(Fault::BadId { field, id: id.to_owned() });
+    }
+    Ok(())
+}
+
+/// A query as it lies in its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryLine<'a> {
+    /// The id.
+    pub id: Cow<'a, str>,
+    /// The text.
+    pub text: Cow<'a, str>,
+}
+
+impl<'a> QueryLine<'a> {
+    /// Parses a line of `queries.jsonl`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the line is not a query.
+    pub fn parse(line: Line<'a>) -> Result<Self, Fault> {
+        let raw: RawQuery<'a> = json::parse(line)?;
+        let id = raw.id.ok_or_else(|| json::missing(line, "_id"))?.0;
+        let text = raw.text.ok_or_else(|| json::missing(line, "text"))?.0;
+        check_id("_id", &id)?;
+        if text.trim().is_empty() {
+            return Err(Fault::EmptyField { field: "text" });
+        }
+        Ok(Self { id, text })
+    }
+
+    /// The query, on its own.
+    pub fn into_query(self) -> Query {
+        Query { id: self.id.into_owned(), text: self.text.into_owned() }
+    }
+}
+
+/// A judgment as it lies in its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JudgmentLine<'a> {
+    /// The query's id.
+    pub query_id: &'a str,
+    /// The document's id.
+    pub document_id: &'a str,
+    /// The grade.
+    pub grade: i32,
+}
+
+impl<'a> JudgmentLine<'a> {
+    /// Parses a line of `qrels/<split>.tsv`; `None` for the header.
+    ///
+    /// The first line is a header if its third column is not a number.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the line is not a judgment.
+    pub fn parse(line: Line<'a>) -> Result<Option<Self>, Fault> {
+        let text = line.text()?;
+        let mut columns = text.split('\t');
+        let (Some(query_id), Some(document_id), Some(grade), None) =
+            (columns.next(), columns.next(), columns.next(), columns.next())
+        else {
+            let expected = "3 columns (query-id, corpus-id, score)";
+            return Err(Fault::Columns { expected, got: text.split('\t').count() });
+        };
+        match grade.trim().parse() {
+            Ok(grade) => {
+                check_id("query-id", query_id)?;
+                check_id("corpus-id", document_id)?;
+                Ok(Some(Self { query_id, document_id, grade }))
+            }
+            Err(_) if line.number == 1 => Ok(None),
+            Err(_) => Err(Fault::Number { field: "score", got: grade.to_owned() }),
+        }
+    }
+
+    /// The judgment, on its own.
+    pub fn into_judgment(self) -> Judgment {
+        Judgment {
+            query_id: self.query_id.to_owned(),
+            document_id: self.document_id.to_owned(),
+            grade: self.grade,
+        }
+    }
+}
+
+/// A folder in BEIR layout.
+#[derive(Clone, Debug)]
+pub struct BeirFolder {
+    dir: PathBuf,
+    corpus: PathBuf,
+    queries: PathBuf,
+}
+
+impl BeirFolder {
+    /// Finds the files of a folder. Where one is there in several compressions, the plain one counts,
+    /// then `.gz`.
+    ///
+    /// # Errors
+    /// If the folder or one of its files is not there.
+    pub fn open(dir: &Path) -> Result<Self, DataError> {
+        std::fs::read_dir(dir).map_err(|source| open_error(dir, source))?;
+        let file = |name: &'static str| {
+            find(dir, name).ok_or(DataError::NotBeir { dir: dir.to_owned(), missing: name })
+        };
+        Ok(Self {
+            dir: dir.to_owned(),
+            corpus: file("corpus.jsonl")?,
+            queries: file("queries.jsonl")?,
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The file of documents.
+    pub fn corpus(&self) -> &Path {
+        &self.corpus
+    }
+
+    /// The file of queries, of all splits.
+    pub fn queries(&self) -> &Path {
+        &self.queries
+    }
+
+    /// The names of the splits that have judgments, in alphabetical order.
+    pub fn splits(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.dir.join("qrels"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| split_name(&entry.file_name().to_string_lossy()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The file of a split's judgments.
+    ///
+    /// # Errors
+    /// [`DataError::NoSplit`], with the splits there are.
+    pub fn qrels(&self, split: &str) -> Result<PathBuf, DataError> {
+        find(&self.dir.join("qrels"), &format!("{split}.tsv")).ok_or_else(|| DataError::NoSplit {
+            dir: self.dir.clone(),
+            split: split.to_owned(),
+            available: self.splits(),
+        })
+    }
+}
+
+fn find(dir: &Path, name: &str) -> Option<PathBuf> {
+    Compression::ALL
+        .into_iter()
+        .map(|compression| dir.join(format!("{name}{}", compression.suffix())))
+        .find(|path| path.is_file())
+}
+
+fn split_name(file: &str) -> Option<String> {
+    let stem = Compression::ALL
+        .into_iter()
+        .rev()
+        .find_map(|compression| file.strip_suffix(compression.suffix()))?;
+    stem.strip_suffix(".tsv").filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+/// Calls `each` with every document of a file, in order.
+///
+/// # Errors
+/// At the first line that cannot be read or that `each` finds fault with.
+pub fn for_each_document(
+    path: &Path,
+    mut each: impl FnMut(DocumentLine<'_>, u64) -> Result<(), Fault>,
+) -> Result<(), DataError> {
+    for_each(path, |line| each(DocumentLine::parse(line)?, line.number))
+}
+
+/// Calls `each` with every query of a file, in order.
+///
+/// # Errors
+/// As [`for_each_document`].
+pub fn for_each_query(
+    path: &Path,
+    mut each: impl FnMut(QueryLine<'_>, u64) -> Result<(), Fault>,
+) -> Result<(), DataError> {
+    for_each(path, |line| each(QueryLine::parse(line)?, line.number))
+}
+
+/// Calls `each` with every judgment of a file, in order.
+///
+/// # Errors
+/// As [`for_each_document`].
+pub fn for_each_judgment(
+    path: &Path,
+    mut each: impl FnMut(JudgmentLine<'_>, u64) -> Result<(), Fault>,
+) -> Result<(), DataError> {
+    for_each(path, |line| match JudgmentLine::parse(line)? {
+        Some(judgment) => each(judgment, line.number),
+        None => Ok(()),
+    })
+}
+
+fn for_each(
+    path: &Path,
+    mut each: impl FnMut(Line<'_>) -> Result<(), Fault>,
+) -> Result<(), DataError> {
+    let mut lines = Lines::open(path)?;
+    while let Some(line) = lines.next()? {
+        if let Err(fault) = each(line) {
+            return Err(lines.fault(fault));
+        }
+    }
+    Ok(())
+}
+
+/// Writes one document as a line of `corpus.jsonl`.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_document(
+    out: &mut impl Write,
+    id: &str,
+    title: &str,
+    text: &str,
+) -> std::io::Result<()> {
+    out.write_all(b"{\"_id\":")?;
+    serde_json::to_writer(&mut *out, id)?;
+    out.write_all(b",\"title\":")?;
+    serde_json::to_writer(&mut *out, title)?;
+    out.write_all(b",\"text\":")?;
+    serde_json::to_writer(&mut *out, text)?;
+    out.write_all(b"}\n")
+}
+
+/// Writes one query as a line of `queries.jsonl`.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_query(out: &mut impl Write, id: &str, text: &str) -> std::io::Result<()> {
+    out.write_all(b"{\"_id\":")?;
+    serde_json::to_writer(&mut *out, id)?;
+    out.write_all(b",\"text\":")?;
+    serde_json::to_writer(&mut *out, text)?;
+    out.write_all(b"}\n")
+}

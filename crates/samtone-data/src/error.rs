@@ -1,0 +1,317 @@
+//! What can be wrong with data, and where.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+/// Everything that reading, writing or preparing data can fail with.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// A file or folder that is not there.
+    #[error("`{}` does not exist", path.display())]
+    Missing {
+        /// The file or folder asked for.
+        path: PathBuf,
+        /// What lies beside it under the most similar name.
+        nearest: Option<String>,
+    },
+    /// A folder that is not in BEIR layout.
+    #[error("`{}` holds no `{missing}` (nor `{missing}.gz`, `{missing}.zst`)", dir.display())]
+    NotBeir {
+        /// The folder.
+        dir: PathBuf,
+        /// The file it needs.
+        missing: &'static str,
+    },
+    /// A split that a data set does not have.
+    #[error("`{}` has no split `{split}`", dir.display())]
+    NoSplit {
+        /// The data set.
+        dir: PathBuf,
+        /// The split asked for.
+        split: String,
+        /// The splits there are.
+        available: Vec<String>,
+    },
+    /// A split without a single judgment.
+    #[error("split `{split}` of `{}` is empty", dir.display())]
+    EmptySplit {
+        /// The data set.
+        dir: PathBuf,
+        /// The split asked for.
+        split: String,
+        /// The splits there are.
+        available: Vec<String>,
+    },
+    /// One record of a file is wrong.
+    #[error("`{}`, line {line}: {fault}", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// A tokenizer file that the `tokenizers` library refuses.
+    #[error("`{}` is not a tokenizer", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// The library's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A text that the tokenizer cannot encode.
+    #[error("cannot encode the text {text:?}")]
+    Encode {
+        /// The beginning of the text.
+        text: String,
+        /// The library's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A tokenizer that cannot be trained or used as asked.
+    #[error(
+        "a vocabulary of {got} tokens is too small: the special tokens and characters alone are {least}"
+    )]
+    VocabularyTooSmall {
+        /// The size asked for, in tokens.
+        got: usize,
+        /// The least size that works, in tokens.
+        least: usize,
+    },
+    /// A file that could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A file that could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// What is wrong with one record.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Text that is not JSON, or JSON of another shape.
+    #[error("column {column}: {message}")]
+    Json {
+        /// The byte of the line where reading stopped, counted from 1.
+        column: usize,
+        /// What was expected and what was there.
+        message: String,
+    },
+    /// A field that is not there.
+    #[error("field `{field}` is missing")]
+    MissingField {
+        /// The field.
+        field: &'static str,
+        /// The fields that are there.
+        found: Vec<String>,
+    },
+    /// A field that holds nothing but white space.
+    #[error("field `{field}` is empty")]
+    EmptyField {
+        /// The field.
+        field: &'static str,
+    },
+    /// An id that a tab-separated file could not hold.
+    #[error("field `{field}`: the id {id:?} holds a tab or a line break")]
+    BadId {
+        /// The field.
+        field: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// Bytes that are not UTF-8.
+    #[error("column {column}: invalid UTF-8")]
+    Utf8 {
+        /// The first wrong byte of the line, counted from 1.
+        column: usize,
+    },
+    /// The wrong number of columns.
+    #[error("expected {expected}, got {got} column{}", if *got == 1 { "" } else { "s" })]
+    Columns {
+        /// The columns that should be there, in words.
+        expected: &'static str,
+        /// How many there are.
+        got: usize,
+    },
+    /// Text where a whole number belongs.
+    #[error("field `{field}`: expected a whole number, got `{got}`")]
+    Number {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        got: String,
+    },
+    /// An id that an earlier line holds already.
+    #[error("{field} `{id}` is already on line {first}")]
+    DuplicateId {
+        /// The field.
+        field: &'static str,
+        /// The id.
+        id: String,
+        /// The line that holds it, counted from 1.
+        first: u64,
+    },
+    /// A second judgment of one query and document.
+    #[error("query `{query}` and document `{document}` are judged twice")]
+    DuplicateJudgment {
+        /// The query's id.
+        query: String,
+        /// The document's id.
+        document: String,
+    },
+    /// An id that leads nowhere.
+    #[error("{field} `{id}` is not in the {within}")]
+    UnknownId {
+        /// The field.
+        field: &'static str,
+        /// The id.
+        id: String,
+        /// Where it should be.
+        within: &'static str,
+    },
+    /// A line longer than any record should be.
+    #[error("longer than {limit} bytes")]
+    TooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+}
+
+impl Fault {
+    /// A serde error of one line, with the position it names.
+    pub(crate) fn json(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let message = match text.rfind(" at line ") {
+            Some(end) => text[..end].to_owned(),
+            None => text,
+        };
+        Self::Json { column: error.column().max(1), message }
+    }
+}
+
+impl DataError {
+    /// What the reader may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            Self::NotBeir { .. } => Some(
+                "a data folder holds corpus.jsonl (`_id`, `title`, `text`), queries.jsonl (`_id`, \
+                 `text`) and qrels/<split>.tsv (`query-id`, `corpus-id`, `score`), each plain, .gz \
+                 or .zst; `samtone import` makes one from other formats"
+                    .to_owned(),
+            ),
+            Self::NoSplit { available, split, .. } => Some(match nearest(split, available) {
+                Some(name) => format!("did you mean `{name}`? {}", list_splits(available)),
+                None => list_splits(available),
+            }),
+            Self::EmptySplit { available, .. } => Some(list_splits(available)),
+            Self::Record { fault, .. } => fault.hint(),
+            Self::Tokenizer { .. } => {
+                Some("samtone reads the `tokenizer.json` of a Hugging Face model folder".to_owned())
+            }
+            Self::VocabularyTooSmall { least, .. } => {
+                Some(format!("ask for {least} tokens at least, better ten times as many"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Fault {
+    /// What the reader may do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::MissingField { found, .. } if found.is_empty() => None,
+            Self::MissingField { found, .. } => {
+                Some(format!("the line has {}", quote_all(found)))
+            }
+            Self::Json { message, .. } if message.starts_with("trailing characters") => {
+                Some("each line holds one JSON object".to_owned())
+            }
+            Self::Json { .. } => Some(
+                "each line holds one whole JSON object, its quotes and backslashes escaped".to_owned(),
+            ),
+            Self::Columns { got: 4, .. } => Some(
+                "four columns look like TREC qrels: `samtone import trec` converts them".to_owned(),
+            ),
+            Self::Columns { .. } => Some("columns are separated by one tab each".to_owned()),
+            Self::Utf8 { .. } => {
+                Some("convert the file first, for example with `iconv -t UTF-8`".to_owned())
+            }
+            Self::DuplicateId { .. } | Self::DuplicateJudgment { .. } => Some(
+                "`samtone import beir --on-error skip` keeps the first and lists what it leaves out"
+                    .to_owned(),
+            ),
+            Self::UnknownId { .. } => Some(
+                "is this file of the same data set? `samtone import beir --on-error skip` leaves \
+                 such lines out"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn quote_all(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn list_splits(available: &[String]) -> String {
+    match available {
+        [] => "there are no splits: `qrels/` holds no .tsv file".to_owned(),
+        names => format!("there are: {}", quote_all(names)),
+    }
+}
+
+/// The candidate most like `name`, if any is alike at all.
+fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
+    candidates
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(similarity, _)| *similarity > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The error for a path that could not be opened: [`DataError::Missing`] with the most similar name
+/// beside it, or the system's reason.
+pub(crate) fn open_error(path: &Path, source: io::Error) -> DataError {
+    if source.kind() != io::ErrorKind::NotFound {
+        return DataError::Read { path: path.to_owned(), source };
+    }
+    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let siblings: Vec<String> = path
+        .parent()
+        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+        .and_then(|parent| parent.read_dir().ok())
+        .map(|entries| {
+            entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+        })
+        .unwrap_or_default();
+    let nearest = wanted.and_then(|wanted| {
+        let name = nearest(&wanted, &siblings)?;
+        Some(path.with_file_name(name).display().to_string())
+    });
+    DataError::Missing { path: path.to_owned(), nearest }
+}
+
+/// Wraps an error of writing to `path`.
+pub(crate) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
+    move |source| DataError::Write { path: path.to_owned(), source }
+}

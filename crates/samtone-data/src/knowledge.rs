@@ -1,0 +1,179 @@
+//! Knowledge graphs and questions: `triples.tsv` and QA in JSON lines.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{DataError, Fault, write_error},
+    json,
+    lines::{Line, Lines},
+};
+
+/// One fact: subject, relation, object, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Triple {
+    /// What the fact is about.
+    pub subject: String,
+    /// What is said of it.
+    pub relation: String,
+    /// The other side of the relation.
+    pub object: String,
+}
+
+/// A question and the answers that are right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QaPair {
+    /// The question.
+    pub question: String,
+    /// The right answers, at least one.
+    pub answers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct RawQaPair {
+    question: Option<String>,
+    answers: Option<Vec<String>>,
+}
+
+impl Triple {
+    /// Parses a line of `triples.tsv`.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the line is not a triple.
+    pub fn parse(line: Line<'_>) -> Result<Self, Fault> {
+        let text = line.text()?;
+        let columns: Vec<&str> = text.split('\t').collect();
+        let [subject, relation, object] = columns[..] else {
+            let expected = "3 columns (subject, relation, object)";
+            return Err(Fault::Columns { expected, got: columns.len() });
+        };
+        for (field, value) in [("subject", subject), ("relation", relation), ("object", object)] {
+            if value.trim().is_empty() {
+                return Err(Fault::EmptyField { field });
+            }
+        }
+        Ok(Self { subject: subject.into(), relation: relation.into(), object: object.into() })
+    }
+}
+
+impl QaPair {
+    /// Parses a line of QA; other fields than `question` and `answers` are left aside.
+    ///
+    /// # Errors
+    /// A [`Fault`] if the line is not a question with answers.
+    pub fn parse(line: Line<'_>) -> Result<Self, Fault> {
+        let raw: RawQaPair = json::parse(line)?;
+        let question = raw.question.ok_or_else(|| json::missing(line, "question"))?;
+        let answers = raw.answers.ok_or_else(|| json::missing(line, "answers"))?;
+        if question.trim().is_empty() {
+            return Err(Fault::EmptyField { field: "question" });
+        }
+        if answers.is_empty() || answers.iter().any(|answer| answer.trim().is_empty()) {
+            return Err(Fault::EmptyField { field: "answers" });
+        }
+        Ok(Self { question, answers })
+    }
+}
+
+/// Reads a file of triples, plain, `.gz` or `.zst`.
+///
+/// # Errors
+/// At the first line that cannot be read or is not a triple.
+pub fn read_triples(path: &Path) -> Result<Vec<Triple>, DataError> {
+    read(path, Triple::parse)
+}
+
+/// Reads a file of questions, plain, `.gz` or `.zst`.
+///
+/// # Errors
+/// At the first line that cannot be read or is not a question with answers.
+pub fn read_qa(path: &Path) -> Result<Vec<QaPair>, DataError> {
+    read(path, QaPair::parse)
+}
+
+fn read<T>(path: &Path, parse: impl Fn(Line<'_>) -> Result<T, Fault>) -> Result<Vec<T>, DataError> {
+    let mut lines = Lines::open(path)?;
+    let mut all = Vec::new();
+    while let Some(line) = lines.next()? {
+        match parse(line) {
+            Ok(record) => all.push(record),
+            Err(fault) => return Err(lines.fault(fault)),
+        }
+    }
+    Ok(all)
+}
+
+/// Writes triples, one a line.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_triples(path: &Path, triples: &[Triple]) -> Result<(), DataError> {
+    write(path, triples, |out, triple| {
+        writeln!(out, "{}\t{}\t{}", triple.subject, triple.relation, triple.object)
+    })
+}
+
+/// Writes questions, one a line.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_qa(path: &Path, questions: &[QaPair]) -> Result<(), DataError> {
+    write(path, questions, |out, question| {
+        serde_json::to_writer(&mut *out, question)?;
+        out.write_all(b"\n")
+    })
+}
+
+fn write<T>(
+    path: &Path,
+    records: &[T],
+    record: impl Fn(&mut BufWriter<File>, &T) -> std::io::Result<()>,
+) -> Result<(), DataError> {
+    let all = || {
+        let mut out = BufWriter::new(File::create(path)?);
+        records.iter().try_for_each(|each| record(&mut out, each))?;
+        out.flush()
+    };
+    all().map_err(write_error(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cell() -> impl Strategy<Value = String> {
+        "[^\t\n\r]*[^\\s\u{FEFF}][^\t\n\r]*"
+            .prop_filter("a byte order mark", |s| !s.starts_with('\u{FEFF}'))
+    }
+
+    proptest! {
+        #[test]
+        fn writing_and_reading_is_the_identity(
+            triples in prop::collection::vec((cell(), cell(), cell()), 0..10),
+            questions in prop::collection::vec((".*[^\\s].*", prop::collection::vec(".*[^\\s].*", 1..3)), 0..10),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let triples: Vec<Triple> = triples
+                .into_iter()
+                .map(|(subject, relation, object)| Triple { subject, relation, object })
+                .collect();
+            let path = dir.path().join("triples.tsv");
+            write_triples(&path, &triples).unwrap();
+            prop_assert_eq!(read_triples(&path).unwrap(), triples);
+            let questions: Vec<QaPair> = questions
+                .into_iter()
+                .map(|(question, answers)| QaPair { question, answers })
+                .collect();
+            let path = dir.path().join("qa.jsonl");
+            write_qa(&path, &questions).unwrap();
+            prop_assert_eq!(read_qa(&path).unwrap(), questions);
+        }
+    }
+}

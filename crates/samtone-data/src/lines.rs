@@ -1,0 +1,310 @@
+//! Lines of a file, plain or compressed, in bounded memory.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::{
+    BlockDecodingStrategy, FrameDecoder,
+    errors::{FrameDecoderError, ReadFrameHeaderError},
+};
+
+use crate::error::{DataError, Fault, open_error};
+
+/// No record is longer than this, in bytes: a longer line is a fault, not a reason to fill the memory.
+pub const MAX_LINE: usize = 64 << 20;
+
+const BUFFER: usize = 256 << 10;
+
+/// The compression of a file, told by the end of its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// None.
+    #[default]
+    Plain,
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+impl Compression {
+    /// All of them, in the order in which files are looked for.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Gzip, Self::Zstd];
+
+    /// What it adds to a file's name.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+
+    /// The compression that a path's name stands for.
+    pub fn of(path: &Path) -> Self {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("gz") => Self::Gzip,
+            Some("zst") => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// Opens a file for reading, decompressing it by its name.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
+    let file = File::open(path).map_err(|source| open_error(path, source))?;
+    let file = BufReader::with_capacity(BUFFER, file);
+    Ok(match Compression::of(path) {
+        Compression::Plain => Box::new(file),
+        Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
+        Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(file))),
+    })
+}
+
+/// All frames of a zstd stream, one after the other.
+struct ZstdFrames<R> {
+    decoder: FrameDecoder,
+    source: R,
+    inside: bool,
+}
+
+impl<R> ZstdFrames<R> {
+    fn new(source: R) -> Self {
+        Self { decoder: FrameDecoder::new(), source, inside: false }
+    }
+}
+
+impl<R: BufRead> ZstdFrames<R> {
+    /// Moves to the next frame; false at the end of the stream.
+    fn enter_frame(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.init(&mut self.source) {
+                Ok(()) => {
+                    self.inside = true;
+                    return Ok(true);
+                }
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Compares the checksum that the finished frame carries with its content's.
+    fn leave_frame(&mut self) -> io::Result<()> {
+        self.inside = false;
+        match self.decoder.get_checksum_from_data() {
+            Some(stored) if Some(stored) != self.decoder.get_calculated_checksum() => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "the zstd checksum does not match"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<R: BufRead> Read for ZstdFrames<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if !self.inside && !self.enter_frame()? {
+                return Ok(0);
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                self.decoder
+                    .decode_blocks(&mut self.source, BlockDecodingStrategy::UptoBlocks(1))
+                    .map_err(io::Error::other)?;
+            }
+            let read = self.decoder.read(out)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            self.leave_frame()?;
+        }
+    }
+}
+
+/// The lines of a file, one at a time, without their line ends.
+///
+/// Memory is bounded by the longest line, and that by [`MAX_LINE`]. A byte order mark at the start is
+/// left out; `\r\n` ends a line as `\n` does; empty lines are counted and passed over.
+pub struct Lines {
+    path: PathBuf,
+    reader: Box<dyn BufRead + Send>,
+    buffer: Vec<u8>,
+    number: u64,
+    bytes: u64,
+}
+
+/// One line of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// Its bytes, at least one.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// The line as text.
+    ///
+    /// # Errors
+    /// [`Fault::Utf8`] with the first wrong byte.
+    pub fn text(&self) -> Result<&'a str, Fault> {
+        std::str::from_utf8(self.bytes)
+            .map_err(|error| Fault::Utf8 { column: error.valid_up_to() + 1 })
+    }
+}
+
+impl Lines {
+    /// Opens a file, plain, `.gz` or `.zst`.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        Ok(Self::new(path, open(path)?))
+    }
+
+    /// The lines of any reader; `path` is what errors name.
+    pub fn new(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
+        Self { path: path.to_owned(), reader, buffer: Vec::new(), number: 0, bytes: 0 }
+    }
+
+    /// The file that errors name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes read so far, decompressed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next line that is not empty.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or the line is longer than [`MAX_LINE`].
+    #[expect(clippy::should_implement_trait, reason = "a line borrows from the reader's buffer")]
+    pub fn next(&mut self) -> Result<Option<Line<'_>>, DataError> {
+        loop {
+            self.buffer.clear();
+            let read = self
+                .reader
+                .by_ref()
+                .take(MAX_LINE as u64 + 2)
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.bytes += read as u64;
+            if self.buffer.last() == Some(&b'\n') {
+                self.buffer.pop();
+            }
+            if self.buffer.last() == Some(&b'\r') {
+                self.buffer.pop();
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(self.fault(Fault::TooLong { limit: MAX_LINE }));
+            }
+            if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
+                self.buffer.drain(..3);
+            }
+            if !self.buffer.is_empty() {
+                break;
+            }
+        }
+        Ok(Some(Line { number: self.number, bytes: &self.buffer }))
+    }
+
+    /// The error that the line just read has this fault.
+    pub fn fault(&self, fault: Fault) -> DataError {
+        DataError::Record { path: self.path.clone(), line: self.number, fault }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn lines_of(name: &str, bytes: &[u8]) -> Result<Vec<(u64, String)>, DataError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut lines = Lines::open(&path)?;
+        let mut all = Vec::new();
+        while let Some(line) = lines.next()? {
+            all.push((line.number, line.text().unwrap().to_owned()));
+        }
+        Ok(all)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn line_ends_marks_and_empty_lines_are_not_content() {
+        let lines = lines_of("a.txt", b"\xEF\xBB\xBFone\r\n\n\r\ntwo\nthree").unwrap();
+        let expected = [(1, "one"), (4, "two"), (5, "three")];
+        assert_eq!(lines, expected.map(|(n, s)| (n, s.to_owned())));
+    }
+
+    #[test]
+    fn every_member_and_frame_is_read() {
+        let whole = [(1, "one".to_owned()), (2, "two".to_owned())];
+        assert_eq!(lines_of("a.gz", &[gzip(b"one\n"), gzip(b"two\n")].concat()).unwrap(), whole);
+        let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"xyz"].concat();
+        let frames = [zstd(b"one\n"), skippable, zstd(b""), zstd(b"two\n")].concat();
+        assert_eq!(lines_of("a.zst", &frames).unwrap(), whole);
+    }
+
+    #[test]
+    fn torn_archives_are_errors() {
+        let text = "some line or other\n".repeat(5000);
+        for (name, archive) in [("a.gz", gzip(text.as_bytes())), ("a.zst", zstd(text.as_bytes()))] {
+            let error = lines_of(name, &archive[..archive.len() - 6]).unwrap_err();
+            assert!(matches!(error, DataError::Read { .. }), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_in_bounded_memory() {
+        let path = Path::new("endless");
+        let mut lines = Lines::new(path, Box::new(BufReader::new(io::repeat(b'x'))));
+        assert!(matches!(
+            lines.next(),
+            Err(DataError::Record { line: 1, fault: Fault::TooLong { .. }, .. })
+        ));
+    }
+
+    #[test]
+    fn a_missing_file_names_its_neighbour() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("corpus.jsonl"), "").unwrap();
+        let error = Lines::open(&dir.path().join("corpus.json")).err().unwrap();
+        assert!(error.hint().unwrap().contains("corpus.jsonl"), "{:?}", error.hint());
+    }
+}

@@ -1,0 +1,84 @@
+//! The records of retrieval data: queries, documents, judgments, pairs.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// A query: what is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Query {
+    /// The id that judgments and runs name it by.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A document: what is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Document {
+    /// The id that judgments and runs name it by.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Its title; empty if it has none.
+    pub title: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What of a document the encoder reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DocumentText {
+    /// Title, a space, text: BEIR's convention.
+    #[default]
+    TitleText,
+    /// The text alone.
+    Text,
+}
+
+impl Document {
+    /// The text an encoder or BM25 reads, white space at its ends removed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_data::{Document, DocumentText};
+    ///
+    /// let document = Document { id: "d1".into(), title: "Wells".into(), text: "They hold water.".into() };
+    /// assert_eq!(document.passage(DocumentText::TitleText), "Wells They hold water.");
+    /// assert_eq!(document.passage(DocumentText::Text), "They hold water.");
+    /// ```
+    pub fn passage(&self, mode: DocumentText) -> Cow<'_, str> {
+        let (title, text) = (self.title.trim(), self.text.trim());
+        match mode {
+            DocumentText::Text => Cow::Borrowed(text),
+            DocumentText::TitleText if title.is_empty() => Cow::Borrowed(text),
+            DocumentText::TitleText if text.is_empty() => Cow::Borrowed(title),
+            DocumentText::TitleText => Cow::Owned(format!("{title} {text}")),
+        }
+    }
+}
+
+/// One line of qrels: how relevant a document is to a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgment {
+    /// The query's id.
+    pub query_id: String,
+    /// The document's id.
+    pub document_id: String,
+    /// 1 or more: relevant; 0 or less: not.
+    pub grade: i32,
+}
+
+/// One training row: a query, a document relevant to it, and any hard negatives, as indices into
+/// the [`Dataset`](crate::Dataset) they come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// Index of the query.
+    pub query: usize,
+    /// Index of the document.
+    pub document: usize,
+    /// Indices of its hard negatives.
+    pub negatives: Vec<usize>,
+}

@@ -1,0 +1,337 @@
+//! Text to token ids.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
+    PreTokenizer, Tokenizer, decoders::wordpiece::WordPiece as WordPieceDecoder,
+    models::wordpiece::WordPiece, normalizers::bert::BertNormalizer,
+    pre_tokenizers::bert::BertPreTokenizer, processors::bert::BertProcessing,
+};
+
+use crate::{
+    error::{DataError, open_error, write_error},
+    wordpiece::{self, WordCounts},
+};
+
+/// BERT's special tokens, in the order of their ids.
+const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// Turns texts into token ids as a Hugging Face `tokenizer.json` says.
+///
+/// # Examples
+///
+/// ```
+/// use samtone_data::TextTokenizer;
+///
+/// let texts = ["a well holds water", "water runs", "a well runs dry"];
+/// let tokenizer = TextTokenizer::train_wordpiece(&texts, 60, true)?;
+/// let rows = tokenizer.encode_batch(&["Water runs", "a well holds water"], 4)?;
+/// assert!(rows.iter().all(|row| row.len() <= 4));
+/// assert_eq!(rows[0][0], tokenizer.token_id("[CLS]").unwrap());
+/// # Ok::<(), samtone_data::DataError>(())
+/// ```
+#[derive(Clone)]
+pub struct TextTokenizer {
+    inner: Tokenizer,
+    /// The file as read or made: what [`TextTokenizer::save`] writes.
+    json: String,
+    before: Vec<u32>,
+    after: Vec<u32>,
+    pad_id: u32,
+}
+
+impl TextTokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// Its own truncation and padding are left aside: lengths are given with each batch.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not a tokenizer.
+    pub fn from_file(path: &Path) -> Result<Self, DataError> {
+        let json = std::fs::read_to_string(path).map_err(|source| open_error(path, source))?;
+        Self::from_json(json)
+            .map_err(|source| DataError::Tokenizer { path: path.to_owned(), source })
+    }
+
+    /// Trains a lower-casing or cased WordPiece tokenizer in BERT's manner, with the special tokens
+    /// `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`.
+    ///
+    /// The same texts, in any order, give the same bytes on every machine.
+    ///
+    /// # Errors
+    /// If `vocab_size` (in tokens) does not hold the special tokens and the characters.
+    pub fn train_wordpiece<S: AsRef<str> + Sync>(
+        texts: &[S],
+        vocab_size: usize,
+        lowercase: bool,
+    ) -> Result<Self, DataError> {
+        let normalizer = BertNormalizer::new(true, true, None, lowercase);
+        let words = count_words(texts, normalizer);
+        let tokens = wordpiece::train(&words, &SPECIAL, vocab_size)
+            .map_err(|least| DataError::VocabularyTooSmall { got: vocab_size, least })?;
+        let build = || -> tokenizers::Result<Self> {
+            let model = WordPiece::builder()
+                .vocab(WordPiece::read_bytes(tokens.join("\n").as_bytes())?)
+                .build()?;
+            let processor = BertProcessing::new(special("[SEP]"), special("[CLS]"));
+            let mut inner = Tokenizer::new(model);
+            inner
+                .with_normalizer(Some(normalizer))?
+                .with_pre_tokenizer(Some(BertPreTokenizer))
+                .with_post_processor(Some(processor))
+                .with_decoder(Some(WordPieceDecoder::default()));
+            inner.add_special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)))?;
+            Self::from_json(inner.to_string(true)?)
+        };
+        // The parts are this function's own: a refusal would be its mistake, not the caller's.
+        Ok(build().expect("a trained vocabulary makes a tokenizer"))
+    }
+
+    fn from_json(json: String) -> tokenizers::Result<Self> {
+        let mut inner: Tokenizer = json.parse()?;
+        let padding = inner.get_padding().map(|padding| padding.pad_id);
+        inner.with_truncation(None)?;
+        inner.with_padding(None);
+        let (before, after) = special_tokens(&inner)?;
+        let pad_id = padding
+            .or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token)))
+            .unwrap_or(0);
+        Ok(Self { inner, json, before, after, pad_id })
+    }
+
+    /// The token ids of each text, at most `max_len` of them, the special tokens included: a longer
+    /// text loses its end, never its special tokens.
+    ///
+    /// Texts are encoded in parallel; the result does not depend on it. A text without any token (an
+    /// empty one, under a tokenizer that adds no special tokens) becomes one padding token, so that
+    /// every row can be pooled.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode a text.
+    ///
+    /// # Panics
+    /// If `max_len` leaves no room beside the special tokens.
+    pub fn encode_batch<S: AsRef<str> + Sync>(
+        &self,
+        texts: &[S],
+        max_len: usize,
+    ) -> Result<Vec<Vec<u32>>, DataError> {
+        let special = self.before.len() + self.after.len();
+        assert!(
+            max_len > special,
+            "max_len {max_len} leaves no room beside {special} special tokens"
+        );
+        texts
+            .par_iter()
+            .with_min_len(16)
+            .map(|text| {
+                let text = text.as_ref();
+                let encoding = self.inner.encode_fast(text, false).map_err(|source| {
+                    DataError::Encode { text: text.chars().take(40).collect(), source }
+                })?;
+                let ids = encoding.get_ids();
+                let ids = &ids[..ids.len().min(max_len - special)];
+                let mut row = Vec::with_capacity(ids.len() + special);
+                row.extend_from_slice(&self.before);
+                row.extend_from_slice(ids);
+                row.extend_from_slice(&self.after);
+                if row.is_empty() {
+                    row.push(self.pad_id);
+                }
+                Ok(row)
+            })
+            .collect()
+    }
+
+    /// The token ids of one text: [`TextTokenizer::encode_batch`] of it alone.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode the text.
+    ///
+    /// # Panics
+    /// As [`TextTokenizer::encode_batch`].
+    pub fn encode(&self, text: &str, max_len: usize) -> Result<Vec<u32>, DataError> {
+        Ok(self.encode_batch(&[text], max_len)?.swap_remove(0))
+    }
+
+    /// The text of token ids, special tokens left out.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot decode them.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, DataError> {
+        self.inner
+            .decode(ids, true)
+            .map_err(|source| DataError::Encode { text: format!("{ids:?}"), source })
+    }
+
+    /// The id that fills rows up to one length.
+    pub fn pad_id(&self) -> u32 {
+        self.pad_id
+    }
+
+    /// The id of a token, if the vocabulary has it.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Tokens in the vocabulary, the added ones included: one more than the greatest id.
+    pub fn vocab_size(&self) -> usize {
+        let greatest = self.inner.get_vocab(true).into_values().max();
+        greatest.map_or(0, |id| id as usize + 1)
+    }
+
+    /// Special tokens added to every text.
+    pub fn special_tokens(&self) -> usize {
+        self.before.len() + self.after.len()
+    }
+
+    /// Writes the `tokenizer.json`: the bytes read, or those made by training.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), DataError> {
+        std::fs::write(path, &self.json).map_err(write_error(path))
+    }
+
+    /// The BLAKE3 hash of the `tokenizer.json`, in hexadecimal: equal for equal tokenizers.
+    pub fn fingerprint(&self) -> String {
+        blake3::hash(self.json.as_bytes()).to_hex().to_string()
+    }
+
+    /// The tokenizer itself.
+    pub fn inner(&self) -> &Tokenizer {
+        &self.inner
+    }
+}
+
+impl std::fmt::Debug for TextTokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextTokenizer")
+            .field("vocab_size", &self.vocab_size())
+            .field("pad_id", &self.pad_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A special token with its id.
+fn special(token: &str) -> (String, u32) {
+    let id = SPECIAL.iter().position(|&special| special == token).unwrap_or_default();
+    (token.to_owned(), id as u32)
+}
+
+/// The special tokens before and after a text: a probe is encoded with and without them.
+fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
+    let plain = tokenizer.encode_fast("a", false)?;
+    let whole = tokenizer.encode_fast("a", true)?;
+    let (plain, whole) = (plain.get_ids(), whole.get_ids());
+    if plain.is_empty() {
+        return Err("the tokenizer finds no token in the text `a`".into());
+    }
+    let start = whole.windows(plain.len()).position(|window| window == plain);
+    let start = start.ok_or("the tokenizer's special tokens do not surround the text")?;
+    Ok((whole[..start].to_vec(), whole[start + plain.len()..].to_vec()))
+}
+
+/// How often each word occurs, after normalisation and splitting.
+fn count_words<S: AsRef<str> + Sync>(texts: &[S], normalizer: BertNormalizer) -> WordCounts {
+    let count = |mut counts: WordCounts, text: &S| {
+        let mut normalized = NormalizedString::from(text.as_ref());
+        normalizer.normalize(&mut normalized).expect("BERT's normalizer accepts every text");
+        let mut split = PreTokenizedString::from(normalized);
+        BertPreTokenizer.pre_tokenize(&mut split).expect("BERT's splitter accepts every text");
+        for (word, _, _) in split.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+            match counts.get_mut(word) {
+                Some(count) => *count += 1,
+                None => {
+                    counts.insert(word.to_owned(), 1);
+                }
+            }
+        }
+        counts
+    };
+    let add = |mut all: WordCounts, part: WordCounts| {
+        for (word, count) in part {
+            *all.entry(word).or_default() += count;
+        }
+        all
+    };
+    texts.par_iter().fold(WordCounts::new, count).reduce(WordCounts::new, add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 4] = [
+        "The quick brown fox jumps over the lazy dog.",
+        "A quicker fox; a browner dog!",
+        "Nobody jumps higher than the laziest dog, nobody.",
+        "Überquerung: café, naïve, 東京",
+    ];
+
+    #[test]
+    fn the_same_texts_give_the_same_bytes_in_any_order() {
+        let forward = TextTokenizer::train_wordpiece(&TEXTS, 120, true).unwrap();
+        let mut reversed = TEXTS;
+        reversed.reverse();
+        for _ in 0..20 {
+            let again = TextTokenizer::train_wordpiece(&reversed, 120, true).unwrap();
+            assert_eq!(again.json, forward.json);
+            assert_eq!(again.fingerprint(), forward.fingerprint());
+        }
+        // Written down once: holds across machines and versions.
+        assert_eq!(
+            forward.fingerprint(),
+            "cd0bf2fa6cda2bf366520e83eeacdb4d2d2c1f4f8dec564573fae21b1a1ff3df"
+        );
+    }
+
+    #[test]
+    fn truncation_keeps_the_special_tokens() {
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, true).unwrap();
+        let (cls, sep) =
+            (tokenizer.token_id("[CLS]").unwrap(), tokenizer.token_id("[SEP]").unwrap());
+        let whole = tokenizer.encode(TEXTS[0], 512).unwrap();
+        let cut = tokenizer.encode(TEXTS[0], 5).unwrap();
+        assert_eq!(cut, [&whole[..4], &[sep]].concat());
+        assert_eq!(whole[0], cls);
+        assert_eq!(tokenizer.encode("", 5).unwrap(), [cls, sep]);
+        assert_eq!(tokenizer.pad_id(), 0);
+        assert_eq!(
+            tokenizer.decode(&whole).unwrap(),
+            "the quick brown fox jumps over the lazy dog."
+        );
+    }
+
+    #[test]
+    fn saving_and_reading_is_the_identity() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, false).unwrap();
+        tokenizer.save(&path).unwrap();
+        let again = TextTokenizer::from_file(&path).unwrap();
+        assert_eq!(again.fingerprint(), tokenizer.fingerprint());
+        assert_eq!(again.vocab_size(), tokenizer.vocab_size());
+        assert_eq!(
+            again.encode_batch(&TEXTS, 20).unwrap(),
+            tokenizer.encode_batch(&TEXTS, 20).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_tokenizer_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        std::fs::write(&path, "{}").unwrap();
+        let error = TextTokenizer::from_file(&path).unwrap_err();
+        assert!(matches!(error, DataError::Tokenizer { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_vocabulary_too_small_for_the_characters_is_refused() {
+        let error = TextTokenizer::train_wordpiece(&TEXTS, 10, true).unwrap_err();
+        assert!(matches!(error, DataError::VocabularyTooSmall { got: 10, .. }), "{error}");
+    }
+}
