@@ -1,1 +1,31 @@
-//! The training engine: gradient caching, schedules, checkpoints, guards
+//! The training engine: contrastive training of dual encoders with gradient caching, schedules,
+//! checkpoints and guards.
+//!
+//! [`run()`] does a whole experiment from an [`ExperimentConfig`]; [`engine::Engine`] is one step of it
+//! for those with a loop of their own. Nothing here names a backend.
+
+pub mod adafactor;
+pub mod checkpoint;
+pub mod config;
+pub mod engine;
+mod environment;
+mod error;
+mod fit;
+pub mod gradients;
+mod judge;
+mod optimizer;
+mod prepare;
+mod run;
+pub mod schedule;
+mod summary;
+mod temperature;
+
+pub use config::ExperimentConfig;
+pub use environment::{Environment, peak_rss_bytes};
+pub use error::TrainError;
+pub use fit::{Event, StepRecord};
+pub use judge::embed;
+pub use optimizer::DualEncoderOptimizer;
+pub use run::{Outcome, QUICK_START, RunOptions, check_folder, resumed_config, run};
+pub use summary::{Baseline, Metrics, Summary};
+pub use temperature::TemperatureState;

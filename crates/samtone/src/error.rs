@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use samtone_data::DataError;
+use samtone_eval::EvalError;
+use samtone_loss::LossError;
+use samtone_model::ModelError;
+use samtone_train::TrainError;
+
 /// A mistake in how the command was called, not in what it met: exit code 2.
 #[derive(Debug)]
 pub(crate) struct Usage {
@@ -44,13 +50,17 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Whether the mistake is in the call or its configuration.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<Usage>()
+    let configuration = |error: &TrainError| matches!(error, TrainError::Config { .. });
+    cause.is::<Usage>() || cause.downcast_ref().is_some_and(configuration)
 }
 
-/// What to do about `cause`, where its crate knows: one line per error type that gives hints.
+/// What to do about `cause`, where its crate knows.
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(usage) = cause.downcast_ref::<Usage>() {
-        return usage.hint.clone();
-    }
-    None
+    let usage = cause.downcast_ref::<Usage>().and_then(|error| error.hint.clone());
+    usage
+        .or_else(|| cause.downcast_ref().and_then(TrainError::hint))
+        .or_else(|| cause.downcast_ref().and_then(DataError::hint))
+        .or_else(|| cause.downcast_ref().and_then(EvalError::hint))
+        .or_else(|| cause.downcast_ref().and_then(LossError::hint))
+        .or_else(|| cause.downcast_ref().and_then(ModelError::hint))
 }

@@ -47,7 +47,7 @@ where
 {
     use comfy_table::{CellAlignment, Table, presets};
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_header(header.iter().copied());
     for row in rows {
         table.add_row(row.into_iter().collect::<Vec<_>>());
     }

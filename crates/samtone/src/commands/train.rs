@@ -1,24 +1,200 @@
 //! `samtone train`.
 
-use crate::device::{DeviceArgs, Task};
-use crate::output::Format;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-/// Train a dual encoder, evaluate it and write a run folder.
+use anyhow::Context;
+use burn::tensor::backend::AutodiffBackend;
+use indicatif::ProgressBar;
+use samtone_train::{
+    Event, ExperimentConfig, Metrics, Outcome, QUICK_START, RunOptions, TrainError, check_folder,
+    resumed_config, run as train,
+};
+use serde::Serialize;
+
+use crate::device::{DeviceArgs, Task};
+use crate::output::{Format, progress, table};
+
+/// Train a dual encoder, judge it and write a run folder.
+///
+/// With nothing given: the quick start, a small siamese model on the embedded corpus.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The experiment, a TOML file; the quick start if absent.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key, as in `--set train.steps=200`; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// The run folder; a new one under `runs/` if absent.
+    #[arg(long, value_name = "FOLDER")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in `--run-dir` from its newest checkpoint.
+    #[arg(long, requires = "run_dir", conflicts_with_all = ["config", "set"])]
+    resume: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
-struct Train;
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result<'a> {
+    run: &'a Path,
+    summary: &'a samtone_train::Summary,
+    environment: &'a samtone_train::Environment,
+}
 
-impl Task for Train {
-    type Output = anyhow::Result<()>;
-    fn run<B: burn::tensor::backend::AutodiffBackend>(self, _device: &B::Device) -> Self::Output {
-        Ok(())
+pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<()> {
+    let folder = args.run_dir.clone().unwrap_or_else(|| new_folder(args.config.as_deref()));
+    let config = if args.resume { resumed_config(&folder)? } else { configuration(&args)? };
+    check_folder(&folder, args.resume)?;
+    let backend = args.device.backend;
+    let work = Train {
+        config: &config,
+        folder: &folder,
+        resume: args.resume,
+        backend: backend.to_string(),
+    };
+    let outcome =
+        backend.run(work)?.with_context(|| format!("cannot train into `{}`", folder.display()))?;
+    let result =
+        Result { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
+    format.print(&result, |_| text(&config, &folder, &outcome))
+}
+
+fn configuration(args: &Args) -> std::result::Result<ExperimentConfig, TrainError> {
+    match &args.config {
+        Some(path) => ExperimentConfig::load(path, &args.set),
+        None => ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), &args.set),
     }
 }
 
-pub(crate) fn run(args: Args, _format: Format) -> anyhow::Result<()> {
-    args.device.backend.run(Train)?
+/// The first free folder under `runs/` with the configuration's name.
+fn new_folder(config: Option<&Path>) -> PathBuf {
+    let name = config
+        .and_then(Path::file_stem)
+        .map_or_else(|| "quick-start".into(), |stem| stem.to_string_lossy().into_owned());
+    (1_u32..)
+        .map(|number| Path::new("runs").join(format!("{name}-{number}")))
+        .find(|folder| !folder.exists())
+        .expect("some number is free")
+}
+
+struct Train<'a> {
+    config: &'a ExperimentConfig,
+    folder: &'a Path,
+    resume: bool,
+    backend: String,
+}
+
+impl Task for Train<'_> {
+    type Output = anyhow::Result<Outcome>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        let stop = stop_on_signals()?;
+        let options = RunOptions {
+            folder: self.folder,
+            resume: self.resume,
+            backend: &self.backend,
+            stop: &stop,
+        };
+        let mut bar: Option<ProgressBar> = None;
+        let outcome = train::<B>(self.config, options, device, &mut |event| show(&mut bar, event));
+        if let Some(bar) = bar {
+            bar.abandon();
+        }
+        Ok(outcome?)
+    }
+}
+
+/// A flag that Ctrl-C and a termination signal set; the second Ctrl-C ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot listen to signals")?;
+    }
+    Ok(stop)
+}
+
+/// Shows a run's events on stderr.
+fn show(bar: &mut Option<ProgressBar>, event: Event<'_>) {
+    match event {
+        Event::Phase(what) => eprintln!("{what} …"),
+        Event::Training { loss, done, steps } => {
+            let new = progress(steps as u64, "training").with_position(done as u64);
+            new.reset_eta();
+            if new.is_hidden() {
+                eprintln!("training with {loss}, step {done} of {steps} …");
+            }
+            *bar = Some(new);
+        }
+        Event::Step(step) => {
+            let bar = bar.as_ref().expect("steps follow the start of training");
+            bar.set_message(format!(
+                "loss {:.4} · lr {:.2e} · {:.0} pairs/s",
+                step.loss, step.lr, step.pairs_per_second
+            ));
+            bar.set_position(step.step as u64);
+        }
+        Event::Dev(metrics) => {
+            let metrics: Vec<String> =
+                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            tell(bar.as_ref(), &format!("dev: {}", metrics.join(" · ")));
+        }
+        Event::Warning(warning) => tell(bar.as_ref(), &format!("warning: {warning}")),
+        Event::Trained => {
+            if let Some(bar) = bar.take() {
+                bar.finish();
+            }
+        }
+    }
+}
+
+/// A line on stderr, above the progress bar if there is one.
+fn tell(bar: Option<&ProgressBar>, line: &str) {
+    match bar {
+        Some(bar) => bar.suspend(|| eprintln!("{line}")),
+        None => eprintln!("{line}"),
+    }
+}
+
+fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
+    let Outcome { summary, environment } = outcome;
+    let split =
+        if summary.test.is_empty() { ("dev", &summary.dev) } else { ("test", &summary.test) };
+    let mut header = vec![split.0];
+    header.extend(config.eval.metrics.iter().map(String::as_str));
+    let row = |name: String, metrics: &Metrics| {
+        let values = config.eval.metrics.iter().map(|metric| {
+            metrics.get(metric).map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+        });
+        std::iter::once(name).chain(values).collect::<Vec<String>>()
+    };
+    let mut rows = vec![row(config.loss_name(), split.1)];
+    if let Some(baseline) = &summary.baseline {
+        let metrics = if summary.test.is_empty() { &baseline.dev } else { &baseline.test };
+        rows.push(row(baseline.loss.to_string(), metrics));
+    }
+    if !summary.bm25.is_empty() {
+        rows.push(row("bm25".into(), &summary.bm25));
+    }
+    for (name, metrics) in &summary.zero_shot {
+        rows.push(row(format!("{name} (zero-shot)"), metrics));
+    }
+    let mut text = table(&header, rows);
+    text.push_str(&format!(
+        "\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {}\n",
+        environment.parameters,
+        summary.steps,
+        environment.train_seconds,
+        environment.pairs_per_second,
+        environment.tokens_per_second,
+        environment.backend,
+        folder.display()
+    ));
+    text
 }

@@ -1,0 +1,72 @@
+//! What a run ran on and how fast: the part of its record that is not a result.
+
+use serde::{Deserialize, Serialize};
+
+/// `environment.json` of a run folder: machine, versions, times and speeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of samtone.
+    pub samtone: String,
+    /// Version of Burn.
+    pub burn: String,
+    /// Backend and device.
+    pub backend: String,
+    /// Operating system and processor family.
+    pub platform: String,
+    /// The processor's own name, where the system tells it.
+    pub processor: Option<String>,
+    /// Threads that the machine runs at once.
+    pub threads: usize,
+    /// Parameters of the model, a shared one counted once.
+    pub parameters: usize,
+    /// Seconds spent in training steps.
+    pub train_seconds: f64,
+    /// Seconds from start to end, evaluation included.
+    pub total_seconds: f64,
+    /// Pairs trained on in a second.
+    pub pairs_per_second: f64,
+    /// Real tokens (padding not counted) trained on in a second.
+    pub tokens_per_second: f64,
+    /// Share of the computed tokens that were padding, in `[0, 1)`.
+    pub padded_share: f64,
+    /// Most memory the process ever held, in bytes, where the system tells it.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Operating system and processor family, as in `linux x86_64`.
+pub(crate) fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// The processor's own name, where the system tells it.
+pub(crate) fn processor() -> Option<String> {
+    field("/proc/cpuinfo", "model name")
+}
+
+/// Most memory the process ever held, in bytes, where the system tells it.
+pub fn peak_rss_bytes() -> Option<u64> {
+    let kibibytes: u64 = field("/proc/self/status", "VmHWM")?.split(' ').next()?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+/// Threads that the machine runs at once.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// The value of the first `name: value` line of a file under `/proc`.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_peak_memory_is_plausible() {
+        let bytes = super::peak_rss_bytes().unwrap();
+        assert!((1 << 20..1 << 40).contains(&bytes), "{bytes}");
+    }
+}

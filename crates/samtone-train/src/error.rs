@@ -1,0 +1,152 @@
+//! What can go wrong in training.
+
+use std::path::PathBuf;
+
+use crate::config::Place;
+
+/// A training run that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file that cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file or folder that cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A configuration with a mistake.
+    #[error("{place}: {message}")]
+    Config {
+        /// Where it was written.
+        place: Place,
+        /// What is wrong.
+        message: String,
+        /// The known key nearest to an unknown one.
+        nearest: Option<String>,
+    },
+    /// A run folder that holds a run already.
+    #[error("the run folder `{path}` exists already")]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run folder that holds nothing to resume from.
+    #[error("`{path}` holds no run to resume")]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Fewer training pairs than one batch takes.
+    #[error("split `{split}` of `{folder}` holds {pairs} pairs, fewer than one batch of {batch}")]
+    TooFewPairs {
+        /// The data folder.
+        folder: PathBuf,
+        /// The split.
+        split: String,
+        /// Pairs that it holds.
+        pairs: usize,
+        /// `train.batch_size`.
+        batch: usize,
+    },
+    /// A loss or a gradient that is not a number.
+    #[error("step {step}: {what} is not finite")]
+    NonFinite {
+        /// The step, from 0.
+        step: usize,
+        /// What was not finite.
+        what: String,
+        /// Where the ids of the batch were written.
+        batch: PathBuf,
+    },
+    /// A run that was asked to stop, after writing a checkpoint.
+    #[error("interrupted after {step} steps")]
+    Interrupted {
+        /// Steps done.
+        step: usize,
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint that cannot be written or read back.
+    #[error("cannot use the checkpoint")]
+    Checkpoint(#[source] burn::record::RecorderError),
+    /// Data that cannot be used.
+    #[error(transparent)]
+    Data(#[from] samtone_data::DataError),
+    /// A model that cannot be built, read or written.
+    #[error(transparent)]
+    Model(#[from] samtone_model::ModelError),
+    /// A loss that cannot be computed.
+    #[error(transparent)]
+    Loss(#[from] samtone_loss::LossError),
+    /// An evaluation that cannot be done.
+    #[error(transparent)]
+    Eval(#[from] samtone_eval::EvalError),
+}
+
+impl TrainError {
+    /// A configuration mistake at `place`; serde's list of the expected names becomes the nearest
+    /// one.
+    pub(crate) fn config(place: Place, message: &str) -> Self {
+        let first_line = message.lines().next().unwrap_or(message);
+        let (message, expected) = first_line.split_once(", expected").unwrap_or((first_line, ""));
+        let unknown = message
+            .strip_prefix("unknown field")
+            .or_else(|| message.strip_prefix("unknown variant"))
+            .and_then(|rest| rest.split('`').nth(1));
+        let Some(unknown) = unknown else {
+            return Self::Config { place, message: first_line.into(), nearest: None };
+        };
+        let nearest = expected
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .max_by(|a, b| {
+                strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
+            })
+            .map(String::from);
+        Self::Config { place, message: message.into(), nearest }
+    }
+
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Config { nearest, .. } => {
+                nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
+            }
+            Self::RunExists { .. } => Some(
+                "give another `--run-dir`, `--resume` to continue that run, or remove the folder"
+                    .into(),
+            ),
+            Self::NoRun { .. } => Some(
+                "`--resume` wants the folder of an interrupted run; leave it out to start one"
+                    .into(),
+            ),
+            Self::TooFewPairs { pairs, .. } => {
+                Some(format!("set `train.batch_size` to at most {pairs}"))
+            }
+            Self::NonFinite { batch, .. } => Some(format!(
+                "the batch is in `{}`; a lower `train.lr`, a longer `train.warmup` or `train.clip` = 1 usually helps",
+                batch.display()
+            )),
+            Self::Interrupted { folder, .. } => Some(format!(
+                "`samtone train --run-dir {} --resume` goes on from there",
+                folder.display()
+            )),
+            Self::Data(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::Loss(error) => error.hint(),
+            Self::Eval(error) => error.hint(),
+            Self::Read { .. } | Self::Write { .. } | Self::Checkpoint(_) => None,
+        }
+    }
+}

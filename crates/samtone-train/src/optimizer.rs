@@ -1,0 +1,189 @@
+//! The update: Burn's optimisers, one for each group of parameters that is treated alike.
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::adaptor::OptimizerAdaptor;
+use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
+use burn::record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder, RecorderError};
+use burn::tensor::Tensor;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_model::{DualEncoder, Parameter, Part};
+
+use crate::adafactor::Adafactor;
+use crate::config::{OptimizerName, TrainConfig};
+
+/// The optimiser of a dual encoder.
+///
+/// Weight decay falls on matrices, not on biases and norms; the projection may learn at its own
+/// rate, and layers far from the output more slowly (`train.layer_decay`).
+#[derive(Clone)]
+pub struct DualEncoderOptimizer<B: AutodiffBackend> {
+    groups: Vec<Group<B>>,
+}
+
+/// Parameters with the same decay and the same share of the learning rate.
+#[derive(Clone)]
+struct Group<B: AutodiffBackend> {
+    decays: bool,
+    rate: f64,
+    ids: Vec<ParamId>,
+    rule: Rule<B>,
+}
+
+#[derive(Clone)]
+enum Rule<B: AutodiffBackend> {
+    AdamW(OptimizerAdaptor<AdamW, DualEncoder<B>, B>),
+    Adafactor(OptimizerAdaptor<Adafactor, DualEncoder<B>, B>),
+}
+
+impl<B: AutodiffBackend> DualEncoderOptimizer<B> {
+    /// The optimiser that `config` names, for the trainable ones of `parameters`.
+    pub fn new(config: &TrainConfig, parameters: &[Parameter]) -> Self {
+        let layers = 1 + parameters.iter().filter_map(|p| layer(p.part)).max().unwrap_or(0);
+        let mut groups: Vec<Group<B>> = Vec::new();
+        for parameter in parameters.iter().filter(|p| p.is_trainable) {
+            let rate = rate(config, parameter.part, layers);
+            let decays = parameter.decays;
+            match groups.iter_mut().find(|g| g.decays == decays && g.rate.total_cmp(&rate).is_eq())
+            {
+                Some(group) => group.ids.push(parameter.id),
+                None => groups.push(Group {
+                    decays,
+                    rate,
+                    ids: vec![parameter.id],
+                    rule: Rule::new(config, decays),
+                }),
+            }
+        }
+        Self { groups }
+    }
+
+    /// The model after one step of `gradients` at `learning_rate`.
+    pub fn step(
+        &mut self,
+        learning_rate: f64,
+        model: DualEncoder<B>,
+        mut gradients: GradientsParams,
+    ) -> DualEncoder<B> {
+        self.groups.iter_mut().fold(model, |model, group| {
+            let mut chosen = GradientsParams::new();
+            model.visit(&mut Take { from: &mut gradients, to: &mut chosen, ids: &group.ids });
+            let rate = learning_rate * group.rate;
+            match &mut group.rule {
+                Rule::AdamW(rule) => rule.step(rate, model, chosen),
+                Rule::Adafactor(rule) => rule.step(rate, model, chosen),
+            }
+        })
+    }
+
+    /// The optimiser's state, as bytes.
+    ///
+    /// # Errors
+    /// Burn's, if the state cannot be serialised.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, RecorderError> {
+        let groups: Vec<Vec<u8>> = self
+            .groups
+            .iter()
+            .map(|group| match &group.rule {
+                Rule::AdamW(rule) => record_bytes::<B, _>(rule.to_record()),
+                Rule::Adafactor(rule) => record_bytes::<B, _>(rule.to_record()),
+            })
+            .collect::<Result<_, _>>()?;
+        record_bytes::<B, _>(groups)
+    }
+
+    /// This optimiser in the state that [`to_bytes`](Self::to_bytes) gave.
+    ///
+    /// # Errors
+    /// Burn's, if `bytes` hold no state of such an optimiser.
+    pub fn with_bytes(mut self, bytes: Vec<u8>, device: &B::Device) -> Result<Self, RecorderError> {
+        let groups: Vec<Vec<u8>> = read_bytes::<B, _>(bytes, device)?;
+        if groups.len() != self.groups.len() {
+            return Err(RecorderError::DeserializeError(format!(
+                "{} parameter groups, expected {}",
+                groups.len(),
+                self.groups.len()
+            )));
+        }
+        for (group, bytes) in self.groups.iter_mut().zip(groups) {
+            group.rule = match group.rule.clone() {
+                Rule::AdamW(rule) => {
+                    Rule::AdamW(rule.load_record(read_bytes::<B, _>(bytes, device)?))
+                }
+                Rule::Adafactor(rule) => {
+                    Rule::Adafactor(rule.load_record(read_bytes::<B, _>(bytes, device)?))
+                }
+            };
+        }
+        Ok(self)
+    }
+}
+
+impl<B: AutodiffBackend> Rule<B> {
+    fn new(config: &TrainConfig, decays: bool) -> Self {
+        let weight_decay = if decays { config.weight_decay } else { 0.0 };
+        match config.optimizer {
+            OptimizerName::AdamW => Self::AdamW(
+                AdamWConfig::new()
+                    .with_epsilon(1e-8)
+                    .with_weight_decay(weight_decay as f32)
+                    .init::<B, DualEncoder<B>>(),
+            ),
+            OptimizerName::Adafactor => {
+                Self::Adafactor(Adafactor { weight_decay, ..Adafactor::default() }.init())
+            }
+            OptimizerName::AdafactorPlain => Self::Adafactor(
+                Adafactor { weight_decay, scale_by_parameter: false, ..Adafactor::default() }
+                    .init(),
+            ),
+        }
+    }
+}
+
+/// The transformer layer of a part.
+fn layer(part: Part) -> Option<usize> {
+    match part {
+        Part::Layer(index) => Some(index),
+        _ => None,
+    }
+}
+
+/// The share of the learning rate at which `part` learns, in an encoder of `layers`.
+fn rate(config: &TrainConfig, part: Part, layers: usize) -> f64 {
+    let below_top = match part {
+        Part::Projection => return config.projection_lr.map_or(1.0, |lr| lr / config.lr),
+        Part::FinalNorm => 0,
+        Part::Layer(index) => layers - 1 - index,
+        Part::Embedder => layers,
+    };
+    config.layer_decay.powi(below_top as i32)
+}
+
+fn record_bytes<B: AutodiffBackend, R: Record<B>>(record: R) -> Result<Vec<u8>, RecorderError> {
+    let recorder = BinBytesRecorder::<FullPrecisionSettings, Vec<u8>>::default();
+    Recorder::<B>::record(&recorder, record, ())
+}
+
+fn read_bytes<B: AutodiffBackend, R: Record<B>>(
+    bytes: Vec<u8>,
+    device: &B::Device,
+) -> Result<R, RecorderError> {
+    let recorder = BinBytesRecorder::<FullPrecisionSettings, Vec<u8>>::default();
+    Recorder::<B>::load(&recorder, bytes, device)
+}
+
+/// Moves the gradients of `ids` from one set to another.
+struct Take<'a> {
+    from: &'a mut GradientsParams,
+    to: &'a mut GradientsParams,
+    ids: &'a [ParamId],
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if self.ids.contains(&param.id)
+            && let Some(gradient) = self.from.remove::<B::InnerBackend, D>(param.id)
+        {
+            self.to.register(param.id, gradient);
+        }
+    }
+}

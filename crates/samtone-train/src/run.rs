@@ -1,0 +1,190 @@
+//! A whole run: data in, trained and judged model out, everything in one folder.
+//!
+//! ```text
+//! run/  config.toml         the configuration, every key
+//!       metrics.jsonl       a line a logged step
+//!       checkpoints/        step-N: model, optimiser, position
+//!       model/              the trained model's folder
+//!       summary.json        results alone
+//!       environment.json    machine, versions, times, speeds
+//!       baseline/           the same under another loss, where asked for
+//! ```
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::module::AutodiffModule;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_loss::LossConfig;
+use samtone_model::{DualEncoder, ModelFolder};
+
+use crate::checkpoint::replace_file;
+use crate::config::ExperimentConfig;
+use crate::environment::{self, Environment};
+use crate::error::TrainError;
+use crate::fit::{Event, Fitted, Place, fit};
+use crate::judge::{judge, judge_bm25};
+use crate::prepare::{Prepared, Sources, TestSet};
+use crate::summary::{Baseline, Metrics, Summary};
+
+/// The configuration of the quick start, as TOML.
+pub const QUICK_START: &str = include_str!("quick_start.toml");
+
+/// Where a run goes and what may interrupt it.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions<'a> {
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Go on with the run in that folder.
+    pub resume: bool,
+    /// Name of the backend, for the record.
+    pub backend: &'a str,
+    /// Set from outside to end the run after its current step, with a checkpoint.
+    pub stop: &'a AtomicBool,
+}
+
+/// A run's results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was found.
+    pub summary: Summary,
+    /// What it ran on and how fast.
+    pub environment: Environment,
+}
+
+/// Checks that `folder` can take a new run, or holds one to resume.
+///
+/// # Errors
+/// [`TrainError::RunExists`] or [`TrainError::NoRun`].
+pub fn check_folder(folder: &Path, resume: bool) -> Result<(), TrainError> {
+    let holds_run = folder.join(CONFIG).is_file();
+    match resume {
+        true if !holds_run => Err(TrainError::NoRun { path: folder.into() }),
+        false if folder.exists() => Err(TrainError::RunExists { path: folder.into() }),
+        _ => Ok(()),
+    }
+}
+
+/// The configuration that the run in `folder` was started with.
+///
+/// # Errors
+/// [`TrainError::NoRun`], or a configuration that cannot be read.
+pub fn resumed_config(folder: &Path) -> Result<ExperimentConfig, TrainError> {
+    check_folder(folder, true)?;
+    ExperimentConfig::load(&folder.join(CONFIG), &[])
+}
+
+const CONFIG: &str = "config.toml";
+
+/// Trains, judges and writes the run folder.
+///
+/// The folder is made once the configuration, the data and the model are known to be good.
+///
+/// # Errors
+/// Anything that keeps the run from starting or going on; checkpoints stay.
+pub fn run<B: AutodiffBackend>(
+    config: &ExperimentConfig,
+    options: RunOptions<'_>,
+    device: &B::Device,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
+    let folder = options.folder;
+    check_folder(folder, options.resume)?;
+    observe(Event::Phase("reading the data"));
+    let sources = Sources::load(&config.data)?;
+    observe(Event::Phase("tokenising"));
+    let prepared = Prepared::new(&sources, config)?;
+    let model = start_model::<B>(config, &prepared, device)?;
+    let num_parameters = model.num_parameters();
+
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    replace_file(&folder.join(CONFIG), config.to_toml().as_bytes())?;
+
+    let place = Place { folder, stop: options.stop };
+    let Fitted { model: trained, state, work } =
+        fit(model.clone(), &prepared, config, &place, device, observe)?;
+    let pad_id = prepared.tokenizer.pad_id();
+    let judged = |model: &DualEncoder<B>, set: &TestSet<'_>| {
+        judge(&model.valid(), set, prepared.rows(set), &config.eval, pad_id)
+    };
+    let judged_if = |model: &DualEncoder<B>, set: &Option<TestSet<'_>>| {
+        set.as_ref().map_or_else(|| Ok(Metrics::new()), |set| judged(model, set))
+    };
+    observe(Event::Phase("judging"));
+    let mut summary = Summary {
+        seed: config.seed,
+        steps: state.step,
+        train_loss: state.tail_loss(),
+        temperature: state.temperature.value.value(),
+        dev: judged_if(&trained, &prepared.dev)?,
+        test: judged_if(&trained, &prepared.test)?,
+        ..Summary::default()
+    };
+    for set in &prepared.zero_shot {
+        summary.zero_shot.insert(set.name.clone(), judged(&trained, set)?);
+    }
+    if let Some(test) = &prepared.test {
+        summary.bm25 = judge_bm25(test, &config.eval)?;
+    }
+    if let Some(preset) = config.train.baseline {
+        observe(Event::Phase("the same model under the baseline's loss"));
+        let folder = folder.join("baseline");
+        fs::create_dir_all(&folder)
+            .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
+        let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
+        let place = Place { folder: &folder, stop: options.stop };
+        let Fitted { model, .. } = fit(model, &prepared, &config, &place, device, observe)?;
+        summary.baseline = Some(Baseline {
+            loss: preset,
+            dev: judged_if(&model, &prepared.dev)?,
+            test: judged_if(&model, &prepared.test)?,
+        });
+    }
+
+    let environment = Environment {
+        samtone: env!("CARGO_PKG_VERSION").into(),
+        burn: "0.21.0".into(),
+        backend: options.backend.into(),
+        platform: environment::platform(),
+        processor: environment::processor(),
+        threads: environment::threads(),
+        parameters: num_parameters,
+        train_seconds: work.seconds,
+        total_seconds: started.elapsed().as_secs_f64(),
+        pairs_per_second: work.pairs as f64 / work.seconds.max(f64::MIN_POSITIVE),
+        tokens_per_second: work.tokens as f64 / work.seconds.max(f64::MIN_POSITIVE),
+        padded_share: 1.0 - work.tokens as f64 / work.computed_tokens.max(1) as f64,
+        peak_rss_bytes: environment::peak_rss_bytes(),
+    };
+    write_json(&folder.join("environment.json"), &environment)?;
+    write_json(&folder.join("summary.json"), &summary)?;
+    Ok(Outcome { summary, environment })
+}
+
+/// The model before the first step.
+fn start_model<B: AutodiffBackend>(
+    config: &ExperimentConfig,
+    prepared: &Prepared<'_>,
+    device: &B::Device,
+) -> Result<DualEncoder<B>, TrainError> {
+    if let Some(path) = &config.model.path {
+        let mut folder = ModelFolder::open(path)?;
+        let model = &config.model;
+        folder.config.sharing = model.sharing;
+        folder.config.pooling = model.pooling;
+        folder.config.projection = model.projection.or(folder.config.projection);
+        return Ok(folder.load(config.seed, device)?);
+    }
+    let vocab_size = prepared.tokenizer.vocab_size();
+    Ok(DualEncoder::init(&config.model.dual_encoder(vocab_size), config.seed, device)?)
+}
+
+fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
+    let mut json = serde_json::to_vec_pretty(value).expect("records are representable as JSON");
+    json.push(b'\n');
+    replace_file(path, &json)
+}

@@ -1,0 +1,51 @@
+//! What a run found: its results alone.
+
+use std::collections::BTreeMap;
+
+use samtone_loss::Preset;
+use serde::{Deserialize, Serialize};
+
+/// Mean value of each metric, by its name.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// `summary.json` of a run folder: results alone, no times, so that two runs of one configuration
+/// compare byte for byte.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The root of the run's randomness.
+    pub seed: u64,
+    /// Optimiser steps done.
+    pub steps: usize,
+    /// Mean training loss over the last tenth of the steps, in nats.
+    pub train_loss: f64,
+    /// The temperature at the end.
+    pub temperature: f64,
+    /// On the dev split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub dev: Metrics,
+    /// On the test split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test: Metrics,
+    /// On the test split of each zero-shot folder, by the folder's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub zero_shot: BTreeMap<String, Metrics>,
+    /// BM25 on the test split.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub bm25: Metrics,
+    /// The same configuration under another loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+}
+
+/// The results of the same configuration under another loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// That loss.
+    pub loss: Preset,
+    /// On the dev split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub dev: Metrics,
+    /// On the test split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test: Metrics,
+}
