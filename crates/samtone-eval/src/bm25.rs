@@ -4,7 +4,9 @@ mod analyzer;
 
 use std::collections::HashMap;
 
-pub use analyzer::{Analyzer, STOP_WORDS};
+use rayon::prelude::*;
+
+pub use analyzer::{Analyzer, StopWords};
 
 use crate::search::{Hit, best};
 
@@ -15,12 +17,14 @@ pub struct Bm25Config {
     pub k1: f32,
     /// How much a document's length counts, in `[0, 1]`.
     pub b: f32,
+    /// Whether a term counts as often as it stands in the query, as in Lucene, or once.
+    pub count_query_terms: bool,
 }
 
 impl Default for Bm25Config {
-    /// k1 = 0.9 and b = 0.4, what BEIR and Anserini quote.
+    /// k1 = 0.9 and b = 0.4, what BEIR and Anserini quote; each query term once.
     fn default() -> Self {
-        Self { k1: 0.9, b: 0.4 }
+        Self { k1: 0.9, b: 0.4, count_query_terms: false }
     }
 }
 
@@ -29,8 +33,7 @@ impl Default for Bm25Config {
 /// `score(q, d) = Σ_(t in q) ln(1 + (N − n_t + ½) / (n_t + ½)) · f / (f + k1·(1 − b + b·|d| / avg))`
 ///
 /// with f the occurrences of t in d, `n_t` the documents that hold t, N all documents, `|d|` the
-/// terms of d. A term that stands twice in the query counts twice. Unlike Lucene, lengths are not
-/// rounded to a byte.
+/// terms of d. Unlike Lucene, lengths are not rounded to a byte.
 ///
 /// Source: Robertson et al. 1994 (Okapi at TREC-3); the form is compared in Kamphuis et al. 2020,
 /// doi:10.1007/978-3-030-45442-5_4.
@@ -56,6 +59,7 @@ pub struct Bm25 {
     /// What each of them scores for one occurrence of the term in the query.
     weights: Vec<f32>,
     len: usize,
+    count_query_terms: bool,
 }
 
 impl Bm25 {
@@ -112,7 +116,15 @@ impl Bm25 {
             weights[next[term]] = (rarity * f / (f + k1 * (1.0 - b + b * length))) as f32;
             next[term] += 1;
         }
-        Self { analyzer, terms, starts, documents, weights, len: lengths.len() }
+        Self {
+            analyzer,
+            terms,
+            starts,
+            documents,
+            weights,
+            len: lengths.len(),
+            count_query_terms: config.count_query_terms,
+        }
     }
 
     /// How many documents are indexed.
@@ -127,23 +139,94 @@ impl Bm25 {
 
     /// The `k` best documents that share a term with `text`, best first; equal scores in order.
     pub fn search(&self, text: &str, k: usize) -> Vec<Hit> {
-        let mut scores = vec![0.0_f32; self.len];
-        self.analyzer.for_each_term(text, |term| {
-            if let Some(&term) = self.terms.get(term) {
-                let postings = self.starts[term as usize]..self.starts[term as usize + 1];
-                for (&document, &weight) in
-                    self.documents[postings.clone()].iter().zip(&self.weights[postings])
-                {
-                    scores[document as usize] += weight;
-                }
+        self.search_with(text, k, &mut vec![0.0; self.len])
+    }
+
+    /// [`search`](Self::search) for many texts on all threads.
+    pub fn search_all<T: AsRef<str> + Sync>(&self, texts: &[T], k: usize) -> Vec<Vec<Hit>> {
+        texts
+            .par_iter()
+            .map_init(
+                || vec![0.0; self.len],
+                |scores, text| self.search_with(text.as_ref(), k, scores),
+            )
+            .collect()
+    }
+
+    /// Adds the terms' weights up in `scores`, a zero for every document, and leaves zeros behind.
+    fn search_with(&self, text: &str, k: usize, scores: &mut [f32]) -> Vec<Hit> {
+        let mut terms: Vec<u32> = Vec::new();
+        self.analyzer.for_each_term(text, |term| terms.extend(self.terms.get(term)));
+        // Sorted, so that the order of a query's words cannot change a score's last bit.
+        terms.sort_unstable();
+        if !self.count_query_terms {
+            terms.dedup();
+        }
+        for term in terms {
+            let postings = self.starts[term as usize]..self.starts[term as usize + 1];
+            for (&document, &weight) in
+                self.documents[postings.clone()].iter().zip(&self.weights[postings])
+            {
+                scores[document as usize] += weight;
             }
-        });
-        let found = scores
-            .into_iter()
-            .enumerate()
-            .filter(|&(_, score)| score > 0.0)
-            .map(|(index, score)| Hit { index, score })
-            .collect();
+        }
+        let mut found = Vec::new();
+        for (index, score) in scores.iter_mut().enumerate() {
+            if *score > 0.0 {
+                found.push(Hit { index, score: std::mem::take(score) });
+            }
+        }
         best(found, k)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 3] = ["red red blue", "blue", "green"];
+
+    fn index(config: Bm25Config) -> Bm25 {
+        Bm25::build(TEXTS, Analyzer::default(), config)
+    }
+
+    #[test]
+    fn scores_are_the_formula() {
+        // N = 3, average length 5/3. "red": in 1 text, twice; |d| = 3.
+        let rarity = (1.0 + 2.5 / 1.5_f64).ln();
+        let expected = rarity * 2.0 / (2.0 + 0.9 * (1.0 - 0.4 + 0.4 * 3.0 / (5.0 / 3.0)));
+        let hits = index(Bm25Config::default()).search("red", 10);
+        assert_eq!(hits.len(), 1);
+        assert!((f64::from(hits[0].score) - expected).abs() < 1e-7, "{hits:?}, {expected}");
+    }
+
+    #[test]
+    fn shorter_documents_rank_higher_and_ties_by_order() {
+        let order = |text| {
+            let hits = index(Bm25Config::default()).search(text, 10);
+            hits.iter().map(|hit| hit.index).collect::<Vec<_>>()
+        };
+        assert_eq!(order("blue"), [1, 0]);
+        let same = Bm25::build(["x", "x", "y", "x"], Analyzer::default(), Bm25Config::default());
+        assert_eq!(same.search("x", 2).iter().map(|hit| hit.index).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(order("purple"), [0; 0]);
+    }
+
+    #[test]
+    fn repeated_query_terms_count_once_unless_asked() {
+        let score = |count_query_terms, text| {
+            let config = Bm25Config { count_query_terms, ..Bm25Config::default() };
+            index(config).search(text, 1)[0].score
+        };
+        assert!((score(false, "red red") - score(false, "red")).abs() < 1e-7);
+        assert!((score(true, "red red") - 2.0 * score(true, "red")).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_empty_index_finds_nothing() {
+        let empty = Bm25::build([""; 0], Analyzer::default(), Bm25Config::default());
+        assert!(empty.is_empty() && empty.search("red", 3).is_empty());
+        let blank = Bm25::build(["", "the"], Analyzer::default(), Bm25Config::default());
+        assert!(blank.search("red", 3).is_empty());
     }
 }

@@ -2,12 +2,41 @@
 
 use rust_stemmers::{Algorithm, Stemmer};
 
-/// The English stop words of Lucene.
-pub const STOP_WORDS: [&str; 33] = [
+/// The English stop words of Lucene, in order.
+const LUCENE: [&str; 33] = [
     "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it",
     "no", "not", "of", "on", "or", "such", "that", "the", "their", "then", "there", "these",
     "they", "this", "to", "was", "will", "with",
 ];
+
+/// The words that make a sentence a question, in order.
+const QUESTION: [&str; 12] =
+    ["did", "do", "does", "how", "what", "when", "where", "which", "who", "whom", "whose", "why"];
+
+/// Words left out of documents and queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StopWords {
+    /// Lucene's 33 and 12 that make a question, such as `what` and `does`: a document seldom
+    /// answers a question for holding its `how`.
+    #[default]
+    Question,
+    /// Lucene's 33.
+    Lucene,
+    /// None.
+    None,
+}
+
+impl StopWords {
+    /// Whether a word in lower case is left out.
+    pub fn contains(self, word: &str) -> bool {
+        let lucene = || LUCENE.binary_search(&word).is_ok();
+        match self {
+            Self::Question => lucene() || QUESTION.binary_search(&word).is_ok(),
+            Self::Lucene => lucene(),
+            Self::None => false,
+        }
+    }
+}
 
 /// How a text becomes terms.
 ///
@@ -15,14 +44,13 @@ pub const STOP_WORDS: [&str; 33] = [
 /// `Don't use T5-base` is `don t use t5 base`. Lucene keeps `don't` in one piece and cuts the
 /// English possessive off instead.
 pub struct Analyzer {
-    stop_words: bool,
+    stop_words: StopWords,
     stemmer: Option<Stemmer>,
 }
 
 impl Analyzer {
-    /// Terms without [`STOP_WORDS`] if `stop_words`, and cut to their English stem (Snowball's
-    /// Porter 2) if `stem`.
-    pub fn new(stop_words: bool, stem: bool) -> Self {
+    /// Terms without `stop_words`, cut to their English stem (Snowball's Porter 2) if `stem`.
+    pub fn new(stop_words: StopWords, stem: bool) -> Self {
         Self { stop_words, stemmer: stem.then(|| Stemmer::create(Algorithm::English)) }
     }
 
@@ -32,7 +60,7 @@ impl Analyzer {
         for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
             lower.clear();
             lower.extend(word.chars().flat_map(char::to_lowercase));
-            if self.stop_words && STOP_WORDS.binary_search(&lower.as_str()).is_ok() {
+            if self.stop_words.contains(&lower) {
                 continue;
             }
             match &self.stemmer {
@@ -44,9 +72,9 @@ impl Analyzer {
 }
 
 impl Default for Analyzer {
-    /// Without stop words, not stemmed.
+    /// Without the usual [`StopWords`], not stemmed.
     fn default() -> Self {
-        Self::new(true, false)
+        Self::new(StopWords::default(), false)
     }
 }
 
@@ -56,5 +84,42 @@ impl std::fmt::Debug for Analyzer {
             .field("stop_words", &self.stop_words)
             .field("stem", &self.stemmer.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(analyzer: &Analyzer, text: &str, expected: &[&str]) {
+        let mut terms = Vec::new();
+        analyzer.for_each_term(text, |term| terms.push(term.to_owned()));
+        assert_eq!(terms, expected);
+    }
+
+    #[test]
+    fn terms_are_runs_of_letters_and_digits_in_lower_case() {
+        let plain = Analyzer::new(StopWords::None, false);
+        check(&plain, "Don't use T5-base!", &["don", "t", "use", "t5", "base"]);
+        check(&plain, "Ünïcode, ΣΟΦΌΣ 東京", &["ünïcode", "σοφόσ", "東京"]);
+        check(&plain, " -- ", &[]);
+    }
+
+    #[test]
+    fn stop_words_are_left_out_whatever_their_case() {
+        let text = "What IS the answer";
+        check(&Analyzer::default(), text, &["answer"]);
+        check(&Analyzer::new(StopWords::Lucene, false), text, &["what", "answer"]);
+    }
+
+    #[test]
+    fn stems_are_snowball_english() {
+        check(&Analyzer::new(StopWords::None, true), "running flies", &["run", "fli"]);
+    }
+
+    #[test]
+    fn the_lists_are_in_order() {
+        assert!(LUCENE.is_sorted() && QUESTION.is_sorted());
     }
 }
