@@ -38,7 +38,8 @@ function ticks(low, high, target) {
   if (!(span > 0)) return [];
   const rough = span / Math.max(1, target);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = ([1, 2, 5, 10].find((m) => m * power >= rough) ?? 10) * power;
+  const ratio = rough / power;
+  const step = (ratio < 1.41 ? 1 : ratio < 3.16 ? 2 : ratio < 7.07 ? 5 : 10) * power;
   const out = [];
   for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i++) {
     out.push([i * step, tickText(i * step, step)]);
@@ -322,7 +323,7 @@ class View {
     const share = this.hasAxes ? 0.56 : 0.78;
     this.height = Math.round(Math.min(this.hasAxes ? 380 : 620, Math.max(240, width * share)));
     this.left = this.hasAxes ? 52 : 1;
-    this.right = width - (this.hasAxes ? 10 : 1);
+    this.right = width - (this.hasAxes ? 18 : 1);
     this.top = this.hasAxes ? 8 : 1;
     this.bottom = this.height - (this.hasAxes ? 42 : 1);
     const [x0, x1, y0, y1] = this.domain;
@@ -421,6 +422,7 @@ class Figure {
     this.tools = this.makeTools();
     this.canvas.replaceChildren(this.drawing, this.tip);
     this.canvas.before(this.tools);
+    node.querySelector("figcaption").prepend(this.makeZoom());
     this.draw();
     new ResizeObserver(() => this.resize()).observe(this.canvas);
   }
@@ -462,7 +464,7 @@ class Figure {
     if (this.plot.kind === "lines") {
       const output = html("output", {}, this.marks.smoothing.toFixed(2));
       const range = html("input", {
-        type: "range", min: 0, max: 0.98, step: 0.02, value: this.marks.smoothing,
+        type: "range", min: 0, max: 0.99, step: 0.01, value: this.marks.smoothing,
         oninput: () => {
           this.marks.setSmoothing(Number(range.value));
           output.textContent = this.marks.smoothing.toFixed(2);
@@ -471,15 +473,20 @@ class Figure {
       });
       tools.append(html("label", { class: "choice" }, "Smoothing", range, output));
     }
+    return tools;
+  }
+
+  makeZoom() {
     const middle = () => [(this.view.left + this.view.right) / 2, (this.view.top + this.view.bottom) / 2];
     const square = (name, sign, action) =>
-      html("button", { type: "button", class: "square", "aria-label": name, title: name, onclick: action }, sign);
-    tools.append(
+      html("button", { type: "button", "aria-label": name, title: name, onclick: action }, sign);
+    return html(
+      "div",
+      { class: "zoom", role: "group", "aria-label": "Zoom" },
       square("Zoom in", "+", () => this.zoom(1.6, ...middle())),
       square("Zoom out", "−", () => this.zoom(1 / 1.6, ...middle())),
       square("Reset zoom", "⟲", () => this.reset()),
     );
-    return tools;
   }
 
   // Drawing
@@ -516,7 +523,7 @@ class Figure {
       return out;
     }
     const [x0, x1, y0, y1] = view.shown;
-    for (const [value, text] of ticks(y0, y1, view.plotHeight / 55)) {
+    for (const [value, text] of ticks(y0, y1, view.plotHeight / 45)) {
       const y = view.y(value);
       out.append(svg("path", { class: "grid", d: `M${view.left} ${y}H${view.right}` }));
       out.append(svg("text", { x: view.left - 7, y: y + 4, "text-anchor": "end" }, text));
@@ -703,7 +710,7 @@ function browse(node) {
   };
   search.addEventListener("input", update);
   select.addEventListener("change", update);
-  const tools = html("div", { class: "tools" }, html("span", { class: "choice" }, search, select), html("span", { class: "gap" }), count);
+  const tools = html("div", { class: "tools" }, html("span", { class: "choice finder" }, search, select), html("span", { class: "gap" }), count);
   node.querySelector(".queries").before(tools);
   update();
 }

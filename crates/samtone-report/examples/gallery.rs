@@ -5,6 +5,9 @@
 //! cargo run -p samtone-report --example gallery -- FOLDER
 //! ```
 
+#[path = "../tests/hostile/mod.rs"]
+mod hostile;
+
 use std::{error::Error, path::PathBuf};
 
 use samtone_report::{
@@ -14,110 +17,156 @@ use samtone_report::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: gallery FOLDER")?);
-    let hostile = hostile_texts();
-    for (name, report) in [
-        ("gallery", gallery(|kind, i| format!("{kind} {i}: {}", SENTENCES[i % SENTENCES.len()]))?),
-        ("hostile", gallery(|_, i| hostile[i % hostile.len()].clone())?),
-    ] {
+    for (name, words) in [("gallery", Words::Plain), ("hostile", Words::Hostile(hostile::texts()))]
+    {
+        let report = gallery(&words)?;
         report.write_figures(folder.join(name))?;
         report.write(folder.join(format!("{name}.html")))?;
     }
     Ok(())
 }
 
-/// Every figure once or twice; `text` gives the names and texts.
-fn gallery(text: impl Fn(&str, usize) -> String) -> Result<Report, Box<dyn Error>> {
-    let mut random = Random(7);
-    let is_plain = text("x", 0).starts_with('x');
-    let name = |plain: &str, i: usize| {
-        if is_plain { plain.to_owned() } else { text("name", i) }
-    };
+/// Where names and texts come from.
+enum Words {
+    Plain,
+    Hostile(Vec<String>),
+}
 
-    let models = [name("in-batch", 11), name("samtone", 12)];
-    let mut losses = LearningCurves::new(name("Training loss", 1), "step", "loss (nats)")
-        .description("Mean over the batch, every step.");
-    let mut dev = LearningCurves::new(name("Development MRR@10", 2), "step", "MRR@10")
-        .description("Every 50 steps, on the development split.");
-    for (m, model) in models.iter().enumerate() {
-        let slower = 1.0 + 0.35 * m as f64;
-        let loss = |step: f64| 1.1 * slower + 4.0 * (-step / (140.0 * slower)).exp();
-        let points = (0..1000)
-            .map(|step| f64::from(step))
-            .map(|step| (step, loss(step) + 0.25 * random.gaussian()));
-        losses = losses.curve(Curve::new(model, points.collect()));
-        let mrr = |step: f64| 0.62 + 0.03 * m as f64 - 0.55 * (-step / 220.0).exp();
-        let points = (0..=20).map(|i| f64::from(i) * 50.0).map(|step| (step, mrr(step)));
-        dev = dev.curve(Curve::new(model, points.collect()));
+impl Words {
+    /// `plain`, or the `i`th hostile text.
+    fn name(&self, plain: &str, i: usize) -> String {
+        match self {
+            Self::Plain => plain.to_owned(),
+            Self::Hostile(texts) => texts[i % texts.len()].clone(),
+        }
     }
 
-    let metrics = ["mrr@10", "ndcg@10", "recall@100", "p@1"];
+    /// The `i`th of some sentences, or hostile text.
+    fn text(&self, start: &str, i: usize) -> String {
+        self.name(&format!("{start} {i}: {}", SENTENCES[i % SENTENCES.len()]), i)
+    }
+}
+
+/// Every figure once or twice.
+fn gallery(words: &Words) -> Result<Report, Box<dyn Error>> {
+    let mut random = Random(7);
+    let models = [words.name("in-batch", 11), words.name("samtone", 12)];
+    let learning = learning(words, &models, &mut random);
+    let towers = towers(words, &models, &mut random)?;
+    let scores = scores(words, &models, &mut random);
+    Ok(Report::new(words.name("Same-tower negatives on a small world", 7))
+        .summary(words.name("Two asymmetric dual encoders, with and without same-tower negatives. Invented numbers: this page shows what a report can hold.", 8))
+        .command(words.name("cargo run -p samtone-report --example gallery -- FOLDER", 9))
+        .highlight("MRR@10 on test", "0.641", "BM25 0.534")
+        .highlight("nDCG@10 on test", "0.686", "BM25 0.579")
+        .highlight("Probe AUC", "0.58", "in-batch 0.99; 0.5 is mixed")
+        .highlight(words.name("Speed", 10), "413 pairs/s", "2 threads, flex")
+        .section(
+            Section::new(words.name("Results", 21))
+                .text("Intervals that overlap leave the order open.")
+                .figure(metrics(words, &models)),
+        )
+        .section(learning)
+        .section(towers)
+        .section(scores)
+        .section(Section::new(words.name("Neighbours", 24)).figure(neighbours(words, &models)))
+        .section(setting(words)))
+}
+
+fn metrics(words: &Words, models: &[String; 2]) -> MetricTable {
     let row = |base: f64| {
         [0.0, 0.045, 0.31, -0.1].map(|d| {
             let value = base + d;
             Estimate::with_interval(value, value - 0.021, value + 0.019)
         })
     };
-    let table = MetricTable::new(name("Test metrics", 3), metrics)
+    MetricTable::new(words.name("Test metrics", 3), ["mrr@10", "ndcg@10", "recall@100", "p@1"])
         .description("Means over 1,000 test queries, with 95 % bootstrap intervals.")
         .row(&models[1], row(0.641))
         .row(&models[0], row(0.618))
-        .baseline(name("BM25", 13), row(0.534));
+        .baseline(words.name("BM25", 13), row(0.534))
+}
 
-    let (mut planes, mut spread) = (Vec::new(), Vec::new());
-    for (m, gap) in [2.6, 0.25].into_iter().enumerate() {
-        let embeddings = towers(&mut random, 200, gap);
-        let tsne = Tsne { epochs: 500, ..Tsne::default() }.project(&embeddings, DIM)?;
-        let mut plane = Scatter::new(
-            format!("{}: queries and documents", models[m]),
-            [name("queries", 14), name("documents", 15)],
-        )
-        .description(format!(
-            "t-SNE, perplexity 30, KL divergence {:.2} nats.",
-            tsne.kl_divergence
-        ));
-        plane.points = tsne
-            .positions
-            .iter()
-            .enumerate()
-            .map(|(i, &position)| Point {
-                position,
-                group: i / 200,
-                id: name(&format!("{}{}", ["q", "d"][i / 200], i % 200), i),
-                text: text(["What is asked in", "What stands in"][i / 200], i % 200),
-                partner: Some((i + 200) % 400),
-            })
-            .collect();
-        planes.push(plane);
-
-        let mut cosines = Histogram::new(
-            format!("{}: top-1 cosine", models[m]),
-            "cosine(query, its top-1 document)",
-        )
-        .description("Where the two part, the score tells right from wrong.");
-        let center = 0.62 + 0.14 * m as f64;
-        let draw = |random: &mut Random, n: usize, center: f64| {
-            (0..n).map(|_| (center + 0.07 * random.gaussian()).min(0.999)).collect()
-        };
-        cosines = cosines.group(name("right", 16), draw(&mut random, 640, center + 0.08));
-        spread.push(cosines.group(name("wrong", 17), draw(&mut random, 360, center - 0.05)));
+fn learning(words: &Words, models: &[String; 2], random: &mut Random) -> Section {
+    let mut losses = LearningCurves::new(words.name("Training loss", 1), "step", "loss (nats)")
+        .description("Mean over the batch, every step.");
+    let mut dev = LearningCurves::new(words.name("Development MRR@10", 2), "step", "MRR@10")
+        .description("Every 50 steps, on the development split.");
+    for (m, model) in models.iter().enumerate() {
+        let slower = 1.0 + 0.35 * m as f64;
+        let loss = |step: f64| 1.1 * slower + 4.0 * (-step / (140.0 * slower)).exp();
+        let steps = (0..1000).map(f64::from);
+        let points = steps.map(|step| (step, loss(step) + 0.25 * random.gaussian()));
+        losses = losses.curve(Curve::new(model, points.collect()));
+        let mrr = |step: f64| 0.62 + 0.03 * m as f64 - 0.55 * (-step / 220.0).exp();
+        let points = (0..=20).map(|i| f64::from(i) * 50.0).map(|step| (step, mrr(step)));
+        dev = dev.curve(Curve::new(model, points.collect()));
     }
-    let ratio = (0..2000).map(|_| 1.0 + 0.2 * random.gaussian()).collect();
-    let wide = (0..2000).map(|_| 0.55 + 0.3 * random.gaussian()).collect();
-    let ratios = Histogram::new(name("Regularisation", 4), "s(q_i, q_j) / s(q_i, d_j)")
-        .description("Random pairs; around 1, the towers share one space.")
-        .range(-0.5, 2.0)
-        .reference(1.0)
-        .group(&models[0], wide)
-        .group(&models[1], ratio);
+    Section::new(words.name("Learning", 22)).figure(losses).figure(dev)
+}
 
-    let mut browser = NeighbourBrowser::new(name("Neighbours", 5), &models)
-        .description("The top documents under each model; the right one is marked.");
+fn towers(
+    words: &Words,
+    models: &[String; 2],
+    random: &mut Random,
+) -> Result<Section, Box<dyn Error>> {
+    let mut section = Section::new(words.name("Towers", 23)).text(
+        "Two islands: a query's neighbours are queries. One cloud: its neighbours are documents.",
+    );
+    for (model, gap) in models.iter().zip([2.6, 0.25]) {
+        let embeddings = embeddings(random, 200, gap);
+        let tsne = Tsne { epochs: 500, ..Tsne::default() }.project(&embeddings, DIM)?;
+        let groups = [words.name("queries", 14), words.name("documents", 15)];
+        let mut plane = Scatter::new(format!("{model}: queries and documents"), groups)
+            .description(format!(
+                "t-SNE, perplexity 30, KL divergence {:.2} nats.",
+                tsne.kl_divergence
+            ));
+        let point = |(i, position): (usize, &(f64, f64))| Point {
+            position: *position,
+            group: i / 200,
+            id: words.name(&format!("{}{}", ["q", "d"][i / 200], i % 200), i),
+            text: words.text(["What is asked in", "What stands in"][i / 200], i % 200),
+            partner: Some((i + 200) % 400),
+        };
+        plane.points = tsne.positions.iter().enumerate().map(point).collect();
+        section = section.figure(plane);
+    }
+    Ok(section)
+}
+
+fn scores(words: &Words, models: &[String; 2], random: &mut Random) -> Section {
+    let mut draw = |count: usize, center: f64, spread: f64| -> Vec<f64> {
+        (0..count).map(|_| center + spread * random.gaussian()).collect()
+    };
+    let mut section = Section::new("Scores");
+    for (model, center) in models.iter().zip([0.60, 0.72]) {
+        section = section.figure(
+            Histogram::new(format!("{model}: top-1 cosine"), "cosine(query, its top-1 document)")
+                .description("Where the two part, the score tells right from wrong.")
+                .group(words.name("right", 16), draw(640, center + 0.08, 0.06))
+                .group(words.name("wrong", 17), draw(360, center - 0.05, 0.07)),
+        );
+    }
+    section.figure(
+        Histogram::new(words.name("Regularisation", 4), "s(q_i, q_j) / s(q_i, d_j)")
+            .description("Random pairs; around 1, the towers share one space.")
+            .range(-0.5, 2.0)
+            .reference(1.0)
+            .group(&models[0], draw(2000, 0.55, 0.3))
+            .group(&models[1], draw(2000, 1.0, 0.2)),
+    )
+}
+
+fn neighbours(words: &Words, models: &[String; 2]) -> NeighbourBrowser {
+    let mut browser = NeighbourBrowser::new(words.name("Top documents", 5), models)
+        .description("Under each model; the right one is marked.");
     for i in 0..60 {
         let ranking = |offset: usize| {
             let right = (i * 7 + offset * 3) % 8;
             let document = |rank: usize| Neighbour {
-                id: name(&format!("d{}", i * 5 + rank), i + rank),
-                text: text("A document about", i * 3 + rank),
+                id: words.name(&format!("d{}", i * 5 + rank), i + rank),
+                text: words.text("A document about", i * 3 + rank),
                 score: 0.9 - 0.05 * rank as f64 - 0.01 * offset as f64,
                 is_relevant: rank == right,
             };
@@ -127,69 +176,45 @@ fn gallery(text: impl Fn(&str, usize) -> String) -> Result<Report, Box<dyn Error
             }
         };
         browser.queries.push(BrowsedQuery {
-            id: name(&format!("q{i}"), i),
-            text: text("A question about", i),
+            id: words.name(&format!("q{i}"), i),
+            text: words.text("A question about", i),
             rankings: vec![ranking(0), ranking(i % 3)],
         });
     }
+    browser
+}
 
+fn setting(words: &Words) -> Section {
     let config = serde_json::json!({
         "seed": 0,
-        "data": { "train": text("folder", 6), "lowercase": true },
+        "data": { "train": words.name("world/train", 6), "lowercase": true },
         "loss": { "preset": "samtone", "temperature": 0.05 },
         "train": { "steps": 1000, "batch_size": 128, "lr": 0.0005, "schedule": "linear" },
     });
     let environment = KeyValues::new("Environment")
-        .row(name("backend", 18), "flex")
+        .row(words.name("backend", 18), "flex")
         .row("threads", 2)
-        .row(name("device", 19), text("cpu", 20))
+        .row(words.name("device", 19), words.name("cpu", 20))
         .row("pairs per second", 412.6);
-
-    Ok(Report::new(name("Same-tower negatives on a small world", 7))
-        .summary(name(
-            "Two asymmetric dual encoders, trained with and without same-tower negatives.",
-            8,
-        ))
-        .command(name("samtone ablate --config experiments/towers.toml --run-dir runs/towers", 9))
-        .highlight("MRR@10 on test", "0.641", "BM25 0.534")
-        .highlight("nDCG@10 on test", "0.686", "BM25 0.579")
-        .highlight("Probe AUC", "0.58", "in-batch 0.99; 0.5 is mixed")
-        .highlight(name("Speed", 10), "413 pairs/s", "2 threads, flex")
-        .section(
-            Section::new(name("Results", 21))
-                .text("Intervals that overlap leave the order open.")
-                .figure(table),
-        )
-        .section(Section::new(name("Learning", 22)).figure(losses).figure(dev))
-        .section(
-            planes.into_iter().fold(
-                Section::new(name("Towers", 23))
-                    .text("Two islands: a query's neighbours are queries. One cloud: its neighbours are documents."),
-                Section::figure,
-            ),
-        )
-        .section(spread.into_iter().fold(Section::new("Scores"), Section::figure).figure(ratios))
-        .section(Section::new(name("Neighbours", 24)).figure(browser))
-        .section(
-            Section::new("Setting")
-                .figure(KeyValues::from_json("Configuration", &config))
-                .figure(environment),
-        ))
+    Section::new("Setting")
+        .figure(KeyValues::from_json("Configuration", &config))
+        .figure(environment)
 }
 
 const DIM: usize = 24;
 
 /// `pairs` queries, then their documents: topics in common, the towers `gap` apart.
-fn towers(random: &mut Random, pairs: usize, gap: f64) -> Vec<f32> {
+fn embeddings(random: &mut Random, pairs: usize, gap: f64) -> Vec<f32> {
     let topics: Vec<f64> = (0..12 * DIM).map(|_| random.gaussian()).collect();
+    let own: Vec<f64> = (0..pairs * DIM).map(|_| random.gaussian()).collect();
     let mut out = Vec::new();
     for side in [0.0, 1.0] {
         for i in 0..pairs {
             let topic = &topics[i % 12 * DIM..][..DIM];
-            let place = topic.iter().enumerate().map(|(k, t)| {
-                let own = ((i * 31 + k * 17) as f64).sin();
+            let own = &own[i * DIM..][..DIM];
+            let place = topic.iter().zip(own).enumerate().map(|(k, (topic, own))| {
                 let shift = if k < 6 { side * gap } else { 0.0 };
-                (t + 0.6 * own + shift + 0.15 * random.gaussian()) as f32
+                (0.8 * topic + own + shift + 0.4 * random.gaussian()) as f32
             });
             out.extend(place);
         }
@@ -207,51 +232,6 @@ const SENTENCES: [&str; 8] = [
     "where did the cartographer spend her last years?",
     "the mill burned down twice and was rebuilt in brick",
 ];
-
-/// A hundred texts that break careless pages.
-fn hostile_texts() -> Vec<String> {
-    let seeds = [
-        "<script>window.pwned = true</script>".to_owned(),
-        "</script><script>window.pwned = true</script>".to_owned(),
-        "<img src=x onerror=\"window.pwned = true\">".to_owned(),
-        "<svg onload=window.pwned=true>".to_owned(),
-        "\"><iframe src=https://example.org></iframe>".to_owned(),
-        "' onmouseover='window.pwned=true' x='".to_owned(),
-        "<!-- <script> --!> ]]> <![CDATA[".to_owned(),
-        "</title></style></textarea><b>bold".to_owned(),
-        "&lt;script&gt; &amp;amp; &#0; &unknown;".to_owned(),
-        "javascript:window.pwned=true".to_owned(),
-        "</figure></main></body></html>".to_owned(),
-        "{{constructor.constructor('window.pwned=1')()}} ${window.pwned=1}".to_owned(),
-        "\\u003cscript\\u003e \\x3c \\\" \\".to_owned(),
-        "url(https://example.org/x.png) } body { display: none }".to_owned(),
-        "\u{202e}gnirts desrever a\u{202d} \u{2066}isolated".to_owned(),
-        "مرحبا بالعالم، هذا نص طويل من اليمين إلى اليسار".to_owned(),
-        "שלום עולם (123) <b>".to_owned(),
-        "👩🏽‍🚀👨‍👩‍👧‍👦🏳️‍🌈🇺🇳 e\u{301}\u{302}\u{303}\u{304}".to_owned(),
-        format!("Z{}", "\u{334}\u{35d}\u{311}".repeat(200)),
-        "nul \0 bell \u{7} escape \u{1b}[31m delete \u{7f} \u{85}".to_owned(),
-        "\u{fffe}\u{ffff}\u{fdd0}\u{1ffff} \u{feff}bom \u{200b}zero width".to_owned(),
-        String::from_utf8_lossy(b"broken \xff\xfe\xc3\x28 \xed\xa0\x80 utf-8").into_owned(),
-        "line\nbreak\r\nand\ttab\u{2028}separator\u{2029}paragraph\u{b}\u{c}".to_owned(),
-        "very long ".repeat(20_000),
-        "unbroken".repeat(5_000),
-        "漢字かな交じり文。".repeat(400),
-        String::new(),
-        "   ".to_owned(),
-        "=HYPERLINK(\"https://example.org\",\"x\")".to_owned(),
-        "../../etc/passwd%00".to_owned(),
-        "NaN, \"Infinity\"; null\n\"quoted\"".to_owned(),
-        "\u{1d573}\u{1d58a}\u{1d591}\u{1d591}\u{1d594} ﷽ ꧅".to_owned(),
-        "<a href=\"https://example.org\">link</a>".to_owned(),
-        "<base href=//example.org><link rel=stylesheet href=//example.org>".to_owned(),
-        "<meta http-equiv=refresh content=\"0;url=https://example.org\">".to_owned(),
-    ];
-    // The same again in other company: at the end of a text, and doubled around one.
-    let after = seeds.iter().map(|text| format!("ordinary words, then {text}"));
-    let around = seeds.iter().map(|text| format!("{text} between {text}"));
-    seeds.iter().cloned().chain(after).chain(around).take(100).collect()
-}
 
 /// A small generator for the example's numbers.
 struct Random(u64);

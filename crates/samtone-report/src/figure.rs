@@ -416,6 +416,7 @@ impl KeyValues {
 
     /// Adds a row.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "numbers can be written in place")]
     pub fn row(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.rows.push((name.into(), value.to_string()));
         self

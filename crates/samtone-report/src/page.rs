@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     Estimate, Figure, KeyValues, MetricTable, NeighbourBrowser, Ranking, Report, ReportError,
     export::figure_names,
-    plot::{Plot, Summary},
+    plot::{NAME_CHARS, Plot, Summary},
     scale::{extent, number, padded},
     svg::{self, Style},
     text::{clean, embed_json, escape, slug},
@@ -308,27 +308,27 @@ impl<'a> Page<'a> {
                 (Some(1), _) => "split",
                 _ => "wrong",
             };
-            let (text, id) = (self.text(&query.text), self.text(&query.id));
+            let (text, id) = (self.text(&query.text), name(&query.id));
             self.push(format_args!(
                 "<details data-state=\"{state}\"><summary><span class=\"query\"><bdi \
                  class=\"id\">{id}</bdi> <bdi>{text}</bdi></span><span class=\"ranks\">"
             ));
             for (model, ranking) in browser.models.iter().zip(&query.rankings) {
-                let model = self.text(model);
+                let model = name(model);
                 let (class, rank) = rank(ranking);
                 self.push(format_args!(
-                    "<span class=\"rank {class}\"><bdi class=\"unseen\">{model}: </bdi>{rank}</span>"
+                    "<span class=\"rank {class}\"><bdi>{model}</bdi> {rank}</span>"
                 ));
             }
             self.out.push_str("</span></summary>\n<div class=\"models\">\n");
             for (model, ranking) in browser.models.iter().zip(&query.rankings) {
-                let model = self.text(model);
+                let model = name(model);
                 let (class, rank) = rank(ranking);
                 self.push(format_args!(
                     "<div><h4><bdi>{model}</bdi> <span class=\"rank {class}\">{rank}</span></h4><ol>"
                 ));
                 for document in &ranking.documents {
-                    let (id, text) = (self.text(&document.id), self.text(&document.text));
+                    let (id, text) = (name(&document.id), self.text(&document.text));
                     let (class, tag) = if document.is_relevant {
                         (" class=\"relevant\"", "<span class=\"tag\">right</span> ")
                     } else {
@@ -357,6 +357,11 @@ impl<'a> Page<'a> {
         }
         self.out.push_str("</tbody></table></div>\n");
     }
+}
+
+/// A name or id from outside, cut and escaped.
+fn name(text: &str) -> String {
+    escape(&clean(text, NAME_CHARS))
 }
 
 /// How well a ranking did: a class, and the first right document's rank in words.

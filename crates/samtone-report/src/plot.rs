@@ -7,19 +7,14 @@ use serde::Serialize;
 
 use crate::{
     Curve, Figure, Histogram, LearningCurves, Scatter,
-    scale::{extent, grouped, number, padded},
+    scale::{count, extent, number, padded},
     text::clean,
 };
 
 /// Most characters of a name in a legend or on an axis.
-const NAME_CHARS: usize = 60;
+pub(crate) const NAME_CHARS: usize = 60;
 /// Most points drawn of one curve; more are thinned, extremes kept.
 const CURVE_POINTS: usize = 4000;
-/// Curves with more points than this start out smoothed.
-const SMOOTH_ABOVE: usize = 60;
-/// The smoothing such curves start with.
-const SMOOTHING: f64 = 0.6;
-
 /// A drawing over two axes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plot {
@@ -120,13 +115,13 @@ fn lines(figure: &LearningCurves) -> Plot {
         notes.push(format!(
             "Drawn from the lowest and highest value of {} bins; the files beside the report hold \
              every value.",
-            grouped(CURVE_POINTS as i128 / 2)
+            count(CURVE_POINTS / 2)
         ));
     }
     let all: usize = figure.curves.iter().map(|curve| curve.points.len()).sum();
     let broken = all - finite().count();
     if broken > 0 {
-        notes.push(format!("{} values are not finite and leave gaps.", grouped(broken as i128)));
+        notes.push(format!("{} values are not finite and leave gaps.", count(broken)));
     }
     Plot {
         title: clean(&figure.title, 200),
@@ -140,7 +135,7 @@ fn lines(figure: &LearningCurves) -> Plot {
             rows: figure.curves.iter().map(curve_summary).collect(),
         },
         marks: Marks::Lines {
-            smoothing: if longest > SMOOTH_ABOVE { SMOOTHING } else { 0.0 },
+            smoothing: first_smoothing(longest),
             series: figure
                 .curves
                 .iter()
@@ -153,6 +148,13 @@ fn lines(figure: &LearningCurves) -> Plot {
     }
 }
 
+/// The smoothing a figure starts with: an average over about a fiftieth of the longest curve, of at
+/// most 20 points.
+fn first_smoothing(points: usize) -> f64 {
+    let weight = 1.0 - 50.0 / points.max(1) as f64;
+    (weight.clamp(0.0, 0.95) * 100.0).round() / 100.0
+}
+
 /// A horizontal extent without margins, never empty.
 fn padded_flat((low, high): (f64, f64)) -> (f64, f64) {
     if low < high { (low, high) } else { padded((low, high), 0.0) }
@@ -163,9 +165,9 @@ fn curve_summary(curve: &Curve) -> Vec<String> {
     let (low, high) = extent(finite.iter().copied()).unwrap_or((f64::NAN, f64::NAN));
     let first = finite.first().copied().unwrap_or(f64::NAN);
     let last = finite.last().copied().unwrap_or(f64::NAN);
-    let count = grouped(curve.points.len() as i128);
     let name = clean(&curve.name, NAME_CHARS);
-    vec![name, count, number(first), number(last), number(low), number(high)]
+    let values = count(curve.points.len());
+    vec![name, values, number(first), number(last), number(low), number(high)]
 }
 
 /// At most [`CURVE_POINTS`] points: of each bin of neighbours the lowest and the highest.
@@ -260,8 +262,7 @@ fn points(figure: &Scatter, max_chars: usize) -> Plot {
     let (left, right) = padded(extent(shown().map(|p| p.position.0)).unwrap_or((0.0, 1.0)), 0.04);
     let (bottom, top) = padded(extent(shown().map(|p| p.position.1)).unwrap_or((0.0, 1.0)), 0.04);
     let hidden = drawn.iter().filter(|drawn| !**drawn).count();
-    let notes = (hidden > 0)
-        .then(|| format!("{} points have no finite position.", grouped(hidden as i128)));
+    let notes = (hidden > 0).then(|| format!("{} points have no finite position.", count(hidden)));
     Plot {
         title: clean(&figure.title, 200),
         description: clean(&figure.description, 1000),
@@ -271,15 +272,13 @@ fn points(figure: &Scatter, max_chars: usize) -> Plot {
         domain: [left, right, bottom, top],
         summary: Summary {
             head: vec!["group", "points"],
-            rows: series
-                .iter()
-                .map(|s| vec![s.name.clone(), grouped(s.points.len() as i128)])
-                .collect(),
+            rows: series.iter().map(|s| vec![s.name.clone(), count(s.points.len())]).collect(),
         },
         marks: Marks::Points { series },
     }
 }
 
+#[expect(clippy::cast_sign_loss, reason = "bins and ranks are counted from 0 up")]
 fn bars(figure: &Histogram) -> Plot {
     let all = figure.groups.iter().flat_map(|group| group.values.iter().copied());
     let asked = figure.range.filter(|(low, high)| low.is_finite() && high.is_finite());
@@ -288,7 +287,7 @@ fn bars(figure: &Histogram) -> Plot {
     let width = (high - low) / bins as f64;
     let edges: Vec<f64> = (0..=bins).map(|i| rounded(low + width * i as f64)).collect();
 
-    let mut outside = 0;
+    let mut outside = 0_usize;
     let mut broken = 0;
     let mut series = Vec::new();
     let mut rows = Vec::new();
@@ -311,7 +310,7 @@ fn bars(figure: &Histogram) -> Plot {
         };
         rows.push(vec![
             name.clone(),
-            grouped(finite.len() as i128),
+            count(finite.len()),
             number(finite.iter().sum::<f64>() / finite.len() as f64),
             number(quantile(0.05)),
             number(quantile(0.5)),
@@ -322,10 +321,10 @@ fn bars(figure: &Histogram) -> Plot {
 
     let mut notes = Vec::new();
     if outside > 0 {
-        notes.push(format!("{} values lie outside the axis.", grouped(outside as i128)));
+        notes.push(format!("{} values lie outside the axis.", count(outside)));
     }
     if broken > 0 {
-        notes.push(format!("{} values are not finite.", grouped(broken as i128)));
+        notes.push(format!("{} values are not finite.", count(broken)));
     }
     let tallest = series.iter().flat_map(|s| s.counts.iter().map(|c| share(*c, s.total)));
     let top = tallest.fold(0.0, f64::max);

@@ -1,5 +1,7 @@
 //! Drawings as pixels, the same on every machine: text is set in a font that comes along.
 
+use std::fmt::Write as _;
+
 use resvg::{tiny_skia, usvg};
 use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
@@ -46,7 +48,7 @@ impl PathPen {
         for (x, y) in points {
             let x = round(self.x + f64::from(*x) * self.scale);
             let y = round(-f64::from(*y) * self.scale);
-            self.path.push_str(&format!("{x} {y} "));
+            let _ = write!(self.path, "{x} {y} ");
         }
     }
 }
@@ -81,4 +83,47 @@ pub(crate) fn rasterise(svg: &str) -> Result<Vec<u8>, Box<dyn std::error::Error 
         tiny_skia::Pixmap::new(size.width(), size.height()).ok_or("the drawing has no size")?;
     resvg::render(&tree, tiny_skia::Transform::from_scale(SCALE, SCALE), &mut pixels.as_mut());
     Ok(pixels.encode_png()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Curve, Figure, LearningCurves,
+        export::draw,
+        svg::Style,
+        theme::{DARK, LIGHT},
+    };
+
+    fn dark_pixels(title: &str) -> usize {
+        let curve = Curve::new("", vec![(0.0, 1.0), (1.0, 1.0)]);
+        let figure = Figure::from(LearningCurves::new(title, "", "").curve(curve));
+        let font = Font::open_sans();
+        let style = Style { theme: &LIGHT, has_title: true, outlines: Some(&font) };
+        let png = rasterise(&draw(&figure, style).unwrap()).unwrap();
+        let pixels = tiny_skia::Pixmap::decode_png(&png).unwrap();
+        assert_eq!(pixels.width(), 1440);
+        pixels.pixels().iter().filter(|p| p.red() < 60).count()
+    }
+
+    #[test]
+    fn text_is_drawn_without_a_system_font() {
+        assert!(dark_pixels("A title of some length") > dark_pixels("") + 1000);
+    }
+
+    #[test]
+    fn unknown_signs_take_their_room() {
+        let font = Font::open_sans();
+        let (width, path) = font.outline("漢", 13.0);
+        assert!(width > 5.0 && !path.is_empty(), "{width} {path}");
+    }
+
+    #[test]
+    fn both_themes_are_drawn() {
+        let figure = Figure::from(LearningCurves::new("t", "x", "y"));
+        for theme in [&LIGHT, &DARK] {
+            let svg = draw(&figure, Style { theme, has_title: true, outlines: None }).unwrap();
+            assert!(svg.contains(theme.surface));
+        }
+    }
 }

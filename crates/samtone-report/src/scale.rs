@@ -8,8 +8,14 @@ pub(crate) fn ticks(low: f64, high: f64, target: usize) -> Vec<(f64, String)> {
     }
     let rough = span / target.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough);
-    let step = step.unwrap_or(10.0 * power);
+    // The round step nearest to `rough`: the bounds are the geometric means between steps.
+    let step = power
+        * match rough / power {
+            r if r < 1.41 => 1.0,
+            r if r < 3.16 => 2.0,
+            r if r < 7.07 => 5.0,
+            _ => 10.0,
+        };
     let first = (low / step - 1e-9).ceil() as i64;
     let last = (high / step + 1e-9).floor() as i64;
     (first..=last).map(|i| i as f64 * step).map(|value| (value, tick_text(value, step))).collect()
@@ -23,6 +29,7 @@ fn tick_text(value: f64, step: f64) -> String {
         s if s < 1e-4 => return format!("{value:.1e}").replace('-', "−"),
         _ => (1.0, ""),
     };
+    #[expect(clippy::cast_sign_loss, reason = "the value is at least 0")]
     let decimals = (-(step / divisor).log10() - 1e-9).ceil().max(0.0) as usize;
     format!("{:.decimals$}{suffix}", value / divisor + 0.0).replace('-', "−")
 }
@@ -37,24 +44,28 @@ pub(crate) fn number(value: f64) -> String {
     } else if size < 1e-3 {
         format!("{value:.2e}")
     } else if size >= 1e4 || value.fract() == 0.0 {
-        grouped(value.round() as i128)
+        let sign = if value < 0.0 { "-" } else { "" };
+        format!("{sign}{}", grouped(&format!("{size:.0}")))
     } else {
         format!("{value:.1}")
     };
     text.replace('-', "−")
 }
 
-/// A whole number with thin spaces between thousands.
-pub(crate) fn grouped(value: i128) -> String {
-    let digits = value.unsigned_abs().to_string();
+/// A count with narrow spaces between thousands.
+pub(crate) fn count(value: usize) -> String {
+    grouped(&value.to_string())
+}
+
+fn grouped(digits: &str) -> String {
     let mut out = String::new();
     for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push('\u{202f}');
         }
         out.push(digit);
     }
-    if value < 0 { format!("-{out}") } else { out }
+    out
 }
 
 /// The least and the greatest finite value.
@@ -88,7 +99,7 @@ mod tests {
         check(-1.0, 1.0, &["−1.0", "−0.5", "0.0", "0.5", "1.0"]);
         check(0.0, 20_000.0, &["0k", "5k", "10k", "15k", "20k"]);
         check(0.0, 200.0, &["0", "50", "100", "150", "200"]);
-        check(0.61, 0.642, &["0.61", "0.62", "0.63", "0.64"]);
+        check(0.61, 0.64, &["0.610", "0.615", "0.620", "0.625", "0.630", "0.635", "0.640"]);
         check(1.0, 1.0, &[]);
     }
 
@@ -98,6 +109,7 @@ mod tests {
         assert_eq!(number(-0.5), "−0.5000");
         assert_eq!(number(123.456), "123.5");
         assert_eq!(number(1_234_567.0), "1\u{202f}234\u{202f}567");
+        assert_eq!(number(-20_000.0), "−20\u{202f}000");
         assert_eq!(number(1.5e-7), "1.50e−7");
         assert_eq!(number(f64::NAN), "–");
     }

@@ -1,6 +1,7 @@
 //! Embeddings to positions in a plane.
 
-use bhtsne::{Neighbor, tSNE};
+use bhtsne::{Neighbor, SparseAffinities, tSNE};
+use rayon::ThreadPoolBuilder;
 
 use crate::ReportError;
 
@@ -8,7 +9,8 @@ use crate::ReportError;
 ///
 /// The plane starts as the two principal components, so what lies apart as a whole (two towers,
 /// say) starts apart; a jitter of a hundredth of their spread comes from the seed. On unit vectors
-/// the Euclidean distance orders neighbours as the cosine does.
+/// the Euclidean distance orders neighbours as the cosine does. It runs on one thread, so the same
+/// input gives the same bits.
 ///
 /// Distances between clusters and the clusters' sizes mean little in the result: read it beside
 /// the numbers taken in the full space.
@@ -65,7 +67,7 @@ impl Tsne {
     ///
     /// # Panics
     ///
-    /// If `points` is not a whole number of rows.
+    /// If `points` is not a whole number of rows, or no thread can be started.
     pub fn project(&self, points: &[f32], dim: usize) -> Result<Projection, ReportError> {
         assert!(
             dim > 0 && points.len().is_multiple_of(dim),
@@ -77,6 +79,7 @@ impl Tsne {
             return Err(ReportError::Perplexity { perplexity });
         }
         let rows: Vec<&[f32]> = points.chunks_exact(dim).collect();
+        #[expect(clippy::cast_sign_loss, reason = "a perplexity is at least 1")]
         let needed = (3.0 * perplexity).floor() as usize + 1;
         if rows.len() < needed {
             return Err(ReportError::TooFewPoints { points: rows.len(), perplexity, needed });
@@ -85,18 +88,48 @@ impl Tsne {
             return Err(ReportError::NotFinite { point });
         }
 
-        let neighbours = nearest(&rows, needed - 1);
-        let mut tsne = tSNE::<f32, &[f32], 2>::new(&rows);
-        tsne.perplexity(perplexity as f32)
-            .epochs(epochs)
-            .initial_embedding(start(&rows, seed))
-            .barnes_hut_with_neighbors(theta as f32, &neighbours);
-        let positions = tsne.embedding();
-        Ok(Projection {
-            positions: positions.chunks_exact(2).map(|p| (p[0].into(), p[1].into())).collect(),
-            kl_divergence: tsne.kl_divergence().map_or(f64::NAN, f64::from),
-        })
+        // On one thread: what bhtsne adds up on several depends on who comes first.
+        let pool = ThreadPoolBuilder::new().num_threads(1).build();
+        let pool = pool.expect("one more thread can be started");
+        Ok(pool.install(|| {
+            let neighbours = nearest(&rows, needed - 1);
+            let mut tsne = tSNE::<f32, &[f32], 2>::new(&rows);
+            tsne.perplexity(perplexity as f32)
+                .epochs(epochs)
+                .initial_embedding(start(&rows, seed))
+                .barnes_hut_with_neighbors(theta as f32, &neighbours);
+            let plane = tsne.embedding();
+            let positions: Vec<(f64, f64)> =
+                plane.chunks_exact(2).map(|p| (p[0].into(), p[1].into())).collect();
+            let affinities = tsne.affinities().expect("a fit has run");
+            Projection { kl_divergence: divergence(&affinities, &positions), positions }
+        }))
     }
+}
+
+/// The Kullback-Leibler divergence Σ p ln(p / q) in nats, with q ∝ 1 / (1 + distance²) over all
+/// pairs. (bhtsne 0.7.13 has one of its own, which after a Barnes-Hut fit pairs each q with the
+/// affinity of another edge.)
+fn divergence(affinities: &SparseAffinities<f32>, positions: &[(f64, f64)]) -> f64 {
+    let closeness = |a: (f64, f64), b: (f64, f64)| {
+        1.0 / (1.0 + (a.0 - b.0) * (a.0 - b.0) + (a.1 - b.1) * (a.1 - b.1))
+    };
+    let mut total = 0.0;
+    for (i, a) in positions.iter().enumerate() {
+        total += 2.0 * positions[..i].iter().map(|b| closeness(*a, *b)).sum::<f64>();
+    }
+    let weight: f64 = affinities.values().iter().map(|p| f64::from(*p)).sum();
+    let mut divergence = 0.0;
+    for (row, a) in positions.iter().enumerate() {
+        for edge in affinities.rows()[row]..affinities.rows()[row + 1] {
+            let p = f64::from(affinities.values()[edge]) / weight;
+            let q = closeness(*a, positions[affinities.columns()[edge] as usize]) / total;
+            if p > 0.0 {
+                divergence += p * (p / q).ln();
+            }
+        }
+    }
+    divergence
 }
 
 /// Each row's `count` nearest others by Euclidean distance, nearest first, ties by index.
@@ -170,7 +203,9 @@ fn start(rows: &[&[f32]], seed: u64) -> Vec<f32> {
                 axis.fill(0.0);
                 break;
             }
-            axis.iter_mut().for_each(|a| *a /= norm);
+            for a in &mut axis {
+                *a /= norm;
+            }
         }
         axes.push(axis);
     }

@@ -1,0 +1,104 @@
+//! The projection against scikit-learn's on the same points.
+#![cfg(feature = "tsne")]
+
+use samtone_report::{ReportError, Tsne};
+
+const POINTS: usize = 300;
+const DIM: usize = 16;
+const CLUSTERS: usize = 6;
+
+/// What `fixtures/tsne.py` prints (scikit-learn 1.9.1, perplexity 30).
+const REFERENCE_TRUSTWORTHINESS: f64 = 0.973;
+const REFERENCE_DIVERGENCE: f64 = 0.562;
+/// How much of the trustworthiness may be lost.
+const TOLERANCE: f64 = 0.02;
+
+/// The points of `fixtures/tsne.py`, bit for bit.
+fn points() -> Vec<f32> {
+    let mut state = 1_u64;
+    let mut uniform = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / f64::from(1 << 24) - 0.5
+    };
+    let place = |i: usize, k: usize| if k % CLUSTERS == i % CLUSTERS { 0.8 } else { 0.0 };
+    (0..POINTS * DIM).map(|at| (uniform() + place(at / DIM, at % DIM)) as f32).collect()
+}
+
+/// For each point the others, nearest first.
+fn neighbours(distance: impl Fn(usize, usize) -> f64) -> Vec<Vec<usize>> {
+    let order = |i: usize| {
+        let mut others: Vec<usize> = (0..POINTS).filter(|j| *j != i).collect();
+        others.sort_by(|a, b| distance(i, *a).total_cmp(&distance(i, *b)));
+        others
+    };
+    (0..POINTS).map(order).collect()
+}
+
+/// Trustworthiness (Venna and Kaski 2001): 1 less a penalty for each of a point's `k` neighbours in
+/// the plane that is none of its `k` in space, growing with its rank there.
+fn trustworthiness(points: &[f32], plane: &[(f64, f64)], k: usize) -> f64 {
+    let in_space = neighbours(|i, j| {
+        let (a, b) = (&points[i * DIM..][..DIM], &points[j * DIM..][..DIM]);
+        a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
+    });
+    let in_plane =
+        neighbours(|i, j| (plane[i].0 - plane[j].0).powi(2) + (plane[i].1 - plane[j].1).powi(2));
+    let mut penalty = 0;
+    for (space, plane) in in_space.iter().zip(&in_plane) {
+        for neighbour in &plane[..k] {
+            let rank =
+                space.iter().position(|other| other == neighbour).expect("all others are ranked")
+                    + 1;
+            penalty += rank.saturating_sub(k);
+        }
+    }
+    let (n, k) = (POINTS as f64, k as f64);
+    1.0 - 2.0 / (n * k * (2.0 * n - 3.0 * k - 1.0)) * penalty as f64
+}
+
+#[test]
+fn neighbourhoods_are_kept_as_well_as_by_scikit_learn() {
+    let points = points();
+    assert!((points[0] - 0.723_209_14).abs() < 1e-7, "the points are the reference's");
+    let projection = Tsne::default().project(&points, DIM).unwrap();
+    let found = trustworthiness(&points, &projection.positions, 10);
+    assert!(found > REFERENCE_TRUSTWORTHINESS - TOLERANCE, "trustworthiness@10 {found}");
+    let divergence = projection.kl_divergence;
+    assert!((divergence - REFERENCE_DIVERGENCE).abs() < 0.1, "{divergence} nats");
+}
+
+#[test]
+fn the_seed_decides_every_bit() {
+    let points = points();
+    let project = |seed| {
+        let tsne = Tsne { epochs: 300, seed, ..Tsne::default() };
+        tsne.project(&points, DIM).unwrap()
+    };
+    assert!(project(1) == project(1), "the same seed gives other positions");
+    assert!(project(1) != project(2), "another seed gives the same positions");
+}
+
+#[test]
+fn equal_points_do_not_break_it() {
+    let projection = Tsne { perplexity: 5.0, epochs: 50, ..Tsne::default() };
+    let positions = projection.project(&[0.5; 40 * 3], 3).unwrap().positions;
+    assert!(positions.iter().all(|(x, y)| x.is_finite() && y.is_finite()));
+}
+
+#[test]
+fn mistakes_are_named() {
+    let few = Tsne::default().project(&[0.0; 50 * 2], 2).unwrap_err();
+    assert!(matches!(few, ReportError::TooFewPoints { points: 50, needed: 91, .. }), "{few}");
+    assert_eq!(few.hint().unwrap(), "a perplexity of 16 or less works here");
+    assert!(
+        Tsne { perplexity: 16.0, epochs: 1, ..Tsne::default() }.project(&[0.0; 100], 2).is_ok()
+    );
+
+    let broken = [[0.0; 180].as_slice(), &[f32::NAN, 0.0]].concat();
+    let broken = Tsne::default().project(&broken, 2).unwrap_err();
+    assert!(matches!(broken, ReportError::NotFinite { point: 90 }), "{broken}");
+
+    let zero = Tsne { perplexity: 0.0, ..Tsne::default() }.project(&[0.0; 20], 2).unwrap_err();
+    assert!(matches!(zero, ReportError::Perplexity { .. }), "{zero}");
+}
