@@ -142,6 +142,35 @@ pub enum EvalError {
         /// Queries in the judgments.
         judged: usize,
     },
+    /// A file is not an evaluation as `samtone eval --per-query --format json` prints it.
+    #[error("`{}` is no evaluation with values for each query", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Fewer than two evaluations, or none that share a metric.
+    #[error("nothing to compare: expected two evaluations or more that share a metric")]
+    NothingToCompare,
+    /// Evaluations over different judgments.
+    #[error("`{first}` and `{second}` are scored against different judgments")]
+    QrelsDiffer {
+        /// The baseline's name.
+        first: String,
+        /// The other's name.
+        second: String,
+    },
+    /// Evaluations in which different queries count.
+    #[error("different queries count for {metric} in `{first}` and in `{second}`")]
+    QueriesDiffer {
+        /// The baseline's name.
+        first: String,
+        /// The other's name.
+        second: String,
+        /// The metric.
+        metric: String,
+    },
     /// An embedding holds a NaN or an infinity.
     #[error("{side} {row} holds a number that is not finite")]
     NotFinite {
@@ -173,6 +202,12 @@ impl EvalError {
             Self::CutoffNeeded { got } => Some(format!("write for example `{got}@10`")),
             Self::NoCommonQueries { .. } => {
                 Some("check that both files belong to the same data set and split".into())
+            }
+            Self::QueriesDiffer { .. } => {
+                Some("let every judged query count, one without an answer as 0".into())
+            }
+            Self::QrelsDiffer { .. } => {
+                Some("score both runs against the same file of judgments".into())
             }
             _ => None,
         }

@@ -17,24 +17,36 @@ use crate::run::Run;
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     metrics: Vec<Metric>,
-    convention: Convention,
     queries: Vec<String>,
     /// `[queries, metrics]`
     values: Vec<Option<f64>>,
     means: Vec<f64>,
     missing: usize,
     unjudged: usize,
+    qrels: u64,
 }
 
 impl Evaluation {
+    /// Puts an evaluation together again from its parts; `values` are `[queries, metrics]`.
+    pub(crate) fn from_parts(
+        metrics: Vec<Metric>,
+        means: Vec<f64>,
+        queries: Vec<String>,
+        values: Vec<Option<f64>>,
+        qrels: u64,
+    ) -> Self {
+        assert_eq!(values.len(), queries.len() * metrics.len(), "one value for query and metric");
+        Self { metrics, queries, values, means, missing: 0, unjudged: 0, qrels }
+    }
+
+    /// The [fingerprint](Qrels::fingerprint) of the judgments.
+    pub fn qrels(&self) -> u64 {
+        self.qrels
+    }
+
     /// The metrics, in the order asked for.
     pub fn metrics(&self) -> &[Metric] {
         &self.metrics
-    }
-
-    /// The convention the numbers follow.
-    pub fn convention(&self) -> Convention {
-        self.convention
     }
 
     /// The queries that count for at least one metric, in the order of the judgments.
@@ -103,17 +115,39 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let plan: Vec<(Metric, Rules)> =
         metrics.iter().map(|&metric| (metric, convention.rules(metric))).collect();
+    evaluate_by(qrels, run, &plan)
+}
+
+/// [`evaluate`] with the rules given for each metric.
+///
+/// # Errors
+/// As [`evaluate`].
+///
+/// # Examples
+///
+/// ```
+/// use samtone_eval::{Metric, Qrels, Queries, Rules, Run, evaluate_by};
+///
+/// let qrels = Qrels::new([("q1", "d1", 1), ("q2", "d2", 1)])?;
+/// let run = Run::new([("q1", "d1", 0.9)])?;
+/// // trec_eval -c: a judged query without an answer counts 0.
+/// let complete = Rules { queries: Queries::Judged, ..Rules::TREC9 };
+/// let found = evaluate_by(&qrels, &run, &[(Metric::MAP, complete)])?;
+/// assert_eq!(found.mean(Metric::MAP), Some(0.5));
+/// # Ok::<(), samtone_eval::EvalError>(())
+/// ```
+pub fn evaluate_by(qrels: &Qrels, run: &Run, plan: &[(Metric, Rules)]) -> Result<Evaluation> {
     let found: Vec<usize> = qrels.queries().filter_map(|query| run.table().find(query)).collect();
     if found.is_empty() {
         return Err(EvalError::NoCommonQueries { run: run.len(), judged: qrels.len() });
     }
     let rows: Vec<Vec<Option<f64>>> = (0..qrels.len())
         .into_par_iter()
-        .map(|query| score_query(qrels, run, query, &plan))
+        .map(|query| score_query(qrels, run, query, plan))
         .collect();
     let mut queries = Vec::with_capacity(rows.len());
-    let mut values = Vec::with_capacity(rows.len() * metrics.len());
-    let mut sums = vec![(0.0, 0_usize); metrics.len()];
+    let mut values = Vec::with_capacity(rows.len() * plan.len());
+    let mut sums = vec![(0.0, 0_usize); plan.len()];
     for (query, row) in qrels.queries().zip(rows) {
         if row.iter().all(Option::is_none) {
             continue;
@@ -126,13 +160,13 @@ pub fn evaluate(
         values.extend(row);
     }
     Ok(Evaluation {
-        metrics: metrics.to_vec(),
-        convention,
+        metrics: plan.iter().map(|&(metric, _)| metric).collect(),
         queries,
         values,
         means: sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect(),
         missing: qrels.len() - found.len(),
         unjudged: run.len() - found.len(),
+        qrels: qrels.fingerprint(),
     })
 }
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::error::Result;
-use crate::table::{LineError, Parsed, Table, read_text};
+use crate::random::word;
+use crate::table::{LineError, Parsed, Table, hash, read_text};
 
 /// Relevance judgments: for each query, documents and their grades.
 ///
@@ -98,6 +99,19 @@ impl Qrels {
     /// The grade of a document for a query, if judged.
     pub fn grade(&self, query: &str, document: &str) -> Option<i32> {
         self.table.value(self.table.find(query)?, document)
+    }
+
+    /// A number that differs between different judgments, whatever the order they were given in.
+    pub fn fingerprint(&self) -> u64 {
+        let judgments = (0..self.table.len()).flat_map(|query| {
+            let id = self.table.query(query);
+            self.table.documents(query).map(move |(document, grade)| (id, document, grade))
+        });
+        // A sum does not depend on the order.
+        judgments.fold(0, |sum: u64, (query, document, grade)| {
+            let ids = hash(query) ^ hash(document).rotate_left(32);
+            sum.wrapping_add(word(ids, u64::from(grade.cast_unsigned()), 0))
+        })
     }
 
     pub(crate) fn table(&self) -> &Table<i32> {

@@ -1,14 +1,23 @@
-//! Evaluations as JSON.
+//! Evaluations as JSON, out and in.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::error::{EvalError, Result};
+use crate::table::read_text;
 
 use crate::evaluate::Evaluation;
 use crate::metric::Measure;
 
 /// An evaluation as `samtone eval` prints it.
 ///
-/// `{"queries": 2, "metrics": {"ndcg@10": 0.5}, "per_query": {"q1": {"ndcg@10": 0.5}, …}}`, the last
-/// part on request. A metric for which a query does not count is left out of that query.
+/// `{"queries": 2, "metrics": {"ndcg@10": 0.5}, "qrels": "90ab…", "per_query": {"q1": {"ndcg@10": 0.5},
+/// …}}`, the last part on request; `qrels` is the judgments' fingerprint. A metric for which a query
+/// does not count is left out of that query. [`Evaluation::read`] reads it back.
 ///
 /// # Examples
 ///
@@ -19,7 +28,8 @@ use crate::metric::Measure;
 /// let run = Run::new([("q1", "d1", 0.9)])?;
 /// let found = evaluate(&qrels, &run, &[Metric::P_1], Convention::default())?;
 /// let json = serde_json::to_string(&EvaluationJson::new(&found, true))?;
-/// assert_eq!(json, r#"{"queries":1,"metrics":{"p@1":1.0},"per_query":{"q1":{"p@1":1.0}}}"#);
+/// assert!(json.starts_with(r#"{"queries":1,"metrics":{"p@1":1.0},"qrels":""#));
+/// assert!(json.ends_with(r#""per_query":{"q1":{"p@1":1.0}}}"#));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +61,7 @@ impl Serialize for EvaluationJson<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("queries", &self.evaluation.queries().len())?;
         map.serialize_entry("metrics", &Object(names.iter().zip(self.evaluation.means())))?;
+        map.serialize_entry("qrels", &format!("{:016x}", self.evaluation.qrels()))?;
         if self.per_query {
             let queries = self.evaluation.per_query().map(|(query, values)| {
                 let counted = names.iter().zip(values).filter_map(|(name, v)| Some((name, (*v)?)));
@@ -59,6 +70,71 @@ impl Serialize for EvaluationJson<'_> {
             map.serialize_entry("per_query", &Object(queries))?;
         }
         map.end()
+    }
+}
+
+/// The entries of an object, in order.
+struct Entries<V>(Vec<(String, V)>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for InOrder<V> {
+            type Value = Entries<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder(PhantomData))
+    }
+}
+
+/// What [`EvaluationJson`] writes.
+#[derive(serde::Deserialize)]
+struct Saved {
+    metrics: Entries<f64>,
+    qrels: String,
+    per_query: Entries<Entries<f64>>,
+}
+
+impl Evaluation {
+    /// Reads an [`EvaluationJson`] with its values for each query.
+    ///
+    /// # Errors
+    /// [`EvalError::Read`], [`EvalError::Utf8`], [`EvalError::Json`].
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = read_text(path)?;
+        Self::parse(&text).map_err(|source| EvalError::Json { path: path.to_owned(), source })
+    }
+
+    fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        let saved: Saved = serde_json::from_str(text)?;
+        let (names, means): (Vec<String>, Vec<f64>) = saved.metrics.0.into_iter().unzip();
+        let metrics: Vec<_> = names
+            .iter()
+            .map(|name| name.parse().map_err(serde_json::Error::custom))
+            .collect::<Result<_, _>>()?;
+        let qrels = u64::from_str_radix(&saved.qrels, 16).map_err(serde_json::Error::custom)?;
+        let mut queries = Vec::with_capacity(saved.per_query.0.len());
+        let mut values = Vec::with_capacity(queries.capacity() * metrics.len());
+        for (query, Entries(counted)) in saved.per_query.0 {
+            let value = |name: &String| Some(counted.iter().find(|(other, _)| other == name)?.1);
+            values.extend(names.iter().map(value));
+            queries.push(query);
+        }
+        Ok(Self::from_parts(metrics, means, queries, values, qrels))
     }
 }
 

@@ -332,7 +332,7 @@ impl<V: Copy + Default + Send + Sync> Table<V> {
         slots.resize(mask + 1, 0);
         for row in rows {
             let id = self.document(row);
-            let mut slot = hash(id) & mask;
+            let mut slot = hash(id) as usize & mask;
             while slots[slot] != 0 {
                 let other = slots[slot] - 1;
                 if self.document(other) == id {
@@ -351,7 +351,7 @@ impl<V: Copy + Default + Send + Sync> Table<V> {
 }
 
 /// Mixes an id eight bytes at a time.
-fn hash(id: &str) -> usize {
+pub(crate) fn hash(id: &str) -> u64 {
     let mix = |state: u64, word: u64| {
         let product = u128::from(state ^ word) * 0x9E37_79B9_7F4A_7C15;
         (product >> 64) as u64 ^ product as u64
@@ -360,7 +360,7 @@ fn hash(id: &str) -> usize {
     let state =
         words.iter().fold(id.len() as u64, |state, &word| mix(state, u64::from_le_bytes(word)));
     let tail = rest.iter().rev().fold(0, |tail, &byte| tail << 8 | u64::from(byte));
-    mix(state, tail) as usize
+    mix(state, tail)
 }
 
 impl<V: Copy> Table<V> {
