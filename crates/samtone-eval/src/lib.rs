@@ -30,6 +30,7 @@ mod report;
 mod run;
 pub mod search;
 pub mod significance;
+pub mod statistics;
 mod table;
 
 pub use bm25::{Bm25, Bm25Config};

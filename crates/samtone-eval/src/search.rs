@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::error::{EvalError, Result};
 use best::Candidates;
 pub(crate) use best::best;
+pub(crate) use scan::dot;
 use scan::{Packed, Scan, Shape, inverse_length_of};
 
 /// A document found: its row and its score.

@@ -237,25 +237,45 @@ fn pack<S: Simd, const GROUP: usize>(
 /// 1 over the Euclidean length of `row`, 0 for a row of zeros.
 #[inline(always)]
 fn inverse_length<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let (vectors, rest) = S::as_simd_f32s(row);
-    let mut sum = simd.splat_f32s(0.0);
-    for &vector in vectors {
-        sum = simd.mul_add_e_f32s(vector, vector, sum);
-    }
-    let square = simd.reduce_sum_f32s(sum) + rest.iter().map(|x| x * x).sum::<f32>();
+    let square = product(simd, row, row);
     if square > 0.0 { square.sqrt().recip() } else { 0.0 }
 }
 
-/// [`inverse_length`] on this machine.
-pub(super) fn inverse_length_of(row: &[f32]) -> f32 {
-    struct Length<'a>(&'a [f32]);
-    impl WithSimd for Length<'_> {
+#[inline(always)]
+fn product<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+    // Four sums hide the additions' latency.
+    let mut sums = [simd.splat_f32s(0.0); 4];
+    let ((a4, a1), (b4, b1)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    for (a, b) in a4.iter().zip(b4) {
+        for i in 0..4 {
+            sums[i] = simd.mul_add_e_f32s(a[i], b[i], sums[i]);
+        }
+    }
+    for (&a, &b) in a1.iter().zip(b1) {
+        sums[0] = simd.mul_add_e_f32s(a, b, sums[0]);
+    }
+    let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    simd.reduce_sum_f32s(sum) + rest
+}
+
+/// The dot product of two rows.
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    struct Dot<'a>(&'a [f32], &'a [f32]);
+    impl WithSimd for Dot<'_> {
         type Output = f32;
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> f32 {
-            inverse_length(simd, self.0)
+            product(simd, self.0, self.1)
         }
     }
-    pulp::Arch::new().dispatch(Length(row))
+    pulp::Arch::new().dispatch(Dot(a, b))
+}
+
+/// [`inverse_length`] on this machine.
+pub(super) fn inverse_length_of(row: &[f32]) -> f32 {
+    let square = dot(row, row);
+    if square > 0.0 { square.sqrt().recip() } else { 0.0 }
 }
