@@ -59,7 +59,9 @@ fn uniformity_is_nought_for_one_point_and_least_for_many_directions() {
     let mut rows = normal(300, 256, 0.0, 3);
     for row in rows.chunks_mut(256) {
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-        row.iter_mut().for_each(|x| *x /= length);
+        for x in row.iter_mut() {
+            *x /= length;
+        }
     }
     close(uniformity(&rows, 256), -4.0, 0.05);
 }
