@@ -10,6 +10,11 @@ use std::{
 use crate::{
     beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER},
     error::{DataError, Fault, write_error},
+    import::{
+        self,
+        example::{Example, Passage},
+    },
+    lines::Lines,
     record::{Document, Judgment, Pair, Query},
 };
 
@@ -46,6 +51,8 @@ pub struct Dataset {
     document_keys: Vec<usize>,
     query_keys: Vec<usize>,
     splits: BTreeMap<String, Vec<Relevance>>,
+    /// Training rows with their own hard negatives, of splits read from files of pairs.
+    rows: BTreeMap<String, Vec<Pair>>,
 }
 
 impl Dataset {
@@ -81,6 +88,40 @@ impl Dataset {
             builder.dataset.splits.insert((*split).to_owned(), judgments.relevances);
         }
         Ok(builder.finish())
+    }
+
+    /// Reads a file of pairs, JSON lines `{"query", "positive", "negatives"}` ([`import::pairs`]), as
+    /// the one split `split`.
+    ///
+    /// Texts without an id of their own are numbered (`q0`, `d0`, ...), equal texts once. A row's
+    /// positive is judged 1; its negatives belong to the row alone and are judged nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds no pair, or at the first wrong line.
+    pub fn load_pairs(path: &Path, split: &str) -> Result<Self, DataError> {
+        let mut lines = Lines::open(path)?;
+        let mut builder = Builder::default();
+        let (mut judged, mut judgments, mut rows) = (HashSet::new(), Vec::new(), Vec::new());
+        while let Some(line) = lines.next()? {
+            let row = import::pairs::parse(line).and_then(|pair| builder.pair(&pair, line.number));
+            let row = match row {
+                Ok(row) => row,
+                Err(fault) => return Err(lines.fault(fault)),
+            };
+            let (query, document) = (row.query, row.document);
+            if judged.insert((query, document)) {
+                judgments.push(Relevance { query, document, grade: 1 });
+            }
+            rows.push(row);
+        }
+        if rows.is_empty() {
+            let (dir, split) = (path.to_owned(), split.to_owned());
+            return Err(DataError::EmptySplit { dir, available: vec![split.clone()], split });
+        }
+        let mut dataset = builder.finish();
+        dataset.splits.insert(split.to_owned(), judgments);
+        dataset.rows.insert(split.to_owned(), rows);
+        Ok(dataset)
     }
 
     /// A data set from records already in memory.
@@ -196,14 +237,23 @@ impl Dataset {
     }
 
     /// The positives of a split, grade 1 or more, in the order of its file: the training rows.
+    ///
+    /// Documents judged 0 or less for the same query are the row's hard negatives; rows read from a
+    /// file of pairs have their own.
     pub fn pairs(&self, split: &str) -> Vec<Pair> {
-        self.judgments(split)
-            .iter()
-            .filter(|judgment| judgment.grade >= 1)
+        if let Some(rows) = self.rows.get(split) {
+            return rows.clone();
+        }
+        let mut negatives: HashMap<usize, Vec<usize>> = HashMap::new();
+        for judgment in self.judgments(split).iter().filter(|judgment| judgment.grade <= 0) {
+            negatives.entry(judgment.query).or_default().push(judgment.document);
+        }
+        let positives = self.judgments(split).iter().filter(|judgment| judgment.grade >= 1);
+        positives
             .map(|judgment| Pair {
                 query: judgment.query,
                 document: judgment.document,
-                negatives: Vec::new(),
+                negatives: negatives.get(&judgment.query).cloned().unwrap_or_default(),
             })
             .collect()
     }
@@ -262,6 +312,9 @@ struct Builder {
     /// Lines of the documents and queries, for the error that names an id's first place.
     document_lines: Vec<u64>,
     query_lines: Vec<u64>,
+    /// Texts of a file of pairs, each with the index of the first record that holds it.
+    documents_by_text: HashMap<String, usize>,
+    queries_by_text: HashMap<String, usize>,
 }
 
 impl Builder {
@@ -285,6 +338,69 @@ impl Builder {
         self.query_lines.push(line);
         self.dataset.queries.push(query);
         Ok(())
+    }
+
+    /// The row that a pair makes; its texts are added unless they are there.
+    fn pair(&mut self, pair: &Example<'_>, line: u64) -> Result<Pair, Fault> {
+        let query = self.pair_query(&pair.query, line)?;
+        let mut documents = Vec::with_capacity(1 + pair.negatives.len());
+        for passage in pair.positives.iter().chain(&pair.negatives) {
+            documents.push(self.pair_document(passage, line)?);
+        }
+        let negatives = documents.split_off(pair.positives.len().min(1));
+        let document = documents.first().copied();
+        let document =
+            document.ok_or_else(|| Fault::NoPositive { query: pair.query.text.to_string() })?;
+        Ok(Pair { query, document, negatives })
+    }
+
+    fn pair_query(&mut self, passage: &Passage<'_>, line: u64) -> Result<usize, Fault> {
+        let text = passage.text.to_string();
+        let id = match passage.id() {
+            Some(id) => id.to_owned(),
+            None => match self.queries_by_text.get(&text) {
+                Some(&index) => return Ok(index),
+                None => format!("q{}", self.dataset.queries.len()),
+            },
+        };
+        let index = match self.dataset.query_index(&id) {
+            Some(index) if self.dataset.queries[index].text == text => index,
+            Some(index) => {
+                let first = self.query_lines[index];
+                return Err(Fault::ConflictingText { field: "query", id, first });
+            }
+            None => {
+                self.query(Query { id, text: text.clone() }, line)?;
+                self.dataset.queries.len() - 1
+            }
+        };
+        self.queries_by_text.entry(text).or_insert(index);
+        Ok(index)
+    }
+
+    fn pair_document(&mut self, passage: &Passage<'_>, line: u64) -> Result<usize, Fault> {
+        let text = passage.text.to_string();
+        let id = match passage.id() {
+            Some(id) => id.to_owned(),
+            None => match self.documents_by_text.get(&text) {
+                Some(&index) => return Ok(index),
+                None => format!("d{}", self.dataset.documents.len()),
+            },
+        };
+        let index = match self.dataset.document_index(&id) {
+            Some(index) if self.dataset.documents[index].text == text => index,
+            Some(index) => {
+                let first = self.document_lines[index];
+                return Err(Fault::ConflictingText { field: "document", id, first });
+            }
+            None => {
+                let title = passage.title.to_string();
+                self.document(Document { id, title, text: text.clone() }, line)?;
+                self.dataset.documents.len() - 1
+            }
+        };
+        self.documents_by_text.entry(text).or_insert(index);
+        Ok(index)
     }
 
     fn finish(self) -> Dataset {
@@ -416,7 +532,6 @@ mod tests {
         let dir = folder(CORPUS, QUERIES, QRELS);
         let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
         assert_eq!(dataset.documents()[1].id, "2");
-        assert_eq!(dataset.pairs("train"), [Pair { query: 0, document: 0, negatives: vec![] }]);
         assert_eq!(dataset.queries_of("train"), [0]);
         assert_eq!(dataset.qrels("train").collect::<Vec<_>>(), [("q", "a", 1), ("q", "2", 0)]);
     }
@@ -516,6 +631,35 @@ mod tests {
         assert_eq!(again.documents(), dataset.documents());
         assert_eq!(again.queries(), dataset.queries());
         assert_eq!(again.judgments("train"), dataset.judgments("train"));
+    }
+
+    #[test]
+    fn a_file_of_pairs_loads_with_its_negatives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pairs.jsonl");
+        let text = "{\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"b!\",\"c!\"]}\n\
+                    {\"query\":\"b?\",\"positive\":\"b!\"}\n\
+                    {\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"c!\"]}\n";
+        fs::write(&path, text).unwrap();
+        let dataset = Dataset::load_pairs(&path, "train").unwrap();
+        let row = |query, document, negatives: &[usize]| Pair {
+            query,
+            document,
+            negatives: negatives.to_vec(),
+        };
+        let expected = [row(0, 0, &[1, 2]), row(1, 1, &[]), row(0, 0, &[2])];
+        assert_eq!(dataset.pairs("train"), expected);
+        assert_eq!(dataset.judgments("train").len(), 2);
+        fs::write(&path, "{\"query\":\"a?\"}\n").unwrap();
+        let error = Dataset::load_pairs(&path, "train").unwrap_err().to_string();
+        assert!(error.ends_with("line 1: field `positive` is missing"), "{error}");
+    }
+
+    #[test]
+    fn judged_negatives_are_hard_negatives() {
+        let dir = folder(CORPUS, QUERIES, QRELS);
+        let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
+        assert_eq!(dataset.pairs("train"), [Pair { query: 0, document: 0, negatives: vec![1] }]);
     }
 
     #[test]

@@ -83,6 +83,26 @@ pub enum DataError {
         /// The least size that works, in tokens.
         least: usize,
     },
+    /// An output that is there already.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Input files without a record of a kind that the output needs.
+    #[error("the input holds no {what}")]
+    NothingOf {
+        /// The kind of record.
+        what: &'static str,
+    },
+    /// A file whose role in a format cannot be told from its name.
+    #[error("cannot tell what `{}` holds: expected {expected}", path.display())]
+    UnknownRole {
+        /// The file.
+        path: PathBuf,
+        /// The names the format uses.
+        expected: &'static str,
+    },
     /// A file that could not be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -185,6 +205,42 @@ pub enum Fault {
         /// Where it should be.
         within: &'static str,
     },
+    /// A query to which nothing is relevant.
+    #[error("query `{query}` has no positive")]
+    NoPositive {
+        /// The query's id, or the beginning of its text.
+        query: String,
+    },
+    /// The same id with another text.
+    #[error("{field} `{id}` has another text than on line {first}")]
+    ConflictingText {
+        /// The field.
+        field: &'static str,
+        /// The id.
+        id: String,
+        /// The line that holds it first, counted from 1.
+        first: u64,
+    },
+    /// A value outside the ones allowed.
+    #[error("field `{field}`: expected {expected}, got `{got}`")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// The values allowed, in words.
+        expected: &'static str,
+        /// What it holds.
+        got: String,
+    },
+    /// An answer that its context does not hold where it should.
+    #[error("question `{id}`: the answer {answer:?} is not at character {start} of its context")]
+    Answer {
+        /// The question's id.
+        id: String,
+        /// The answer.
+        answer: String,
+        /// Where it should be, in characters from 0.
+        start: usize,
+    },
     /// A line longer than any record should be.
     #[error("longer than {limit} bytes")]
     TooLong {
@@ -222,6 +278,11 @@ impl DataError {
             }),
             Self::EmptySplit { available, .. } => Some(list_splits(available)),
             Self::Record { fault, .. } => fault.hint(),
+            Self::Exists { .. } => Some("name another one, or remove it first".to_owned()),
+            Self::NothingOf { what: "document" } => Some(
+                "give the file of documents too: the judged documents must be in the corpus"
+                    .to_owned(),
+            ),
             Self::Tokenizer { .. } => {
                 Some("samtone reads the `tokenizer.json` of a Hugging Face model folder".to_owned())
             }
@@ -234,6 +295,26 @@ impl DataError {
 }
 
 impl Fault {
+    /// A word or two for this kind of fault, to count by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Json { .. } => "broken json",
+            Self::MissingField { .. } => "missing field",
+            Self::EmptyField { .. } => "empty text",
+            Self::BadId { .. } => "bad id",
+            Self::Utf8 { .. } => "invalid utf-8",
+            Self::Columns { .. } => "wrong columns",
+            Self::Number { .. } | Self::Value { .. } => "bad value",
+            Self::DuplicateId { .. } => "duplicate id",
+            Self::DuplicateJudgment { .. } => "duplicate judgment",
+            Self::UnknownId { .. } => "id to nowhere",
+            Self::NoPositive { .. } => "no positive",
+            Self::ConflictingText { .. } => "conflicting text",
+            Self::Answer { .. } => "misplaced answer",
+            Self::TooLong { .. } => "too long",
+        }
+    }
+
     /// What the reader may do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

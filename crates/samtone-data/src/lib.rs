@@ -32,6 +32,7 @@ pub mod beir;
 pub mod dataset;
 pub mod embedded;
 pub mod error;
+pub mod import;
 mod json;
 pub mod knowledge;
 pub mod lines;

@@ -4,6 +4,10 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -59,13 +63,33 @@ impl Compression {
 /// # Errors
 /// If it cannot be opened.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
+    open_counted(path, Arc::default())
+}
+
+/// As [`open`]; `count` grows with the bytes of the file itself as they are read: what a progress bar
+/// can compare with the file's length.
+fn open_counted(path: &Path, count: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, DataError> {
     let file = File::open(path).map_err(|source| open_error(path, source))?;
-    let file = BufReader::with_capacity(BUFFER, file);
+    let file = BufReader::with_capacity(BUFFER, Counted { reader: file, count });
     Ok(match Compression::of(path) {
         Compression::Plain => Box::new(file),
         Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
         Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(file))),
     })
+}
+
+/// A reader that counts the bytes read.
+struct Counted<R> {
+    reader: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(out)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
 }
 
 /// All frames of a zstd stream, one after the other.
@@ -145,14 +169,17 @@ pub struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead + Send>,
     buffer: Vec<u8>,
+    /// The number of the line read last.
     number: u64,
-    bytes: u64,
+    /// Whether the line read last was too long, and its rest is still to be passed over.
+    broken_off: bool,
+    count: Arc<AtomicU64>,
 }
 
 /// One line of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Line<'a> {
-    /// Its number, counted from 1.
+    /// Its number, counted from 1; of a record of several lines, the first.
     pub number: u64,
     /// Its bytes, at least one.
     pub bytes: &'a [u8],
@@ -175,12 +202,15 @@ impl Lines {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        Ok(Self::new(path, open(path)?))
+        let count = Arc::default();
+        let reader = open_counted(path, Arc::clone(&count))?;
+        Ok(Self { count, ..Self::new(path, reader) })
     }
 
     /// The lines of any reader; `path` is what errors name.
     pub fn new(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
-        Self { path: path.to_owned(), reader, buffer: Vec::new(), number: 0, bytes: 0 }
+        let (buffer, count) = (Vec::new(), Arc::default());
+        Self { path: path.to_owned(), reader, buffer, number: 0, broken_off: false, count }
     }
 
     /// The file that errors name.
@@ -188,9 +218,9 @@ impl Lines {
         &self.path
     }
 
-    /// Bytes read so far, decompressed.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    /// Bytes of the file read so far, as they lie on the disk; 0 for any other reader.
+    pub fn position(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The next line that is not empty.
@@ -199,42 +229,82 @@ impl Lines {
     /// If the file cannot be read, or the line is longer than [`MAX_LINE`].
     #[expect(clippy::should_implement_trait, reason = "a line borrows from the reader's buffer")]
     pub fn next(&mut self) -> Result<Option<Line<'_>>, DataError> {
+        self.next_until(|_| true)
+    }
+
+    /// The next lines that are not empty, joined until `complete` says so or the file ends: records of
+    /// several lines. `complete` is called once after each line, with all lines so far (the line
+    /// ends between them included).
+    ///
+    /// # Errors
+    /// As [`Lines::next`]; the limit is on the whole record.
+    pub fn next_until(
+        &mut self,
+        mut complete: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Line<'_>>, DataError> {
+        self.pass_rest_of_line()?;
+        self.buffer.clear();
+        let mut first = 0;
         loop {
-            self.buffer.clear();
-            let read = self
-                .reader
-                .by_ref()
-                .take(MAX_LINE as u64 + 2)
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+            let start = self.buffer.len();
+            let room = (MAX_LINE + 2).saturating_sub(start) as u64;
+            let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.buffer);
+            let read =
+                read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
             if read == 0 {
-                return Ok(None);
+                break;
             }
             self.number += 1;
-            self.bytes += read as u64;
-            if self.buffer.last() == Some(&b'\n') {
-                self.buffer.pop();
-            }
-            if self.buffer.last() == Some(&b'\r') {
-                self.buffer.pop();
-            }
-            if self.buffer.len() > MAX_LINE {
-                return Err(self.fault(Fault::TooLong { limit: MAX_LINE }));
-            }
             if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
                 self.buffer.drain(..3);
             }
-            if !self.buffer.is_empty() {
+            let end = trimmed(&self.buffer);
+            if end > MAX_LINE {
+                self.broken_off = self.buffer.last() != Some(&b'\n');
+                let limit = MAX_LINE;
+                return Err(self.fault(Fault::TooLong { limit }));
+            }
+            if end == 0 {
+                self.buffer.clear();
+                continue;
+            }
+            if first == 0 {
+                first = self.number;
+            }
+            if complete(&self.buffer[..end]) {
                 break;
             }
         }
-        Ok(Some(Line { number: self.number, bytes: &self.buffer }))
+        self.buffer.truncate(trimmed(&self.buffer));
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Line { number: first, bytes: &self.buffer }))
     }
 
-    /// The error that the line just read has this fault.
+    /// Passes over what is left of a line that was too long.
+    fn pass_rest_of_line(&mut self) -> Result<(), DataError> {
+        while self.broken_off {
+            self.buffer.clear();
+            let mut some = self.reader.by_ref().take(1 << 20);
+            let read = some.read_until(b'\n', &mut self.buffer);
+            let read =
+                read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+            self.broken_off = read > 0 && self.buffer.last() != Some(&b'\n');
+        }
+        Ok(())
+    }
+
+    /// The error that the line read last has this fault.
     pub fn fault(&self, fault: Fault) -> DataError {
         DataError::Record { path: self.path.clone(), line: self.number, fault }
     }
+}
+
+/// Length without the line end.
+fn trimmed(bytes: &[u8]) -> usize {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes).len()
 }
 
 #[cfg(test)]
@@ -298,6 +368,14 @@ mod tests {
             lines.next(),
             Err(DataError::Record { line: 1, fault: Fault::TooLong { .. }, .. })
         ));
+    }
+
+    #[test]
+    fn the_line_after_one_too_long_is_read() {
+        let text = [vec![b'x'; 2 * MAX_LINE + 5], b"\nnext\n".to_vec()].concat();
+        let mut lines = Lines::new(Path::new("long"), Box::new(io::Cursor::new(text)));
+        assert!(lines.next().is_err());
+        assert_eq!(lines.next().unwrap().unwrap().bytes, b"next");
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! Training examples: a query with its positives and negatives, as foreign files hold them.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use super::sink::{Failure, Sink};
+use crate::{
+    error::{DataError, Fault},
+    lines::Line,
+};
+
+/// A text of an example, with what else its file says about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passage<'a> {
+    /// Its id, where the format has one.
+    pub id: Option<Cow<'a, str>>,
+    /// Its title; empty where there is none.
+    pub title: Cow<'a, str>,
+    /// Its text.
+    pub text: Cow<'a, str>,
+}
+
+impl<'a> Passage<'a> {
+    /// A text alone.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self { id: None, title: Cow::Borrowed(""), text: text.into() }
+    }
+
+    /// The id, where there is one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+}
+
+/// A query with its positives and negatives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example<'a> {
+    /// The query; its title is empty.
+    pub query: Passage<'a>,
+    /// The documents relevant to it, at least one.
+    pub positives: Vec<Passage<'a>>,
+    /// Documents not relevant to it.
+    pub negatives: Vec<Passage<'a>>,
+}
+
+impl Example<'_> {
+    /// Checks what every format demands: no empty text, and a positive.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn check(&self) -> Result<(), Fault> {
+        let is_empty = |passage: &Passage<'_>| {
+            passage.text.trim().is_empty() && passage.title.trim().is_empty()
+        };
+        if is_empty(&self.query) {
+            return Err(Fault::EmptyField { field: "query" });
+        }
+        if self.positives.is_empty() {
+            let query = match self.query.id() {
+                Some(id) => id.to_owned(),
+                None => self.query.text.chars().take(40).collect(),
+            };
+            return Err(Fault::NoPositive { query });
+        }
+        if self.positives.iter().any(is_empty) {
+            return Err(Fault::EmptyField { field: "positive" });
+        }
+        if self.negatives.iter().any(is_empty) {
+            return Err(Fault::EmptyField { field: "negative" });
+        }
+        Ok(())
+    }
+}
+
+/// Writes an example: its new texts, and a judgment for each positive (1) and negative (0).
+pub(super) fn write(sink: &mut Sink<'_>, example: &Example<'_>, line: u64) -> Result<(), Failure> {
+    example.check()?;
+    let split = sink.split();
+    let query = sink.intern_query(&example.query, line)?;
+    for (passages, grade) in [(&example.positives, 1), (&example.negatives, 0)] {
+        for passage in passages {
+            let document = sink.passage(passage, line)?;
+            sink.judgment(&split, &query, &document, grade, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Imports files of one example a line.
+pub(super) fn import(
+    inputs: &[PathBuf],
+    sink: &mut Sink<'_>,
+    parse: impl for<'a> Fn(Line<'a>) -> Result<Example<'a>, Fault>,
+) -> Result<(), DataError> {
+    for path in inputs {
+        sink.lines(path, |sink, line| write(sink, &parse(line)?, line.number))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! JSON lines `{"query", "positive", "negatives"}`: what `samtone train` and `samtone mine` use.
+//!
+//! `query_id`, `positive_id` and `negative_ids` may stand beside them; texts without an id are told
+//! apart by their text.
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::example::{Example, Passage};
+use crate::{
+    error::Fault,
+    json::{self, Id, Text},
+    lines::Line,
+};
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    query_id: Option<Id<'a>>,
+    #[serde(borrow)]
+    query: Option<Text<'a>>,
+    #[serde(borrow)]
+    positive_id: Option<Id<'a>>,
+    #[serde(borrow)]
+    positive: Option<Text<'a>>,
+    #[serde(borrow)]
+    negative_ids: Option<Vec<Id<'a>>>,
+    #[serde(borrow)]
+    negatives: Option<Vec<Text<'a>>>,
+}
+
+/// Parses a line.
+///
+/// # Errors
+/// A [`Fault`] if the line is not a pair.
+pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
+    let raw: Raw<'a> = json::parse(line)?;
+    let query = raw.query.ok_or_else(|| json::missing(line, "query"))?;
+    let positive = raw.positive.ok_or_else(|| json::missing(line, "positive"))?;
+    let negatives = raw.negatives.unwrap_or_default();
+    let ids: Vec<Option<Id<'a>>> = match raw.negative_ids {
+        None => negatives.iter().map(|_| None).collect(),
+        Some(ids) if ids.len() == negatives.len() => ids.into_iter().map(Some).collect(),
+        Some(ids) => {
+            return Err(Fault::Value {
+                field: "negative_ids",
+                expected: "one id per negative",
+                got: format!("{} ids for {} negatives", ids.len(), negatives.len()),
+            });
+        }
+    };
+    let passage = |id: Option<Id<'a>>, text: Text<'a>| Passage {
+        id: id.map(|id| id.0),
+        ..Passage::text(text.0)
+    };
+    let example = Example {
+        query: passage(raw.query_id, query),
+        positives: vec![passage(raw.positive_id, positive)],
+        negatives: ids.into_iter().zip(negatives).map(|(id, text)| passage(id, text)).collect(),
+    };
+    example.check()?;
+    Ok(example)
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_id: Option<&'a str>,
+    query: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    positive_id: Option<&'a str>,
+    positive: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_ids: Option<Vec<&'a str>>,
+    negatives: Vec<&'a str>,
+}
+
+/// Writes an example as one line for each positive. Titles have no place in this format; the ids of
+/// the negatives are written if each has one.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write(out: &mut impl Write, example: &Example<'_>) -> io::Result<()> {
+    for positive in &example.positives {
+        let ids: Option<Vec<&str>> = example.negatives.iter().map(Passage::id).collect();
+        let line = Written {
+            query_id: example.query.id(),
+            query: &example.query.text,
+            positive_id: positive.id(),
+            positive: &positive.text,
+            negative_ids: ids.filter(|ids| !ids.is_empty()),
+            negatives: example.negatives.iter().map(|negative| &*negative.text).collect(),
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}

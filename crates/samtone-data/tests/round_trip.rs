@@ -1,0 +1,243 @@
+//! Writing and reading is the identity, for every format.
+
+use std::borrow::Cow;
+
+use proptest::prelude::*;
+use samtone_data::{
+    Dataset, Document, Judgment, Query,
+    import::{
+        columns::{self, QuoteState, Row},
+        example::{Example, Passage},
+        flag_embedding, ms_marco, pairs, squad,
+        tevatron::{self, Record},
+        trec,
+    },
+    lines::Line,
+};
+
+/// Any text that is not white space alone.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["\\PC*[a-zé]\\PC*", any::<String>()].prop_filter("empty", |s| !s.trim().is_empty())
+}
+
+/// Text for one cell of a file without quoting.
+fn cell() -> impl Strategy<Value = String> {
+    "[^\\s\u{FEFF}][^\t\n\r\u{FEFF}]{0,20}"
+}
+
+fn id() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_.:/-]{1,8}"
+}
+
+fn passage(ids: bool, titles: bool) -> impl Strategy<Value = Passage<'static>> {
+    (prop::option::of(id()), text(), text()).prop_map(move |(id, title, text)| Passage {
+        id: id.filter(|_| ids).map(Cow::Owned),
+        title: Cow::Owned(if titles { title } else { String::new() }),
+        text: Cow::Owned(text),
+    })
+}
+
+fn example(ids: bool, titles: bool) -> impl Strategy<Value = Example<'static>> {
+    let many = || prop::collection::vec(passage(ids, titles), 1..4);
+    (passage(ids, false), many(), many()).prop_map(|(query, positives, negatives)| Example {
+        query,
+        positives,
+        negatives,
+    })
+}
+
+/// Calls `each` with the single line that `write` writes.
+fn line<T>(write: impl FnOnce(&mut Vec<u8>), each: impl FnOnce(Line<'_>) -> T) -> T {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    assert_eq!(bytes.pop(), Some(b'\n'));
+    each(Line { number: 2, bytes: &bytes })
+}
+
+proptest! {
+    #[test]
+    fn pairs_come_back(mut example in example(true, false)) {
+        example.positives.truncate(1);
+        // The ids of negatives are all there or none is.
+        if example.negatives.iter().any(|negative| negative.id.is_none()) {
+            example.negatives.iter_mut().for_each(|negative| negative.id = None);
+        }
+        line(
+            |out| pairs::write(out, &example).unwrap(),
+            |line| assert_eq!(pairs::parse(line).unwrap(), example),
+        );
+    }
+
+    #[test]
+    fn flag_embedding_comes_back(example in example(false, false)) {
+        line(
+            |out| flag_embedding::write(out, &example).unwrap(),
+            |line| assert_eq!(flag_embedding::parse(line).unwrap(), example),
+        );
+    }
+
+    #[test]
+    fn tevatron_comes_back(
+        example in example(true, true),
+        mut document in passage(true, true),
+        ids in prop::collection::vec(id(), 1..4),
+    ) {
+        document.id.get_or_insert(Cow::Borrowed("d"));
+        let ids: Vec<Cow<'_, str>> = ids.into_iter().map(Cow::Owned).collect();
+        let query = example.query.clone();
+        let records = [
+            Record::Ids { query, positives: ids.clone(), negatives: ids },
+            Record::Example(example),
+            Record::Document(document),
+        ];
+        for record in records {
+            line(
+                |out| tevatron::write(out, &record).unwrap(),
+                |line| assert_eq!(tevatron::parse(line).unwrap(), record),
+            );
+        }
+    }
+
+    #[test]
+    fn columns_come_back(columns in prop::collection::vec((id(), any::<String>()), 1..5)) {
+        let columns: Vec<_> =
+            columns.into_iter().map(|(name, text)| (Cow::Owned(format!("c{name}")), Cow::Owned(text))).collect();
+        let row = Row(columns);
+        line(
+            |out| columns::write_json(out, &row).unwrap(),
+            |line| assert_eq!(columns::parse_json(line).unwrap(), row),
+        );
+        let fields: Vec<&str> = row.0.iter().map(|(_, text)| &**text).collect();
+        for delimiter in [b',', b'\t'] {
+            line(
+                |out| columns::write_fields(out, &fields, delimiter).unwrap(),
+                |line| {
+                    assert!(QuoteState::default().is_complete(line.bytes, delimiter));
+                    assert_eq!(columns::fields(line, delimiter).unwrap(), fields);
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn csv_records_end_where_they_were_written_to_end(
+        rows in prop::collection::vec(prop::collection::vec("[a\",\n\r ]{0,6}", 2..4), 1..6),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let mut bytes = Vec::new();
+        for row in &rows {
+            columns::write_fields(&mut bytes, row, b',').unwrap();
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let mut lines = samtone_data::lines::Lines::open(&path).unwrap();
+        let mut read = Vec::new();
+        loop {
+            let mut state = QuoteState::default();
+            let Some(line) = lines.next_until(|bytes| state.is_complete(bytes, b',')).unwrap() else { break };
+            let fields = columns::fields(line, b',').unwrap();
+            read.push(fields.into_iter().map(Cow::into_owned).collect::<Vec<_>>());
+        }
+        prop_assert_eq!(read, rows);
+    }
+
+    #[test]
+    fn ms_marco_comes_back(query in id(), document in id(), title in cell(), text in cell(), grade: i32) {
+        line(
+            |out| out.extend(format!("{document}\turl\t{title}\t{text}\n").bytes()),
+            |line| assert_eq!(ms_marco::parse_document(line).unwrap(), (&*document, &*title, &*text)),
+        );
+        line(
+            |out| out.extend(format!("{query}\t{text}\n").bytes()),
+            |line| assert_eq!(ms_marco::parse_query(line).unwrap(), (&*query, &*text)),
+        );
+        line(
+            |out| out.extend(format!("{query}\t{document}\t{title}\n").bytes()),
+            |line| assert_eq!(ms_marco::parse_triple(line).unwrap(), [&*query, &*document, &*title]),
+        );
+        line(
+            |out| trec::write_judgment(out, &query, &document, grade).unwrap(),
+            |line| assert_eq!(ms_marco::parse_judgment(line).unwrap(), (&*query, &*document, grade)),
+        );
+    }
+
+    #[test]
+    fn topics_come_back(id in id(), words in prop::collection::vec("[a-zA-Z0-9é&'?.-]{1,8}", 1..6)) {
+        let topic = trec::Topic { id, text: words.join(" ") };
+        line(
+            |out| trec::write_topic(out, &topic).unwrap(),
+            |line| assert_eq!(trec::parse_topic(line).unwrap().unwrap(), topic),
+        );
+    }
+
+    #[test]
+    fn squad_comes_back(
+        articles in prop::collection::vec(
+            (any::<String>(), prop::collection::vec((any::<String>(), prop::collection::vec((any::<String>(), any::<String>(), prop::collection::vec((any::<String>(), any::<u32>()), 0..3)), 0..3)), 0..3)),
+            0..4,
+        ),
+    ) {
+        let articles: Vec<squad::Article> = articles
+            .into_iter()
+            .map(|(title, paragraphs)| squad::Article {
+                title,
+                paragraphs: paragraphs
+                    .into_iter()
+                    .map(|(context, qas)| squad::Paragraph {
+                        context,
+                        qas: qas
+                            .into_iter()
+                            .map(|(id, question, answers)| squad::Question {
+                                id,
+                                question,
+                                answers: answers
+                                    .into_iter()
+                                    .map(|(text, start)| squad::Answer { text, answer_start: start as usize })
+                                    .collect(),
+                            })
+                            .collect(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        let json = serde_json::json!({ "version": "1.1", "data": articles });
+        let mut read = Vec::new();
+        let outcome = squad::read_articles(json.to_string().as_bytes(), &mut |article| {
+            read.push(article);
+            Ok::<(), ()>(())
+        });
+        prop_assert_eq!(outcome.unwrap(), Ok(()));
+        prop_assert_eq!(read, articles);
+    }
+
+    #[test]
+    fn beir_folders_come_back(
+        documents in prop::collection::btree_map(id(), (any::<String>(), any::<String>()), 1..6),
+        queries in prop::collection::btree_map(id(), text(), 1..6),
+        grades in prop::collection::vec(any::<(prop::sample::Index, prop::sample::Index, i32)>(), 1..8),
+    ) {
+        let documents: Vec<Document> = documents
+            .into_iter()
+            .map(|(id, (title, text))| Document { id, title, text })
+            .collect();
+        let queries: Vec<Query> =
+            queries.into_iter().map(|(id, text)| Query { id, text }).collect();
+        let mut judgments: Vec<Judgment> = Vec::new();
+        for (query, document, grade) in grades {
+            let query_id = query.get(&queries).id.clone();
+            let document_id = document.get(&documents).id.clone();
+            let twice = judgments.iter().any(|j| j.query_id == query_id && j.document_id == document_id);
+            if !twice {
+                judgments.push(Judgment { query_id, document_id, grade });
+            }
+        }
+        let dataset =
+            Dataset::from_records(documents, queries, [("test".to_owned(), judgments)]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        dataset.save(dir.path()).unwrap();
+        let again = Dataset::load(dir.path(), &["test"]).unwrap();
+        prop_assert_eq!(again.documents(), dataset.documents());
+        prop_assert_eq!(again.queries(), dataset.queries());
+        prop_assert_eq!(again.judgments("test"), dataset.judgments("test"));
+    }
+}
