@@ -12,7 +12,7 @@ use burn::tensor::backend::AutodiffBackend;
 use samtone_data::random::Key;
 use samtone_data::{BatchConfig, PairBatches, Positives};
 use samtone_loss::Relations;
-use samtone_model::{DeadParameter, DualEncoder, GradientFault, Parameter};
+use samtone_model::{DeadParameter, DualEncoder, GradientFault, Retriever, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints, replace_file};
@@ -84,9 +84,9 @@ pub(crate) struct Work {
     pub(crate) computed_tokens: usize,
 }
 
-/// A trained model.
+/// A trained retriever.
 pub(crate) struct Fitted<B: AutodiffBackend> {
-    pub(crate) model: DualEncoder<B>,
+    pub(crate) retriever: Retriever<B>,
     pub(crate) state: State,
     pub(crate) work: Work,
 }
@@ -128,9 +128,9 @@ impl Place<'_> {
     }
 }
 
-/// Trains `model` as `config` says, or continues from the newest checkpoint in `place`.
+/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`.
 pub(crate) fn fit<B: AutodiffBackend>(
-    mut model: DualEncoder<B>,
+    mut retriever: Retriever<B>,
     prepared: &Prepared<'_>,
     config: &ExperimentConfig,
     place: &Place<'_>,
@@ -141,13 +141,13 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let engine = Engine {
         loss: config.loss.resolve()?,
         chunk: train.chunk.pairs(train.batch_size),
-        pad_id: prepared.tokenizer.pad_id(),
+        pad_id: retriever.tokenizer(Side::Query).pad_id(),
     };
     let batches = Batches::new(prepared, config);
     let steps = batches.steps(config);
     let schedule = Schedule { peak: train.lr, warmup: train.warmup, steps, decay: train.schedule };
-    let parameters: Vec<Parameter> = model.parameters().to_vec();
-    let mut optimizer = DualEncoderOptimizer::<B>::new(train, &parameters);
+    let mut model = retriever.model.clone();
+    let mut optimizer = DualEncoderOptimizer::<B>::new(train, model.parameters());
     let mut state =
         State { step: 0, temperature: TemperatureState::new(&engine.loss), tail: (0.0, 0) };
 
@@ -225,7 +225,8 @@ pub(crate) fn fit<B: AutodiffBackend>(
             && let Some(dev) = &prepared.dev
         {
             let rows = prepared.rows(dev);
-            record.dev = judge(&model.valid(), dev, rows, &config.eval, engine.pad_id)?;
+            let retriever = retriever.with_model(model.valid());
+            record.dev = judge(&retriever, dev, rows, &config.eval)?;
             observe(Event::Dev(&record.dev));
         }
         if is_due(state.step, train.log_every, steps) || !record.dev.is_empty() || state.step == 1 {
@@ -240,7 +241,9 @@ pub(crate) fn fit<B: AutodiffBackend>(
         write(&checkpoints, &model, &optimizer, &state, train.keep)?;
     }
     observe(Event::Trained);
-    Ok(Fitted { model, state, work })
+    retriever.model = model;
+    retriever.temperature = Some(state.temperature.value.value());
+    Ok(Fitted { retriever, state, work })
 }
 
 /// Whether something that happens every `every` steps (0: never) happens after `step` of `steps`;
@@ -260,7 +263,7 @@ impl<'a> Batches<'a> {
     fn new(prepared: &'a Prepared<'a>, config: &ExperimentConfig) -> Self {
         let train = &config.train;
         let rows = prepared.train_rows();
-        let lengths = prepared.pairs.iter().map(|pair| rows.documents.get(pair.document).len());
+        let lengths = prepared.pairs.iter().map(|pair| rows.documents[pair.document].len());
         let how = BatchConfig {
             batch_size: train.batch_size,
             distinct: train.sampler == Sampler::NoDuplicates,
@@ -296,8 +299,8 @@ impl<'a> Batches<'a> {
         let known = self.positives.known(&queries, &documents);
         let ids = |keys: Vec<usize>| Some(keys.into_iter().map(|key| key as u64).collect());
         Batch {
-            queries: pairs().map(|pair| tokens.queries.get(pair.query)).collect(),
-            documents: pairs().map(|pair| tokens.documents.get(pair.document)).collect(),
+            queries: pairs().map(|pair| tokens.queries[pair.query].as_slice()).collect(),
+            documents: pairs().map(|pair| tokens.documents[pair.document].as_slice()).collect(),
             hard_negatives: Vec::new(),
             relations: Relations {
                 query_ids: ids(queries),

@@ -24,7 +24,6 @@ pub use config::ExperimentConfig;
 pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use fit::{Event, StepRecord};
-pub use judge::embed;
 pub use optimizer::DualEncoderOptimizer;
 pub use run::{Outcome, QUICK_START, RunOptions, check_folder, resumed_config, run};
 pub use summary::{Baseline, Metrics, Summary};

@@ -1,9 +1,12 @@
-//! From the configuration to token rows: what a run reads before its first step.
+//! From the configuration to a model and token rows: what a run has before its first step.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::backend::Backend;
 use samtone_data::embedded::World;
 use samtone_data::{Dataset, DocumentText, Pair, TextTokenizer};
+use samtone_model::{DualEncoder, ModelFolder, Retriever, Side, SideSettings};
 
 use crate::config::{DataConfig, EMBEDDED, ExperimentConfig};
 use crate::error::TrainError;
@@ -100,45 +103,16 @@ pub(crate) struct TestSet<'a> {
     pub(crate) text: DocumentText,
 }
 
-/// The token ids of many texts, end to end.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Rows {
-    ids: Vec<u32>,
-    ends: Vec<usize>,
-}
-
-impl Rows {
-    /// The token ids of text `row`.
-    pub(crate) fn get(&self, row: usize) -> &[u32] {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        &self.ids[start..self.ends[row]]
-    }
-
-    /// All rows in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        (0..self.ends.len()).map(|row| self.get(row))
-    }
-
-    fn push(&mut self, ids: &[u32]) {
-        self.ids.extend_from_slice(ids);
-        self.ends.push(self.ids.len());
-    }
-}
-
-/// The token rows of a data set's queries and documents, by their indices.
+/// The token ids of a data set's queries and documents, by their indices.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenRows {
-    /// The queries.
-    pub(crate) queries: Rows,
-    /// The documents.
-    pub(crate) documents: Rows,
+    pub(crate) queries: Vec<Vec<u32>>,
+    pub(crate) documents: Vec<Vec<u32>>,
 }
 
 /// What a run trains and is judged on, tokenised.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
-    /// The tokenizer of both towers.
-    pub(crate) tokenizer: TextTokenizer,
     /// The training data.
     pub(crate) train: &'a Dataset,
     /// The training pairs, as indices into the training data.
@@ -154,13 +128,14 @@ pub(crate) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Trains or reads the tokenizer, and tokenises everything once.
+    /// Tokenises everything once, as `retriever` reads it.
     ///
     /// # Errors
-    /// A tokenizer that cannot be trained or read, or fewer pairs than one batch.
-    pub(crate) fn new(
+    /// A text that cannot be tokenised, or fewer pairs than one batch.
+    pub(crate) fn new<B: Backend>(
         sources: &'a Sources,
         config: &'a ExperimentConfig,
+        retriever: &Retriever<B>,
     ) -> Result<Self, TrainError> {
         let data = &config.data;
         let train_source = sources.index(&data.train);
@@ -174,14 +149,10 @@ impl<'a> Prepared<'a> {
                 batch: config.train.batch_size,
             });
         }
-        let tokenizer = match &config.model.path {
-            Some(folder) => TextTokenizer::from_file(&folder.join("tokenizer.json"))?,
-            None => train_tokenizer(train, &pairs, config)?,
-        };
         let rows = sources
             .folders
             .iter()
-            .map(|(_, dataset)| token_rows(dataset, &tokenizer, config))
+            .map(|(_, dataset)| token_rows(dataset, retriever, data.document_text))
             .collect::<Result<_, _>>()?;
         let test_set = |folder: &'a PathBuf, split: &'a str| {
             let dataset = sources.dataset(folder);
@@ -197,7 +168,6 @@ impl<'a> Prepared<'a> {
             }
         };
         Ok(Self {
-            tokenizer,
             train,
             pairs,
             dev: data.dev_set().map(|(folder, split)| test_set(folder, split)),
@@ -223,6 +193,37 @@ impl<'a> Prepared<'a> {
     }
 }
 
+/// The model before its first step, with its tokenizer: read from `model.path`, or random weights
+/// and a WordPiece vocabulary of the training texts.
+///
+/// # Errors
+/// A model folder that cannot be read, or a vocabulary that cannot be made.
+pub(crate) fn start<B: Backend>(
+    sources: &Sources,
+    config: &ExperimentConfig,
+    device: &B::Device,
+) -> Result<Retriever<B>, TrainError> {
+    let model = &config.model;
+    let settings = [
+        (&model.query_prompt, model.query_max_len),
+        (&model.document_prompt, model.document_max_len),
+    ]
+    .map(|(prompt, max_len)| SideSettings { prompt: prompt.clone(), max_tokens: Some(max_len) });
+    if let Some(path) = &model.path {
+        let mut folder = ModelFolder::open(path)?;
+        folder.config.sharing = model.sharing;
+        folder.config.pooling = model.pooling;
+        folder.config.projection = model.projection.or(folder.config.projection);
+        [folder.query, folder.document] = settings;
+        return Ok(Retriever::load(&folder, config.seed, device)?);
+    }
+    let train = sources.dataset(&config.data.train);
+    let tokenizer = train_tokenizer(train, &train.pairs(&config.data.train_split), config)?;
+    let dual_encoder = model.dual_encoder(tokenizer.vocab_size());
+    let weights = DualEncoder::init(&dual_encoder, config.seed, device)?;
+    Ok(Retriever::new(weights, tokenizer, settings)?)
+}
+
 /// A WordPiece vocabulary of the texts that training reads: no test text takes part.
 fn train_tokenizer(
     train: &Dataset,
@@ -235,42 +236,25 @@ fn train_tokenizer(
         used.dedup();
         used
     };
-    let queries = used(|pair| pair.query).into_iter().map(|i| train.queries()[i].text.clone());
+    let queries = used(|pair| pair.query).into_iter().map(|i| train.queries()[i].text.as_str());
     let documents = used(|pair| pair.document)
         .into_iter()
-        .map(|i| train.documents()[i].passage(config.data.document_text).into_owned());
-    let texts: Vec<String> = queries.chain(documents).collect();
+        .map(|i| train.documents()[i].passage(config.data.document_text));
+    let texts: Vec<Cow<'_, str>> = queries.map(Cow::Borrowed).chain(documents).collect();
     let vocab_size = config.model.encoder.vocab_size();
     Ok(TextTokenizer::train_wordpiece(&texts, vocab_size, true)?)
 }
 
-fn token_rows(
+fn token_rows<B: Backend>(
     dataset: &Dataset,
-    tokenizer: &TextTokenizer,
-    config: &ExperimentConfig,
+    retriever: &Retriever<B>,
+    text: DocumentText,
 ) -> Result<TokenRows, TrainError> {
-    let model = &config.model;
-    let queries = dataset.queries().iter().map(|query| query.text.clone());
-    let documents = dataset
-        .documents()
-        .iter()
-        .map(|document| document.passage(config.data.document_text).into_owned());
+    let queries: Vec<&str> = dataset.queries().iter().map(|query| query.text.as_str()).collect();
+    let documents: Vec<Cow<'_, str>> =
+        dataset.documents().iter().map(|document| document.passage(text)).collect();
     Ok(TokenRows {
-        queries: tokenise(tokenizer, queries, &model.query_prompt, model.query_max_len)?,
-        documents: tokenise(tokenizer, documents, &model.document_prompt, model.document_max_len)?,
+        queries: retriever.tokenize(Side::Query, &queries)?,
+        documents: retriever.tokenize(Side::Document, &documents)?,
     })
-}
-
-fn tokenise(
-    tokenizer: &TextTokenizer,
-    texts: impl Iterator<Item = String>,
-    prompt: &str,
-    max_len: usize,
-) -> Result<Rows, TrainError> {
-    let texts: Vec<String> = texts.map(|text| format!("{prompt}{text}")).collect();
-    let mut rows = Rows::default();
-    for ids in tokenizer.encode_batch(&texts, max_len)? {
-        rows.push(&ids);
-    }
-    Ok(rows)
 }

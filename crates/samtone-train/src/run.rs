@@ -15,10 +15,9 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use burn::module::AutodiffModule;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_loss::LossConfig;
-use samtone_model::{DualEncoder, ModelFolder};
+use samtone_model::Retriever;
 
 use crate::checkpoint::replace_file;
 use crate::config::ExperimentConfig;
@@ -26,7 +25,7 @@ use crate::environment::{self, Environment};
 use crate::error::TrainError;
 use crate::fit::{Event, Fitted, Place, fit};
 use crate::judge::{judge, judge_bm25};
-use crate::prepare::{Prepared, Sources, TestSet};
+use crate::prepare::{Prepared, Sources, TestSet, start};
 use crate::summary::{Baseline, Metrics, Summary};
 
 /// The configuration of the quick start, as TOML.
@@ -96,23 +95,22 @@ pub fn run<B: AutodiffBackend>(
     observe(Event::Phase("reading the data"));
     let sources = Sources::load(&config.data)?;
     observe(Event::Phase("tokenising"));
-    let prepared = Prepared::new(&sources, config)?;
-    let model = start_model::<B>(config, &prepared, device)?;
-    let num_parameters = model.num_parameters();
+    let retriever = start::<B>(&sources, config, device)?;
+    let prepared = Prepared::new(&sources, config, &retriever)?;
+    let num_parameters = retriever.model.num_parameters();
 
     fs::create_dir_all(folder)
         .map_err(|source| TrainError::Write { path: folder.into(), source })?;
     replace_file(&folder.join(CONFIG), config.to_toml().as_bytes())?;
 
     let place = Place { folder, stop: options.stop };
-    let Fitted { model: trained, state, work } =
-        fit(model.clone(), &prepared, config, &place, device, observe)?;
-    let pad_id = prepared.tokenizer.pad_id();
-    let judged = |model: &DualEncoder<B>, set: &TestSet<'_>| {
-        judge(&model.valid(), set, prepared.rows(set), &config.eval, pad_id)
+    let Fitted { retriever: trained, state, work } =
+        fit(retriever.clone(), &prepared, config, &place, device, observe)?;
+    let judged = |retriever: &Retriever<B>, set: &TestSet<'_>| {
+        judge(&retriever.valid(), set, prepared.rows(set), &config.eval)
     };
-    let judged_if = |model: &DualEncoder<B>, set: &Option<TestSet<'_>>| {
-        set.as_ref().map_or_else(|| Ok(Metrics::new()), |set| judged(model, set))
+    let judged_if = |retriever: &Retriever<B>, set: &Option<TestSet<'_>>| {
+        set.as_ref().map_or_else(|| Ok(Metrics::new()), |set| judged(retriever, set))
     };
     observe(Event::Phase("judging"));
     let mut summary = Summary {
@@ -130,6 +128,11 @@ pub fn run<B: AutodiffBackend>(
     if let Some(test) = &prepared.test {
         summary.bm25 = judge_bm25(test, &config.eval)?;
     }
+    let model = folder.join("model");
+    if !model.exists() {
+        trained.valid().save(&model)?;
+    }
+
     if let Some(preset) = config.train.baseline {
         observe(Event::Phase("the same model under the baseline's loss"));
         let folder = folder.join("baseline");
@@ -137,11 +140,11 @@ pub fn run<B: AutodiffBackend>(
             .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
         let place = Place { folder: &folder, stop: options.stop };
-        let Fitted { model, .. } = fit(model, &prepared, &config, &place, device, observe)?;
+        let Fitted { retriever, .. } = fit(retriever, &prepared, &config, &place, device, observe)?;
         summary.baseline = Some(Baseline {
             loss: preset,
-            dev: judged_if(&model, &prepared.dev)?,
-            test: judged_if(&model, &prepared.test)?,
+            dev: judged_if(&retriever, &prepared.dev)?,
+            test: judged_if(&retriever, &prepared.test)?,
         });
     }
 
@@ -163,24 +166,6 @@ pub fn run<B: AutodiffBackend>(
     write_json(&folder.join("environment.json"), &environment)?;
     write_json(&folder.join("summary.json"), &summary)?;
     Ok(Outcome { summary, environment })
-}
-
-/// The model before the first step.
-fn start_model<B: AutodiffBackend>(
-    config: &ExperimentConfig,
-    prepared: &Prepared<'_>,
-    device: &B::Device,
-) -> Result<DualEncoder<B>, TrainError> {
-    if let Some(path) = &config.model.path {
-        let mut folder = ModelFolder::open(path)?;
-        let model = &config.model;
-        folder.config.sharing = model.sharing;
-        folder.config.pooling = model.pooling;
-        folder.config.projection = model.projection.or(folder.config.projection);
-        return Ok(folder.load(config.seed, device)?);
-    }
-    let vocab_size = prepared.tokenizer.vocab_size();
-    Ok(DualEncoder::init(&config.model.dual_encoder(vocab_size), config.seed, device)?)
 }
 
 fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {

@@ -37,6 +37,13 @@ pub struct Summary {
     pub baseline: Option<Baseline>,
 }
 
+impl Summary {
+    /// The split that speaks for the run, test before dev, and its metrics.
+    pub fn judged(&self) -> (&'static str, &Metrics) {
+        if self.test.is_empty() { ("dev", &self.dev) } else { ("test", &self.test) }
+    }
+}
+
 /// The results of the same configuration under another loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {

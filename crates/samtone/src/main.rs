@@ -2,8 +2,10 @@
 
 mod commands;
 mod device;
+mod embeddings;
 mod error;
 mod output;
+mod run_report;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::device::{DeviceArgs, Task};
 use crate::output::{Format, progress, table};
+use crate::run_report;
 
 /// Train a dual encoder, judge it and write a run folder.
 ///
@@ -58,6 +59,8 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<()> {
     };
     let outcome =
         backend.run(work)?.with_context(|| format!("cannot train into `{}`", folder.display()))?;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    run_report::write(&folder, &config, &outcome, &command)?;
     let result =
         Result { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
     format.print(&result, |_| text(&config, &folder, &outcome))
@@ -164,9 +167,8 @@ fn tell(bar: Option<&ProgressBar>, line: &str) {
 
 fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
     let Outcome { summary, environment } = outcome;
-    let split =
-        if summary.test.is_empty() { ("dev", &summary.dev) } else { ("test", &summary.test) };
-    let mut header = vec![split.0];
+    let (split, metrics) = summary.judged();
+    let mut header = vec![split];
     header.extend(config.eval.metrics.iter().map(String::as_str));
     let row = |name: String, metrics: &Metrics| {
         let values = config.eval.metrics.iter().map(|metric| {
@@ -174,7 +176,7 @@ fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
         });
         std::iter::once(name).chain(values).collect::<Vec<String>>()
     };
-    let mut rows = vec![row(config.loss_name(), split.1)];
+    let mut rows = vec![row(config.loss_name(), metrics)];
     if let Some(baseline) = &summary.baseline {
         let metrics = if summary.test.is_empty() { &baseline.dev } else { &baseline.test };
         rows.push(row(baseline.loss.to_string(), metrics));
@@ -187,7 +189,7 @@ fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
     }
     let mut text = table(&header, rows);
     text.push_str(&format!(
-        "\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {}\n",
+        "\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         environment.parameters,
         summary.steps,
         environment.train_seconds,
