@@ -12,6 +12,7 @@ use crate::metric::{Measure, Metric};
 use crate::metrics::{self, JudgedRanking};
 use crate::qrels::Qrels;
 use crate::run::Run;
+use crate::significance::bootstrap_interval;
 
 /// What [`evaluate`] found: each metric's mean and its value for each query.
 #[derive(Clone, Debug)]
@@ -74,6 +75,20 @@ impl Evaluation {
     pub fn values(&self, metric: Metric) -> Option<Vec<f64>> {
         let place = self.place(metric)?;
         Some(self.per_query().filter_map(|(_, values)| values[place]).collect())
+    }
+
+    /// Each metric's bootstrap interval at confidence `level` from `samples` resamples of the
+    /// queries, in the order of [`metrics`](Self::metrics).
+    ///
+    /// # Panics
+    /// As [`bootstrap_interval`].
+    pub fn intervals(&self, samples: usize, level: f64, seed: u64) -> Vec<(f64, f64)> {
+        let values = |place: usize| -> Vec<f64> {
+            self.per_query().filter_map(|(_, values)| values[place]).collect()
+        };
+        (0..self.metrics.len())
+            .map(|place| bootstrap_interval(&values(place), samples, level, seed))
+            .collect()
     }
 
     /// How many judged queries the run does not answer.

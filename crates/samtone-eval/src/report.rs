@@ -32,16 +32,23 @@ use crate::metric::Measure;
 /// assert!(json.ends_with(r#""per_query":{"q1":{"p@1":1.0}}}"#));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EvaluationJson<'a> {
     evaluation: &'a Evaluation,
+    intervals: Option<&'a [(f64, f64)]>,
     per_query: bool,
 }
 
 impl<'a> EvaluationJson<'a> {
     /// The means, and each query's values if `per_query`.
     pub fn new(evaluation: &'a Evaluation, per_query: bool) -> Self {
-        Self { evaluation, per_query }
+        Self { evaluation, intervals: None, per_query }
+    }
+
+    /// Adds `"intervals": {"ndcg@10": [low, high], …}`, one interval for each metric.
+    #[must_use]
+    pub fn with_intervals(self, intervals: &'a [(f64, f64)]) -> Self {
+        Self { intervals: Some(intervals), ..self }
     }
 }
 
@@ -61,6 +68,9 @@ impl Serialize for EvaluationJson<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("queries", &self.evaluation.queries().len())?;
         map.serialize_entry("metrics", &Object(names.iter().zip(self.evaluation.means())))?;
+        if let Some(intervals) = self.intervals {
+            map.serialize_entry("intervals", &Object(names.iter().zip(intervals)))?;
+        }
         map.serialize_entry("qrels", &format!("{:016x}", self.evaluation.qrels()))?;
         if self.per_query {
             let queries = self.evaluation.per_query().map(|(query, values)| {

@@ -3,6 +3,7 @@
 mod commands;
 mod device;
 mod embeddings;
+mod embeddings;
 mod error;
 mod output;
 mod run_report;

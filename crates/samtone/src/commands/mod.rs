@@ -1,5 +1,11 @@
 //! One file a command: its arguments, and a `run` that prints its result.
 
+mod bm25;
+mod compare;
+mod encode;
+mod eval;
+mod export;
+mod search;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -20,12 +26,24 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Eval(Box<eval::Args>),
+    Encode(encode::Args),
+    Export(export::Args),
+    Search(search::Args),
+    Compare(compare::Args),
+    Bm25(bm25::Args),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(args) => train::run(args, self.format),
+            Command::Eval(args) => eval::run(&args, self.format),
+            Command::Encode(args) => encode::run(&args, self.format),
+            Command::Export(args) => export::run(&args, self.format),
+            Command::Search(args) => search::run(&args, self.format),
+            Command::Compare(args) => compare::run(&args, self.format),
+            Command::Bm25(args) => bm25::run(&args, self.format),
         }
     }
 }

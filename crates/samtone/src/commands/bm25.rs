@@ -1,0 +1,98 @@
+//! `samtone bm25`.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use samtone_data::Dataset;
+use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config, StopWords};
+use samtone_eval::{Qrels, Run};
+
+use super::eval::{MeasureArgs, TextChoice};
+use crate::output::Format;
+
+/// Search a data set with BM25, the lexical baseline, and score the result.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The data set: a folder in BEIR layout.
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// The split whose queries are searched.
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// How late further occurrences of a term stop counting.
+    #[arg(long, default_value_t = 0.9)]
+    k1: f32,
+    /// How much a document's length counts, from 0 to 1.
+    #[arg(long, default_value_t = 0.4)]
+    b: f32,
+    /// How many documents to find for each query.
+    #[arg(short, long, default_value_t = 100, value_name = "K")]
+    k: usize,
+    /// What of a document is indexed.
+    #[arg(long, value_enum, default_value_t)]
+    document_text: TextChoice,
+    /// Words left out.
+    #[arg(long, value_enum, default_value_t)]
+    stop_words: StopWordChoice,
+    /// Cut words to their English stems.
+    #[arg(long)]
+    stem: bool,
+    /// Let a term count as often as the query has it, as Lucene does.
+    #[arg(long)]
+    count_query_terms: bool,
+    /// Write what is found: a TREC run.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    measure: MeasureArgs,
+}
+
+/// `--stop-words`.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum StopWordChoice {
+    /// Lucene's, and those that make a question.
+    #[default]
+    Question,
+    /// Lucene's 33.
+    Lucene,
+    /// None.
+    None,
+}
+
+impl From<StopWordChoice> for StopWords {
+    fn from(choice: StopWordChoice) -> Self {
+        match choice {
+            StopWordChoice::Question => Self::Question,
+            StopWordChoice::Lucene => Self::Lucene,
+            StopWordChoice::None => Self::None,
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    ensure!(args.k1 >= 0.0, "--k1 is at least 0, got {}", args.k1);
+    ensure!((0.0..=1.0).contains(&args.b), "--b is from 0 to 1, got {}", args.b);
+    let dataset = Dataset::load(&args.data, &[&args.split])?;
+    let qrels = Qrels::new(dataset.qrels(&args.split))?;
+    let mode = args.document_text.into();
+    let passages = dataset.documents().iter().map(|document| document.passage(mode));
+    let analyzer = Analyzer::new(args.stop_words.into(), args.stem);
+    let config = Bm25Config { k1: args.k1, b: args.b, count_query_terms: args.count_query_terms };
+    let index = Bm25::build(passages, analyzer, config);
+    let queries: Vec<&samtone_data::Query> = dataset
+        .queries()
+        .iter()
+        .filter(|query| qrels.documents(&query.id).next().is_some())
+        .collect();
+    let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
+    let hits = index.search_all(&texts, args.k);
+    let queries: Vec<&str> = queries.iter().map(|query| query.id.as_str()).collect();
+    let documents: Vec<&str> =
+        dataset.documents().iter().map(|document| document.id.as_str()).collect();
+    let found = Run::from_hits(&queries, &documents, &hits)?;
+    if let Some(path) = &args.out {
+        found.write(path, "bm25")?;
+    }
+    let evaluation = args.measure.evaluate(&qrels, &found)?;
+    args.measure.print(&qrels, &found, &evaluation, format)
+}

@@ -1,0 +1,136 @@
+//! `samtone compare`.
+
+use std::path::{Path, PathBuf};
+
+use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compare};
+use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
+
+use super::eval::line;
+use crate::error::Usage;
+use crate::output::Format;
+
+/// Compare runs with the first of them: is the difference more than chance?
+///
+/// Paired randomisation test, bootstrap interval of the difference, p-values after Holm's correction
+/// over all runs and metrics, paired effect size, and the queries that changed most.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// With `--qrels` TREC runs; else what `samtone eval --per-query --format json` prints, or run
+    /// folders that hold it as `evaluation.json`. The first is the baseline.
+    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Judgments to score TREC runs against.
+    #[arg(long, value_name = "FILE")]
+    qrels: Option<PathBuf>,
+    /// The metrics of TREC runs.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "ndcg@10,mrr@10,recall@100",
+        value_name = "METRIC,…"
+    )]
+    metrics: Vec<Metric>,
+    /// Whose conventions to follow with TREC runs; all judged queries count in any case.
+    #[arg(long, default_value_t, value_name = "CONVENTION")]
+    compat: Convention,
+    /// Random sign patterns, and resamples of the queries.
+    #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
+    samples: usize,
+    /// How many of the queries that changed most to list.
+    #[arg(long, default_value_t = 5)]
+    changes: usize,
+    /// Where the randomness starts.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How the table is written in text.
+    #[arg(long, value_enum, default_value_t)]
+    table: TableChoice,
+}
+
+/// `--table`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum TableChoice {
+    /// For a terminal, with the largest changes below.
+    #[default]
+    Text,
+    /// A Markdown table.
+    Markdown,
+    /// A LaTeX `tabular`.
+    Latex,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a whole number of at least 1".into()),
+        Ok(number) => Ok(number),
+    }
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let qrels = args.qrels.as_ref().map(Qrels::read).transpose()?;
+    let plan: Vec<(Metric, Rules)> = args
+        .metrics
+        .iter()
+        .map(|&metric| (metric, Rules { queries: Queries::Judged, ..args.compat.rules(metric) }))
+        .collect();
+    let evaluations: Vec<(String, Evaluation)> = args
+        .runs
+        .iter()
+        .map(|path| {
+            let found = match &qrels {
+                Some(qrels) => evaluate_by(qrels, &Run::read(path)?, &plan)?,
+                None => read_evaluation(path)?,
+            };
+            Ok((path.display().to_string(), found))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let named: Vec<(&str, &Evaluation)> =
+        evaluations.iter().map(|(name, found)| (name.as_str(), found)).collect();
+    let config = CompareConfig {
+        samples: args.samples,
+        changes: args.changes,
+        seed: args.seed,
+        ..CompareConfig::default()
+    };
+    let found = compare(&named, &config)?;
+    format.print(&found, |found| match args.table {
+        TableChoice::Text => found.render(Style::Text) + &changes(found),
+        TableChoice::Markdown => found.render(Style::Markdown),
+        TableChoice::Latex => found.render(Style::Latex),
+    })
+}
+
+/// An evaluation's file, or a run folder's.
+fn read_evaluation(path: &Path) -> anyhow::Result<Evaluation> {
+    let file = path.join("evaluation.json");
+    if path.is_dir() {
+        if !file.exists() {
+            let message = format!("`{}` holds no `evaluation.json`", path.display());
+            return Err(Usage::new(message)
+                .with_hint("`samtone eval --per-query --format json` prints one")
+                .into());
+        }
+        return Ok(Evaluation::read(file)?);
+    }
+    if path.extension().is_none_or(|extension| extension != "json") {
+        let message = format!("`{}` is a run without judgments", path.display());
+        return Err(Usage::new(message).with_hint("name them with `--qrels`").into());
+    }
+    Ok(Evaluation::read(path)?)
+}
+
+/// The queries that changed most, run by run and metric by metric.
+fn changes(found: &Comparison) -> String {
+    let mut text = format!("\n{} queries; the largest changes:\n", found.queries);
+    for row in &found.rows {
+        for change in &row.changes {
+            let Change { query, baseline, other } = change;
+            let (metric, run) = (&row.metric, &row.run);
+            line(
+                &mut text,
+                format_args!("  {metric} of `{query}` in {run}: {baseline:.4} → {other:.4}"),
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,312 @@
+//! `samtone encode`.
+
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_data::beir::{DocumentLine, QueryLine};
+use samtone_data::lines::Lines;
+use samtone_data::{DataError, DocumentText};
+use samtone_model::{Retriever, Side};
+use serde::Serialize;
+
+use super::eval::TextChoice;
+use crate::device::{DeviceArgs, Task};
+use crate::output::{Format, progress};
+use writer::{Plan, Writer};
+
+/// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
+const WINDOW: usize = 4096;
+
+/// Embed queries or documents into a folder that `samtone search` reads.
+///
+/// A corpus of any size streams by in bounded memory. Called again after an interruption, it goes on
+/// where it was. The rows are in the input's order.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The model: its folder.
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, plain, `.gz` or `.zst`.
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Which tower embeds them.
+    #[arg(long, value_enum)]
+    side: SideChoice,
+    /// What of a document the model reads.
+    #[arg(long, value_enum, default_value_t)]
+    document_text: TextChoice,
+    /// The folder to write.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Embed only the I-th of N parts of the input, each a run of consecutive texts.
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: Shard,
+    /// Cut texts to this many tokens, instead of the model's own number.
+    #[arg(long, value_name = "TOKENS")]
+    max_tokens: Option<usize>,
+    /// Compute at most this many tokens at once.
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    batch_tokens: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// `--side`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum SideChoice {
+    /// Texts are queries.
+    Query,
+    /// Texts are documents.
+    Document,
+}
+
+/// `--shard`: one of several parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shard {
+    /// From 1.
+    part: usize,
+    parts: usize,
+}
+
+impl Shard {
+    /// The texts of this part, of `total`.
+    fn range(self, total: usize) -> std::ops::Range<usize> {
+        let start = |part: usize| (part as u128 * total as u128 / self.parts as u128) as usize;
+        start(self.part - 1)..start(self.part)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> std::result::Result<Self, Self::Err> {
+        let parsed = s.split_once('/').and_then(|(part, parts)| {
+            let shard = Self { part: part.parse().ok()?, parts: parts.parse().ok()? };
+            (1..=shard.parts).contains(&shard.part).then_some(shard)
+        });
+        parsed.ok_or("expected I/N with 1 <= I <= N")
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.part, self.parts)
+    }
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result {
+    texts: usize,
+    tokens: usize,
+    dim: usize,
+    /// Texts that an interrupted call had embedded before.
+    resumed: usize,
+    seconds: f64,
+    texts_per_second: f64,
+    tokens_per_second: f64,
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let result = args.device.backend.run(Encode(args))??;
+    format.print(&result, |result| {
+        let resumed = match result.resumed {
+            0 => String::new(),
+            n => format!(" ({n} of them before)"),
+        };
+        format!(
+            "{} texts{resumed} as embeddings of {} dimensions in {:.1} s, {:.0} texts/s, {:.0} tokens/s: `{}`",
+            result.texts,
+            result.dim,
+            result.seconds,
+            result.texts_per_second,
+            result.tokens_per_second,
+            result.out.display()
+        )
+    })
+}
+
+struct Encode<'a>(&'a Args);
+
+impl Task for Encode<'_> {
+    type Output = anyhow::Result<Result>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        encode::<B::InnerBackend>(self.0, device)
+    }
+}
+
+fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
+    let (side, what) = match args.side {
+        SideChoice::Query => (Side::Query, "queries"),
+        SideChoice::Document => (Side::Document, "documents"),
+    };
+    let mut retriever = Retriever::<B>::open(&args.model, device)
+        .with_context(|| format!("cannot encode with `{}`", args.model.display()))?;
+    if let Some(max_tokens) = args.max_tokens {
+        let special = retriever.tokenizer(side).special_tokens();
+        ensure!(max_tokens > special, "`--max-tokens` leaves no room beside {special} special tokens");
+        retriever.set_max_tokens(side, max_tokens);
+    }
+    let mut total = 0;
+    Texts::open(args)?.for_each(|_, _| {
+        total += 1;
+        Ok(())
+    })?;
+    let shard = args.shard.range(total);
+    let dim = retriever.dim();
+    let plan = Plan {
+        model: fingerprint(&args.model)?,
+        input: args.input.clone(),
+        input_bytes: fs::metadata(&args.input).map(|file| file.len()).unwrap_or_default(),
+        side: side.name().into(),
+        document_text: format!("{:?}", args.document_text),
+        shard: args.shard.to_string(),
+        max_tokens: retriever.max_tokens(side),
+        rows: shard.len(),
+        dim,
+    };
+    let mut writer = Writer::open(&args.out, plan)?;
+    let resumed = writer.done();
+    let bar = progress(shard.len() as u64, what);
+    bar.set_position(resumed as u64);
+    bar.reset_eta();
+
+    let start = Instant::now();
+    let (mut tokens, mut at) = (0, 0);
+    let (mut ids, mut window) = (Vec::new(), Vec::new());
+    let mut flush = |ids: &mut Vec<String>, window: &mut Vec<String>| {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows = retriever.tokenize(side, window)?;
+        tokens += rows.iter().map(Vec::len).sum::<usize>();
+        let embeddings = retriever.encode_tokens(side, &rows, args.batch_tokens);
+        writer.append(ids, &embeddings)?;
+        bar.inc(ids.len() as u64);
+        let rate = tokens as f64 / start.elapsed().as_secs_f64();
+        bar.set_message(format!("{rate:.0} tokens/s"));
+        ids.clear();
+        window.clear();
+        anyhow::Ok(())
+    };
+    Texts::open(args)?.for_each(|id, text| {
+        if (shard.start + resumed..shard.end).contains(&at) {
+            ids.push(id);
+            window.push(text);
+            if ids.len() == WINDOW {
+                flush(&mut ids, &mut window)?;
+            }
+        }
+        at += 1;
+        Ok(())
+    })?;
+    flush(&mut ids, &mut window)?;
+    bar.finish_and_clear();
+    writer.finish()?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok(Result {
+        texts: shard.len(),
+        tokens,
+        dim,
+        resumed,
+        seconds,
+        texts_per_second: (shard.len() - resumed) as f64 / seconds,
+        tokens_per_second: tokens as f64 / seconds,
+        out: args.out.clone(),
+    })
+}
+
+/// The texts of the input, one at a time.
+struct Texts {
+    lines: Lines,
+    side: SideChoice,
+    mode: DocumentText,
+}
+
+impl Texts {
+    fn open(args: &Args) -> std::result::Result<Self, DataError> {
+        let lines = Lines::open(&args.input)?;
+        Ok(Self { lines, side: args.side, mode: args.document_text.into() })
+    }
+
+    /// Calls `each` with every id and text.
+    fn for_each(
+        mut self,
+        mut each: impl FnMut(String, String) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        while let Some(line) = self.lines.next()? {
+            let parsed = match self.side {
+                SideChoice::Query => QueryLine::parse(line).map(|line| {
+                    let query = line.into_query();
+                    (query.id, query.text)
+                }),
+                SideChoice::Document => DocumentLine::parse(line).map(|line| {
+                    let document = line.into_document();
+                    let text = document.passage(self.mode).into_owned();
+                    (document.id, text)
+                }),
+            };
+            match parsed {
+                Ok((id, text)) => each(id, text)?,
+                Err(fault) => return Err(self.lines.fault(fault).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// BLAKE3 of a model folder's files and their names, in hexadecimal.
+fn fingerprint(folder: &Path) -> anyhow::Result<String> {
+    fn files(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                files(&path, found)?;
+            } else {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+    let wrong = || format!("cannot read `{}`", folder.display());
+    let mut found = Vec::new();
+    files(folder, &mut found).with_context(wrong)?;
+    found.sort();
+    let mut hash = blake3::Hasher::new();
+    for path in found {
+        let name = path.strip_prefix(folder).unwrap_or(&path);
+        hash.update(name.to_string_lossy().as_bytes());
+        hash.update(&fs::read(&path).with_context(wrong)?);
+    }
+    Ok(hash.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_cover_the_input_once() {
+        for (total, parts) in [(0, 1), (10, 3), (7, 7), (3, 5)] {
+            let texts: Vec<usize> =
+                (1..=parts).flat_map(|part| Shard { part, parts }.range(total)).collect();
+            assert_eq!(texts, (0..total).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_shard_that_cannot_be_is_refused() {
+        assert_eq!("2/3".parse(), Ok(Shard { part: 2, parts: 3 }));
+        for bad in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Folders of embeddings: `embeddings.safetensors`, one tensor `embeddings` `[n, dim]` of f32, and
+//! `ids.txt`, an id a line.
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use memmap2::Mmap;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+/// A folder of embeddings, memory-mapped.
+pub(crate) struct Embeddings {
+    path: PathBuf,
+    map: Mmap,
+    /// The rows' ids.
+    pub(crate) ids: Vec<String>,
+    /// Numbers in a row.
+    pub(crate) dim: usize,
+}
+
+impl Embeddings {
+    /// Opens a folder as [`write`] writes it.
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("embeddings.safetensors");
+        let file =
+            File::open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
+        #[expect(unsafe_code, reason = "embeddings larger than memory are read through a map")]
+        // SAFETY: the map is read only; a file that another program cuts short while it is mapped
+        // ends this process, as it would end any reader of a map.
+        let map = unsafe { Mmap::map(&file) }
+            .with_context(|| format!("cannot map `{}`", path.display()))?;
+        let ids_path = folder.join("ids.txt");
+        let ids = fs::read_to_string(&ids_path)
+            .with_context(|| format!("cannot read `{}`", ids_path.display()))?;
+        let ids: Vec<String> = ids.lines().map(str::to_owned).collect();
+        let mut embeddings = Self { path, map, ids, dim: 0 };
+        let shape = {
+            let tensor = embeddings.tensor()?;
+            ensure!(
+                tensor.dtype() == Dtype::F32,
+                "`{}`: expected numbers of type F32, got {:?}",
+                embeddings.path.display(),
+                tensor.dtype()
+            );
+            tensor.shape().to_vec()
+        };
+        let &[rows, dim] = shape.as_slice() else {
+            bail!("`{}`: expected the shape [n, dim], got {shape:?}", embeddings.path.display());
+        };
+        ensure!(dim > 0, "`{}`: the embeddings have no dimension", embeddings.path.display());
+        ensure!(
+            rows == embeddings.ids.len(),
+            "`{}` has {} ids for {rows} embeddings",
+            ids_path.display(),
+            embeddings.ids.len()
+        );
+        embeddings.dim = dim;
+        Ok(embeddings)
+    }
+
+    fn tensor(&self) -> anyhow::Result<TensorView<'_>> {
+        SafeTensors::deserialize(&self.map)
+            .and_then(|file| file.tensor("embeddings"))
+            .with_context(|| format!("`{}` holds no tensor `embeddings`", self.path.display()))
+    }
+
+    /// All rows, `[n, dim]`: the map itself where its numbers are aligned.
+    pub(crate) fn rows(&self) -> anyhow::Result<Cow<'_, [f32]>> {
+        let bytes = self.tensor()?.data();
+        Ok(match bytemuck::try_cast_slice(bytes) {
+            Ok(rows) if cfg!(target_endian = "little") => Cow::Borrowed(rows),
+            _ => bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&number| f32::from_le_bytes(number))
+                .collect::<Vec<f32>>()
+                .into(),
+        })
+    }
+}
+
+/// Writes rows of `dim` numbers and their ids into a folder, made if need be.
+pub(crate) fn write<S: AsRef<str>>(
+    folder: &Path,
+    ids: &[S],
+    rows: &[f32],
+    dim: usize,
+) -> anyhow::Result<()> {
+    assert_eq!(rows.len(), ids.len() * dim, "one row for each id");
+    let wrong = || format!("cannot write embeddings into `{}`", folder.display());
+    fs::create_dir_all(folder).with_context(wrong)?;
+    let bytes: Cow<'_, [u8]> = if cfg!(target_endian = "little") {
+        bytemuck::cast_slice(rows).into()
+    } else {
+        rows.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
+    };
+    let view = TensorView::new(Dtype::F32, vec![ids.len(), dim], &bytes).with_context(wrong)?;
+    safetensors::serialize_to_file(
+        [("embeddings", view)],
+        None,
+        &folder.join("embeddings.safetensors"),
+    )
+    .with_context(wrong)?;
+    let mut text = String::new();
+    for id in ids {
+        ensure!(!id.as_ref().contains('\n'), "an id holds a line break: {:?}", id.as_ref());
+        text.push_str(id.as_ref());
+        text.push('\n');
+    }
+    fs::write(folder.join("ids.txt"), text).with_context(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = [1.0, -2.5, f32::MIN_POSITIVE, 0.1, 7.0, 8.0];
+        write(folder.path(), &["a", "b b", "c"], &rows, 2).unwrap();
+        let read = Embeddings::open(folder.path()).unwrap();
+        assert_eq!((read.ids.as_slice(), read.dim), (&["a", "b b", "c"].map(String::from)[..], 2));
+        assert_eq!(read.rows().unwrap(), &rows[..]);
+    }
+
+    #[test]
+    fn ids_that_do_not_fit_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &["a", "b"], &[1.0, 2.0], 1).unwrap();
+        fs::write(folder.path().join("ids.txt"), "a\n").unwrap();
+        let error = Embeddings::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains("1 ids for 2 embeddings"), "{error}");
+    }
+}
