@@ -86,8 +86,8 @@ impl<B: Backend> Batch<B> {
     /// The sizes, once what is known about the rows fits them.
     pub(crate) fn check(&self) -> Result<Sizes, LossError> {
         let sizes = self.sizes();
-        if sizes.rows == 0 {
-            return Err(LossError::EmptyBatch);
+        if sizes.rows == 0 || sizes.dim == 0 {
+            return Err(LossError::EmptyBatch { rows: sizes.rows, dim: sizes.dim });
         }
         self.relations.check(sizes)?;
         Ok(sizes)

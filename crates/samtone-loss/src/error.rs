@@ -148,9 +148,14 @@ pub enum LossError {
     /// The memory for score tiles is zero.
     #[error("score_memory_mib must be at least 1")]
     NoScoreMemory,
-    /// A batch without a pair.
-    #[error("the batch has no pairs")]
-    EmptyBatch,
+    /// A batch without a pair, or embeddings without a dimension.
+    #[error("the batch is empty: {rows} pairs of {dim} dimensions")]
+    EmptyBatch {
+        /// Pairs in the batch.
+        rows: usize,
+        /// Dimensions of an embedding.
+        dim: usize,
+    },
     /// A list beside the embeddings has the wrong length.
     #[error("{what} has {got} entries, expected {expected}")]
     Length {

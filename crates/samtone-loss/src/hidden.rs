@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::batch::Sizes;
+use crate::plan::{Matrix, Side};
 use crate::{FalseNegatives, Relations};
 
 /// Who is hidden from whom. Memory grows with the rows and the known pairs, not with their square:
@@ -44,20 +45,56 @@ impl Hidden {
         hidden
     }
 
-    /// Calls `visit` with every row of `range` hidden from anchor `row`, some perhaps twice.
-    pub(crate) fn rows_from(&self, row: usize, range: &Range<usize>, mut visit: impl FnMut(usize)) {
-        let members = [&self.same_query, &self.same_document]
-            .into_iter()
-            .flatten()
-            .map(|classes| classes.mates(row));
-        for members in members.chain(self.known.iter().map(|known| known.get(row))) {
-            within(members, range).filter(|&other| other != row).for_each(&mut visit);
+    /// Calls `hide(row, column)` for every score of a tile that an anchor must not see, the
+    /// diagonal and, among the hard negatives of others, the own ones included.
+    ///
+    /// Rows and columns are counted from the corner of the tile; some come twice. The columns of
+    /// a matrix of own hard negatives are the row's own, so `columns` is not looked at there.
+    pub(crate) fn for_each(
+        &self,
+        matrix: Matrix,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+        negatives: usize,
+        mut hide: impl FnMut(usize, usize),
+    ) {
+        for row in rows.clone() {
+            let mut hide = |column: usize| hide(row - rows.start, column);
+            if matrix.is_own() {
+                let own = row * negatives..(row + 1) * negatives;
+                self.relevant_hard(row, &own, |flat| hide(flat - own.start));
+            } else if matrix.sides().1 == Side::Hard {
+                let mut hide_hard_of = |other: usize| {
+                    let flat = (other * negatives).max(columns.start)
+                        ..((other + 1) * negatives).min(columns.end);
+                    flat.for_each(|flat| hide(flat - columns.start));
+                };
+                let others = columns.start / negatives..columns.end.div_ceil(negatives);
+                if others.contains(&row) {
+                    hide_hard_of(row);
+                }
+                self.related_rows(row, &others, hide_hard_of);
+                self.relevant_hard(row, columns, |flat| hide(flat - columns.start));
+            } else {
+                if columns.contains(&row) {
+                    hide(row - columns.start);
+                }
+                self.related_rows(row, columns, |other| hide(other - columns.start));
+            }
         }
     }
 
-    /// Calls `visit` with every hard negative of the flat `range` that is hidden from anchor `row`
-    /// for being a document relevant to it, some perhaps twice.
-    pub(crate) fn hard_from(&self, row: usize, range: &Range<usize>, mut visit: impl FnMut(usize)) {
+    /// Visits every other row of `range` hidden from anchor `row`.
+    fn related_rows(&self, row: usize, range: &Range<usize>, mut visit: impl FnMut(usize)) {
+        let mates = [&self.same_query, &self.same_document].into_iter().flatten();
+        let lists = mates.map(|classes| classes.mates(row));
+        for list in lists.chain(self.known.iter().map(|known| known.get(row))) {
+            within(list, range).filter(|&other| other != row).for_each(&mut visit);
+        }
+    }
+
+    /// Visits every hard negative of the flat `range` that is a document relevant to `row`.
+    fn relevant_hard(&self, row: usize, range: &Range<usize>, mut visit: impl FnMut(usize)) {
         let Some(hard) = &self.hard else { return };
         for &document in hard.relevant.get(row) {
             within(hard.copies.get(document as usize), range).for_each(&mut visit);

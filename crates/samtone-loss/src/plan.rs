@@ -58,6 +58,19 @@ impl Matrix {
         matches!(self, Self::Queries | Self::Documents)
     }
 
+    /// The readings of one of its tiles: the axis of the tile on which the anchors lie, and the
+    /// axis of the matrix that they come from.
+    ///
+    /// A `mirrored` tile of a symmetric matrix also stands for its image below the diagonal.
+    pub(crate) fn readings(self, mirrored: bool) -> &'static [(Axis, Axis)] {
+        const ROWS: (Axis, Axis) = (Axis::Rows, Axis::Rows);
+        match self {
+            Self::Cross => &[ROWS, (Axis::Columns, Axis::Columns)],
+            Self::Queries | Self::Documents if mirrored => &[ROWS, (Axis::Columns, Axis::Rows)],
+            _ => &[ROWS],
+        }
+    }
+
     /// Whether it holds a row's own hard negatives alone.
     pub(crate) fn is_own(self) -> bool {
         matches!(self, Self::QueryOwn | Self::DocumentOwn)
@@ -66,7 +79,7 @@ impl Matrix {
 
 /// Along which axis of a score matrix the anchors lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Anchors {
+pub(crate) enum Axis {
     Rows,
     Columns,
 }
@@ -75,7 +88,7 @@ pub(crate) enum Anchors {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Term {
     pub(crate) matrix: Matrix,
-    pub(crate) anchors: Anchors,
+    pub(crate) anchors: Axis,
     /// The factor on the scores: 1/τ, plus the strength of hardness where it acts.
     pub(crate) scale: f64,
 }
@@ -135,7 +148,7 @@ impl Plan {
     pub(crate) fn terms_on(
         &self,
         matrix: Matrix,
-        anchors: Anchors,
+        anchors: Axis,
     ) -> impl Iterator<Item = (usize, &Term)> {
         let on = move |term: &Term| term.matrix == matrix && term.anchors == anchors;
         self.terms.iter().enumerate().filter(move |(_, term)| on(term))
@@ -150,16 +163,16 @@ fn term(loss: &Loss, group: &Group, candidates: Candidates, temperature: Tempera
         (Matrix::Documents, Matrix::Queries)
     };
     let (along, across) =
-        if query { (Anchors::Rows, Anchors::Columns) } else { (Anchors::Columns, Anchors::Rows) };
+        if query { (Axis::Rows, Axis::Columns) } else { (Axis::Columns, Axis::Rows) };
     let (matrix, anchors) = match candidates {
         Candidates::Cross => (Matrix::Cross, along),
         Candidates::Opposite => (Matrix::Cross, across),
-        Candidates::Same => (own, Anchors::Rows),
-        Candidates::OppositePositives => (other, Anchors::Rows),
-        Candidates::HardOwn if query => (Matrix::QueryOwn, Anchors::Rows),
-        Candidates::HardOwn => (Matrix::DocumentOwn, Anchors::Rows),
-        Candidates::HardOthers if query => (Matrix::QueryHard, Anchors::Rows),
-        Candidates::HardOthers | Candidates::OppositeHard => (Matrix::DocumentHard, Anchors::Rows),
+        Candidates::Same => (own, Axis::Rows),
+        Candidates::OppositePositives => (other, Axis::Rows),
+        Candidates::HardOwn if query => (Matrix::QueryOwn, Axis::Rows),
+        Candidates::HardOwn => (Matrix::DocumentOwn, Axis::Rows),
+        Candidates::HardOthers if query => (Matrix::QueryHard, Axis::Rows),
+        Candidates::HardOthers | Candidates::OppositeHard => (Matrix::DocumentHard, Axis::Rows),
         Candidates::Hard | Candidates::OppositeSame => {
             unreachable!("a resolved group spells its candidates out")
         }

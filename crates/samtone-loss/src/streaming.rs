@@ -10,7 +10,7 @@ use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
 
 use crate::batch::Sizes;
 use crate::hidden::Hidden;
-use crate::plan::{Anchors, Matrix, Plan, Side};
+use crate::plan::{Axis, Matrix, Plan, Side};
 use crate::rows::{HIDDEN, UnitRows, column, log_add, working_type};
 use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
 
@@ -73,27 +73,15 @@ struct Tile {
 }
 
 impl Tile {
-    /// Whether it also stands for its mirror image below the diagonal.
-    fn is_mirrored(&self) -> bool {
-        self.matrix.is_symmetric() && self.rows != self.columns
+    /// See [`Matrix::readings`].
+    fn readings(&self) -> &'static [(Axis, Axis)] {
+        self.matrix.readings(self.rows != self.columns)
     }
 
-    /// The readings of this tile: the axis its anchors lie on in the tile, and the axis they lie
-    /// on in the matrix.
-    fn readings(&self) -> Vec<(Anchors, Anchors)> {
-        let mut readings = vec![(Anchors::Rows, Anchors::Rows)];
-        if self.matrix == Matrix::Cross {
-            readings.push((Anchors::Columns, Anchors::Columns));
-        } else if self.is_mirrored() {
-            readings.push((Anchors::Columns, Anchors::Rows));
-        }
-        readings
-    }
-
-    fn anchors(&self, axis: Anchors) -> &Range<usize> {
+    fn anchors(&self, axis: Axis) -> &Range<usize> {
         match axis {
-            Anchors::Rows => &self.rows,
-            Anchors::Columns => &self.columns,
+            Axis::Rows => &self.rows,
+            Axis::Columns => &self.columns,
         }
     }
 }
@@ -216,52 +204,21 @@ impl<B: Backend> Pass<B> {
 
     /// Which scores of a tile relations hide, the diagonal included; `None` where none.
     fn hidden_in(&self, tile: &Tile) -> Option<Tensor<B, 2, Bool>> {
-        let negatives = self.sizes.negatives;
         let Tile { matrix, rows, columns } = tile;
-        let width = if matrix.is_own() { negatives } else { columns.len() };
+        let width = if matrix.is_own() { self.sizes.negatives } else { columns.len() };
         let mut bits = Vec::new();
-        let mut hide = |row: usize, column: usize| {
+        self.hidden.for_each(*matrix, rows, columns, self.sizes.negatives, |row, column| {
             if bits.is_empty() {
                 bits.resize(rows.len() * width, false);
             }
-            bits[(row - rows.start) * width + column] = true;
-        };
-        for row in rows.clone() {
-            if matrix.is_own() {
-                let own = row * negatives..(row + 1) * negatives;
-                self.hidden.hard_from(row, &own, |flat| hide(row, flat - own.start));
-            } else if matrix.sides().1 == Side::Hard {
-                // The rows whose hard negatives reach into these columns.
-                let others = columns.start / negatives..columns.end.div_ceil(negatives);
-                let mut hide_row = |other: usize| {
-                    let own = (other * negatives).max(columns.start)
-                        ..((other + 1) * negatives).min(columns.end);
-                    own.for_each(|flat| hide(row, flat - columns.start));
-                };
-                if others.contains(&row) {
-                    hide_row(row);
-                }
-                self.hidden.rows_from(row, &others, hide_row);
-                self.hidden.hard_from(row, columns, |flat| hide(row, flat - columns.start));
-            } else {
-                if columns.contains(&row) {
-                    hide(row, row - columns.start);
-                }
-                self.hidden.rows_from(row, columns, |other| hide(row, other - columns.start));
-            }
-        }
+            bits[row * width + column] = true;
+        });
         let data = (!bits.is_empty()).then(|| TensorData::new(bits, [rows.len(), width]))?;
         Some(Tensor::from_data(data, &self.device))
     }
 
     /// The logits of one reading, with the margin applied; anchors lie along `axis` of the tile.
-    fn logits(
-        &self,
-        tile: &Tile,
-        axis: Anchors,
-        scores: &Tensor<B, 2>,
-        scale: f64,
-    ) -> Tensor<B, 2> {
+    fn logits(&self, tile: &Tile, axis: Axis, scores: &Tensor<B, 2>, scale: f64) -> Tensor<B, 2> {
         let logits = scores.clone() * scale;
         let Some(threshold) = &self.threshold else { return logits };
         let threshold = along(slice(threshold, tile.anchors(axis)), axis);
@@ -276,7 +233,7 @@ impl<B: Backend> Pass<B> {
             vec![vec![None; tiles_of_rows]; self.plan.terms.len()];
         for tile in self.tiles() {
             let scores = self.scores(&tile);
-            for (axis, anchors) in tile.readings() {
+            for &(axis, anchors) in tile.readings() {
                 for (index, term) in self.plan.terms_on(tile.matrix, anchors) {
                     let logits = self.logits(&tile, axis, &scores, term.scale);
                     let sum = log_sum_exp(logits, axis);
@@ -334,8 +291,8 @@ impl<B: Backend> Pass<B> {
             let scores = scores.unwrap_or_else(|| self.scores(&tile));
             let weights = tile
                 .readings()
-                .into_iter()
-                .flat_map(|(axis, anchors)| {
+                .iter()
+                .flat_map(|&(axis, anchors)| {
                     self.plan.terms_on(tile.matrix, anchors).map(move |term| (axis, term))
                 })
                 .map(|(axis, (index, term))| {
@@ -489,10 +446,10 @@ fn slice<B: Backend>(tensor: &Tensor<B, 2>, rows: &Range<usize>) -> Tensor<B, 2>
 }
 
 /// A column `[n, 1]` laid along the axis of a tile that its anchors lie on.
-fn along<B: Backend>(values: Tensor<B, 2>, axis: Anchors) -> Tensor<B, 2> {
+fn along<B: Backend>(values: Tensor<B, 2>, axis: Axis) -> Tensor<B, 2> {
     match axis {
-        Anchors::Rows => values,
-        Anchors::Columns => {
+        Axis::Rows => values,
+        Axis::Columns => {
             let length = values.dims()[0];
             values.reshape([1, length])
         }
@@ -500,10 +457,10 @@ fn along<B: Backend>(values: Tensor<B, 2>, axis: Anchors) -> Tensor<B, 2> {
 }
 
 /// `ln Σ e^x` for each anchor of a tile, `[anchors, 1]`.
-fn log_sum_exp<B: Backend>(logits: Tensor<B, 2>, axis: Anchors) -> Tensor<B, 2> {
+fn log_sum_exp<B: Backend>(logits: Tensor<B, 2>, axis: Axis) -> Tensor<B, 2> {
     let candidates = match axis {
-        Anchors::Rows => 1,
-        Anchors::Columns => 0,
+        Axis::Rows => 1,
+        Axis::Columns => 0,
     };
     let anchors = logits.dims()[1 - candidates];
     let largest = logits.clone().max_dim(candidates);

@@ -1,15 +1,69 @@
 //! Chooses how a loss is computed on a backend.
 
+#[cfg(feature = "flex")]
+mod cpu;
+#[cfg(feature = "flex")]
+mod flex;
+
 use burn::tensor::backend::Backend;
 
 use crate::{Batch, Loss, LossError, LossGradients, Temperature, streaming};
 
-/// The loss and its gradients by the fastest way there is for the backend.
+/// The loss and its gradients by the fastest way there is for the backend and the batch.
 pub(crate) fn value_and_gradients<B: Backend>(
     loss: &Loss,
     batch: &Batch<B>,
     temperature: Temperature,
 ) -> Result<LossGradients<B>, LossError> {
     batch.check()?;
+    #[cfg(feature = "flex")]
+    if let Some(result) = flex::value_and_gradients(loss, batch, temperature) {
+        return result;
+    }
     streaming::value_and_gradients(loss, batch, temperature)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::backend::{Flex, NdArray};
+    use burn::tensor::{DType, Tensor};
+
+    use super::*;
+    use crate::LossConfig;
+
+    fn takes_the_fast_path<B: Backend>(dtype: DType) -> bool {
+        let loss = LossConfig::default().resolve().unwrap();
+        let device = B::Device::default();
+        let queries = Tensor::<B, 2>::from_data([[1.0, 0.0], [0.5, 1.0]], (&device, dtype));
+        let batch = Batch::new(queries.clone(), queries);
+        flex::value_and_gradients(&loss, &batch, loss.temperature()).is_some()
+    }
+
+    #[test]
+    fn flex_in_f32_takes_the_fast_path_and_nothing_else_does() {
+        assert!(takes_the_fast_path::<Flex>(DType::F32));
+        assert!(!takes_the_fast_path::<Flex>(DType::F64));
+        assert!(!takes_the_fast_path::<Flex>(DType::BF16));
+        assert!(!takes_the_fast_path::<NdArray>(DType::F32));
+    }
+
+    #[test]
+    fn a_view_of_a_tensor_is_read_in_its_own_order() {
+        let device = Default::default();
+        let whole = Tensor::<Flex, 2>::from_data(
+            [[9.0, 1.0, 0.2], [8.0, 0.1, 1.0], [7.0, 0.5, 0.5], [6.0, 2.0, 0.0]],
+            &device,
+        );
+        let view = || whole.clone().slice([1..4, 1..3]);
+        let copy = Tensor::from_data([[0.1, 1.0], [0.5, 0.5], [2.0, 0.0]], &device);
+        let turned = view().transpose().reshape([2, 3]).transpose();
+        let loss = LossConfig::default().resolve().unwrap();
+        let value = |queries: &Tensor<Flex, 2>, documents: &Tensor<Flex, 2>| {
+            let batch = Batch::new(queries.clone(), documents.clone());
+            value_and_gradients(&loss, &batch, loss.temperature()).unwrap().loss.to_bits()
+        };
+        assert_eq!(value(&view(), &copy), value(&copy, &view()));
+        let dense = Tensor::from_data(turned.to_data(), &device);
+        assert_eq!(value(&turned, &copy), value(&dense, &copy));
+    }
 }

@@ -126,3 +126,30 @@ pub(crate) fn assert_close(got: &Outcome, expected: &Outcome, tolerance: f64, fl
         assert!(error <= tolerance, "{what}: relative error {error:e}\n{got:?}\n{expected:?}");
     }
 }
+
+/// A batch of random embeddings; documents lie near their queries.
+pub(crate) fn random(rows: usize, dim: usize, negatives: usize, seed: u64) -> Host {
+    let mut state = seed;
+    // SplitMix64, to a number in [-1, 1).
+    let mut next = move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    };
+    let queries: Vec<f64> = (0..rows * dim).map(|_| next()).collect();
+    let documents = queries.iter().map(|value| value + 0.7 * next()).collect();
+    let hard = (0..rows * negatives * dim).map(|_| next()).collect();
+    Host { rows, dim, negatives, queries, documents, hard, ..Host::default() }
+}
+
+impl Host {
+    /// The same batch with every embedding rounded to f32.
+    pub(crate) fn in_single_precision(mut self) -> Self {
+        for values in [&mut self.queries, &mut self.documents, &mut self.hard] {
+            values.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+        }
+        self
+    }
+}
