@@ -229,7 +229,12 @@ pub(crate) fn fit<B: AutodiffBackend>(
             record.dev = judge(&retriever, dev, rows, &config.eval)?;
             observe(Event::Dev(&record.dev));
         }
-        if is_due(state.step, train.log_every, steps) || !record.dev.is_empty() || state.step == 1 {
+        let last = state.step == steps;
+        if state.step == 1
+            || last
+            || state.step.is_multiple_of(train.log_every)
+            || !record.dev.is_empty()
+        {
             log.write(&record)?;
         }
         observe(Event::Step(&record));

@@ -169,6 +169,27 @@ fn check_kill_and_resume(optimizer: &str) {
 }
 
 #[test]
+fn a_run_that_cannot_start_leaves_nothing_behind() {
+    let bench = Bench::new("");
+    let mut command = bench.command("run");
+    command.arg("--config").arg(bench.path("config.toml"));
+    let output = command.args(["--set", "data.train_split=nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn an_absent_backend_names_its_feature() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    let output = command.args(["train", "--backend", "cuda:1"]).output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(message.contains("backend `cuda:1` is not in this build"), "{message}");
+    assert!(message.contains("--features cuda"), "{message}");
+}
+
+#[test]
 fn a_killed_run_resumes_to_the_same_weights_under_adamw() {
     check_kill_and_resume("adamw");
 }
