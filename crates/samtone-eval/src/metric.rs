@@ -154,7 +154,8 @@ fn cut_threshold(name: &str) -> Option<(String, &str)> {
         return Some((format!("{head}{rest}"), number));
     }
     let (head, number) = name.rsplit_once("-l")?;
-    Some((head.to_owned(), number))
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| (head.to_owned(), number))
 }
 
 impl FromStr for Metric {

@@ -6,6 +6,8 @@
 //! queries, however many documents there are.
 
 mod best;
+#[cfg(feature = "burn")]
+mod device;
 mod scan;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +17,8 @@ use rayon::prelude::*;
 use crate::error::{EvalError, Result};
 use best::Candidates;
 pub(crate) use best::best;
+#[cfg(feature = "burn")]
+pub use device::top_k_on;
 pub(crate) use scan::dot;
 use scan::{Packed, Scan, Shape, inverse_length_of};
 

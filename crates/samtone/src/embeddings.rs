@@ -21,7 +21,7 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    /// Opens a folder as [`write`] writes it.
+    /// Opens a folder as `samtone encode` writes it.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join("embeddings.safetensors");
         let file =
@@ -82,46 +82,23 @@ impl Embeddings {
     }
 }
 
-/// Writes rows of `dim` numbers and their ids into a folder, made if need be.
-pub(crate) fn write<S: AsRef<str>>(
-    folder: &Path,
-    ids: &[S],
-    rows: &[f32],
-    dim: usize,
-) -> anyhow::Result<()> {
-    assert_eq!(rows.len(), ids.len() * dim, "one row for each id");
-    let wrong = || format!("cannot write embeddings into `{}`", folder.display());
-    fs::create_dir_all(folder).with_context(wrong)?;
-    let bytes: Cow<'_, [u8]> = if cfg!(target_endian = "little") {
-        bytemuck::cast_slice(rows).into()
-    } else {
-        rows.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
-    };
-    let view = TensorView::new(Dtype::F32, vec![ids.len(), dim], &bytes).with_context(wrong)?;
-    safetensors::serialize_to_file(
-        [("embeddings", view)],
-        None,
-        &folder.join("embeddings.safetensors"),
-    )
-    .with_context(wrong)?;
-    let mut text = String::new();
-    for id in ids {
-        ensure!(!id.as_ref().contains('\n'), "an id holds a line break: {:?}", id.as_ref());
-        text.push_str(id.as_ref());
-        text.push('\n');
-    }
-    fs::write(folder.join("ids.txt"), text).with_context(wrong)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn write(folder: &Path, ids: &str, rows: &[f32], dim: usize) {
+        let bytes: Vec<u8> = rows.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, vec![rows.len() / dim, dim], &bytes).unwrap();
+        let path = folder.join("embeddings.safetensors");
+        safetensors::serialize_to_file([("embeddings", view)], None, &path).unwrap();
+        fs::write(folder.join("ids.txt"), ids).unwrap();
+    }
 
     #[test]
     fn a_folder_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let rows = [1.0, -2.5, f32::MIN_POSITIVE, 0.1, 7.0, 8.0];
-        write(folder.path(), &["a", "b b", "c"], &rows, 2).unwrap();
+        write(folder.path(), "a\nb b\nc\n", &rows, 2);
         let read = Embeddings::open(folder.path()).unwrap();
         assert_eq!((read.ids.as_slice(), read.dim), (&["a", "b b", "c"].map(String::from)[..], 2));
         assert_eq!(read.rows().unwrap(), &rows[..]);
@@ -130,8 +107,7 @@ mod tests {
     #[test]
     fn ids_that_do_not_fit_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &["a", "b"], &[1.0, 2.0], 1).unwrap();
-        fs::write(folder.path().join("ids.txt"), "a\n").unwrap();
+        write(folder.path(), "a\n", &[1.0, 2.0], 1);
         let error = Embeddings::open(folder.path()).err().unwrap().to_string();
         assert!(error.contains("1 ids for 2 embeddings"), "{error}");
     }
