@@ -7,8 +7,11 @@ use anyhow::{Context, bail};
 use crate::arrows;
 use crate::command::{cargo, root, status};
 
-/// The steps in order: each is a name and what it does.
-const STEPS: [(&str, fn() -> anyhow::Result<()>); 5] =
+/// A step's name and what it does.
+type Step = (&'static str, fn() -> anyhow::Result<()>);
+
+/// The steps in order.
+const STEPS: [Step; 5] =
     [("fmt", format), ("arrows", arrows::check), ("clippy", clippy), ("test", tests), ("doc", doc)];
 
 /// Runs the steps that `names` lists, or all.

@@ -25,17 +25,12 @@ pub(crate) fn status(command: &mut Command) -> anyhow::Result<ExitCode> {
 
 /// `samtone ARGUMENTS`, built in release with the feature of the backend that they name.
 pub(crate) fn samtone(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let mut command = cargo(&["run", "--release", "--quiet", "--package", "samtone"]);
-    let feature = backend(arguments).map(|name| name.split(':').next().unwrap_or(name));
-    match feature {
-        None | Some("flex") => {}
-        Some(name @ ("ndarray" | "wgpu" | "cuda")) => {
-            command.args(["--features", name]);
-        }
-        // The command line itself says what it expected.
-        Some(_) => {}
+    let mut command = cargo(&["run", "--release", "--package", "samtone"]);
+    let backend = backend(arguments).map(|name| name.split(':').next().unwrap_or(name));
+    // Flex is always in; of a name that is no backend, the command line says what it expected.
+    if let Some(feature @ ("ndarray" | "wgpu" | "cuda")) = backend {
+        command.args(["--features", feature]);
     }
-    eprintln!("building samtone ({}) …", feature.unwrap_or("flex"));
     status(command.arg("--").args(arguments))
 }
 
