@@ -1,0 +1,404 @@
+//! `samtone analyze`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_data::embedded::World;
+use samtone_data::random::Key;
+use samtone_data::{Dataset, DocumentText};
+use samtone_eval::statistics::{
+    alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
+};
+use samtone_eval::{Convention, Hit, Metric, Qrels, Run, Similarity, evaluate, top_k};
+use samtone_model::{Retriever, Side};
+use samtone_report::Tsne;
+use serde::Serialize;
+
+use super::eval::{SimilarityChoice, TextChoice, embed};
+use crate::analysis_report;
+use crate::device::{DeviceArgs, Task};
+use crate::error::Usage;
+use crate::output::{Format, table};
+
+/// Look into the towers: t-SNE, score distributions, geometry and neighbours, models side by side.
+///
+/// Writes `analysis.json`, `report.html` and each figure as SVG, PNG, CSV and JSON.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A model, its folder; may be repeated to compare several.
+    #[arg(long, required = true, value_name = "FOLDER")]
+    model: Vec<PathBuf>,
+    /// The data set: a folder in BEIR layout, or `embedded`.
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// The split of the data set.
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// How many queries, and as many documents, the t-SNE shows.
+    #[arg(long, default_value_t = 400)]
+    points: usize,
+    /// About how many neighbours each point of the t-SNE keeps.
+    #[arg(long, default_value_t = 30.0)]
+    perplexity: f64,
+    /// How many queries the neighbour browser shows.
+    #[arg(long, default_value_t = 200)]
+    queries: usize,
+    /// How many documents the neighbour browser shows for each.
+    #[arg(long, default_value_t = 5)]
+    top: usize,
+    /// Decides what is sampled, and the start of the t-SNE.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// What of a document the model reads.
+    #[arg(long, value_enum, default_value_t)]
+    document_text: TextChoice,
+    /// Turn every text into lower case, as `data.lowercase` does in training.
+    #[arg(long)]
+    lowercase: bool,
+    /// How embeddings are compared in the search; all else here is the cosine.
+    #[arg(long, value_enum, default_value_t)]
+    similarity: SimilarityChoice,
+    /// The folder to write.
+    #[arg(long, default_value = "analysis", value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Documents found for each query: what a rank is looked for in.
+pub(crate) const FOUND: usize = 100;
+/// Documents of a query that count for hubness.
+const HUBNESS_K: usize = 10;
+/// The most pairs that the geometry is measured on.
+const PAIRS: usize = 2000;
+/// The fewest that it can be measured on: the probe's folds need as many.
+const FEWEST_PAIRS: usize = 10;
+/// Random pairs of queries whose similarities are compared.
+const RATIOS: usize = 5000;
+/// Resamples of the queries for an interval, and its confidence.
+const RESAMPLES: usize = 1000;
+const LEVEL: f64 = 0.95;
+
+/// What is analysed: the same for every model.
+pub(crate) struct Sample {
+    pub(crate) dataset: Dataset,
+    pub(crate) qrels: Qrels,
+    pub(crate) text: DocumentText,
+    /// The split's queries, as indices.
+    pub(crate) queries: Vec<usize>,
+    /// Pairs in random order, each query and each document at most once: a place in `queries` and a
+    /// document's index.
+    pub(crate) pairs: Vec<(usize, usize)>,
+    /// How many of the pairs are plotted.
+    pub(crate) points: usize,
+    /// Places in `queries` of those that can be browsed.
+    pub(crate) browsed: Vec<usize>,
+}
+
+/// What `analysis.json` and `--format json` hold.
+#[derive(Serialize)]
+pub(crate) struct Analysis<'a> {
+    pub(crate) data: &'a Path,
+    pub(crate) split: &'a str,
+    pub(crate) queries: usize,
+    pub(crate) documents: usize,
+    pub(crate) pairs: usize,
+    pub(crate) points: usize,
+    pub(crate) perplexity: f64,
+    pub(crate) seed: u64,
+    pub(crate) models: Vec<ModelAnalysis>,
+}
+
+/// The numbers of one model.
+#[derive(Serialize)]
+pub(crate) struct ModelAnalysis {
+    pub(crate) name: String,
+    pub(crate) model: PathBuf,
+    pub(crate) dim: usize,
+    pub(crate) metrics: Vec<Measured>,
+    /// The geometry, by name, in the order to show it.
+    pub(crate) geometry: Vec<(&'static str, f64)>,
+    /// Of the t-SNE, in nats.
+    pub(crate) kl_divergence: f64,
+    #[serde(skip)]
+    pub(crate) drawn: Drawn,
+}
+
+/// A mean over queries with its 95 % interval.
+#[derive(Serialize)]
+pub(crate) struct Measured {
+    pub(crate) metric: String,
+    pub(crate) mean: f64,
+    pub(crate) interval: (f64, f64),
+}
+
+/// What the figures of one model show.
+pub(crate) struct Drawn {
+    /// The plotted pairs' queries, then their documents.
+    pub(crate) positions: Vec<(f64, f64)>,
+    /// For each query, the cosine with the first document found, and whether that is right.
+    pub(crate) first: Vec<(f64, bool)>,
+    /// `s(q_i, q_j) / s(q_i, d_j)` of random pairs.
+    pub(crate) ratios: Vec<f64>,
+    /// For each query, what was found, best first.
+    pub(crate) hits: Vec<Vec<Hit>>,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let sample = sample(args)?;
+    let names = names(&args.model);
+    let mut models = Vec::new();
+    for (model, name) in args.model.iter().zip(names) {
+        eprintln!("{name} …");
+        let work = Analyze { args, model, name, sample: &sample };
+        let analysed = args.device.backend.run(work)?;
+        models.push(analysed.with_context(|| format!("cannot analyse `{}`", model.display()))?);
+    }
+    let analysis = Analysis {
+        data: &args.data,
+        split: &args.split,
+        queries: sample.queries.len(),
+        documents: sample.dataset.documents().len(),
+        pairs: sample.pairs.len(),
+        points: sample.points,
+        perplexity: args.perplexity,
+        seed: args.seed,
+        models,
+    };
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    analysis_report::write(&args.out, &analysis, &sample, args.top, &command)?;
+    format.print(&analysis, |analysis| text(analysis, &args.out))
+}
+
+fn sample(args: &Args) -> anyhow::Result<Sample> {
+    let mut dataset = if args.data == Path::new("embedded") {
+        World::generate(0, World::DEFAULT_SIZE).dataset()
+    } else {
+        Dataset::load(&args.data, &[&args.split])?
+    };
+    if args.lowercase {
+        dataset.lowercase();
+    }
+    let qrels = Qrels::new(dataset.qrels(&args.split))?;
+    let queries = dataset.queries_of(&args.split);
+    let places: std::collections::HashMap<usize, usize> =
+        queries.iter().enumerate().map(|(place, query)| (*query, place)).collect();
+
+    let key = Key::new(args.seed).child("analyze");
+    let all = dataset.pairs(&args.split);
+    let mut queries_seen = vec![false; queries.len()];
+    let mut documents_seen = vec![false; dataset.documents().len()];
+    let mut pairs = Vec::new();
+    let most = PAIRS.max(args.points);
+    for index in key.child("pairs").permutation(all.len()) {
+        let (query, document) = (places[&all[index].query], all[index].document);
+        if pairs.len() == most {
+            break;
+        }
+        if !queries_seen[query] && !documents_seen[document] {
+            (queries_seen[query], documents_seen[document]) = (true, true);
+            pairs.push((query, document));
+        }
+    }
+    if pairs.len() < FEWEST_PAIRS {
+        let (data, split, found) = (args.data.display(), &args.split, pairs.len());
+        let message = format!(
+            "split `{split}` of `{data}` has {found} pairs of distinct documents, {FEWEST_PAIRS} are needed"
+        );
+        return Err(Usage::new(message).into());
+    }
+    let mut browsed = key.child("browsed").permutation(queries.len());
+    browsed.truncate(args.queries);
+    Ok(Sample {
+        points: args.points.min(pairs.len()),
+        text: args.document_text.into(),
+        dataset,
+        qrels,
+        queries,
+        pairs,
+        browsed,
+    })
+}
+
+/// A name for each model: its folder's, or the run's where that is just `model`; made unique.
+fn names(models: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for model in models {
+        let parts: Vec<String> = model
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        let name = match parts.as_slice() {
+            [.., run, last] if last == "model" => run.clone(),
+            [.., last] => last.clone(),
+            [] => "model".to_owned(),
+        };
+        let numbered = (2..).map(|number| format!("{name} ({number})"));
+        let name = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(name.expect("some number is free"));
+    }
+    names
+}
+
+struct Analyze<'a> {
+    args: &'a Args,
+    model: &'a Path,
+    name: String,
+    sample: &'a Sample,
+}
+
+impl Task for Analyze<'_> {
+    type Output = anyhow::Result<ModelAnalysis>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        let Self { args, model, name, sample } = self;
+        let Sample { dataset, .. } = sample;
+        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let dim = retriever.dim();
+        let texts: Vec<&str> =
+            sample.queries.iter().map(|query| dataset.queries()[*query].text.as_str()).collect();
+        let queries = embed(&retriever, Side::Query, &texts, "queries")?;
+        let texts: Vec<_> =
+            dataset.documents().iter().map(|document| document.passage(sample.text)).collect();
+        let documents = embed(&retriever, Side::Document, &texts, "documents")?;
+        let hits = top_k(&queries, &documents, dim, FOUND, Similarity::from(args.similarity))?;
+
+        let metrics = measure(sample, &hits, args.seed)?;
+        let (queries, documents) = (normalised(&queries, dim), normalised(&documents, dim));
+        let first = first(sample, &queries, &documents, dim, &hits);
+        let hubs: Vec<Vec<Hit>> =
+            hits.iter().map(|hits| hits[..hits.len().min(HUBNESS_K)].to_vec()).collect();
+        let hubs = hubness(&hubs, dataset.documents().len());
+
+        let q = rows(&queries, dim, sample.pairs.iter().map(|pair| pair.0));
+        let d = rows(&documents, dim, sample.pairs.iter().map(|pair| pair.1));
+        let geometry = vec![
+            ("probe AUC", tower_separability(&q, &d, dim, args.seed)),
+            ("centroid gap", centroid_gap(&q, &d, dim)),
+            ("alignment", alignment(&q, &d, dim)),
+            ("uniformity of queries", uniformity(&q, dim)),
+            ("uniformity of documents", uniformity(&d, dim)),
+            ("effective rank of queries", effective_rank(&q, dim)),
+            ("effective rank of documents", effective_rank(&d, dim)),
+            ("hubness (skewness)", hubs.skewness),
+            ("never found", hubs.never),
+        ];
+
+        let plotted = sample.points * dim;
+        let tsne = Tsne { perplexity: args.perplexity, seed: args.seed, ..Tsne::default() };
+        let plane = tsne.project(&[&q[..plotted], &d[..plotted]].concat(), dim)?;
+        Ok(ModelAnalysis {
+            name,
+            model: model.to_owned(),
+            dim,
+            metrics,
+            geometry,
+            kl_divergence: plane.kl_divergence,
+            drawn: Drawn {
+                positions: plane.positions,
+                first,
+                ratios: ratios(&q, &d, dim, args.seed),
+                hits,
+            },
+        })
+    }
+}
+
+/// The retrieval metrics of what was found.
+fn measure(sample: &Sample, hits: &[Vec<Hit>], seed: u64) -> anyhow::Result<Vec<Measured>> {
+    let ids = |index: &usize| sample.dataset.queries()[*index].id.as_str();
+    let queries: Vec<&str> = sample.queries.iter().map(ids).collect();
+    let documents: Vec<&str> =
+        sample.dataset.documents().iter().map(|document| document.id.as_str()).collect();
+    let run = Run::from_hits(&queries, &documents, hits)?;
+    let metrics = ["p@1", "mrr@10", "ndcg@10", "recall@100"];
+    let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let found = evaluate(&sample.qrels, &run, &metrics, Convention::default())?;
+    let intervals = found.intervals(RESAMPLES, LEVEL, seed);
+    let means = metrics.iter().zip(found.means()).zip(intervals);
+    Ok(means
+        .map(|((metric, &mean), interval)| Measured { metric: metric.to_string(), mean, interval })
+        .collect())
+}
+
+/// For each query, the cosine with its first document, and whether that is right.
+fn first(
+    sample: &Sample,
+    queries: &[f32],
+    documents: &[f32],
+    dim: usize,
+    hits: &[Vec<Hit>],
+) -> Vec<(f64, bool)> {
+    let hits = hits.iter().enumerate().filter_map(|(query, hits)| Some((query, hits.first()?)));
+    hits.map(|(query, hit)| {
+        let cosine = dot(row(queries, dim, query), row(documents, dim, hit.index));
+        (cosine, sample.is_relevant(query, hit.index))
+    })
+    .collect()
+}
+
+impl Sample {
+    /// Whether the judgments call a document right for the query at `place`.
+    pub(crate) fn is_relevant(&self, place: usize, document: usize) -> bool {
+        let query = &self.dataset.queries()[self.queries[place]].id;
+        let document = &self.dataset.documents()[document].id;
+        self.qrels.grade(query, document).is_some_and(|grade| grade >= 1)
+    }
+}
+
+/// `s(q_i, q_j) / s(q_i, d_j)` for random i ≠ j, cosines.
+fn ratios(queries: &[f32], documents: &[f32], dim: usize, seed: u64) -> Vec<f64> {
+    let pairs = queries.len() / dim;
+    let key = Key::new(seed).child("analyze").child("ratios");
+    let ratio = |index: u64| {
+        let i = key.below(2 * index, pairs);
+        let j = (i + 1 + key.below(2 * index + 1, pairs - 1)) % pairs;
+        let anchor = row(queries, dim, i);
+        dot(anchor, row(queries, dim, j)) / dot(anchor, row(documents, dim, j))
+    };
+    (0..RATIOS as u64).map(ratio).collect()
+}
+
+fn row(rows: &[f32], dim: usize, index: usize) -> &[f32] {
+    &rows[index * dim..][..dim]
+}
+
+fn rows(all: &[f32], dim: usize, indices: impl Iterator<Item = usize>) -> Vec<f32> {
+    indices.flat_map(|index| row(all, dim, index)).copied().collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// The rows at length 1; a row of zeros stays.
+fn normalised(rows: &[f32], dim: usize) -> Vec<f32> {
+    let scaled = |row: &[f32]| {
+        let norm = dot(row, row).sqrt();
+        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        row.iter().map(|x| (f64::from(*x) * scale) as f32).collect::<Vec<f32>>()
+    };
+    rows.chunks_exact(dim).flat_map(scaled).collect()
+}
+
+fn text(analysis: &Analysis<'_>, out: &Path) -> String {
+    let names: Vec<&str> = std::iter::once("")
+        .chain(analysis.models.iter().map(|model| model.name.as_str()))
+        .collect();
+    let row = |name: &str, value: &dyn Fn(&ModelAnalysis) -> f64| {
+        let values = analysis.models.iter().map(|model| format!("{:.4}", value(model)));
+        std::iter::once(name.to_owned()).chain(values).collect::<Vec<_>>()
+    };
+    let Some(model) = analysis.models.first() else { return String::new() };
+    let mut lines = Vec::new();
+    for (index, metric) in model.metrics.iter().enumerate() {
+        lines.push(row(&metric.metric, &|model| model.metrics[index].mean));
+    }
+    for (index, (name, _)) in model.geometry.iter().enumerate() {
+        lines.push(row(name, &|model| model.geometry[index].1));
+    }
+    lines.push(row("t-SNE divergence (nats)", &|model| model.kl_divergence));
+    let page = out.join("report.html");
+    format!("{}\n{}\n", table(&names, lines), page.display())
+}
