@@ -14,7 +14,7 @@
 mod names;
 mod prose;
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
 
 use self::{
     names::Names,
@@ -22,7 +22,8 @@ use self::{
 };
 use crate::{
     dataset::Dataset,
-    knowledge::{QaPair, Triple},
+    error::{DataError, write_error},
+    knowledge::{self, QaPair, Triple},
     random::Key,
     record::{Document, Judgment, Query},
 };
@@ -187,6 +188,25 @@ impl World {
                 answers: question.answers.clone(),
             })
             .collect()
+    }
+
+    /// Writes the world: a folder in BEIR layout, with `triples.tsv` and `qa/<split>.jsonl` beside it.
+    ///
+    /// # Errors
+    /// If the folder exists, or a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), DataError> {
+        if dir.exists() {
+            return Err(DataError::Exists { path: dir.to_owned() });
+        }
+        self.dataset().save(dir)?;
+        knowledge::write_triples(&dir.join("triples.tsv"), &self.triples)?;
+        let qa = dir.join("qa");
+        std::fs::create_dir_all(&qa).map_err(write_error(&qa))?;
+        for split in Split::ALL {
+            let path = qa.join(format!("{}.jsonl", split.name()));
+            knowledge::write_qa(&path, &self.qa(split))?;
+        }
+        Ok(())
     }
 
     /// The world as a retrieval data set with the splits `train`, `dev` and `test`.
@@ -393,6 +413,20 @@ mod tests {
                 prop_assert_eq!(split, question.split, "{}", question.text);
             }
         }
+    }
+
+    #[test]
+    fn a_saved_world_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::generate(0, 200);
+        let out = dir.path().join("world");
+        world.save(&out).unwrap();
+        let dataset = Dataset::load(&out, &["train", "dev", "test"]).unwrap();
+        assert_eq!(dataset.documents(), world.documents());
+        assert_eq!(knowledge::read_triples(&out.join("triples.tsv")).unwrap(), world.triples());
+        let qa = knowledge::read_qa(&out.join("qa/test.jsonl")).unwrap();
+        assert_eq!(qa, world.qa(Split::Test));
+        assert!(matches!(world.save(&out), Err(DataError::Exists { .. })));
     }
 
     #[test]

@@ -29,6 +29,7 @@
 pub mod batch;
 pub mod batches;
 pub mod beir;
+pub mod cache;
 pub mod dataset;
 pub mod embedded;
 pub mod error;
@@ -36,6 +37,7 @@ pub mod import;
 mod json;
 pub mod knowledge;
 pub mod lines;
+pub mod lint;
 pub mod random;
 pub mod record;
 pub mod tokenizer;

@@ -71,11 +71,21 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
 fn open_counted(path: &Path, count: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, DataError> {
     let file = File::open(path).map_err(|source| open_error(path, source))?;
     let file = BufReader::with_capacity(BUFFER, Counted { reader: file, count });
-    Ok(match Compression::of(path) {
-        Compression::Plain => Box::new(file),
-        Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file))),
-        Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(file))),
-    })
+    Ok(decompress(file, Compression::of(path)))
+}
+
+/// The decompressed bytes of a reader: every member of a gzip file, every frame of a zstd file.
+pub fn decompress(
+    reader: impl BufRead + Send + 'static,
+    compression: Compression,
+) -> Box<dyn BufRead + Send> {
+    match compression {
+        Compression::Plain => Box::new(reader),
+        Compression::Gzip => {
+            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(reader)))
+        }
+        Compression::Zstd => Box::new(BufReader::with_capacity(BUFFER, ZstdFrames::new(reader))),
+    }
 }
 
 /// A reader that counts the bytes read.

@@ -1,5 +1,7 @@
 //! Every foreign format becomes the BEIR folder it should, and what is wrong is named or skipped.
 
+#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
 use std::{fs, path::Path};
 
 use samtone_data::{

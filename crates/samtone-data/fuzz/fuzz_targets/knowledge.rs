@@ -1,0 +1,20 @@
+//! Triples and questions with answers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use samtone_data::{
+    knowledge::{QaPair, Triple},
+    lines::Line,
+};
+
+fuzz_target!(|bytes: &[u8]| {
+    let line = Line { number: 1, bytes };
+    if let Ok(triple) = Triple::parse(line) {
+        let out = format!("{}\t{}\t{}", triple.subject, triple.relation, triple.object);
+        assert_eq!(out.as_bytes(), bytes);
+    }
+    if let Ok(pair) = QaPair::parse(line) {
+        let out = serde_json::to_vec(&pair).unwrap();
+        assert_eq!(QaPair::parse(Line { number: 1, bytes: &out }), Ok(pair));
+    }
+});
