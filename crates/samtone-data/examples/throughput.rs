@@ -44,7 +44,8 @@ fn main() -> Result {
 fn words(key: Key, count: usize) -> String {
     let mut text = String::new();
     for i in 0..count as u64 {
-        let rank = (key.unit(i).powi(4) * 30_000.0) as u64;
+        // The least of four uniform numbers: low ranks are frequent.
+        let rank = (0..4).map(|draw| key.below(4 * i + draw, 30_000)).min().unwrap_or(0) as u64;
         let length = 2 + (Key::new(rank).below(0, 8));
         for letter in 0..length as u64 {
             text.push(char::from(b'a' + Key::new(rank).below(letter + 1, 26) as u8));

@@ -7,6 +7,9 @@
 //! which words ask for what, and that carries over to subjects never asked about in training: the
 //! splits share relations and the parts of names, never a subject.
 //!
+//! On the default world BM25 reaches an nDCG@10 of about 0.5 and a P@1 of about 0.17 on the test
+//! questions; a test keeps it there.
+//!
 //! Some questions have several relevant documents (a marriage is told from both sides; a teacher has
 //! several pupils), and most documents answer several questions, so a batch can hold false negatives
 //! as real data does. Nothing in it is made for one loss or another.

@@ -1,7 +1,5 @@
 //! Writing and reading is the identity, for every format.
 
-#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
-
 use std::borrow::Cow;
 
 use proptest::prelude::*;

@@ -71,3 +71,95 @@ fn count_relevant(top: &[Option<i32>], threshold: i32) -> usize {
 fn ratio(numerator: usize, denominator: usize) -> f64 {
     if denominator == 0 { 0.0 } else { numerator as f64 / denominator as f64 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Option<i32> = None;
+
+    #[track_caller]
+    fn check(got: f64, expected: f64) {
+        assert!((got - expected).abs() < 1e-12, "{got}, expected {expected}");
+    }
+
+    #[test]
+    fn a_ranking_worked_by_hand() {
+        // Relevant: grades 3 (rank 2), 1 (rank 4), 2 (not found); judged irrelevant at rank 1.
+        let ranking = JudgedRanking::new(
+            vec![Some(0), Some(3), NONE, Some(1), Some(-1)],
+            vec![0, 3, 1, 2, -1, 0],
+        );
+        let (second, third, fifth) = (3_f64.log2(), 2.0, 5_f64.log2());
+        let ideal = 3.0 + 2.0 / second + 1.0 / third;
+        check(ndcg(&ranking, None), (3.0 / second + 1.0 / fifth) / ideal);
+        check(ndcg(&ranking, Some(2)), (3.0 / second) / (3.0 + 2.0 / second));
+        let exponential = 7.0 + 3.0 / second + 1.0 / third;
+        check(ndcg_exp(&ranking, None), (7.0 / second + 1.0 / fifth) / exponential);
+        check(reciprocal_rank(&ranking, None, 1), 0.5);
+        check(reciprocal_rank(&ranking, Some(1), 1), 0.0);
+        check(average_precision(&ranking, None, 1), (0.5 + 0.5) / 3.0);
+        check(average_precision(&ranking, Some(2), 1), 0.5 / 3.0);
+        check(average_precision_capped(&ranking, Some(2), 1), 0.5 / 2.0);
+        check(recall(&ranking, Some(2), 1), 1.0 / 3.0);
+        check(recall(&ranking, None, 2), 0.5);
+        check(precision(&ranking, 10, 1), 0.2);
+        check(success(&ranking, 1, 1), 0.0);
+        check(success(&ranking, 2, 1), 1.0);
+        check(r_precision(&ranking, 1), 1.0 / 3.0);
+        // One irrelevant document above both found; R = 3, two judged irrelevant.
+        check(bpref(&ranking, 1), 2.0 * (1.0 - 1.0 / 2.0) / 3.0);
+        check(judged(&ranking, Some(3)), 2.0 / 3.0);
+        check(holes(&ranking, Some(10)), 1.0 / 5.0);
+    }
+
+    #[test]
+    fn nothing_found_or_nothing_relevant_is_a_plain_zero() {
+        let nothing_found = JudgedRanking::new(vec![], vec![1]);
+        let nothing_relevant = JudgedRanking::new(vec![Some(0), NONE], vec![0]);
+        for ranking in [nothing_found, nothing_relevant] {
+            for value in [
+                ndcg(&ranking, None),
+                ndcg_exp(&ranking, Some(1)),
+                reciprocal_rank(&ranking, None, 1),
+                average_precision(&ranking, None, 1),
+                average_precision_capped(&ranking, Some(1), 1),
+                recall(&ranking, None, 1),
+                precision(&ranking, 1, 1),
+                success(&ranking, 1, 1),
+                r_precision(&ranking, 1),
+                bpref(&ranking, 1),
+            ] {
+                assert_eq!(value.to_bits(), 0, "{value} for {ranking:?}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn values_are_fractions_and_a_better_document_upward_never_hurts(
+            grades in proptest::collection::vec(proptest::option::of(-1..4), 1..12),
+            place in 0_usize..11, k in 1_usize..12,
+        ) {
+            let judged: Vec<i32> = grades.iter().flatten().copied().chain([1]).collect();
+            let ranking = JudgedRanking::new(grades.clone(), judged.clone());
+            let mut swapped = grades.clone();
+            let place = place % grades.len();
+            if place > 0 && swapped[place] > swapped[place - 1].max(Some(0)) {
+                swapped.swap(place, place - 1);
+            }
+            let better = JudgedRanking::new(swapped, judged);
+            let all = |ranking: &JudgedRanking| [
+                ndcg(ranking, Some(k)), ndcg_exp(ranking, Some(k)),
+                reciprocal_rank(ranking, Some(k), 1), average_precision(ranking, Some(k), 1),
+                average_precision_capped(ranking, Some(k), 1), recall(ranking, Some(k), 1),
+                precision(ranking, k, 1), success(ranking, k, 1), r_precision(ranking, 1),
+                bpref(ranking, 1),
+            ];
+            for (before, after) in all(&ranking).into_iter().zip(all(&better)) {
+                proptest::prop_assert!((0.0..=1.0 + 1e-12).contains(&before), "{before}");
+                proptest::prop_assert!(after >= before - 1e-12, "{before} {after}");
+            }
+        }
+    }
+}

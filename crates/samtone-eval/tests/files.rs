@@ -74,7 +74,7 @@ fn many_lines_are_read_in_parts_that_join() {
     // Several of the reader's parts, queries across their borders, blank lines between.
     let mut text = String::new();
     for i in 0..120_000 {
-        text += &["", "\n"][usize::from(i % 1000 == 0)];
+        text += ["", "\n"][usize::from(i % 1000 == 0)];
         text +=
             &["q", &(i / 700).to_string(), " Q0 document", &i.to_string(), " 1 0.5 t\n"].concat();
     }

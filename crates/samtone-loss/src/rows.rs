@@ -54,12 +54,3 @@ impl<B: Backend> UnitRows<B> {
         (gradient - self.unit.clone() * radial) * self.inverse_norm.clone()
     }
 }
-
-/// `ln(e^a + e^b)`, elementwise.
-pub(crate) fn log_add<B: Backend, const D: usize>(
-    a: Tensor<B, D>,
-    b: Tensor<B, D>,
-) -> Tensor<B, D> {
-    let largest = a.clone().max_pair(b.clone()).detach();
-    ((a - largest.clone()).exp() + (b - largest.clone()).exp()).log() + largest
-}

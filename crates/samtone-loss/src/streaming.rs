@@ -11,7 +11,7 @@ use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
 use crate::batch::Sizes;
 use crate::hidden::Hidden;
 use crate::plan::{Axis, Matrix, Plan, Side};
-use crate::rows::{HIDDEN, UnitRows, column, log_add, working_type};
+use crate::rows::{HIDDEN, UnitRows, column, working_type};
 use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
 
 /// The portable kernel.
@@ -24,7 +24,7 @@ pub(crate) fn value_and_gradients<B: Backend>(
     let pass = Pass::new(loss, batch, temperature);
     let mut kept = Kept::new(loss.score_memory);
     let sums = pass.sum_terms(&mut kept);
-    let normalisers = pass.normalise(sums, shares);
+    let normalisers = pass.normalise(&sums, shares);
     let gradients = pass.gradients(&normalisers, kept);
     pass.finish(batch, normalisers, gradients)
 }
@@ -108,10 +108,50 @@ impl<B: Backend> Kept<B> {
     }
 }
 
+/// `Σ e^x` for each anchor, relative to a logit no smaller than any in the sum. The sum itself would
+/// leave the number type, and its logarithm would round away what the second pass needs.
+#[derive(Clone)]
+struct ScaledSum<B: Backend> {
+    /// `[anchors, 1]`.
+    largest: Tensor<B, 2>,
+    /// `Σ e^(x - largest)`, `[anchors, 1]`.
+    sum: Tensor<B, 2>,
+}
+
+impl<B: Backend> ScaledSum<B> {
+    /// The sum over the candidates of a tile whose anchors lie along `axis`.
+    fn of(logits: Tensor<B, 2>, axis: Axis) -> Self {
+        let candidates = match axis {
+            Axis::Rows => 1,
+            Axis::Columns => 0,
+        };
+        let anchors = logits.dims()[1 - candidates];
+        let largest = logits.clone().max_dim(candidates);
+        let sum = (logits - largest.clone()).exp().sum_dim(candidates);
+        Self { largest: largest.reshape([anchors, 1]), sum: sum.reshape([anchors, 1]) }
+    }
+
+    /// The sum relative to another logit.
+    fn relative_to(&self, largest: &Tensor<B, 2>) -> Tensor<B, 2> {
+        self.sum.clone() * (self.largest.clone() - largest.clone()).exp()
+    }
+
+    fn add(self, other: Self) -> Self {
+        let largest = self.largest.clone().max_pair(other.largest.clone());
+        let sum = self.relative_to(&largest) + other.relative_to(&largest);
+        Self { largest, sum }
+    }
+}
+
+/// λ of a term, as `e^(a·s - λ) = factor·e^(a·s - shift)`, `[batch, 1]` each.
+struct Lambda<B: Backend> {
+    shift: Tensor<B, 2>,
+    factor: Tensor<B, 2>,
+}
+
 /// What the first pass leaves for the second.
 struct Normalisers<B: Backend> {
-    /// λ of each term, `[batch, 1]`.
-    lambda: Vec<Tensor<B, 2>>,
+    terms: Vec<Lambda<B>>,
     /// ∂L/∂s(q_i, d_i) · τ through the positive's own places in the loss, `[batch, 1]`.
     positive: Tensor<B, 2>,
     /// ℓ, `[batch, 1]`.
@@ -226,62 +266,72 @@ impl<B: Backend> Pass<B> {
         logits.mask_fill(too_close, HIDDEN * scale)
     }
 
-    /// First pass: `A_t` of every term, `[batch, 1]` each.
-    fn sum_terms(&self, kept: &mut Kept<B>) -> Vec<Tensor<B, 2>> {
-        let tiles_of_rows = self.sizes.rows.div_ceil(self.tile);
-        let mut sums: Vec<Vec<Option<Tensor<B, 2>>>> =
-            vec![vec![None; tiles_of_rows]; self.plan.terms.len()];
+    /// First pass: the sum of every term for each row of the batch.
+    fn sum_terms(&self, kept: &mut Kept<B>) -> Vec<ScaledSum<B>> {
+        let strips = self.sizes.rows.div_ceil(self.tile);
+        let mut sums: Vec<Vec<Option<ScaledSum<B>>>> =
+            vec![vec![None; strips]; self.plan.terms.len()];
         for tile in self.tiles() {
             let scores = self.scores(&tile);
             for &(axis, anchors) in tile.readings() {
                 for (index, term) in self.plan.terms_on(tile.matrix, anchors) {
-                    let logits = self.logits(&tile, axis, &scores, term.scale);
-                    let sum = log_sum_exp(logits, axis);
+                    let sum = ScaledSum::of(self.logits(&tile, axis, &scores, term.scale), axis);
                     let so_far = &mut sums[index][tile.anchors(axis).start / self.tile];
                     *so_far = Some(match so_far.take() {
-                        Some(so_far) => log_add(so_far, sum),
+                        Some(so_far) => so_far.add(sum),
                         None => sum,
                     });
                 }
             }
             kept.push(scores);
         }
-        let whole = |tiles: Vec<Option<Tensor<B, 2>>>| {
-            Tensor::cat(tiles.into_iter().flatten().collect(), 0)
+        let whole = |strips: Vec<Option<ScaledSum<B>>>| {
+            let strips = strips.into_iter().flatten();
+            let (largest, sum) = strips.map(|strip| (strip.largest, strip.sum)).unzip();
+            ScaledSum { largest: Tensor::cat(largest, 0), sum: Tensor::cat(sum, 0) }
         };
         sums.into_iter().map(whole).collect()
     }
 
     /// Between the passes: the loss, and λ of each term.
-    fn normalise(&self, sums: Vec<Tensor<B, 2>>, shares: Vec<f64>) -> Normalisers<B> {
+    fn normalise(&self, sums: &[ScaledSum<B>], shares: Vec<f64>) -> Normalisers<B> {
         let positive = self.positive.clone() * self.temperature.scale(); // x_ii
-        // A row of share 0 gets a logarithm that sends its weights to zero.
-        let log_shares = shares.iter().map(|share| share.ln().max(HIDDEN)).collect();
-        let log_shares = column(log_shares, self.dtype, &self.device);
         let shares = column(shares, self.dtype, &self.device);
-
         let mut per_row = positive.zeros_like();
         let mut of_positive = positive.zeros_like();
-        let mut weights: Vec<Option<Tensor<B, 2>>> = vec![None; sums.len()];
+        let mut weights: Vec<Option<ScaledSum<B>>> = vec![None; sums.len()];
         for group in &self.plan.groups {
-            let own = positive.clone() + group.positives.ln();
-            let log_z = group.terms.iter().fold(own.clone(), |z, &t| log_add(z, sums[t].clone()));
-            per_row = per_row + (log_z.clone() - positive.clone()) * group.weight;
-            of_positive = of_positive + ((own - log_z.clone()).exp() - 1.0) * group.weight;
+            let terms = || group.terms.iter().map(|&term| (term, &sums[term]));
+            let largest =
+                terms().fold(positive.clone(), |m, (_, sum)| m.max_pair(sum.largest.clone()));
+            let others = terms()
+                .map(|(_, sum)| sum.relative_to(&largest))
+                .fold(positive.zeros_like(), Tensor::add);
+            let own = (positive.clone() - largest.clone()).exp() * group.positives;
+            let z = own + others.clone(); // Z relative to its largest logit
+            per_row =
+                per_row + (largest.clone() - positive.clone() + z.clone().log()) * group.weight;
+            // -1 + p·e^x_ii/Z, without the cancellation.
+            of_positive = of_positive - others / z.clone() * group.weight;
+            // w/Z, as a sum over groups; 1/Z has the logit of Z with its sign turned.
+            let weight = ScaledSum { largest: -largest, sum: z.recip() * group.weight };
             for &term in &group.terms {
-                let weight = -log_z.clone() + group.weight.ln();
                 weights[term] = Some(match weights[term].take() {
-                    Some(so_far) => log_add(so_far, weight),
-                    None => weight,
+                    Some(so_far) => so_far.add(weight.clone()),
+                    None => weight.clone(),
                 });
             }
         }
-        let lambda = weights
-            .into_iter()
-            .map(|weight| -(weight.expect("every term has a group") + log_shares.clone()))
-            .collect();
-        let loss = (per_row.clone() * shares.clone()).sum();
-        Normalisers { lambda, positive: of_positive * shares, per_row, loss }
+        let lambda = |weight: Option<ScaledSum<B>>| {
+            let weight = weight.expect("every term has a group");
+            Lambda { shift: -weight.largest, factor: weight.sum * shares.clone() }
+        };
+        Normalisers {
+            terms: weights.into_iter().map(lambda).collect(),
+            positive: of_positive * shares.clone(),
+            loss: (per_row.clone() * shares.clone()).sum(),
+            per_row,
+        }
     }
 
     /// Second pass: the gradients for the scored embeddings, still lacking the factor 1/τ.
@@ -296,8 +346,10 @@ impl<B: Backend> Pass<B> {
                     self.plan.terms_on(tile.matrix, anchors).map(move |term| (axis, term))
                 })
                 .map(|(axis, (index, term))| {
-                    let lambda = slice(&normalisers.lambda[index], tile.anchors(axis));
-                    (self.logits(&tile, axis, &scores, term.scale) - along(lambda, axis)).exp()
+                    let Lambda { shift, factor } = &normalisers.terms[index];
+                    let of_anchors = |values| along(slice(values, tile.anchors(axis)), axis);
+                    let logits = self.logits(&tile, axis, &scores, term.scale);
+                    (logits - of_anchors(shift)).exp() * of_anchors(factor)
                 })
                 .reduce(Tensor::add);
             if let Some(weights) = weights {
@@ -454,18 +506,6 @@ fn along<B: Backend>(values: Tensor<B, 2>, axis: Axis) -> Tensor<B, 2> {
             values.reshape([1, length])
         }
     }
-}
-
-/// `ln Σ e^x` for each anchor of a tile, `[anchors, 1]`.
-fn log_sum_exp<B: Backend>(logits: Tensor<B, 2>, axis: Axis) -> Tensor<B, 2> {
-    let candidates = match axis {
-        Axis::Rows => 1,
-        Axis::Columns => 0,
-    };
-    let anchors = logits.dims()[1 - candidates];
-    let largest = logits.clone().max_dim(candidates);
-    let sum = (logits - largest.clone()).exp().sum_dim(candidates).log() + largest;
-    sum.reshape([anchors, 1])
 }
 
 /// Finds the reason for a result that is not finite.

@@ -3,6 +3,8 @@
 //! The fixture is `E(a)_ij = sin(a + 1.7i + 0.9j + 0.31ij)`, 4×5, at scale 20.
 //! `fixtures/reference.py` computes every value here again.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
 mod common;
 
 use burn::backend::{Flex, NdArray};

@@ -4,14 +4,14 @@
 //! Names are those of Hugging Face's checkpoints, weights keep their layout.
 
 use burn::module::{Module, Param};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::config::BertConfig;
 use crate::dropout::{Dropout, DropoutSite};
 use crate::error::ModelError;
 use crate::layout::Layout;
-use crate::ops::{Attention, LayerNorm, Linear};
+use crate::ops::{Attention, LayerNorm, Linear, drop, embed, linear};
 use crate::parameter::{Builder, Init, Part};
 
 /// The standard deviation of every weight of a new BERT.
@@ -56,29 +56,26 @@ impl<B: Backend> BertEmbedder<B> {
         })
     }
 
+    /// The table of words.
+    #[cfg(feature = "flex")]
+    pub(crate) fn words(&self) -> Tensor<B, 2> {
+        self.words.val()
+    }
+
     /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
-        ids: Vec<i32>,
+        ids: Vec<usize>,
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let words = self.words.val();
-        let device = words.device();
-        let rows = |values: Vec<i32>| -> Tensor<B, 1, Int> {
-            let n = values.len();
-            Tensor::from_data(TensorData::new(values, [n]), &device)
-        };
-        let offset = self.position_offset as i32;
-        let positions = layout.positions().into_iter().map(|at| at + offset).collect();
-        let x = words.select(0, rows(ids))
-            + self.positions.val().select(0, rows(positions))
-            + self.token_types.val().slice([0..1]);
-        let x = self.norm.forward(x);
-        match DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout) {
-            Some(site) => site.apply(x, layout),
-            None => x,
-        }
+        let positions = layout.positions();
+        let positions = positions.into_iter().map(|at| at + self.position_offset).collect();
+        let types = vec![0; ids.len()];
+        let tables = [&self.words, &self.positions, &self.token_types].map(Param::val);
+        let x = embed(tables, [ids, positions, types]);
+        let site = DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout);
+        drop(self.norm.forward(x), site, layout)
     }
 }
 
@@ -165,10 +162,6 @@ impl<B: Backend> BertStack<B> {
         site: impl Fn(u64, f64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
         let BertConfig { hidden, heads, activation, dropout, attention_dropout, .. } = self.config;
-        let drop = |x: Tensor<B, 2>, operation| match site(operation, dropout) {
-            Some(site) => site.apply(x, layout),
-            None => x,
-        };
         let attention = Attention {
             layout,
             heads,
@@ -176,15 +169,13 @@ impl<B: Backend> BertStack<B> {
             distance_bias: None,
             dropout: site(site::ATTENTION, attention_dropout),
         };
-        let attended = attention.forward(
-            layer.query.forward(x.clone()),
-            layer.key.forward(x.clone()),
-            layer.value.forward(x.clone()),
-        );
-        let attended = drop(layer.attention_output.forward(attended), site::ATTENTION_OUTPUT);
-        let x = layer.attention_norm.forward(x + attended);
-        let inner = activation.forward(layer.intermediate.forward(x.clone()));
-        let output = drop(layer.output.forward(inner), site::FEED_FORWARD);
-        layer.output_norm.forward(x + output)
+        let parts = [&layer.query, &layer.key, &layer.value];
+        let attended = attention.forward(linear(x.clone(), parts, None));
+        let attended = layer.attention_output.forward(attended);
+        let site_here = site(site::ATTENTION_OUTPUT, dropout);
+        let x = layer.attention_norm.forward_sum(attended, x, site_here, layout);
+        let inner = layer.intermediate.forward_then(x.clone(), activation);
+        let output = layer.output.forward(inner);
+        layer.output_norm.forward_sum(output, x, site(site::FEED_FORWARD, dropout), layout)
     }
 }

@@ -40,6 +40,7 @@ impl DropoutSite {
         operation: u64,
         rate: f64,
     ) -> Option<Self> {
+        #[expect(clippy::cast_sign_loss, reason = "a rate is never negative")]
         let threshold = (rate * 65_536.0).round() as u16;
         let dropout = dropout.filter(|_| threshold > 0)?;
         Some(Self { dropout, layer: layer as u64, operation, threshold })
@@ -57,6 +58,8 @@ impl DropoutSite {
     }
 
     /// Writes the factors, 0 or [`scale`](Self::scale), of one token's elements.
+    #[expect(clippy::inline_always, reason = "vectorised inside its callers")]
+    #[inline(always)]
     pub(crate) fn fill(&self, text: usize, line: u64, factors: &mut [f32]) {
         let (key, scale) = (self.line(text, line), self.scale() as f32);
         for (i, four) in factors.chunks_mut(4).enumerate() {

@@ -13,7 +13,7 @@ use crate::config::{DualEncoderConfig, Side};
 use crate::dropout::Dropout;
 use crate::encoder::{Stack, TokenEmbedder};
 use crate::error::ModelError;
-use crate::layout::Layout;
+use crate::layout::{Layout, index};
 use crate::ops::Linear;
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
 use crate::pooling::normalize;
@@ -76,10 +76,7 @@ impl<B: Backend> DualEncoder<B> {
         config.validate()?;
         let sharing = config.sharing;
         let sides = |shared| -> &[Option<Side>] {
-            match shared {
-                true => &[None],
-                false => &[Some(Side::Query), Some(Side::Document)],
-            }
+            if shared { &[None] } else { &[Some(Side::Query), Some(Side::Document)] }
         };
         let mut builder = Builder::new(device, source);
         let (mut embedders, mut stacks, mut projections) = (Vec::new(), Vec::new(), Vec::new());
@@ -117,8 +114,7 @@ impl<B: Backend> DualEncoder<B> {
     /// If a text is longer than [`EncoderConfig::max_tokens`](crate::EncoderConfig::max_tokens), or
     /// holds an id outside the vocabulary.
     pub fn encode(&self, side: Side, batch: &TokenBatch, dropout: Option<Dropout>) -> Tensor<B, 2> {
-        let layout = Layout::padded(batch);
-        let x = self.hidden_states(side, batch, &layout, dropout);
+        let (x, layout) = self.hidden_states(side, batch, dropout);
         let x = match x.dtype() {
             DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
             _ => x,
@@ -127,10 +123,7 @@ impl<B: Backend> DualEncoder<B> {
         if let Some(projection) = own(&self.projections, side) {
             x = projection.forward(x);
         }
-        match self.config.normalize {
-            true => normalize(x),
-            false => x,
-        }
+        if self.config.normalize { normalize(x) } else { x }
     }
 
     /// The last layer's state of every real token, the texts one after the other.
@@ -146,27 +139,29 @@ impl<B: Backend> DualEncoder<B> {
         batch: &TokenBatch,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let layout = Layout::padded(batch);
-        let x = self.hidden_states(side, batch, &layout, dropout);
-        let rows: Vec<i32> = layout.spans().flatten().map(|row| row as i32).collect();
+        let (x, layout) = self.hidden_states(side, batch, dropout);
+        if layout.seq().is_none() {
+            return x;
+        }
+        let rows: Vec<i32> = layout.spans().flatten().map(index).collect();
         let rows: Tensor<B, 1, Int> =
             Tensor::from_data(TensorData::new(rows, [batch.tokens()]), &x.device());
         x.select(0, rows)
     }
 
-    /// The last layer's states of every row of `layout`, `[rows, hidden]`.
-    pub(crate) fn hidden_states(
+    /// The last layer's states, `[rows, hidden]`, and how the tokens lie among the rows.
+    fn hidden_states(
         &self,
         side: Side,
         batch: &TokenBatch,
-        layout: &Layout,
         dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
+    ) -> (Tensor<B, 2>, Layout) {
         self.check(batch);
         let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
         let stack = own(&self.stacks, side).expect("every tower has layers");
-        let x = embedder.forward(batch, layout, dropout);
-        stack.forward(x, layout, dropout)
+        let layout = embedder.layout(batch);
+        let x = embedder.forward(batch, &layout, dropout);
+        (stack.forward(x, &layout, dropout), layout)
     }
 
     fn check(&self, batch: &TokenBatch) {

@@ -14,6 +14,7 @@ use crate::parameter::Builder;
 use crate::t5::{T5Embedder, T5Stack};
 
 /// The whole embedding module of an encoder: the part that `ade-ste` shares and `ade-fte` freezes.
+#[expect(clippy::large_enum_variant, reason = "a model holds one or two of them")]
 #[derive(Module, Debug)]
 pub enum TokenEmbedder<B: Backend> {
     /// Words, positions, types and their norm.
@@ -33,6 +34,21 @@ impl<B: Backend> TokenEmbedder<B> {
         })
     }
 
+    /// How the encoder wants the tokens of a batch to lie: packed, where the operations can.
+    pub(crate) fn layout(&self, batch: &TokenBatch) -> Layout {
+        #[cfg(feature = "flex")]
+        {
+            let words = match self {
+                Self::Bert(bert) => bert.words(),
+                Self::T5(t5) => t5.words(),
+            };
+            if crate::kernel::takes(&words) {
+                return Layout::packed(batch);
+            }
+        }
+        Layout::padded(batch)
+    }
+
     pub(crate) fn forward(
         &self,
         batch: &TokenBatch,
@@ -48,6 +64,7 @@ impl<B: Backend> TokenEmbedder<B> {
 }
 
 /// The transformer layers of an encoder.
+#[expect(clippy::large_enum_variant, reason = "a model holds one or two of them")]
 #[derive(Module, Debug)]
 pub enum Stack<B: Backend> {
     /// Norm after each block.

@@ -13,7 +13,8 @@
 //! | `2_Dense/` | the projection, if there is one |
 //! | `samtone.json` | what the other files cannot say |
 //!
-//! Two towers: `query/` and `document/`, each as above, and `samtone.json` beside them.
+//! Two towers: `query/` and `document/`, each as above, and `samtone.json` beside them; or, on
+//! request, sentence-transformers' router: every stage in a folder of its own, `router_config.json`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,6 +34,7 @@ const MODULES: &str = "modules.json";
 const CONFIG: &str = "config.json";
 const SAMTONE: &str = "samtone.json";
 const PROMPTS: &str = "config_sentence_transformers.json";
+const ROUTER: &str = "router_config.json";
 const LIMITS: &str = "sentence_bert_config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -77,20 +79,36 @@ pub(crate) struct TowerFolder {
     pub(crate) prompts: BTreeMap<String, String>,
 }
 
-/// The folders of both sides' towers, the same one if there is but one.
-pub(crate) fn tower_paths(folder: &Path) -> Result<([PathBuf; 2], SamtoneFile), ModelError> {
-    let samtone: SamtoneFile = read_json_if_there(&folder.join(SAMTONE))?.unwrap_or_default();
-    let towers = match samtone.sharing {
-        Sharing::Sde => [folder.to_owned(), folder.to_owned()],
-        _ => Side::ALL.map(|side| folder.join(side.name())),
+/// Both sides' towers, the same twice if there is but one.
+pub(crate) fn read_towers(folder: &Path) -> Result<([TowerFolder; 2], SamtoneFile), ModelError> {
+    let samtone: Option<SamtoneFile> = read_json_if_there(&folder.join(SAMTONE))?;
+    let router_path = folder.join(ROUTER);
+    if let Some(router) = read_json_if_there::<RouterFile>(&router_path)? {
+        let [query, document] = Side::ALL.map(|side| {
+            let stages = router.stages(&router_path, side)?;
+            TowerFolder::read(folder, Some((&router_path, stages)))
+        });
+        let towers = [query?, document?];
+        let is_one = towers[0].path == towers[1].path;
+        let sharing = if is_one { Sharing::Sde } else { Sharing::Ade };
+        return Ok((towers, samtone.unwrap_or(SamtoneFile { sharing, ..SamtoneFile::default() })));
+    }
+    let samtone = samtone.unwrap_or_default();
+    let towers = if samtone.sharing.is_siamese() {
+        let tower = TowerFolder::read(folder, None)?;
+        [tower.clone(), tower]
+    } else {
+        let [query, document] =
+            Side::ALL.map(|side| TowerFolder::read(&folder.join(side.name()), None));
+        [query?, document?]
     };
     Ok((towers, samtone))
 }
 
 impl TowerFolder {
     /// Reads a tower's description: a sentence-transformers folder, or an encoder alone, which is
-    /// pooled by the mean and normalized.
-    pub(crate) fn read(path: &Path) -> Result<Self, ModelError> {
+    /// pooled by the mean and normalized. `stages` are a router's for this tower, and its file.
+    fn read(path: &Path, stages: Option<(&Path, Vec<ModuleEntry>)>) -> Result<Self, ModelError> {
         let mut tower = Self {
             path: path.to_owned(),
             encoder: EncoderConfig::default(),
@@ -101,7 +119,9 @@ impl TowerFolder {
             prompts: BTreeMap::new(),
         };
         let modules_path = path.join(MODULES);
-        if let Some(modules) = read_json_if_there::<Vec<ModuleEntry>>(&modules_path)? {
+        if let Some((file, stages)) = stages {
+            tower.read_modules(file, &stages)?;
+        } else if let Some(modules) = read_json_if_there::<Vec<ModuleEntry>>(&modules_path)? {
             tower.read_modules(&modules_path, &modules)?;
         }
         tower.encoder = hugging_face::read_config(&tower.path.join(CONFIG))?;
@@ -285,20 +305,20 @@ pub(crate) fn write_top(
 /// Writes the file that routes each side's texts through its own stages.
 pub(crate) fn write_router(
     folder: &Path,
-    routes: &[(&str, Vec<(String, &str)>)],
+    routes: &[(Side, Vec<(String, &str)>)],
 ) -> Result<(), ModelError> {
-    let types: BTreeMap<&str, String> = routes
-        .iter()
-        .flat_map(|(_, stages)| stages)
-        .map(|(path, kind)| (path.as_str(), format!("sentence_transformers.models.{kind}")))
-        .collect();
-    let structure: BTreeMap<&str, Vec<&str>> = routes
-        .iter()
-        .map(|(route, stages)| (*route, stages.iter().map(|(path, _)| path.as_str()).collect()))
-        .collect();
-    let parameters = json!({ "default_route": "document", "allow_empty_key": true });
-    let file = json!({ "types": types, "structure": structure, "parameters": parameters });
-    write_json(&folder.join("router_config.json"), &file)
+    let path = |(path, _): &(String, &str)| path.clone();
+    let kind = |kind: &str| format!("sentence_transformers.models.{kind}");
+    let stages = routes.iter().flat_map(|(_, stages)| stages);
+    let file = RouterFile {
+        types: stages.map(|stage| (path(stage), kind(stage.1))).collect(),
+        structure: routes
+            .iter()
+            .map(|(side, stages)| (side.name().to_owned(), stages.iter().map(path).collect()))
+            .collect(),
+        parameters: json!({ "default_route": "document", "allow_empty_key": true }),
+    };
+    write_json(&folder.join(ROUTER), &file)
 }
 
 /// Writes `tokenizer.json` and the names of its special tokens.
@@ -340,6 +360,36 @@ struct ModuleEntry {
     path: String,
     #[serde(rename = "type")]
     kind: String,
+}
+
+/// Which stages each side's texts go through.
+#[derive(Serialize, Deserialize)]
+struct RouterFile {
+    types: BTreeMap<String, String>,
+    structure: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    parameters: Value,
+}
+
+impl RouterFile {
+    fn stages(&self, path: &Path, side: Side) -> Result<Vec<ModuleEntry>, ModelError> {
+        let unsupported = |key, got: &str, expected| ModelError::Unsupported {
+            path: path.to_owned(),
+            key,
+            got: got.to_owned(),
+            expected,
+        };
+        let names = self.structure.get(side.name()).ok_or_else(|| {
+            let routes: Vec<&str> = self.structure.keys().map(String::as_str).collect();
+            unsupported("structure", &routes.join(", "), "the routes query and document")
+        })?;
+        let stage = |path: &String| {
+            let kind = self.types.get(path);
+            let kind = kind.ok_or_else(|| unsupported("types", path, "a type for each stage"))?;
+            Ok(ModuleEntry { path: path.clone(), kind: kind.clone() })
+        };
+        names.iter().map(stage).collect()
+    }
 }
 
 #[derive(Deserialize)]

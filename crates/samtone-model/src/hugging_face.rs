@@ -265,7 +265,7 @@ mod tests {
             ..BertConfig::default()
         }));
         let (gated, activation) = (false, Activation::Relu);
-        check_round_trip(EncoderConfig::T5(T5Config { gated, activation, ..T5Config::default() }));
+        check_round_trip(EncoderConfig::T5(T5Config { activation, gated, ..T5Config::default() }));
     }
 
     #[track_caller]

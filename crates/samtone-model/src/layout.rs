@@ -12,7 +12,6 @@ use samtone_data::TokenBatch;
 pub(crate) struct Layout {
     starts: Vec<usize>,
     lengths: Vec<usize>,
-    rows: usize,
     seq: Option<usize>,
 }
 
@@ -22,7 +21,6 @@ impl Layout {
         Self {
             starts: (0..batch.batch()).map(|text| text * seq).collect(),
             lengths: batch.lengths().to_vec(),
-            rows: batch.batch() * seq,
             seq: Some(seq),
         }
     }
@@ -37,17 +35,12 @@ impl Layout {
                 rows - length
             })
             .collect();
-        Self { starts, lengths: batch.lengths().to_vec(), rows, seq: None }
+        Self { starts, lengths: batch.lengths().to_vec(), seq: None }
     }
 
     /// Texts.
     pub(crate) fn batch(&self) -> usize {
         self.lengths.len()
-    }
-
-    /// Rows of the matrix, in tokens.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
     }
 
     /// Real tokens of the longest text.
@@ -70,24 +63,35 @@ impl Layout {
         self.starts[text]..self.starts[text] + self.lengths[text]
     }
 
+    /// The text of a row, and the row's position in it.
+    pub(crate) fn place(&self, row: usize) -> (usize, usize) {
+        let text = self.starts.partition_point(|&start| start <= row) - 1;
+        (text, row - self.starts[text])
+    }
+
     /// The rows of every text's real tokens.
     pub(crate) fn spans(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         (0..self.batch()).map(|text| self.span(text))
     }
 
     /// The token id of every row, padding included where it has rows.
-    pub(crate) fn ids(&self, batch: &TokenBatch) -> Vec<i32> {
+    pub(crate) fn ids(&self, batch: &TokenBatch) -> Vec<usize> {
         let row = |text: usize| &batch.ids()[text * batch.seq()..][..batch.seq()];
         (0..self.batch())
             .flat_map(|text| &row(text)[..self.seq.unwrap_or(self.lengths[text])])
-            .map(|&id| id.cast_signed())
+            .map(|&id| id as usize)
             .collect()
     }
 
     /// The position of every row in its text, from 0.
-    pub(crate) fn positions(&self) -> Vec<i32> {
-        self.lengths.iter().flat_map(|&length| 0..self.seq.unwrap_or(length) as i32).collect()
+    pub(crate) fn positions(&self) -> Vec<usize> {
+        self.lengths.iter().flat_map(|&length| 0..self.seq.unwrap_or(length)).collect()
     }
+}
+
+/// A row's number as backends index with it.
+pub(crate) fn index(row: usize) -> i32 {
+    i32::try_from(row).expect("no tensor here has 2^31 rows")
 }
 
 #[cfg(test)]
@@ -103,6 +107,6 @@ mod tests {
         assert_eq!(packed.spans().collect::<Vec<_>>(), [0..3, 3..4]);
         assert_eq!(padded.ids(&batch), [5, 6, 7, 8, 0, 0]);
         assert_eq!(padded.spans().collect::<Vec<_>>(), [0..3, 3..4]);
-        assert_eq!((packed.rows(), padded.rows()), (4, 6));
+        assert_eq!((packed.place(3), padded.place(3)), ((1, 0), (1, 0)));
     }
 }

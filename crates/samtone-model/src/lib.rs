@@ -13,6 +13,8 @@ mod encoder;
 mod error;
 mod folder;
 mod hugging_face;
+#[cfg(feature = "flex")]
+mod kernel;
 mod layout;
 mod model_folder;
 mod ops;
@@ -32,3 +34,8 @@ pub use folder::SideSettings;
 pub use model_folder::ModelFolder;
 pub use parameter::{Parameter, Part};
 pub use retriever::Retriever;
+
+/// The guide's examples run as this crate's.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide.md")]
+struct Guide;

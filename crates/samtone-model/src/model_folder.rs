@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 
 use crate::checkpoint::HostTensor;
-use crate::config::{DualEncoderConfig, Sharing, Side};
+use crate::config::{DualEncoderConfig, Side};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
-use crate::folder::{SideSettings, TOKENIZER, TowerFolder, TowerWeights, tower_paths};
+use crate::folder::{SideSettings, TOKENIZER, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
 ///
-/// Reads what this crate and sentence-transformers write, and plain Hugging Face encoders (pooled
+/// Reads what this crate and sentence-transformers write (its `Router` too), and plain Hugging Face encoders (pooled
 /// by the mean, normalized). Between opening and loading, [`config`](Self::config) may be changed:
 /// two towers may start from one (`sharing`), a projection may be added, another pooling chosen.
 ///
@@ -49,13 +49,7 @@ impl ModelFolder {
     /// # Errors
     /// If a file is missing or broken, or asks for what this crate does not have.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let (paths, samtone) = tower_paths(path)?;
-        let [query, document] = &paths;
-        let query = TowerFolder::read(query)?;
-        let document = match samtone.sharing {
-            Sharing::Sde => query.clone(),
-            _ => TowerFolder::read(document)?,
-        };
+        let ([query, document], samtone) = read_towers(path)?;
         let config = DualEncoderConfig {
             encoder: query.encoder.clone(),
             sharing: samtone.sharing,
@@ -115,10 +109,8 @@ impl ModelFolder {
     ) -> Result<DualEncoder<B>, ModelError> {
         let [query, document] = &self.towers;
         let query = query.read_weights()?;
-        let document = match query_is_document(&self.towers) {
-            true => None,
-            false => Some(document.read_weights()?),
-        };
+        let is_one = self.towers[0].path == self.towers[1].path;
+        let document = if is_one { None } else { Some(document.read_weights()?) };
         let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
             let found = weights.get(name, shape)?;
             Ok::<_, ModelError>(found.map(|(tensor, path)| (tensor.clone(), path.to_owned())))
@@ -149,10 +141,6 @@ impl ModelFolder {
         }
         Ok(model)
     }
-}
-
-fn query_is_document([query, document]: &[TowerFolder; 2]) -> bool {
-    query.path == document.path
 }
 
 /// Checks that both towers' copies of a shared tensor are equal.

@@ -1,6 +1,7 @@
 //! The operations of a transformer layer on matrices of tokens, `[rows, width]`.
 //!
-//! Each is written once in plain tensor operations, for any backend.
+//! Each is written once in plain tensor operations, for any backend, and has a fused form where the
+//! backend's tensors allow it (`kernel`).
 
 use burn::module::{Module, Param};
 use burn::tensor::activation::{gelu, relu, softmax};
@@ -10,7 +11,9 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use crate::config::Activation;
 use crate::dropout::DropoutSite;
 use crate::error::ModelError;
-use crate::layout::Layout;
+#[cfg(feature = "flex")]
+use crate::kernel;
+use crate::layout::{Layout, index};
 use crate::parameter::{Builder, Init};
 
 /// `x Wᵀ + b`, the weight held as Hugging Face holds it: `[out, in]`.
@@ -29,21 +32,63 @@ impl<B: Backend> Linear<B> {
         has_bias: bool,
     ) -> Result<Self, ModelError> {
         let weight = builder.tensor(&format!("{name}.weight"), [outputs, inputs], init)?;
-        let bias = match has_bias {
-            true => Some(builder.tensor(&format!("{name}.bias"), [outputs], Init::Zeros)?),
-            false => None,
+        let bias = if has_bias {
+            Some(builder.tensor(&format!("{name}.bias"), [outputs], Init::Zeros)?)
+        } else {
+            None
         };
         Ok(Self { weight, bias })
     }
 
     /// `[rows, in]` → `[rows, out]`.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let y = x.matmul(self.weight.val().transpose());
-        match &self.bias {
+        linear(x, [self], None)
+    }
+
+    /// [`forward`](Self::forward), then the nonlinearity.
+    pub(crate) fn forward_then(&self, x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+        linear(x, [self], Some(activation))
+    }
+}
+
+/// Applies several linear maps to one input: `[rows, in]` → `[rows, Σ out]`, their outputs side by
+/// side. All of them have a bias, or none.
+pub(crate) fn linear<B: Backend, const N: usize>(
+    x: Tensor<B, 2>,
+    maps: [&Linear<B>; N],
+    activation: Option<Activation>,
+) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&x) {
+        return fused_linear(x, &maps, activation);
+    }
+    let outputs = maps.map(|map| {
+        let y = x.clone().matmul(map.weight.val().transpose());
+        match &map.bias {
             Some(bias) => y + bias.val().unsqueeze(),
             None => y,
         }
+    });
+    let y = Tensor::cat(outputs.into(), 1);
+    match activation {
+        Some(activation) => activation.forward(y),
+        None => y,
     }
+}
+
+#[cfg(feature = "flex")]
+fn fused_linear<B: Backend>(
+    x: Tensor<B, 2>,
+    maps: &[&Linear<B>],
+    activation: Option<Activation>,
+) -> Tensor<B, 2> {
+    let biases: Vec<_> = maps.iter().filter_map(|map| map.bias.as_ref()).collect();
+    let has_bias = !biases.is_empty();
+    let op = kernel::LinearOp { weights: maps.len(), has_bias, activation };
+    let mut inputs = vec![kernel::input(x)];
+    inputs.extend(maps.iter().map(|map| kernel::input(map.weight.val())));
+    inputs.extend(biases.into_iter().map(|bias| kernel::input(bias.val())));
+    kernel::run_any(op, inputs)
 }
 
 /// Layer norm: `(x - mean) / √(variance + ε) · γ + β` over each row.
@@ -66,11 +111,40 @@ impl<B: Backend> LayerNorm<B> {
         Ok(Self { weight, bias, eps })
     }
 
+    /// The norm of every row of `x`.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        #[cfg(feature = "flex")]
+        if kernel::takes(&x) {
+            let op = self.fused(false, None);
+            let (weight, bias) = (self.weight.val(), self.bias.val());
+            return kernel::run(op, [kernel::input(x), kernel::input(weight), kernel::input(bias)]);
+        }
         let centred = x.clone() - x.mean_dim(1);
         let variance = (centred.clone() * centred.clone()).mean_dim(1);
         centred / (variance + self.eps).sqrt() * self.weight.val().unsqueeze()
             + self.bias.val().unsqueeze()
+    }
+
+    /// The norm of every row of `drop(x) + residual`.
+    pub(crate) fn forward_sum(
+        &self,
+        x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
+        dropout: Option<DropoutSite>,
+        layout: &Layout,
+    ) -> Tensor<B, 2> {
+        #[cfg(feature = "flex")]
+        if kernel::takes(&x) {
+            let op = self.fused(true, dropout.map(|site| (site, layout.clone())));
+            let (weight, bias) = (kernel::input(self.weight.val()), kernel::input(self.bias.val()));
+            return kernel::run(op, [kernel::input(x), kernel::input(residual), weight, bias]);
+        }
+        self.forward(drop(x, dropout, layout) + residual)
+    }
+
+    #[cfg(feature = "flex")]
+    fn fused(&self, has_residual: bool, dropout: Option<(DropoutSite, Layout)>) -> kernel::NormOp {
+        kernel::NormOp { kind: kernel::NormKind::Layer, eps: self.eps, has_residual, dropout }
     }
 }
 
@@ -93,6 +167,12 @@ impl<B: Backend> RmsNorm<B> {
     }
 
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        #[cfg(feature = "flex")]
+        if kernel::takes(&x) {
+            let (kind, eps) = (kernel::NormKind::Rms, self.eps);
+            let op = kernel::NormOp { kind, eps, has_residual: false, dropout: None };
+            return kernel::run(op, [kernel::input(x), kernel::input(self.weight.val())]);
+        }
         let mean_square = (x.clone() * x.clone()).mean_dim(1);
         x / (mean_square + self.eps).sqrt() * self.weight.val().unsqueeze()
     }
@@ -114,6 +194,36 @@ impl Activation {
     }
 }
 
+/// Drops elements of `x`, `[rows, width]`, if there is a site.
+pub(crate) fn drop<B: Backend>(
+    x: Tensor<B, 2>,
+    dropout: Option<DropoutSite>,
+    layout: &Layout,
+) -> Tensor<B, 2> {
+    match dropout {
+        Some(site) => site.apply(x, layout),
+        None => x,
+    }
+}
+
+/// The sum of one row of each table per row: `[rows, width]`.
+pub(crate) fn embed<B: Backend, const N: usize>(
+    tables: [Tensor<B, 2>; N],
+    indices: [Vec<usize>; N],
+) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&tables[0]) {
+        let op = kernel::EmbedOp { indices: indices.into() };
+        return kernel::run(op, tables.map(kernel::input));
+    }
+    let rows = tables.into_iter().zip(indices).map(|(table, indices)| {
+        let indices: Vec<i32> = indices.into_iter().map(index).collect();
+        let indices: Tensor<B, 1, Int> = Tensor::from_data(&*indices, &table.device());
+        table.select(0, indices)
+    });
+    rows.reduce(|a, b| a + b).expect("an embedding has at least one table")
+}
+
 /// What an attention layer does beside the products.
 #[derive(Clone, Debug)]
 pub(crate) struct Attention<'a, B: Backend> {
@@ -130,35 +240,40 @@ pub(crate) struct Attention<'a, B: Backend> {
 impl<B: Backend> Attention<'_, B> {
     /// Every token attends to the real tokens of its text: `softmax(q kᵀ · scale + bias) v`.
     ///
-    /// `query`, `key`, `value` and the result are `[rows, heads · head_dim]`.
-    pub(crate) fn forward(
-        &self,
-        query: Tensor<B, 2>,
-        key: Tensor<B, 2>,
-        value: Tensor<B, 2>,
-    ) -> Tensor<B, 2> {
-        let [rows, width] = query.dims();
+    /// Queries, keys and values lie side by side: `[rows, 3 · heads · head_dim]` →
+    /// `[rows, heads · head_dim]`.
+    pub(crate) fn forward(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        #[cfg(feature = "flex")]
+        if kernel::takes(&x) {
+            let Self { layout, heads, scale, distance_bias, dropout } = self;
+            let op = kernel::AttentionOp { layout: layout.clone(), heads, scale, dropout };
+            return match distance_bias {
+                Some(bias) => kernel::run(op, [kernel::input(x), kernel::input(bias)]),
+                None => kernel::run(op, [kernel::input(x)]),
+            };
+        }
+        let [rows, width] = x.dims();
         let (batch, heads) = (self.layout.batch(), self.heads);
+        let dim = width / (3 * heads);
         let seq = self.layout.seq().expect("only a padded layout reaches the portable attention");
-        // [batch, heads, seq, head_dim]
-        let split = |x: Tensor<B, 2>| x.reshape([batch, seq, heads, width / heads]).swap_dims(1, 2);
-        let (query, key, value) = (split(query), split(key), split(value));
+        // [3, batch, heads, seq, dim]
+        let x = x.reshape([batch, seq, 3, heads, dim]).permute([2, 0, 3, 1, 4]);
+        let part = |i: usize| x.clone().narrow(0, i, 1).reshape([batch, heads, seq, dim]);
+        let (query, key, value) = (part(0), part(1), part(2));
         // [batch, heads, seq, seq]
         let mut scores = (query * self.scale).matmul(key.transpose());
         if let Some(bias) = &self.distance_bias {
             scores = scores + spread_distances(bias.clone(), seq).unsqueeze();
         }
-        let scores = match self.padding(seq, &scores.device()) {
-            Some(padding) => {
-                scores.mask_fill(padding.expand([batch, heads, seq, seq]), f64::NEG_INFINITY)
-            }
-            None => scores,
-        };
+        if let Some(padding) = self.padding(seq, &scores.device()) {
+            let padding = padding.expand([batch, heads, seq, seq]);
+            scores = scores.mask_fill(padding, f64::NEG_INFINITY);
+        }
         let mut weights = softmax(scores, 3);
         if let Some(dropout) = &self.dropout {
             weights = dropout.apply_to_attention(weights, self.layout);
         }
-        weights.matmul(value).swap_dims(1, 2).reshape([rows, width])
+        weights.matmul(value).swap_dims(1, 2).reshape([rows, width / 3])
     }
 
     /// True where a key is padding, `[batch, 1, 1, seq]`; none where there is no padding.
@@ -178,12 +293,12 @@ impl<B: Backend> Attention<'_, B> {
 /// Keys beyond the longest text are padding, so their bias is anyone's.
 fn spread_distances<B: Backend>(bias: Tensor<B, 2>, seq: usize) -> Tensor<B, 3> {
     let [distances, heads] = bias.dims();
-    let furthest = (distances / 2) as i32;
-    let seq_i = seq as i32;
-    let index: Vec<i32> = (0..seq_i)
-        .flat_map(|query| (0..seq_i).map(move |key| (key - query).clamp(-furthest, furthest)))
-        .map(|distance| distance + furthest)
-        .collect();
+    // A distance from 1 - longest up is a row from 0 up.
+    let nearest = distances / 2;
+    let row =
+        |query: usize, key: usize| index((nearest + key).saturating_sub(query).min(distances - 1));
+    let index: Vec<i32> =
+        (0..seq).flat_map(|query| (0..seq).map(move |key| row(query, key))).collect();
     let index: Tensor<B, 1, Int> =
         Tensor::from_data(TensorData::new(index, [seq * seq]), &bias.device());
     bias.select(0, index).swap_dims(0, 1).reshape([heads, seq, seq])

@@ -4,7 +4,9 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::config::Pooling;
-use crate::layout::Layout;
+#[cfg(feature = "flex")]
+use crate::kernel;
+use crate::layout::{Layout, index};
 
 /// The floor under a row's norm.
 ///
@@ -24,13 +26,17 @@ impl Pooling {
 }
 
 fn pick<B: Backend>(x: Tensor<B, 2>, rows: impl Iterator<Item = usize>) -> Tensor<B, 2> {
-    let rows: Vec<i32> = rows.map(|row| row as i32).collect();
+    let rows: Vec<i32> = rows.map(index).collect();
     let n = rows.len();
     let rows: Tensor<B, 1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &x.device());
     x.select(0, rows)
 }
 
 fn mean<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&x) {
+        return kernel::run(kernel::MeanOp { layout: layout.clone() }, [kernel::input(x)]);
+    }
     let hidden = x.dims()[1];
     let (batch, device, dtype) = (layout.batch(), x.device(), x.dtype());
     let seq = layout.seq().expect("only a padded layout reaches the portable mean");

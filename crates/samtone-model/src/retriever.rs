@@ -106,9 +106,10 @@ impl<B: Backend> Retriever<B> {
         };
         let query = Arc::new(tokenizer(Side::Query)?);
         let document =
-            match folder.tokenizer_path(Side::Query) == folder.tokenizer_path(Side::Document) {
-                true => query.clone(),
-                false => Arc::new(tokenizer(Side::Document)?),
+            if folder.tokenizer_path(Side::Query) == folder.tokenizer_path(Side::Document) {
+                query.clone()
+            } else {
+                Arc::new(tokenizer(Side::Document)?)
             };
         let settings = [folder.query.clone(), folder.document.clone()];
         let mut retriever = Self::join(folder.load(seed, device)?, [query, document], settings)?;
@@ -139,6 +140,11 @@ impl<B: Backend> Retriever<B> {
             (Some(asked), Some(limit)) => asked.min(limit),
             (asked, limit) => asked.or(limit).unwrap_or(DEFAULT_MAX_TOKENS),
         }
+    }
+
+    /// Cuts texts of `side` to `max_tokens` tokens, or to what the encoder can read if that is less.
+    pub fn set_max_tokens(&mut self, side: Side, max_tokens: usize) {
+        self.settings[side as usize].max_tokens = Some(max_tokens);
     }
 
     /// The token ids of texts of `side`, prompted and cut.
@@ -211,17 +217,8 @@ impl<B: Backend> Retriever<B> {
     /// If `path` exists already, or cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
         whole(path, |folder| {
-            let sharing = self.model.config().sharing;
-            folder::write_samtone(
-                folder,
-                &SamtoneFile {
-                    sharing,
-                    query_max_tokens: self.settings[0].max_tokens,
-                    document_max_tokens: self.settings[1].max_tokens,
-                    temperature: self.temperature,
-                },
-            )?;
-            if sharing.is_siamese() {
+            self.write_samtone(folder)?;
+            if self.is_siamese() {
                 return self.write_tower(folder, Side::Document, &Side::ALL);
             }
             for side in Side::ALL {
@@ -240,21 +237,34 @@ impl<B: Backend> Retriever<B> {
     /// As [`Retriever::save`].
     pub fn save_router(&self, path: &Path) -> Result<(), ModelError> {
         whole(path, |folder| {
-            let mut routes = Vec::new();
-            for side in Side::ALL {
-                let stages = Stages::Route(side.name());
-                let written = self.tower_content(side).write_stages(folder, stages)?;
-                routes.push((side.name(), written));
-            }
-            folder::write_router(folder, &routes)?;
+            self.write_samtone(folder)?;
+            let write =
+                |side, route| self.tower_content(side).write_stages(folder, Stages::Route(route));
+            let [query, document] = if self.is_siamese() {
+                let stages = write(Side::Document, "shared")?;
+                [stages.clone(), stages]
+            } else {
+                [write(Side::Query, "query")?, write(Side::Document, "document")?]
+            };
+            folder::write_router(folder, &[(Side::Query, query), (Side::Document, document)])?;
             let top = [(String::new(), "Router")];
-            folder::write_top(
-                folder,
-                &top,
-                &self.prompts(&Side::ALL),
-                self.model.config().normalize,
-            )
+            let normalize = self.model.config().normalize;
+            folder::write_top(folder, &top, &self.prompts(&Side::ALL), normalize)
         })
+    }
+
+    fn is_siamese(&self) -> bool {
+        self.model.config().sharing.is_siamese()
+    }
+
+    fn write_samtone(&self, folder: &Path) -> Result<(), ModelError> {
+        let file = SamtoneFile {
+            sharing: self.model.config().sharing,
+            query_max_tokens: self.settings[0].max_tokens,
+            document_max_tokens: self.settings[1].max_tokens,
+            temperature: self.temperature,
+        };
+        folder::write_samtone(folder, &file)
     }
 
     /// Writes `side`'s tower for the texts of `readers`.
@@ -278,9 +288,10 @@ impl<B: Backend> Retriever<B> {
                 parameters.push((parameter.name.clone(), tensor));
             }
         });
-        let max_tokens = match self.model.config().sharing.is_siamese() {
-            true => self.max_tokens(Side::Query).max(self.max_tokens(Side::Document)),
-            false => self.max_tokens(side),
+        let max_tokens = if self.is_siamese() {
+            self.max_tokens(Side::Query).max(self.max_tokens(Side::Document))
+        } else {
+            self.max_tokens(side)
         };
         let (config, tokenizer) = (self.model.config(), self.tokenizer(side));
         TowerContent { config, max_tokens, tokenizer, parameters }

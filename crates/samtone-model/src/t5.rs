@@ -10,8 +10,8 @@ use burn::tensor::{Int, Tensor, TensorData};
 use crate::config::T5Config;
 use crate::dropout::{Dropout, DropoutSite};
 use crate::error::ModelError;
-use crate::layout::Layout;
-use crate::ops::{Attention, Linear, RmsNorm};
+use crate::layout::{Layout, index};
+use crate::ops::{Attention, Linear, RmsNorm, drop, embed, linear};
 use crate::parameter::{Builder, Init, Part};
 
 /// Dropout sites; the embedder's layer is 0, the first transformer layer's 1.
@@ -38,21 +38,21 @@ impl<B: Backend> T5Embedder<B> {
         Ok(Self { words, dropout: config.dropout })
     }
 
+    /// The table of words.
+    #[cfg(feature = "flex")]
+    pub(crate) fn words(&self) -> Tensor<B, 2> {
+        self.words.val()
+    }
+
     /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
-        ids: Vec<i32>,
+        ids: Vec<usize>,
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let words = self.words.val();
-        let rows = ids.len();
-        let ids = Tensor::from_data(TensorData::new(ids, [rows]), &words.device());
-        let x = words.select(0, ids);
-        match DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout) {
-            Some(site) => site.apply(x, layout),
-            None => x,
-        }
+        let x = embed([self.words.val()], [ids]);
+        drop(x, DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout), layout)
     }
 }
 
@@ -102,12 +102,11 @@ impl<B: Backend> T5Layer<B> {
             )?,
             feed_forward_norm: norm(builder, "1.layer_norm")?,
             inner: linear(builder, first, [hidden, intermediate], std(hidden))?,
-            gated: match gated {
-                true => {
-                    let sizes = [hidden, intermediate];
-                    Some(linear(builder, "1.DenseReluDense.wi_1", sizes, std(hidden))?)
-                }
-                false => None,
+            gated: if gated {
+                let sizes = [hidden, intermediate];
+                Some(linear(builder, "1.DenseReluDense.wi_1", sizes, std(hidden))?)
+            } else {
+                None
             },
             output: linear(
                 builder,
@@ -159,10 +158,8 @@ impl<B: Backend> T5Stack<B> {
             x = self.layer(layer, x, layout, bias.clone(), site);
         }
         let x = self.final_norm.forward(x);
-        match DropoutSite::new(dropout, self.layers.len() + 1, site::HIDDEN, rate) {
-            Some(site) => site.apply(x, layout),
-            None => x,
-        }
+        let last = self.layers.len() + 1;
+        drop(x, DropoutSite::new(dropout, last, site::HIDDEN, rate), layout)
     }
 
     fn layer(
@@ -173,10 +170,7 @@ impl<B: Backend> T5Stack<B> {
         distance_bias: Tensor<B, 2>,
         site: impl Fn(u64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
-        let drop = |x: Tensor<B, 2>, operation| match site(operation) {
-            Some(site) => site.apply(x, layout),
-            None => x,
-        };
+        let drop = |x, operation| drop(x, site(operation), layout);
         let attention = Attention {
             layout,
             heads: self.config.heads,
@@ -185,14 +179,11 @@ impl<B: Backend> T5Stack<B> {
             dropout: site(site::ATTENTION),
         };
         let normed = layer.attention_norm.forward(x.clone());
-        let attended = attention.forward(
-            layer.query.forward(normed.clone()),
-            layer.key.forward(normed.clone()),
-            layer.value.forward(normed),
-        );
+        let parts = [&layer.query, &layer.key, &layer.value];
+        let attended = attention.forward(linear(normed, parts, None));
         let x = x + drop(layer.attention_output.forward(attended), site::ATTENTION_OUTPUT);
         let normed = layer.feed_forward_norm.forward(x.clone());
-        let inner = self.config.activation.forward(layer.inner.forward(normed.clone()));
+        let inner = layer.inner.forward_then(normed.clone(), self.config.activation);
         let inner = match &layer.gated {
             Some(gated) => inner * gated.forward(normed),
             None => inner,
@@ -203,9 +194,11 @@ impl<B: Backend> T5Stack<B> {
 
     /// The bias of every distance `key - query` from `1 - seq` up, `[2 · seq - 1, heads]`.
     fn distance_bias(&self, seq: usize) -> Tensor<B, 2> {
-        let furthest = seq as i32 - 1;
-        let buckets: Vec<i32> =
-            (-furthest..=furthest).map(|distance| bucket(distance, &self.config)).collect();
+        let rows = 0..2 * seq - 1;
+        let buckets: Vec<i32> = rows
+            .map(|row| bucket(row.abs_diff(seq - 1), row + 1 > seq, &self.config))
+            .map(index)
+            .collect();
         let table = self.relative_bias.val();
         let buckets: Tensor<B, 1, Int> =
             Tensor::from_data(TensorData::new(buckets, [2 * seq - 1]), &table.device());
@@ -213,14 +206,15 @@ impl<B: Backend> T5Stack<B> {
     }
 }
 
-/// The class of a distance in tokens, `key - query`: exact when near, logarithmic further off.
+/// The class of a distance in tokens, and of whether the key comes after the query: exact when
+/// near, logarithmic further off.
 ///
 /// Computed in f32, as Hugging Face does, so that the classes' borders are the same.
-fn bucket(distance: i32, config: &T5Config) -> i32 {
+#[expect(clippy::cast_sign_loss, reason = "the logarithm of a number above 1 is positive")]
+fn bucket(distance: usize, after: bool, config: &T5Config) -> usize {
     let half = config.relative_buckets / 2;
     let exact = half / 2;
-    let base = if distance > 0 { half } else { 0 };
-    let distance = distance.unsigned_abs() as usize;
+    let base = if after { half } else { 0 };
     let class = if distance < exact {
         distance
     } else {
@@ -228,7 +222,7 @@ fn bucket(distance: i32, config: &T5Config) -> i32 {
         let share = (distance as f32 / exact as f32).ln() / reach;
         half.min(exact + (share * (half - exact) as f32) as usize + 1) - 1
     };
-    (base + class) as i32
+    base + class
 }
 
 #[cfg(test)]
@@ -242,7 +236,8 @@ mod tests {
         for (distance, expected) in
             [(0, 0), (-1, 1), (1, 17), (-7, 7), (7, 23), (-8, 8), (-16, 10), (-127, 15), (500, 31)]
         {
-            assert_eq!(bucket(distance, &config), expected, "distance {distance}");
+            let got = bucket(i32::unsigned_abs(distance) as usize, distance > 0, &config);
+            assert_eq!(got, expected, "distance {distance}");
         }
     }
 }

@@ -116,5 +116,5 @@ impl<B: Backend> SimpleOptimizer<B> for Adafactor {
 /// The root mean square of all elements, every axis of size 1.
 fn rms<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
     // Axis by axis: Flex sums a whole large tensor in an order that varies.
-    (0..D).rev().fold(x.clone() * x, |mean, axis| mean.mean_dim(axis)).sqrt()
+    (0..D).rev().fold(x.clone() * x, Tensor::mean_dim).sqrt()
 }

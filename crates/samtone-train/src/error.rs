@@ -59,11 +59,11 @@ pub enum TrainError {
         batch: usize,
     },
     /// A loss or a gradient that is not a number.
-    #[error("step {step}: {what} is not finite")]
+    #[error("step {step}: {what}")]
     NonFinite {
         /// The step, from 0.
         step: usize,
-        /// What was not finite.
+        /// What was not finite, as a sentence.
         what: String,
         /// Where the ids of the batch were written.
         batch: PathBuf,

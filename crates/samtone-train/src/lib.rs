@@ -5,6 +5,7 @@
 //! for those with a loop of their own. Nothing here names a backend.
 
 pub mod adafactor;
+mod batches;
 pub mod checkpoint;
 pub mod config;
 pub mod engine;
@@ -15,6 +16,7 @@ pub mod gradients;
 mod judge;
 mod optimizer;
 mod prepare;
+mod record;
 mod run;
 pub mod schedule;
 mod summary;
@@ -23,8 +25,8 @@ mod temperature;
 pub use config::ExperimentConfig;
 pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
-pub use fit::{Event, StepRecord};
 pub use optimizer::DualEncoderOptimizer;
+pub use record::{Event, StepRecord};
 pub use run::{Outcome, QUICK_START, RunOptions, check_folder, resumed_config, run};
 pub use summary::{Baseline, Metrics, Summary};
 pub use temperature::TemperatureState;

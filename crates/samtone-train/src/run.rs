@@ -23,9 +23,10 @@ use crate::checkpoint::replace_file;
 use crate::config::ExperimentConfig;
 use crate::environment::{self, Environment};
 use crate::error::TrainError;
-use crate::fit::{Event, Fitted, Place, fit};
+use crate::fit::{Fitted, Place, fit};
 use crate::judge::{judge, judge_bm25};
 use crate::prepare::{Prepared, Sources, TestSet, start};
+use crate::record::Event;
 use crate::summary::{Baseline, Metrics, Summary};
 
 /// The configuration of the quick start, as TOML.

@@ -1,5 +1,7 @@
 //! Adafactor and AdamW against transformers and PyTorch, step by step on fixed gradients.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::tensor::backend::Backend;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Device, Tensor};
 
 use crate::error::Usage;
 
@@ -75,6 +75,7 @@ impl FromStr for BackendChoice {
 
 impl BackendChoice {
     /// The cargo feature that holds this backend.
+    #[cfg(not(all(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
     fn feature(self) -> &'static str {
         match self {
             Self::Flex => "flex",
@@ -92,17 +93,24 @@ impl BackendChoice {
         use burn::backend::Autodiff;
         match self {
             #[cfg(feature = "flex")]
-            Self::Flex => self.on::<Autodiff<burn::backend::Flex>, T>(task, &Default::default()),
+            Self::Flex => self.on::<Autodiff<burn::backend::Flex>, T>(
+                task,
+                &Device::<burn::backend::Flex>::default(),
+            ),
             #[cfg(feature = "ndarray")]
-            Self::NdArray => {
-                self.on::<Autodiff<burn::backend::NdArray>, T>(task, &Default::default())
-            }
+            Self::NdArray => self.on::<Autodiff<burn::backend::NdArray>, T>(
+                task,
+                &Device::<burn::backend::NdArray>::default(),
+            ),
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => self.on::<Autodiff<burn::backend::Wgpu>, T>(task, &Default::default()),
+            Self::Wgpu => self.on::<Autodiff<burn::backend::Wgpu>, T>(
+                task,
+                &Device::<burn::backend::Wgpu>::default(),
+            ),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => self.on::<Autodiff<burn::backend::Cuda>, T>(
                 task,
-                &burn::backend::cuda::CudaDevice::new(index),
+                &Device::<burn::backend::Cuda>::new(index),
             ),
             #[cfg(not(all(
                 feature = "flex",

@@ -6,6 +6,7 @@ use samtone_data::DataError;
 use samtone_eval::EvalError;
 use samtone_loss::LossError;
 use samtone_model::ModelError;
+use samtone_report::ReportError;
 use samtone_train::TrainError;
 
 /// A mistake in how the command was called, not in what it met: exit code 2.
@@ -63,4 +64,5 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(EvalError::hint))
         .or_else(|| cause.downcast_ref().and_then(LossError::hint))
         .or_else(|| cause.downcast_ref().and_then(ModelError::hint))
+        .or_else(|| cause.downcast_ref().and_then(ReportError::hint))
 }

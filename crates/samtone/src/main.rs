@@ -1,8 +1,8 @@
 //! The `samtone` command line.
 
+mod analysis_report;
 mod commands;
 mod device;
-mod embeddings;
 mod embeddings;
 mod error;
 mod output;

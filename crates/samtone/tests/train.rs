@@ -3,6 +3,8 @@
 //! `SAMTONE_BACKEND` names the backend (`flex` if unset); the build must hold it:
 //! `SAMTONE_BACKEND=wgpu cargo nextest run -p samtone --features wgpu --test train`.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -23,7 +25,7 @@ impl Bench {
         let config = format!(
             "seed = 3
 [data]
-train = {:?}
+train = '{}'
 [model]
 query_max_len = 16
 document_max_len = 24
@@ -42,7 +44,7 @@ lr = 3e-3
 warmup = 2
 log_every = 1
 {more}",
-            folder.path().join("data")
+            folder.path().join("data").display()
         );
         fs::write(folder.path().join("config.toml"), config).unwrap();
         Self { folder }
@@ -63,7 +65,8 @@ log_every = 1
     #[track_caller]
     fn train(&self, run: &str, arguments: &[&str]) -> Output {
         let config = self.path("config.toml");
-        let output = self.command(run).arg("--config").arg(config).args(arguments).output().unwrap();
+        let output =
+            self.command(run).arg("--config").arg(config).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         output
     }
@@ -145,7 +148,7 @@ fn check_kill_and_resume(optimizer: &str) {
     let config = bench.path("config.toml");
     let mut killed = bench.command("killed").arg("--config").arg(config).spawn().unwrap();
     let first = bench.path("killed").join("checkpoints/step-7");
-    let patience = Instant::now() + Duration::from_secs(120);
+    let patience = Instant::now() + Duration::from_mins(2);
     while !first.exists() && killed.try_wait().unwrap().is_none() {
         assert!(Instant::now() < patience, "no checkpoint was written");
         std::thread::sleep(Duration::from_millis(1));

@@ -35,8 +35,8 @@ const LABELS: [&str; 4] = ["label", "labels", "score", "scores"];
 pub struct Row<'a>(pub Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Row<'a> {
-    /// The example that the columns make; `None` for a labelled pair that is not relevant, which is an
-    /// example's negative without its positive: see [`Row::is_negative`].
+    /// The example that the columns make. A labelled pair that is not relevant makes one with a negative
+    /// and no positive.
     ///
     /// # Errors
     /// A [`Fault`] if there are fewer than two columns of text, or a label other than 0 and 1.

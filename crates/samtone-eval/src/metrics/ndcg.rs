@@ -32,6 +32,6 @@ fn dcg(gains: impl Iterator<Item = f64>) -> f64 {
     (2_u32..)
         .zip(gains)
         .filter(|&(_, gain)| gain > 0.0)
-        .map(|(place, gain)| gain / f64::from(place).log2())
-        .sum()
+        // Not `sum`: that of nothing is −0.
+        .fold(0.0, |sum, (place, gain)| sum + gain / f64::from(place).log2())
 }

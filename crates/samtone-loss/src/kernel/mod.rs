@@ -32,7 +32,7 @@ mod tests {
     use crate::LossConfig;
 
     fn takes_the_fast_path<B: Backend>(dtype: DType) -> bool {
-        let loss = LossConfig::default().resolve().unwrap();
+        let loss = LossConfig::default().resolve().expect("the default resolves");
         let device = B::Device::default();
         let queries = Tensor::<B, 2>::from_data([[1.0, 0.0], [0.5, 1.0]], (&device, dtype));
         let batch = Batch::new(queries.clone(), queries);
@@ -57,7 +57,7 @@ mod tests {
         let view = || whole.clone().slice([1..4, 1..3]);
         let copy = Tensor::from_data([[0.1, 1.0], [0.5, 0.5], [2.0, 0.0]], &device);
         let turned = view().transpose().reshape([2, 3]).transpose();
-        let loss = LossConfig::default().resolve().unwrap();
+        let loss = LossConfig::default().resolve().expect("the default resolves");
         let value = |queries: &Tensor<Flex, 2>, documents: &Tensor<Flex, 2>| {
             let batch = Batch::new(queries.clone(), documents.clone());
             value_and_gradients(&loss, &batch, loss.temperature()).unwrap().loss.to_bits()

@@ -1,5 +1,6 @@
 //! Batches for the tests, and a way to see a loss from both of its implementations.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use burn::backend::Autodiff;
@@ -148,7 +149,9 @@ impl Host {
     /// The same batch with every embedding rounded to f32.
     pub(crate) fn in_single_precision(mut self) -> Self {
         for values in [&mut self.queries, &mut self.documents, &mut self.hard] {
-            values.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+            for value in values.iter_mut() {
+                *value = f64::from(*value as f32);
+            }
         }
         self
     }

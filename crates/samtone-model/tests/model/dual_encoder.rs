@@ -290,3 +290,38 @@ fn a_text_beyond_the_position_table_is_refused() {
     let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
     let _ = model.encode(Side::Query, &TokenBatch::pad(&[vec![1; 17]], 0), None);
 }
+
+/// Gradients in f32 against f64, relative to each parameter's largest.
+const F32_GRADIENT_TOLERANCE: f64 = 2e-4;
+
+#[test]
+fn fused_and_portable_operations_agree() {
+    // On Flex, f32 takes the fused operations and f64 the portable ones.
+    type B = Autodiff<Flex>;
+    let dropout = Some(Dropout { key: Key::new(3), first_row: 2 });
+    for encoder in [bert(), t5(false), t5(true)] {
+        for dropout in [None, dropout] {
+            let config = config(encoder.clone(), Sharing::Sde, Pooling::Mean);
+            let fused = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+            let portable = fused.clone().cast(FloatDType::F64);
+            let run = |model: &DualEncoder<B>| {
+                let embeddings = model.encode(Side::Query, &batch(), dropout);
+                let gradients =
+                    GradientsParams::from_grads(scalar(embeddings.clone()).backward(), model);
+                let mut found = Vec::new();
+                model.for_each_gradient(&gradients, |parameter, gradient| {
+                    found.push((parameter.path.clone(), values(gradient.unwrap())));
+                });
+                (values(embeddings), found)
+            };
+            let ((fused, fused_gradients), (portable, gradients)) = (run(&fused), run(&portable));
+            assert_close(&fused, &portable, F32_TOLERANCE);
+            for ((path, fused), (_, portable)) in fused_gradients.iter().zip(&gradients) {
+                let scale = portable.iter().map(|x| x.abs()).fold(1e-2, f64::max);
+                let pairs = fused.iter().zip(portable);
+                let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(worst <= F32_GRADIENT_TOLERANCE * scale, "{path}: {worst:e} of {scale:e}");
+            }
+        }
+    }
+}

@@ -100,6 +100,24 @@ fn saving_then_loading_is_the_identity() {
 }
 
 #[test]
+fn a_router_holds_the_same_towers() {
+    for sharing in [Sharing::Sde, Sharing::AdeSpl] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("router");
+        let [bert, _] = encoders();
+        let saved = retriever::<Flex>(bert, sharing, Some(5));
+        saved.save_router(&path).unwrap();
+        let loaded = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+        assert_eq!(loaded.model.config(), saved.model.config());
+        for side in Side::ALL {
+            assert_eq!(loaded.prompt(side), saved.prompt(side));
+            let embed = |r: &Retriever<Flex>| r.encode_texts(side, &TEXTS).unwrap();
+            assert_eq!(embed(&loaded), embed(&saved));
+        }
+    }
+}
+
+#[test]
 fn one_checkpoint_starts_two_towers_and_a_projection() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");

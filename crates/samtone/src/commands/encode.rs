@@ -152,7 +152,10 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
         .with_context(|| format!("cannot encode with `{}`", args.model.display()))?;
     if let Some(max_tokens) = args.max_tokens {
         let special = retriever.tokenizer(side).special_tokens();
-        ensure!(max_tokens > special, "`--max-tokens` leaves no room beside {special} special tokens");
+        ensure!(
+            max_tokens > special,
+            "`--max-tokens` leaves no room beside {special} special tokens"
+        );
         retriever.set_max_tokens(side, max_tokens);
     }
     let mut total = 0;

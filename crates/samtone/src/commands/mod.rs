@@ -1,10 +1,14 @@
 //! One file a command: its arguments, and a `run` that prints its result.
 
+pub(crate) mod analyze;
 mod bm25;
 mod compare;
 mod encode;
 mod eval;
 mod export;
+mod import;
+mod lint;
+mod loss;
 mod search;
 mod train;
 
@@ -31,19 +35,27 @@ enum Command {
     Export(export::Args),
     Search(search::Args),
     Compare(compare::Args),
+    Analyze(Box<analyze::Args>),
+    Loss(loss::Args),
     Bm25(bm25::Args),
+    Import(import::Args),
+    Lint(lint::Args),
 }
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
-            Command::Train(args) => train::run(args, self.format),
+            Command::Train(args) => train::run(&args, self.format),
             Command::Eval(args) => eval::run(&args, self.format),
             Command::Encode(args) => encode::run(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
+            Command::Analyze(args) => analyze::run(&args, self.format),
             Command::Compare(args) => compare::run(&args, self.format),
+            Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
+            Command::Import(args) => import::run(&args, self.format),
+            Command::Lint(args) => lint::run(&args, self.format),
         }
     }
 }

@@ -46,9 +46,9 @@ struct Result<'a> {
     environment: &'a samtone_train::Environment,
 }
 
-pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let folder = args.run_dir.clone().unwrap_or_else(|| new_folder(args.config.as_deref()));
-    let config = if args.resume { resumed_config(&folder)? } else { configuration(&args)? };
+    let config = if args.resume { resumed_config(&folder)? } else { configuration(args)? };
     check_folder(&folder, args.resume)?;
     let backend = args.device.backend;
     let work = Train {
@@ -78,10 +78,8 @@ fn new_folder(config: Option<&Path>) -> PathBuf {
     let name = config
         .and_then(Path::file_stem)
         .map_or_else(|| "quick-start".into(), |stem| stem.to_string_lossy().into_owned());
-    (1_u32..)
-        .map(|number| Path::new("runs").join(format!("{name}-{number}")))
-        .find(|folder| !folder.exists())
-        .expect("some number is free")
+    let numbered = |number| Path::new("runs").join(format!("{name}-{number}"));
+    (1..=u32::MAX).map(numbered).find(|folder| !folder.exists()).expect("some number is free")
 }
 
 struct Train<'a> {
@@ -187,9 +185,9 @@ fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
     for (name, metrics) in &summary.zero_shot {
         rows.push(row(format!("{name} (zero-shot)"), metrics));
     }
-    let mut text = table(&header, rows);
-    text.push_str(&format!(
-        "\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
+    format!(
+        "{}\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
+        table(&header, rows),
         environment.parameters,
         summary.steps,
         environment.train_seconds,
@@ -197,6 +195,5 @@ fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
         environment.tokens_per_second,
         environment.backend,
         folder.display()
-    ));
-    text
+    )
 }

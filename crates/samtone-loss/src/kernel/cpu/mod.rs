@@ -395,12 +395,11 @@ impl Pass<'_> {
         self.for_each_tile(rounds, |matrix, tile, Scratch { tile: own, line }| {
             let mut place = tile.place.map(|place| lock(&kept[place]));
             let (rows, columns) = self.ranges(matrix, tile);
-            let (scores, stride) = match place.as_deref_mut() {
-                Some(scores) => (scores, stride_of(columns.len())),
-                None => {
-                    let stride = self.scores(matrix, tile, own);
-                    (own, stride)
-                }
+            let (scores, stride) = if let Some(scores) = place.as_deref_mut() {
+                (scores, stride_of(columns.len()))
+            } else {
+                let stride = self.scores(matrix, tile, own);
+                (own, stride)
             };
             // On the diagonal of a symmetric matrix both readings make the weights symmetric, so
             // that one product stands for both.

@@ -328,10 +328,10 @@ mod tests {
     #[test]
     fn exp_is_accurate_to_the_last_places() {
         for scale in [1.0, 20.0, 1000.0] {
-            let count = 1 << 16;
+            let count = 1_usize << 16;
             // From -120 to 2 in the exponent, whatever the scale.
-            let at = |i: usize| (2.0 - 88.0 * i as f64 / f64::from(count)) / scale;
-            let inputs: Vec<f32> = (0..count as usize).map(|i| at(i) as f32).collect();
+            let at = |i: usize| (2.0 - 88.0 * i as f64 / count as f64) / scale;
+            let inputs: Vec<f32> = (0..count).map(|i| at(i) as f32).collect();
             let mut outputs = inputs.clone();
             Arch::new().dispatch(Each(scale, &mut outputs));
             for (&x, &got) in inputs.iter().zip(&outputs) {

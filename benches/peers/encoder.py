@@ -1,0 +1,108 @@
+"""A MiniLM-shaped encoder beside PyTorch: 6 layers, 384 wide, 12 heads, 32 texts of 64 tokens.
+
+    cargo build --release -p samtone-model --example encoder_speed
+    python benches/peers/encoder.py target/release/examples/encoder_speed [--threads 2] [--repeat 15]
+
+Both sides run in turn in one process, so that whatever else the machine does meets both; medians
+and the median of the ratios are printed. PyTorch runs `transformers`' BertModel in f32, eager
+attention and the fused one (sdpa). Needs torch, transformers and numpy.
+"""
+
+import argparse
+import os
+import subprocess
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("program")
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--repeat", type=int, default=15)
+options = parser.parse_args()
+os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(options.threads)
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertModel
+
+torch.set_num_threads(options.threads)
+shape = dict(
+    vocab_size=30_522,
+    hidden_size=384,
+    num_hidden_layers=6,
+    num_attention_heads=12,
+    intermediate_size=1536,
+)
+
+
+def bert(attention, dropout):
+    config = BertConfig(
+        **shape, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
+    )
+    config._attn_implementation = attention
+    return BertModel(config, add_pooling_layer=False).train()
+
+
+plain = {name: bert(name, 0.0) for name in ("eager", "sdpa")}
+dropping = bert("eager", 0.1)
+generator = torch.Generator().manual_seed(0)
+ids = torch.randint(0, 30_000, (32, 64), generator=generator)
+lengths = torch.randint(4, 65, (32,), generator=generator)
+full = torch.ones_like(ids)
+ragged = (torch.arange(64)[None, :] < lengths[:, None]).long()
+
+
+def embed(model, mask):
+    states = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    weights = mask[:, :, None].float()
+    pooled = (states * weights).sum(1) / weights.sum(1)
+    return torch.nn.functional.normalize(pooled, dim=1)
+
+
+def forward(model, mask):
+    with torch.no_grad():
+        embed(model, mask)
+
+
+def backward(model, mask):
+    model.zero_grad(set_to_none=True)
+    embed(model, mask).sum().backward()
+
+
+ours = subprocess.Popen(
+    [options.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+)
+print(ours.stdout.readline().strip(), f"(PyTorch's ragged: {int(ragged.sum())})")
+
+
+def samtone(name):
+    ours.stdin.write(name + "\n")
+    ours.stdin.flush()
+    return float(ours.stdout.readline())
+
+
+def timed(work, *arguments):
+    start = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - start
+
+
+passes = {
+    "forward": {name: lambda m=m: timed(forward, m, full) for name, m in plain.items()},
+    "backward": {name: lambda m=m: timed(backward, m, full) for name, m in plain.items()},
+    "dropout": {"eager": lambda: timed(backward, dropping, full)},
+    "ragged": {"eager": lambda: timed(backward, plain["eager"], ragged)},
+}
+seconds = {name: {side: [] for side in ("samtone", *sides)} for name, sides in passes.items()}
+for turn in range(options.repeat + 2):
+    for name, sides in passes.items():
+        found = {"samtone": samtone(name)} | {side: run() for side, run in sides.items()}
+        if turn >= 2:  # The first turns warm up.
+            for side, value in found.items():
+                seconds[name][side].append(value)
+for name, sides in seconds.items():
+    for side, values in sides.items():
+        ratio = np.median(np.array(values) / np.array(sides["samtone"]))
+        print(
+            f"{name:9} {side:8} median {np.median(values):.3f} s, best {min(values):.3f} s, "
+            f"{ratio:.2f} times samtone's"
+        )

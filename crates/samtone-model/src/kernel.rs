@@ -1,0 +1,184 @@
+//! Fused operations for tensors of the Flex backend.
+//!
+//! Each operation has its forward and its closed-form backward pass on plain slices; here they are
+//! attached to Burn's tensors: a tensor whose primitive is Flex's, with or without gradients, goes
+//! through the fused operation, any other through the portable one. They run in f32; f64 takes the
+//! portable path.
+
+mod attention;
+mod embed;
+mod linear;
+mod math;
+mod mean;
+mod norm;
+mod product;
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::{Backend, BackendTypes};
+use burn::tensor::{Bytes, DType, Shape, Tensor, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor, Layout};
+
+pub(crate) use attention::AttentionOp;
+pub(crate) use embed::EmbedOp;
+pub(crate) use linear::LinearOp;
+pub(crate) use mean::MeanOp;
+pub(crate) use norm::{NormKind, NormOp};
+
+/// Flex's tensors under autodiff.
+type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
+
+/// A tensor without a gradient, as an operation makes it.
+#[derive(Clone)]
+pub(crate) struct Matrix(FlexTensor);
+
+impl Matrix {
+    pub(crate) fn new(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> Self {
+        let layout = Layout::contiguous(Shape::from(shape.into()));
+        Self(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
+    }
+}
+
+/// An input of an operation: its elements, row-major, and its shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Input(FlexTensor);
+
+impl Input {
+    pub(crate) fn values(&self) -> &[f32] {
+        self.0.as_slice().expect("inputs are made contiguous")
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.0.layout().shape().as_slice()
+    }
+}
+
+/// A fused operation of `N` inputs and one output.
+pub(crate) trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
+    /// What the backward pass needs beside the inputs.
+    type Saved: Clone + Debug + Send + 'static;
+
+    /// The output; `save` says whether a backward pass will follow.
+    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<Self::Saved>);
+
+    /// The gradient of every input that is `wanted`, from the output's.
+    fn backward(
+        &self,
+        inputs: &[Input; N],
+        saved: &Self::Saved,
+        gradient: &Input,
+        wanted: [bool; N],
+    ) -> [Option<Matrix>; N];
+}
+
+/// Whether the fused operations take tensors like this one: of Flex, in f32.
+pub(crate) fn takes<B: Backend, const D: usize>(x: &Tensor<B, D>) -> bool {
+    use std::any::TypeId;
+    let primitive = TypeId::of::<B::FloatTensorPrimitive>();
+    let is_flex = [TypeId::of::<FlexTensor>(), TypeId::of::<Tracked>()].contains(&primitive);
+    is_flex && x.dtype() == DType::F32
+}
+
+/// A tensor of any rank, on its way into an operation.
+pub(crate) fn input<B: Backend, const D: usize>(x: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    x.into_primitive().tensor()
+}
+
+/// Runs an operation on tensors that it [takes].
+pub(crate) fn run<B: Backend, O: FusedOp<N>, const N: usize>(
+    op: O,
+    inputs: [B::FloatTensorPrimitive; N],
+) -> Tensor<B, 2> {
+    let output = match cast::<_, [FlexTensor; N]>(inputs) {
+        Ok(inputs) => recast(op.forward(&inputs.map(contiguous), false).0.0),
+        Err(inputs) => {
+            let inputs: [Tracked; N] = recast(inputs);
+            recast(run_tracked(op, inputs))
+        }
+    };
+    Tensor::from_primitive(TensorPrimitive::Float(output))
+}
+
+/// [`run`] on as many inputs as an operation has at run time.
+pub(crate) fn run_any<B: Backend>(
+    op: LinearOp,
+    inputs: Vec<B::FloatTensorPrimitive>,
+) -> Tensor<B, 2> {
+    // One weight or three, with biases or without.
+    fn fixed<B: Backend, const N: usize>(
+        op: LinearOp,
+        inputs: Vec<B::FloatTensorPrimitive>,
+    ) -> Tensor<B, 2> {
+        let Ok(inputs) = inputs.try_into() else { unreachable!("counted by the caller") };
+        run::<B, _, N>(op, inputs)
+    }
+    match inputs.len() {
+        2 => fixed::<B, 2>(op, inputs),
+        3 => fixed::<B, 3>(op, inputs),
+        4 => fixed::<B, 4>(op, inputs),
+        7 => fixed::<B, 7>(op, inputs),
+        n => panic!("a linear operation of {n} inputs"),
+    }
+}
+
+fn run_tracked<O: FusedOp<N>, const N: usize>(op: O, inputs: [Tracked; N]) -> Tracked {
+    let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let inputs = inputs.map(|input| contiguous(input.primitive));
+    match Step(op.clone()).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(step) => {
+            let (output, saved) = op.forward(&inputs, true);
+            let saved = saved.expect("a forward pass asked to save does");
+            step.finish((inputs, saved), output.0)
+        }
+        OpsKind::UnTracked(step) => step.finish(op.forward(&inputs, false).0.0),
+    }
+}
+
+/// An operation's step back.
+#[derive(Debug)]
+struct Step<O>(O);
+
+impl<O: FusedOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
+    type State = ([Input; N], O::Saved);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let gradient = contiguous(grads.consume::<Flex>(&ops.node));
+        let (inputs, saved) = &ops.state;
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = self.0.backward(inputs, saved, &gradient, wanted);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let (Some(parent), Some(gradient)) = (parent, gradient) {
+                grads.register::<Flex>(parent.id, gradient.0);
+            }
+        }
+    }
+}
+
+fn contiguous(x: FlexTensor) -> Input {
+    Input(x.to_contiguous())
+}
+
+/// The value as the type it is.
+fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
+    let mut slot = Some(value);
+    match (&mut slot as &mut dyn Any).downcast_mut::<Option<U>>() {
+        Some(found) => Ok(found.take().expect("the slot was filled above")),
+        None => Err(slot.expect("the slot was filled above")),
+    }
+}
+
+fn recast<T: 'static, U: 'static>(value: T) -> U {
+    let Ok(found) = cast(value) else { panic!("`takes` let a foreign tensor pass") };
+    found
+}

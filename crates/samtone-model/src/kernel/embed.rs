@@ -1,0 +1,61 @@
+//! Rows of tables, added up.
+
+use super::math::vectorised;
+use super::product::fill_rows;
+use super::{FusedOp, Input, Matrix};
+
+/// Inputs: `N` tables `[_, width]`. Output: `[rows, width]`, row i the sum of row `indices[t][i]`
+/// of every table t.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbedOp {
+    pub(crate) indices: Vec<Vec<usize>>,
+}
+
+impl<const N: usize> FusedOp<N> for EmbedOp {
+    type Saved = ();
+
+    fn forward(&self, inputs: &[Input; N], _save: bool) -> (Matrix, Option<()>) {
+        let (rows, width) = (self.indices[0].len(), inputs[0].shape()[1]);
+        let tables = inputs.each_ref().map(Input::values);
+        let (output, _) = fill_rows(rows, width, |range, chunk| {
+            vectorised(|| {
+                for (row, target) in range.zip(chunk.chunks_exact_mut(width)) {
+                    for (table, indices) in tables.iter().zip(&self.indices) {
+                        let source = &table[indices[row] * width..][..width];
+                        for (target, value) in target.iter_mut().zip(source) {
+                            *target += value;
+                        }
+                    }
+                }
+            });
+        });
+        (Matrix::new(output, [rows, width]), Some(()))
+    }
+
+    fn backward(
+        &self,
+        inputs: &[Input; N],
+        (): &(),
+        gradient: &Input,
+        wanted: [bool; N],
+    ) -> [Option<Matrix>; N] {
+        let width = gradient.shape()[1];
+        std::array::from_fn(|t| {
+            wanted[t].then(|| {
+                let shape = inputs[t].shape().to_vec();
+                // Most rows of a vocabulary stay zero, and untouched memory is free.
+                let mut table = vec![0.0; shape[0] * width];
+                vectorised(|| {
+                    let rows = gradient.values().chunks_exact(width);
+                    for (source, &index) in rows.zip(&self.indices[t]) {
+                        let target = &mut table[index * width..][..width];
+                        for (target, value) in target.iter_mut().zip(source) {
+                            *target += value;
+                        }
+                    }
+                });
+                Matrix::new(table, shape)
+            })
+        })
+    }
+}

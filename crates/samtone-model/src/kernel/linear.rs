@@ -1,0 +1,206 @@
+//! `f(x Wᵀ + b)`, for one weight or several side by side.
+
+use rayon::prelude::*;
+
+use super::math::{activate, slope, vectorised};
+use super::product::{View, chunk_rows, fill_rows, multiply, multiply_add, sum};
+use super::{FusedOp, Input, Matrix};
+use crate::config::Activation;
+
+/// Inputs: x `[rows, in]`, then each weight `[out, in]`, then, if `has_bias`, each bias `[out]`.
+/// Output: `[rows, Σ out]`, the weights' parts side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct LinearOp {
+    pub(crate) weights: usize,
+    pub(crate) has_bias: bool,
+    pub(crate) activation: Option<Activation>,
+}
+
+/// Where one weight's part lies in an output row.
+struct Part<'a> {
+    weight: &'a [f32],
+    start: usize,
+    outputs: usize,
+}
+
+impl LinearOp {
+    fn parts<'a>(&self, inputs: &'a [Input]) -> Vec<Part<'a>> {
+        let mut start = 0;
+        inputs[1..=self.weights]
+            .iter()
+            .map(|weight| {
+                let outputs = weight.shape()[0];
+                start += outputs;
+                Part { weight: weight.values(), start: start - outputs, outputs }
+            })
+            .collect()
+    }
+
+    fn bias(&self, inputs: &[Input]) -> Option<Vec<f32>> {
+        let biases = inputs[1 + self.weights..].iter();
+        self.has_bias.then(|| biases.flat_map(super::Input::values).copied().collect())
+    }
+}
+
+impl<const N: usize> FusedOp<N> for LinearOp {
+    /// What the nonlinearity was applied to.
+    type Saved = Vec<f32>;
+
+    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<Vec<f32>>) {
+        let x = &inputs[0];
+        let [rows, width] = [x.shape()[0], x.shape()[1]];
+        let parts = self.parts(inputs);
+        let outputs: usize = parts.iter().map(|part| part.outputs).sum();
+        let bias = self.bias(inputs);
+        let (mut before, _) = fill_rows(rows, outputs, |range, chunk| {
+            let n = range.len();
+            let x = View::new(&x.values()[range.start * width..], [n, width], width);
+            for part in &parts {
+                let weight = View::new(part.weight, [part.outputs, width], width).transposed();
+                multiply(&mut chunk[part.start..], outputs, x, weight, 1.0);
+            }
+            if let Some(bias) = &bias {
+                add_to_rows(chunk, bias);
+            }
+            if let (Some(activation), false) = (self.activation, save) {
+                apply(activation, chunk);
+            }
+        });
+        let mut saved = None;
+        if save {
+            if let Some(activation) = self.activation {
+                let (after, _) = fill_rows(rows, outputs, |range, chunk| {
+                    let range = range.start * outputs..range.end * outputs;
+                    chunk.copy_from_slice(&before[range]);
+                    apply(activation, chunk);
+                });
+                saved = Some(std::mem::replace(&mut before, after));
+            } else {
+                saved = Some(Vec::new());
+            }
+        }
+        (Matrix::new(before, [rows, outputs]), saved)
+    }
+
+    fn backward(
+        &self,
+        inputs: &[Input; N],
+        saved: &Vec<f32>,
+        gradient: &Input,
+        wanted: [bool; N],
+    ) -> [Option<Matrix>; N] {
+        let x = &inputs[0];
+        let [rows, width] = [x.shape()[0], x.shape()[1]];
+        let parts = self.parts(inputs);
+        let outputs = gradient.shape()[1];
+        // The gradient before the nonlinearity.
+        let inner = self.activation.map(|activation| {
+            let (inner, _) = fill_rows(rows, outputs, |range, chunk| {
+                let range = range.start * outputs..range.end * outputs;
+                through(activation, chunk, &saved[range.clone()], &gradient.values()[range]);
+            });
+            inner
+        });
+        let gradient = inner.as_deref().unwrap_or(gradient.values());
+
+        let mut gradients = [const { None }; N];
+        if wanted[0] {
+            let (values, _) = fill_rows(rows, width, |range, chunk| {
+                for (i, part) in parts.iter().enumerate() {
+                    let gradient = &gradient[range.start * outputs + part.start..];
+                    let gradient = View::new(gradient, [range.len(), part.outputs], outputs);
+                    let weight = View::new(part.weight, [part.outputs, width], width);
+                    match i {
+                        0 => multiply(chunk, width, gradient, weight, 1.0),
+                        _ => multiply_add(chunk, width, gradient, weight, 1.0),
+                    }
+                }
+            });
+            gradients[0] = Some(Matrix::new(values, [rows, width]));
+        }
+        let x = View::new(x.values(), [rows, width], width);
+        for (i, part) in parts.iter().enumerate().filter(|(i, _)| wanted[1 + i]) {
+            let (values, _) = fill_rows(part.outputs, width, |range, chunk| {
+                let gradient = &gradient[part.start + range.start..];
+                let gradient = View::new(gradient, [rows, range.len()], outputs);
+                multiply(chunk, width, gradient.transposed(), x, 1.0);
+            });
+            gradients[1 + i] = Some(Matrix::new(values, [part.outputs, width]));
+        }
+        if self.has_bias && wanted[1 + self.weights..].contains(&true) {
+            let total = column_sums(gradient, outputs);
+            for (i, part) in parts.iter().enumerate() {
+                let values = total[part.start..][..part.outputs].to_vec();
+                gradients[1 + self.weights + i] = Some(Matrix::new(values, [part.outputs]));
+            }
+        }
+        gradients
+    }
+}
+
+/// Adds one row to every row.
+fn add_to_rows(rows: &mut [f32], added: &[f32]) {
+    vectorised(|| {
+        for row in rows.chunks_exact_mut(added.len()) {
+            for (value, added) in row.iter_mut().zip(added) {
+                *value += added;
+            }
+        }
+    });
+}
+
+/// The sum of every column of a row-major matrix.
+fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
+    let chunk = chunk_rows(values.len() / width) * width;
+    let parts: Vec<Vec<f32>> = values
+        .par_chunks(chunk)
+        .map(|rows| {
+            let mut total = vec![0.0; width];
+            vectorised(|| {
+                for row in rows.chunks_exact(width) {
+                    for (total, value) in total.iter_mut().zip(row) {
+                        *total += value;
+                    }
+                }
+            });
+            total
+        })
+        .collect();
+    sum(&parts, width)
+}
+
+/// Applies a nonlinearity in place. The match is outside the loop, so that each loop is vectorised.
+fn apply(activation: Activation, values: &mut [f32]) {
+    macro_rules! each {
+        ($activation:expr) => {
+            vectorised(|| {
+                for value in values.iter_mut() {
+                    *value = activate($activation, *value);
+                }
+            })
+        };
+    }
+    match activation {
+        Activation::Gelu => each!(Activation::Gelu),
+        Activation::GeluTanh => each!(Activation::GeluTanh),
+        Activation::Relu => each!(Activation::Relu),
+    }
+}
+
+/// `target = slope(before) · gradient`.
+fn through(activation: Activation, target: &mut [f32], before: &[f32], gradient: &[f32]) {
+    macro_rules! each {
+        ($activation:expr) => {
+            vectorised(|| {
+                for ((target, &x), &gradient) in target.iter_mut().zip(before).zip(gradient) {
+                    *target = slope($activation, x) * gradient;
+                }
+            })
+        };
+    }
+    match activation {
+        Activation::Gelu => each!(Activation::Gelu),
+        Activation::GeluTanh => each!(Activation::GeluTanh),
+        Activation::Relu => each!(Activation::Relu),
+    }
+}

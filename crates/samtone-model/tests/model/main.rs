@@ -1,0 +1,7 @@
+//! The model as its users see it, in one binary: linking Burn once is what takes time.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+mod dual_encoder;
+mod folders;
+mod parity;

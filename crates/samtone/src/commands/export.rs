@@ -1,0 +1,109 @@
+//! `samtone export`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_model::{Retriever, Side};
+use serde::Serialize;
+
+use crate::device::{DeviceArgs, Task};
+use crate::output::Format;
+
+/// Texts embedded before and after: short and long, plain and odd.
+const PROBES: [&str; 6] = [
+    "water",
+    "Which river runs through the old town?",
+    "The well behind the mill has been dry since the summer before last.",
+    "ÆØÅ naïve façade 東京 — 42 % of €3.50!",
+    "a a a a a a a a",
+    "It was the longest of the days they had spent on the road, and nobody spoke of the house they \
+     had left, nor of the one they hoped to find; they counted the milestones, shared the bread, \
+     and listened to the wheels until the light was gone.",
+];
+
+/// Write a model folder that sentence-transformers opens, and check it by embedding texts with it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The model: its folder.
+    #[arg(long, value_name = "FOLDER")]
+    model: PathBuf,
+    /// The folder to write.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// How two towers are laid out.
+    #[arg(long, value_enum, default_value_t)]
+    layout: Layout,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// `--layout`.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum Layout {
+    /// One folder a tower, which every reader opens.
+    #[default]
+    Towers,
+    /// One folder with a `Router`, which sentence-transformers alone opens.
+    Router,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result {
+    out: PathBuf,
+    dim: usize,
+    parameters: usize,
+    /// The largest difference of an element of the probe texts' embeddings.
+    largest_difference: f32,
+    texts: usize,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let result = args.device.backend.run(Export(args))??;
+    format.print(&result, |result| {
+        format!(
+            "{} parameters, {} dimensions: `{}`\n{} texts embedded through it differ by at most {:e}",
+            result.parameters,
+            result.dim,
+            result.out.display(),
+            result.texts,
+            result.largest_difference
+        )
+    })
+}
+
+struct Export<'a>(&'a Args);
+
+impl Task for Export<'_> {
+    type Output = anyhow::Result<Result>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        export::<B::InnerBackend>(self.0, device)
+    }
+}
+
+fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
+    let retriever = Retriever::<B>::open(&args.model, device)
+        .with_context(|| format!("cannot export `{}`", args.model.display()))?;
+    match args.layout {
+        Layout::Towers => retriever.save(&args.out),
+        Layout::Router => retriever.save_router(&args.out),
+    }
+    .with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    let written = Retriever::<B>::open(&args.out, device).context("what was written is broken")?;
+    let mut largest_difference = 0.0_f32;
+    for side in Side::ALL {
+        let before = retriever.encode_texts(side, &PROBES)?;
+        let after = written.encode_texts(side, &PROBES)?;
+        let differences = before.iter().zip(&after).map(|(a, b)| (a - b).abs());
+        largest_difference = differences.fold(largest_difference, f32::max);
+    }
+    Ok(Result {
+        out: args.out.clone(),
+        dim: retriever.dim(),
+        parameters: retriever.model.num_parameters(),
+        largest_difference,
+        texts: PROBES.len() * Side::ALL.len(),
+    })
+}

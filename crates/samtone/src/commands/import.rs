@@ -1,0 +1,204 @@
+//! `samtone import`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use samtone_data::embedded::World;
+use samtone_data::import::{self, ImportOptions, ImportReport, OnError, Unit};
+use serde::Serialize;
+
+use crate::error::Usage;
+use crate::output::{Format, progress};
+
+/// Turn other tools' data into a folder in BEIR layout.
+///
+/// Files stream through: memory grows by a few dozen bytes a record, whatever its texts' size. The
+/// folder appears when all is done, and only then. Hard negatives become judgments of grade 0, which
+/// `train` reads as such.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What the input is.
+    #[arg(value_enum, value_name = "FORMAT")]
+    from: FormatChoice,
+    /// The input files, plain, `.gz` or `.zst`; for `beir`, folders.
+    #[arg(value_name = "IN")]
+    inputs: Vec<PathBuf>,
+    /// The folder to write.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// The split of judgments whose file does not name one.
+    #[arg(long, default_value = "train")]
+    split: String,
+    /// What to do with a wrong record.
+    #[arg(long, value_enum, default_value_t)]
+    on_error: OnErrorChoice,
+    /// Compress the files written.
+    #[arg(long)]
+    gzip: bool,
+    /// For `squad`: what of a context becomes a document.
+    #[arg(long, value_enum, default_value_t)]
+    unit: UnitChoice,
+    /// For `squad`: a file of MultiReQA's sentence boundaries, instead of samtone's own splitter.
+    #[arg(long, value_name = "FILE")]
+    candidates: Vec<PathBuf>,
+    /// For `embedded`: how many documents.
+    #[arg(long, value_name = "DOCUMENTS", default_value_t = World::DEFAULT_SIZE)]
+    size: usize,
+    /// For `embedded`: which world.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+/// `FORMAT`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FormatChoice {
+    /// A BEIR folder, to be mended: with `--on-error skip`, wrong records are left out.
+    Beir,
+    /// JSON lines: query, positive, negatives.
+    Pairs,
+    /// `FlagEmbedding`'s JSON lines: query, pos, neg.
+    FlagEmbedding,
+    /// Tevatron's JSON lines; a corpus comes before the queries that name its ids.
+    Tevatron,
+    /// Columns anchor, positive, negatives: JSON lines, CSV or TSV.
+    SentenceTransformers,
+    /// MS MARCO's collection, queries, qrels and triples, by their names.
+    MsMarco,
+    /// SQuAD JSON or MRQA JSON lines, as retrieval of the sentence with the answer.
+    Squad,
+    /// TREC topics, qrels and documents.
+    Trec,
+    /// No input: samtone's own generated world.
+    Embedded,
+}
+
+/// `--on-error`.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum OnErrorChoice {
+    /// Stop and write nothing.
+    #[default]
+    Fail,
+    /// Leave it out, count it and list it in `skipped.txt`.
+    Skip,
+}
+
+/// `--unit`.
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum UnitChoice {
+    /// Each sentence.
+    #[default]
+    Sentence,
+    /// The whole paragraph.
+    Paragraph,
+}
+
+impl FormatChoice {
+    /// The library's format; `None` for the embedded world.
+    fn format(self) -> Option<import::Format> {
+        Some(match self {
+            Self::Beir => import::Format::Beir,
+            Self::Pairs => import::Format::Pairs,
+            Self::FlagEmbedding => import::Format::FlagEmbedding,
+            Self::Tevatron => import::Format::Tevatron,
+            Self::SentenceTransformers => import::Format::Columns,
+            Self::MsMarco => import::Format::MsMarco,
+            Self::Squad => import::Format::Squad,
+            Self::Trec => import::Format::Trec,
+            Self::Embedded => return None,
+        })
+    }
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result<'a> {
+    #[serde(flatten)]
+    report: ImportReport,
+    out: &'a PathBuf,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let report = match args.from.format() {
+        None => embedded(args)?,
+        Some(_) if args.inputs.is_empty() => {
+            return Err(Usage::new("this format needs at least one input").into());
+        }
+        Some(from) => from_files(args, from)?,
+    };
+    format.print(&Result { report, out: &args.out }, |result| describe(&result.report, args))
+}
+
+fn embedded(args: &Args) -> anyhow::Result<ImportReport> {
+    let sizes = World::SIZES;
+    if !args.inputs.is_empty() {
+        return Err(Usage::new("`embedded` reads no input").into());
+    }
+    if !sizes.contains(&args.size) {
+        let (least, most) = (sizes.start(), sizes.end());
+        return Err(
+            Usage::new(format!("--size is from {least} to {most}, got {}", args.size)).into()
+        );
+    }
+    let world = World::generate(args.seed, args.size);
+    world.save(&args.out)?;
+    let dataset = world.dataset();
+    let count = |split: &str| dataset.judgments(split).len() as u64;
+    let judgments = dataset.split_names().map(|split| (split.to_owned(), count(split))).collect();
+    Ok(ImportReport {
+        documents: dataset.documents().len() as u64,
+        queries: dataset.queries().len() as u64,
+        judgments,
+        ..ImportReport::default()
+    })
+}
+
+fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport> {
+    let options = ImportOptions {
+        split: args.split.clone(),
+        on_error: match args.on_error {
+            OnErrorChoice::Fail => OnError::Fail,
+            OnErrorChoice::Skip => OnError::Skip,
+        },
+        gzip: args.gzip,
+        unit: match args.unit {
+            UnitChoice::Sentence => Unit::Sentence,
+            UnitChoice::Paragraph => Unit::Paragraph,
+        },
+        boundaries: args.candidates.clone(),
+    };
+    let bar = progress(0, "importing");
+    let report = import::import(from, &args.inputs, &args.out, &options, &mut |at| {
+        bar.set_length(at.total_bytes);
+        bar.set_position(at.bytes);
+        bar.set_message(format!("{} records", at.records));
+    });
+    bar.finish_and_clear();
+    report.with_context(|| format!("cannot import into `{}`", args.out.display()))
+}
+
+fn describe(report: &ImportReport, args: &Args) -> String {
+    let mut text = format!(
+        "{}: {} documents, {} queries",
+        args.out.display(),
+        report.documents,
+        report.queries
+    );
+    for (split, count) in &report.judgments {
+        text.push_str(&format!("\n{count} judgments in `{split}`"));
+        if let Some(without) = report.queries_without_positive.get(split) {
+            text.push_str(&format!("; {without} of its queries have no positive"));
+        }
+    }
+    if report.skipped_in_all() > 0 {
+        let kinds: Vec<String> =
+            report.skipped.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let listed = args.out.join("skipped.txt");
+        text.push_str(&format!(
+            "\n{} records left out ({}), listed in {}",
+            report.skipped_in_all(),
+            kinds.join(", "),
+            listed.display()
+        ));
+    }
+    text
+}
