@@ -5,6 +5,7 @@
 mod arrows;
 mod check;
 mod command;
+mod test_browser;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ cargo xtask <command>
 Chores:
   check [STEP...]   everything CI runs, cheapest first: fmt, arrows, clippy, test, doc
   test [ARGS...]    the tests alone (cargo-nextest where installed)
+  test-browser [REPORT...]
+                    reports in headless Chromium: hover, toggles, zoom, hostile texts
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         }
         "check" => check::run(rest),
         "test" => check::test(rest),
+        "test-browser" => test_browser::run().map(|()| ExitCode::SUCCESS),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
     };
