@@ -11,8 +11,10 @@ attention and the fused one (sdpa). Needs torch, transformers and numpy.
 import argparse
 import os
 import subprocess
+import sys
 import time
 
+sys.path.pop(0)  # This folder's scripts have the names of packages.
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("--threads", type=int, default=2)
