@@ -14,8 +14,10 @@ import argparse
 import json
 import statistics
 import subprocess
+import sys
 import time
 
+sys.path.pop(0)  # This folder's scripts have the names of packages.
 import torch
 import torch.nn.functional as F
 

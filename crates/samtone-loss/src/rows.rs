@@ -24,6 +24,11 @@ pub(crate) fn column<B: Backend>(
     Tensor::from_data(TensorData::new(values, [rows, 1]), (device, dtype))
 }
 
+/// 1/x by division: NdArray with Burn's `simd` takes a reciprocal good to 14 bits.
+pub(crate) fn inverse<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 2> {
+    x.ones_like() / x
+}
+
 /// Unit rows, with what their gradient needs.
 #[derive(Debug, Clone)]
 pub(crate) struct UnitRows<B: Backend> {
@@ -44,7 +49,7 @@ impl<B: Backend> UnitRows<B> {
         let scaled = rows.mask_fill(directionless.clone().expand(shape), 0.0) / largest.clone();
         // At least 1 wherever the row has a direction, so the clamp never touches those.
         let norm = scaled.clone().square().sum_dim(1).clamp_min(0.5).sqrt();
-        let inverse_norm = (norm.clone() * largest).recip().mask_fill(directionless, 0.0);
+        let inverse_norm = inverse(norm.clone() * largest).mask_fill(directionless, 0.0);
         Self { unit: scaled / norm, inverse_norm }
     }
 

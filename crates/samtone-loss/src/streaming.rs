@@ -11,7 +11,7 @@ use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
 use crate::batch::Sizes;
 use crate::hidden::Hidden;
 use crate::plan::{Axis, Matrix, Plan, Side};
-use crate::rows::{HIDDEN, UnitRows, column, working_type};
+use crate::rows::{HIDDEN, UnitRows, column, inverse, working_type};
 use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
 
 /// The portable kernel.
@@ -314,7 +314,7 @@ impl<B: Backend> Pass<B> {
             // -1 + p·e^x_ii/Z, without the cancellation.
             of_positive = of_positive - others / z.clone() * group.weight;
             // w/Z, as a sum over groups; 1/Z has the logit of Z with its sign turned.
-            let weight = ScaledSum { largest: -largest, sum: z.recip() * group.weight };
+            let weight = ScaledSum { largest: -largest, sum: inverse(z) * group.weight };
             for &term in &group.terms {
                 weights[term] = Some(match weights[term].take() {
                     Some(so_far) => so_far.add(weight.clone()),
