@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         }
         "check" => check::run(rest),
         "test" => check::test(rest),
-        "test-browser" => test_browser::run().map(|()| ExitCode::SUCCESS),
+        "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
     };

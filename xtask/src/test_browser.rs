@@ -1,38 +1,55 @@
 //! `cargo xtask test-browser`: the reports in a real browser.
 //!
 //! Drives headless Chromium over a report with every figure, one with hostile texts in every place,
-//! and one of a training run where that has been made. Wants a `chromium` on the path (Debian's
-//! package is one) or in the variable `CHROMIUM`.
+//! and those of a short quick start: its training and the analysis of its model. Wants a `chromium`
+//! on the path (Debian's package is one) or in the variable `CHROMIUM`.
 
 mod chromium;
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 use chromium::{Chromium, Page};
 use serde_json::{Value, json};
 
+use crate::command::cargo;
+
 /// Widths in pixels and the name of each.
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
 
 /// Makes the reports and checks each; screenshots land beside them.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn test_browser() -> Result<()> {
     let folder = target_folder().join("browser");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
-    let status = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()))
-        .args(["run", "--quiet", "--package", "samtone-report", "--example", "gallery", "--"])
-        .arg(&folder)
-        .status()
-        .context("cannot start cargo")?;
-    ensure!(status.success(), "the example reports were not made");
+    run("--package samtone-report --example gallery --", &[("", &folder)])?;
+    let [trained, analysis] = ["quick-start", "analysis"].map(|name| folder.join(name));
+    for made in [&trained, &analysis] {
+        if made.exists() {
+            fs::remove_dir_all(made)
+                .with_context(|| format!("cannot remove `{}`", made.display()))?;
+        }
+    }
+    run("--package samtone -- train --set train.steps=60", &[("--run-dir", &trained)])?;
+    run(
+        "--package samtone -- analyze --data embedded --points 100 --queries 20",
+        &[
+            ("--model", &trained.join("model")),
+            ("--model", &trained.join("baseline/model")),
+            ("--out", &analysis),
+        ],
+    )?;
 
     let mut browser = Chromium::start()?;
-    let mut reports = vec![folder.join("gallery.html"), folder.join("hostile.html")];
+    let mut reports = vec![
+        folder.join("gallery.html"),
+        folder.join("hostile.html"),
+        trained.join("report.html"),
+        analysis.join("report.html"),
+    ];
     // A report of one's own can be named: a training run's, say.
     reports.extend(env::args_os().skip(2).map(PathBuf::from));
     for report in &reports {
@@ -49,6 +66,18 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// `cargo run WORDS`, then each option with its path, in the profile that tests are built in.
+fn run(words: &str, options: &[(&str, &Path)]) -> Result<()> {
+    let mut command = cargo(&["run", "--quiet"]);
+    command.args(words.split(' '));
+    for (option, path) in options {
+        command.args(Some(option).filter(|option| !option.is_empty())).arg(path);
+    }
+    let status = command.status().context("cannot start cargo")?;
+    ensure!(status.success(), "{command:?} ended with {status}");
+    Ok(())
+}
+
 fn target_folder() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
@@ -56,7 +85,10 @@ fn target_folder() -> PathBuf {
 /// Every check of one report, on a fresh page each time.
 fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
     let url = format!("file://{}", report.display());
-    let stem = report.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    // A run's report is named after its folder: they are all called `report.html`.
+    let named = report.ends_with("report.html").then(|| report.parent()).flatten();
+    let stem =
+        named.unwrap_or(report).file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
     let mut page = browser.open(&url, DESKTOP)?;
     drawings_come_alive(&mut page).context("drawings")?;
