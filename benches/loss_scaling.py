@@ -1,4 +1,4 @@
-"""How time and memory of the loss grow with the batch: a table and the fitted exponents.
+"""How time and memory of the loss grow with the batch: a table and what fits it.
 
     cargo build --release -p samtone
     python benches/loss_scaling.py target/release/samtone [--dim 384] [--preset samtone-query] [--largest 65536]
@@ -19,12 +19,16 @@ def measure(binary, preset, rows, dim):
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
-def exponent(xs, ys):
-    """The slope of the least-squares line through (ln x, ln y)."""
-    xs, ys = [math.log(x) for x in xs], [math.log(y) for y in ys]
+def log(values):
+    return [math.log(value) for value in values]
+
+
+def line(xs, ys):
+    """Intercept and slope of the least-squares line through (x, y)."""
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     products = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys))
-    return products / sum((x - mean_x) ** 2 for x in xs)
+    slope = products / sum((x - mean_x) ** 2 for x in xs)
+    return mean_y - slope * mean_x, slope
 
 
 def main():
@@ -34,7 +38,6 @@ def main():
     parser.add_argument("--preset", default="samtone-query")
     parser.add_argument("--largest", type=int, default=65536)
     arguments = parser.parse_args()
-    base = measure(arguments.binary, arguments.preset, 2, 2)["peak_rss_bytes"]
     rows, seconds, memory = [], [], []
     print("|    rows |    seconds | GFLOP/s | peak memory, MB | GB of a dense score matrix |")
     print("|---:|---:|---:|---:|---:|")
@@ -49,11 +52,15 @@ def main():
         )
         rows.append(size)
         seconds.append(result["seconds_median"])
-        memory.append(result["peak_rss_bytes"] - base)
+        memory.append(result["peak_rss_bytes"])
         size *= 2
-    print(f"\ntime grows as N^{exponent(rows, seconds):.2f}")
+    print(f"\ntime grows as N^{line(log(rows), log(seconds))[1]:.2f}")
     # The kept score tiles are a constant once they are full; embeddings and gradients are the rest.
-    print(f"memory beyond the program's own grows as N^{exponent(rows[3:], memory[3:]):.2f} from N = {rows[3]} on")
+    full = [(n, bytes) for n, bytes in zip(rows, memory) if n >= 8192]
+    constant, per_row = line(*zip(*full))
+    print(f"memory from N = 8192 on: {constant / 1e6:.0f} MB + {per_row / 1e3:.1f} kB a row, ", end="")
+    worst = max(abs(constant + per_row * n - bytes) / bytes for n, bytes in full)
+    print(f"{worst:.0%} off at most")
 
 
 main()

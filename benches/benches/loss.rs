@@ -1,5 +1,8 @@
 //! The loss with its gradients: `loss/<form>/<preset>/<batch>x<dim>`, throughput in pairs.
 //!
+//! `product/<batch>x<dim>` is one score matrix alone, throughput in multiplications and additions:
+//! what the machine can do.
+//!
 //! `cargo bench -p samtone-benches --bench loss -- streaming/samtone-query` runs a part.
 
 use std::time::Duration;
@@ -49,6 +52,15 @@ fn bench(criterion: &mut Criterion) {
     for (dim, largest_for_all) in [(384, 4096), (768, 2048)] {
         for rows in [256, 512, 1024, 2048, 4096, 8192, 16_384] {
             let (queries, documents) = embeddings(rows, dim);
+            if rows <= 4096 {
+                let mut group = criterion.benchmark_group("product");
+                group.throughput(Throughput::Elements((2 * rows * rows * dim) as u64));
+                group.sample_size(10).warm_up_time(Duration::from_millis(500));
+                group.bench_function(BenchmarkId::from_parameter(format!("{rows}x{dim}")), |b| {
+                    b.iter(|| queries.clone().matmul(documents.clone().transpose()));
+                });
+                group.finish();
+            }
             for preset in presets {
                 if preset != Preset::SamtoneQuery && rows > largest_for_all {
                     continue;
