@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 
 use crate::arrows;
-use crate::command::{cargo, root, status};
+use crate::command::{cargo, done, root, status};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -43,17 +43,6 @@ fn test_runner() -> anyhow::Result<Command> {
     let mut command = cargo(runner);
     command.arg("--workspace").current_dir(root());
     Ok(command)
-}
-
-fn done(command: &mut Command) -> anyhow::Result<()> {
-    let status = command
-        .current_dir(root())
-        .status()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status}");
-    }
-    Ok(())
 }
 
 fn format() -> anyhow::Result<()> {

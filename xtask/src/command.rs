@@ -1,9 +1,9 @@
 //! Running cargo, and `samtone` through it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 /// Cargo, in the workspace's root.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
@@ -21,6 +21,31 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn status(command: &mut Command) -> anyhow::Result<ExitCode> {
     let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, Into::into))
+}
+
+/// Runs `command` in the workspace's root to its end, which must be a success.
+pub(crate) fn done(command: &mut Command) -> anyhow::Result<()> {
+    let status = command
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let metadata = ["metadata", "--no-deps", "--format-version", "1"];
+    let output = cargo(&metadata).current_dir(root()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
+    let folder = metadata["target_directory"].as_str().context("no target directory is named")?;
+    Ok(folder.into())
 }
 
 /// `samtone ARGUMENTS`, built in release with the feature of the backend that they name.

@@ -5,6 +5,7 @@
 mod arrows;
 mod check;
 mod command;
+mod parity;
 mod test_browser;
 
 use std::process::ExitCode;
@@ -17,6 +18,10 @@ Chores:
   test [ARGS...]    the tests alone (cargo-nextest where installed)
   test-browser [REPORT...]
                     reports in headless Chromium: hover, toggles, zoom, hostile texts
+  parity metrics [--runs N]
+                    `samtone eval` beside pytrec_eval and ranx on N random runs (2,000)
+  parity minilm [--texts FILE]
+                    `samtone encode` beside sentence-transformers on all-MiniLM-L6-v2
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         "check" => check::run(rest),
         "test" => check::test(rest),
         "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
+        "parity" => parity::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
     };

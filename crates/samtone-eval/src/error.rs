@@ -142,6 +142,20 @@ pub enum EvalError {
         /// Queries in the judgments.
         judged: usize,
     },
+    /// No query counts for a metric, so there is nothing to average.
+    #[error("no query counts for `{metric}`: none has a relevant document")]
+    NothingToAverage {
+        /// The metric.
+        metric: String,
+    },
+    /// An evaluation lacks a metric that was asked for.
+    #[error("`{metric}` was not evaluated, only {known}")]
+    NotEvaluated {
+        /// The metric.
+        metric: String,
+        /// The metrics that were.
+        known: String,
+    },
     /// A file is not an evaluation as `samtone eval --per-query --format json` prints it.
     #[error("`{}` is no evaluation with values for each query", path.display())]
     Json {
@@ -190,6 +204,9 @@ impl EvalError {
                  `query 0 document grade`, BEIR judgments `query document grade` after a header"
                     .into(),
             ),
+            Self::Utf8 { .. } => {
+                Some("runs and judgments are plain text; unpack a compressed file first".into())
+            }
             Self::Grade { .. } => Some("grades are whole numbers such as 0, 1 or 2".into()),
             Self::DuplicateLine { .. } => {
                 Some("keep the higher-scored line for each document".into())

@@ -91,6 +91,29 @@ impl Evaluation {
             .collect()
     }
 
+    /// The same evaluation in some of its metrics, in the order given.
+    ///
+    /// # Errors
+    /// [`EvalError::NotEvaluated`].
+    pub fn select(&self, metrics: &[Metric]) -> Result<Self> {
+        let place = |metric: &Metric| {
+            self.place(*metric).ok_or_else(|| EvalError::NotEvaluated {
+                metric: metric.to_string(),
+                known: self.metrics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            })
+        };
+        let places: Vec<usize> = metrics.iter().map(place).collect::<Result<_>>()?;
+        let row = |values: &[Option<f64>]| -> Vec<_> {
+            places.iter().map(|&place| values[place]).collect()
+        };
+        Ok(Self {
+            metrics: metrics.to_vec(),
+            values: self.per_query().flat_map(|(_, values)| row(values)).collect(),
+            means: places.iter().map(|&place| self.means[place]).collect(),
+            ..self.clone()
+        })
+    }
+
     /// How many judged queries the run does not answer.
     pub fn missing(&self) -> usize {
         self.missing
@@ -109,7 +132,8 @@ impl Evaluation {
 /// Scores a run against judgments, by the rules of a convention.
 ///
 /// # Errors
-/// [`EvalError::NoCommonQueries`] if no query is both judged and in the run.
+/// [`EvalError::NoCommonQueries`] if no query is both judged and in the run,
+/// [`EvalError::NothingToAverage`] if none counts for one of the metrics.
 ///
 /// # Examples
 ///
@@ -174,11 +198,14 @@ pub fn evaluate_by(qrels: &Qrels, run: &Run, plan: &[(Metric, Rules)]) -> Result
         queries.push(query.to_owned());
         values.extend(row);
     }
+    if let Some(place) = sums.iter().position(|&(_, count)| count == 0) {
+        return Err(EvalError::NothingToAverage { metric: plan[place].0.to_string() });
+    }
     Ok(Evaluation {
         metrics: plan.iter().map(|&(metric, _)| metric).collect(),
         queries,
         values,
-        means: sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect(),
+        means: sums.into_iter().map(|(sum, count)| sum / count as f64).collect(),
         missing: qrels.len() - found.len(),
         unjudged: run.len() - found.len(),
         qrels: qrels.fingerprint(),

@@ -144,13 +144,19 @@ impl Evaluation {
             values.extend(names.iter().map(value));
             queries.push(query);
         }
+        if let Some(place) = (0..metrics.len())
+            .find(|&place| values.iter().skip(place).step_by(metrics.len()).all(Option::is_none))
+        {
+            let message = format!("no query has a value for `{}`", names[place]);
+            return Err(serde_json::Error::custom(message));
+        }
         Ok(Self::from_parts(metrics, means, queries, values, qrels))
     }
 }
 
 /// An evaluation in the shape of an MTEB result file.
 ///
-/// `{"task_name": …, "scores": {"test": [{"ndcg_at_10": …, "main_score": …, "hf_subset": "default",
+/// `{"task_name": …, "dataset_revision": …, "scores": {"test": [{"ndcg_at_10": …, "main_score": …, "hf_subset": "default",
 /// "languages": [...]}]}}`, with MTEB's spelling of the metrics; `main_score` is the first metric.
 #[derive(Clone, Copy, Debug)]
 pub struct MtebJson<'a> {
@@ -162,6 +168,8 @@ pub struct MtebJson<'a> {
     pub split: &'a str,
     /// Languages as MTEB writes them, such as `eng-Latn`.
     pub languages: &'a [&'a str],
+    /// The data's revision: MTEB's readers want one.
+    pub revision: &'a str,
     /// Seconds the evaluation took.
     pub seconds: f64,
 }
@@ -184,6 +192,9 @@ impl Serialize for MtebJson<'_> {
         scores.insert("languages".into(), self.languages.into());
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("task_name", self.task)?;
+        map.serialize_entry("dataset_revision", self.revision)?;
+        // Present and null: without it MTEB takes the file for one of its own old ones.
+        map.serialize_entry("mteb_version", &())?;
         map.serialize_entry("evaluation_time", &self.seconds)?;
         map.serialize_entry("scores", &Object(std::iter::once((self.split, [scores]))))?;
         map.end()

@@ -116,11 +116,16 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 /// A file's text.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = read_bytes(path).map_err(|source| EvalError::Read { path: path.into(), source })?;
-    String::from_utf8(bytes).map_err(|error| {
+    let mut text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
         EvalError::Utf8 { path: path.into(), line }
-    })
+    })?;
+    // A byte order mark is no part of the first id.
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
 }
 
 /// Cuts `text` after line breaks into about `count` parts.

@@ -58,6 +58,16 @@ fn bytes_that_are_no_text_and_files_that_are_not_there_are_named() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_an_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.tsv");
+    std::fs::write(&path, "\u{feff}query-id\tcorpus-id\tscore\nq\td\t1\n").unwrap();
+    assert_eq!(Qrels::read(&path).unwrap().grade("q", "d"), Some(1));
+    std::fs::write(&path, "\u{feff}q Q0 d 1 0.5 t\n").unwrap();
+    assert!(Run::read(&path).unwrap().queries().eq(["q"]));
+}
+
+#[test]
 fn lines_may_be_blank_apart_and_end_in_any_way() {
     let run =
         Run::parse("r", "q Q0 a 1 2 t\r\n\r\np\tQ0\tb\t1\t1\tt\n \nq Q0 c 2 1 t".into()).unwrap();

@@ -1,4 +1,5 @@
-//! The metrics against other people's evaluators; `fixtures/metrics.py` says which and how.
+//! The metrics against other people's evaluators; `fixtures/metrics.py` and
+//! `fixtures/ir_measures.py` say which and how.
 
 use std::collections::BTreeMap;
 
@@ -66,5 +67,31 @@ fn means_are_those_of_sentence_transformers() {
             let got = found.mean(metric).unwrap();
             assert!((got - value).abs() < TOLERANCE, "case {number}, {metric}: {got} and {value}");
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Named {
+    qrels: Vec<(String, String, i32)>,
+    run: Vec<(String, String, f64)>,
+    values: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+#[test]
+fn a_name_of_ir_measures_is_read_and_means_what_it_means_there() {
+    let Named { qrels, run, values } =
+        serde_json::from_str(include_str!("fixtures/ir_measures.json"))
+            .expect("the fixture is JSON");
+    let qrels = Qrels::new(qrels).unwrap();
+    let run = Run::new(run).unwrap();
+    assert!(values.len() > 25, "only {} names", values.len());
+    for (name, expected) in values {
+        let metric: Metric = name.parse().unwrap();
+        let found = evaluate(&qrels, &run, &[metric], Convention::default()).unwrap();
+        for (query, got) in found.per_query() {
+            let error = (got[0].unwrap() - expected[query]).abs();
+            assert!(error < TOLERANCE, "{name}, {query}: {got:?} and {}", expected[query]);
+        }
+        assert_eq!(found.queries().len(), expected.len(), "{name}");
     }
 }

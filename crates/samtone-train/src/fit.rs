@@ -17,7 +17,7 @@ use crate::config::{ExperimentConfig, TrainConfig};
 use crate::engine::{Batch, Engine};
 use crate::error::TrainError;
 use crate::gradients;
-use crate::judge::judge;
+use crate::judge::{judge, means};
 use crate::optimizer::DualEncoderOptimizer;
 use crate::prepare::Prepared;
 use crate::record::{Event, Log, StepRecord};
@@ -131,7 +131,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
             && let Some(dev) = &prepared.dev
         {
             let judged = retriever.with_model(trainer.model.valid());
-            record.dev = judge(&judged, dev, prepared.rows(dev), &config.eval)?;
+            record.dev = means(&judge(&judged, dev, prepared.rows(dev), &config.eval)?);
             observe(Event::Dev(&record.dev));
         }
         let is_end = step == 1 || step == steps;

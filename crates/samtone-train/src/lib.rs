@@ -27,6 +27,8 @@ pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
 pub use optimizer::DualEncoderOptimizer;
 pub use record::{Event, StepRecord};
-pub use run::{Outcome, QUICK_START, RunOptions, check_folder, resumed_config, run};
+pub use run::{
+    Outcome, QUICK_START, RunOptions, check_folder, evaluation_path, resumed_config, run,
+};
 pub use summary::{Baseline, Metrics, Summary};
 pub use temperature::TemperatureState;

@@ -6,16 +6,18 @@
 //!       checkpoints/        step-N: model, optimiser, position
 //!       model/              the trained model's folder
 //!       summary.json        results alone
+//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
 //!       environment.json    machine, versions, times, speeds
 //!       baseline/           the same under another loss, where asked for
 //! ```
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
+use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
 use samtone_model::Retriever;
 
@@ -24,7 +26,7 @@ use crate::config::ExperimentConfig;
 use crate::environment::{self, Environment};
 use crate::error::TrainError;
 use crate::fit::{Fitted, Place, fit};
-use crate::judge::{judge, judge_bm25};
+use crate::judge::{judge, judge_bm25, means};
 use crate::prepare::{Prepared, Sources, TestSet, start};
 use crate::record::Event;
 use crate::summary::{Baseline, Metrics, Summary};
@@ -78,6 +80,15 @@ pub fn resumed_config(folder: &Path) -> Result<ExperimentConfig, TrainError> {
 
 const CONFIG: &str = "config.toml";
 
+/// The file in which the run in `folder` keeps what each query of a set scored, for
+/// [`Evaluation::read`].
+///
+/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; the other loss of
+/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
+pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
+    folder.join("evaluations").join(format!("{set}.json"))
+}
+
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good.
@@ -107,27 +118,34 @@ pub fn run<B: AutodiffBackend>(
     let place = Place { folder, stop: options.stop };
     let Fitted { retriever: trained, state, work } =
         fit(retriever.clone(), &prepared, config, &place, device, observe)?;
-    let judged = |retriever: &Retriever<B>, set: &TestSet<'_>| {
-        judge(&retriever.valid(), set, prepared.rows(set), &config.eval)
+    let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
+        let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
+        keep(&found, &path)
     };
-    let judged_if = |retriever: &Retriever<B>, set: &Option<TestSet<'_>>| {
-        set.as_ref().map_or_else(|| Ok(Metrics::new()), |set| judged(retriever, set))
+    let judged_splits = |retriever: &Retriever<B>, folder: &Path| {
+        let judged_if = |set: &Option<TestSet<'_>>, name| match set {
+            Some(set) => judged(retriever, set, evaluation_path(folder, name)),
+            None => Ok(Metrics::new()),
+        };
+        Ok::<_, TrainError>((judged_if(&prepared.dev, "dev")?, judged_if(&prepared.test, "test")?))
     };
     observe(Event::Phase("judging"));
+    let (dev, test) = judged_splits(&trained, folder)?;
     let mut summary = Summary {
         seed: config.seed,
         steps: state.step,
         train_loss: state.tail_loss(),
         temperature: state.temperature.value.value(),
-        dev: judged_if(&trained, &prepared.dev)?,
-        test: judged_if(&trained, &prepared.test)?,
+        dev,
+        test,
         ..Summary::default()
     };
     for set in &prepared.zero_shot {
-        summary.zero_shot.insert(set.name.clone(), judged(&trained, set)?);
+        let path = evaluation_path(folder, &format!("zero-shot/{}", set.name));
+        summary.zero_shot.insert(set.name.clone(), judged(&trained, set, path)?);
     }
     if let Some(test) = &prepared.test {
-        summary.bm25 = judge_bm25(test, &config.eval)?;
+        summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(folder, "bm25"))?;
     }
     let model = folder.join("model");
     if !model.exists() {
@@ -142,11 +160,8 @@ pub fn run<B: AutodiffBackend>(
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
         let place = Place { folder: &folder, stop: options.stop };
         let Fitted { retriever, .. } = fit(retriever, &prepared, &config, &place, device, observe)?;
-        summary.baseline = Some(Baseline {
-            loss: preset,
-            dev: judged_if(&retriever, &prepared.dev)?,
-            test: judged_if(&retriever, &prepared.test)?,
-        });
+        let (dev, test) = judged_splits(&retriever, place.folder)?;
+        summary.baseline = Some(Baseline { loss: preset, dev, test });
     }
 
     let environment = Environment {
@@ -167,6 +182,17 @@ pub fn run<B: AutodiffBackend>(
     write_json(&folder.join("environment.json"), &environment)?;
     write_json(&folder.join("summary.json"), &summary)?;
     Ok(Outcome { summary, environment })
+}
+
+/// Writes what each query scored to `path`; the means are returned.
+fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
+    let folder = path.parent().expect("an evaluation lies in a folder");
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    let json = serde_json::to_vec(&EvaluationJson::new(found, true))
+        .expect("records are representable as JSON");
+    replace_file(path, &json)?;
+    Ok(means(found))
 }
 
 fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {

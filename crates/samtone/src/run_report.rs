@@ -3,14 +3,20 @@
 use std::path::Path;
 
 use anyhow::Context;
-use samtone_report::{Curve, KeyValues, LearningCurves, MetricTable, Report, Section};
-use samtone_train::{ExperimentConfig, Metrics, Outcome, StepRecord};
+use samtone_eval::{Evaluation, Metric};
+use samtone_report::{
+    Curve, Estimate, KeyValues, LearningCurves, MetricRow, MetricTable, Report, Section,
+};
+use samtone_train::{ExperimentConfig, Outcome, StepRecord, Summary, evaluation_path};
+
+use crate::commands::eval::intervals;
 
 /// Writes `report.html` into the run folder of `outcome`.
 pub(crate) fn write(
     folder: &Path,
     config: &ExperimentConfig,
     outcome: &Outcome,
+    results: MetricTable,
     command: &str,
 ) -> anyhow::Result<()> {
     let Outcome { summary, environment } = outcome;
@@ -36,12 +42,14 @@ pub(crate) fn write(
     ))
     .command(command);
 
-    let (split, metrics) = outcome.summary.judged();
-    if let Some(name) = config.eval.metrics.iter().find(|name| metrics.contains_key(*name)) {
-        let detail =
-            summary.bm25.get(name).map_or_else(String::new, |value| format!("BM25 {value:.4}"));
-        report =
-            report.highlight(format!("{name} on {split}"), format!("{:.4}", metrics[name]), detail);
+    let value = |name: &str| {
+        let row = results.rows.iter().find(|row| row.name == name)?;
+        Some(row.values.first().copied()??.value)
+    };
+    if let Some((name, ours)) = results.metrics.first().zip(value(&config.loss_name())) {
+        let bm25 = value(BM25).map_or_else(String::new, |value| format!("BM25 {value:.4}"));
+        let (split, _) = summary.judged();
+        report = report.highlight(format!("{name} on {split}"), format!("{ours:.4}"), bm25);
     }
     report = report
         .highlight(
@@ -55,23 +63,7 @@ pub(crate) fn write(
             &environment.backend,
         );
 
-    let values = |metrics: &Metrics| {
-        let value = |name: &String| metrics.get(name).copied().unwrap_or(f64::NAN);
-        config.eval.metrics.iter().map(value).collect::<Vec<_>>()
-    };
-    let mut table = MetricTable::new(format!("Metrics on {split}"), &config.eval.metrics)
-        .row(config.loss_name(), values(metrics));
-    if let Some(baseline) = &summary.baseline {
-        let metrics = if summary.test.is_empty() { &baseline.dev } else { &baseline.test };
-        table = table.baseline(baseline.loss.to_string(), values(metrics));
-    }
-    if !summary.bm25.is_empty() {
-        table = table.baseline("BM25", values(&summary.bm25));
-    }
-    for (name, metrics) in &summary.zero_shot {
-        table = table.row(format!("{name} (zero-shot)"), values(metrics));
-    }
-    report = report.section(Section::new("Results").figure(table));
+    report = report.section(Section::new("Results").figure(results));
 
     let curves = |title: &str, unit: &str, value: fn(&StepRecord) -> f64| {
         trainings.iter().fold(LearningCurves::new(title, "step", unit), |figure, (name, steps)| {
@@ -97,6 +89,47 @@ pub(crate) fn write(
     );
     report.write(folder.join("report.html"))?;
     Ok(())
+}
+
+/// BM25's name in the results.
+const BM25: &str = "BM25";
+
+/// What the run in `folder` scored, with intervals: the trained model, its baselines, other domains.
+pub(crate) fn results(
+    folder: &Path,
+    config: &ExperimentConfig,
+    summary: &Summary,
+) -> anyhow::Result<MetricTable> {
+    let (split, judged) = summary.judged();
+    let metrics: Vec<Metric> =
+        config.eval.metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let mut table = MetricTable::new(format!("Metrics on {split}"), &config.eval.metrics);
+    table.description = "Mean over all judged queries, with its 95 % bootstrap interval.".into();
+    let mut push = |name: String, is_baseline, folder: &Path, set: &str| {
+        let found = Evaluation::read(evaluation_path(folder, set))?;
+        let intervals = intervals(&found);
+        let estimate = |metric: &Metric| {
+            let place = found.metrics().iter().position(|found| found == metric)?;
+            let (low, high) = intervals[place];
+            Some(Estimate::with_interval(found.means()[place], low, high))
+        };
+        let values = metrics.iter().map(estimate).collect();
+        table.rows.push(MetricRow { name, is_baseline, values });
+        anyhow::Ok(())
+    };
+    if !judged.is_empty() {
+        push(config.loss_name(), false, folder, split)?;
+        if let Some(baseline) = &summary.baseline {
+            push(baseline.loss.to_string(), true, &folder.join("baseline"), split)?;
+        }
+    }
+    if !summary.bm25.is_empty() {
+        push(BM25.into(), true, folder, "bm25")?;
+    }
+    for name in summary.zero_shot.keys() {
+        push(format!("{name} (zero-shot)"), false, folder, &format!("zero-shot/{name}"))?;
+    }
+    Ok(table)
 }
 
 /// The dev metrics over the steps, if they were taken on the way.

@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
-use samtone_train::{StepRecord, Summary};
+use samtone_eval::{Evaluation, Metric};
+use samtone_train::{StepRecord, Summary, evaluation_path};
 
 /// A folder with a data set and a configuration that trains in a second or two.
 struct Bench {
@@ -110,6 +111,38 @@ fn the_loss_falls_and_the_run_folder_is_whole() {
     for file in ["config.toml", "environment.json", "report.html", "model/config.json", WEIGHTS] {
         assert!(bench.path("run").join(file).is_file(), "{file} is missing");
     }
+}
+
+#[test]
+fn run_folders_hold_what_a_comparison_needs() {
+    let bench = Bench::new("baseline = \"in-batch-both\"\n");
+    bench.train("run", &["--set", "eval.metrics=[\"nDCG@10\", \"mrr@10\"]"]);
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    let run = bench.path("run");
+    let evaluation = |folder: &Path, set: &str| {
+        let found = Evaluation::read(evaluation_path(folder, set)).unwrap();
+        found.mean(Metric::NDCG_10).unwrap()
+    };
+    assert_eq!(evaluation(&run, "test"), summary.test["ndcg@10"]);
+    assert_eq!(evaluation(&run, "dev"), summary.dev["ndcg@10"]);
+    assert_eq!(evaluation(&run, "bm25"), summary.bm25["ndcg@10"]);
+    let baseline = summary.baseline.unwrap();
+    assert_eq!(evaluation(&run.join("baseline"), "test"), baseline.test["ndcg@10"]);
+
+    let compare = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.current_dir(&run).arg("compare").args(arguments).args(["--format", "json"]);
+        command.output().unwrap()
+    };
+    let output = compare(&[".", "baseline", "evaluations/bm25.json", "--metrics", "ndcg@10"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let means: Vec<f64> =
+        found["rows"].as_array().unwrap().iter().map(|row| row["mean"].as_f64().unwrap()).collect();
+    assert_eq!(means, [baseline.test["ndcg@10"], summary.bm25["ndcg@10"]]);
+    let refused = compare(&[".", "evaluations/dev.json"]);
+    let words = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{words}");
+    assert!(words.contains("are scored against different judgments"), "{words}");
 }
 
 #[test]

@@ -16,7 +16,9 @@ pub fn ndcg(ranking: &JudgedRanking, cutoff: Option<usize>) -> f64 {
 ///
 /// Source: Burges et al. 2005, doi:10.1145/1102351.1102363.
 pub fn ndcg_exp(ranking: &JudgedRanking, cutoff: Option<usize>) -> f64 {
-    normalised(ranking, cutoff, |grade| f64::from(grade).exp2() - 1.0)
+    // In units of 2^highest, a power of two: nothing is rounded by it, and no grade overflows.
+    let highest = ranking.judged().first().map_or(0.0, |&grade| f64::from(grade));
+    normalised(ranking, cutoff, |grade| (f64::from(grade) - highest).exp2() - (-highest).exp2())
 }
 
 fn normalised(ranking: &JudgedRanking, cutoff: Option<usize>, gain: impl Fn(i32) -> f64) -> f64 {

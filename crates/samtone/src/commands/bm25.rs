@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
 use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config, StopWords};
 use samtone_eval::{Qrels, Run};
@@ -20,10 +19,10 @@ pub(crate) struct Args {
     #[arg(long, default_value = "test")]
     split: String,
     /// How late further occurrences of a term stop counting.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = at_least_zero)]
     k1: f32,
     /// How much a document's length counts, from 0 to 1.
-    #[arg(long, default_value_t = 0.4)]
+    #[arg(long, default_value_t = 0.4, value_parser = share)]
     b: f32,
     /// How many documents to find for each query.
     #[arg(short, long, default_value_t = 100, value_name = "K")]
@@ -69,9 +68,17 @@ impl From<StopWordChoice> for StopWords {
     }
 }
 
+fn at_least_zero(text: &str) -> Result<f32, &'static str> {
+    let number = text.parse().ok().filter(|&number: &f32| number >= 0.0 && number.is_finite());
+    number.ok_or("expected a number of at least 0")
+}
+
+fn share(text: &str) -> Result<f32, &'static str> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or("expected a number from 0 to 1")
+}
+
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    ensure!(args.k1 >= 0.0, "--k1 is at least 0, got {}", args.k1);
-    ensure!((0.0..=1.0).contains(&args.b), "--b is from 0 to 1, got {}", args.b);
     let dataset = Dataset::load(&args.data, &[&args.split])?;
     let qrels = Qrels::new(dataset.qrels(&args.split))?;
     let mode = args.document_text.into();

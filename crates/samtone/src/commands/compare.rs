@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compare};
 use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
+use samtone_train::evaluation_path;
 
 use super::eval::line;
 use crate::error::Usage;
@@ -15,23 +16,21 @@ use crate::output::Format;
 /// over all runs and metrics, paired effect size, and the queries that changed most.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// With `--qrels` TREC runs; else what `samtone eval --per-query --format json` prints, or run
-    /// folders that hold it as `evaluation.json`. The first is the baseline.
+    /// Run folders of `samtone train`, what `samtone eval --per-query --format json` prints, or, with
+    /// `--qrels`, TREC runs. The first is the baseline.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     runs: Vec<PathBuf>,
+    /// What of run folders to compare: `test`, `dev`, `bm25` or `zero-shot/NAME`.
+    #[arg(long, default_value = "test", value_name = "SET")]
+    on: String,
     /// Judgments to score TREC runs against.
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
-    /// The metrics of TREC runs.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "ndcg@10,mrr@10,recall@100",
-        value_name = "METRIC,…"
-    )]
+    /// The metrics; ndcg@10, mrr@10 and recall@100 of TREC runs if absent, else all that are there.
+    #[arg(long, value_delimiter = ',', value_name = "METRIC,…")]
     metrics: Vec<Metric>,
     /// Whose conventions to follow with TREC runs; all judged queries count in any case.
-    #[arg(long, default_value_t, value_name = "CONVENTION")]
+    #[arg(long, default_value_t, value_name = "CONVENTION", requires = "qrels")]
     compat: Convention,
     /// Random sign patterns, and resamples of the queries.
     #[arg(long, default_value_t = 10_000, value_parser = at_least_one)]
@@ -68,8 +67,11 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let qrels = args.qrels.as_ref().map(Qrels::read).transpose()?;
-    let plan: Vec<(Metric, Rules)> = args
-        .metrics
+    let metrics = match args.metrics.as_slice() {
+        [] => &[Metric::NDCG_10, Metric::MRR_10, Metric::RECALL_100],
+        metrics => metrics,
+    };
+    let plan: Vec<(Metric, Rules)> = metrics
         .iter()
         .map(|&metric| (metric, Rules { queries: Queries::Judged, ..args.compat.rules(metric) }))
         .collect();
@@ -79,7 +81,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         .map(|path| {
             let found = match &qrels {
                 Some(qrels) => evaluate_by(qrels, &Run::read(path)?, &plan)?,
-                None => read_evaluation(path)?,
+                None if args.metrics.is_empty() => read_evaluation(path, &args.on)?,
+                None => read_evaluation(path, &args.on)?.select(metrics)?,
             };
             Ok((path.display().to_string(), found))
         })
@@ -100,15 +103,15 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     })
 }
 
-/// An evaluation's file, or a run folder's.
-fn read_evaluation(path: &Path) -> anyhow::Result<Evaluation> {
-    let file = path.join("evaluation.json");
+/// An evaluation's file, or that of `set` in a run folder.
+fn read_evaluation(path: &Path, set: &str) -> anyhow::Result<Evaluation> {
     if path.is_dir() {
-        if !file.exists() {
-            let message = format!("`{}` holds no `evaluation.json`", path.display());
-            return Err(Usage::new(message)
-                .with_hint("`samtone eval --per-query --format json` prints one")
-                .into());
+        let file = evaluation_path(path, set);
+        if !file.is_file() {
+            let file = file.strip_prefix(path).unwrap_or(&file);
+            let message = format!("`{}` holds no `{}`", path.display(), file.display());
+            let hint = "`--on` names one of the sets in a run folder's `evaluations`";
+            return Err(Usage::new(message).with_hint(hint).into());
         }
         return Ok(Evaluation::read(file)?);
     }

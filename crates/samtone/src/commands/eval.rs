@@ -156,7 +156,10 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
     let source = args.data.as_deref().or(args.qrels.as_deref()).unwrap_or(Path::new("run"));
     let task = source.file_stem().unwrap_or_default().to_string_lossy();
     let (split, languages) = (args.split.as_str(), &["eng-Latn"]);
-    let json = MtebJson { evaluation: found, task: &task, split, languages, seconds };
+    // Of the data no version is known but what it judges.
+    let revision = format!("{:016x}", found.qrels());
+    let json =
+        MtebJson { evaluation: found, task: &task, revision: &revision, split, languages, seconds };
     let text = serde_json::to_string_pretty(&json).context("cannot write the result as JSON")?;
     std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))
 }
@@ -231,10 +234,11 @@ pub(super) fn embed<B: Backend, S: AsRef<str> + Sync>(
     Ok(rows)
 }
 
-/// Resamples of the queries for an interval.
-const RESAMPLES: usize = 1000;
-/// The intervals' confidence.
-const LEVEL: f64 = 0.95;
+/// Each metric's 95 % bootstrap interval from 1,000 resamples of the queries.
+pub(crate) fn intervals(found: &Evaluation) -> Vec<(f64, f64)> {
+    found.intervals(1000, 0.95, 0)
+}
+
 /// Queries listed for each convention by `--explain` in text.
 const LISTED: usize = 10;
 
@@ -286,8 +290,7 @@ impl MeasureArgs {
         found: &Evaluation,
         format: Format,
     ) -> anyhow::Result<()> {
-        let intervals = (self.intervals || format == Format::Text)
-            .then(|| found.intervals(RESAMPLES, LEVEL, 0));
+        let intervals = (self.intervals || format == Format::Text).then(|| intervals(found));
         let explained = self.explain.then(|| self.explain(qrels, run));
         let mut json = EvaluationJson::new(found, self.per_query);
         if let Some(intervals) = &intervals {

@@ -4,7 +4,7 @@ pub(crate) mod analyze;
 mod bm25;
 mod compare;
 mod encode;
-mod eval;
+pub(crate) mod eval;
 mod export;
 mod import;
 mod lint;

@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use indicatif::ProgressBar;
+use samtone_report::{Estimate, MetricTable};
 use samtone_train::{
-    Event, ExperimentConfig, Metrics, Outcome, QUICK_START, RunOptions, TrainError, check_folder,
+    Event, ExperimentConfig, Outcome, QUICK_START, RunOptions, TrainError, check_folder,
     resumed_config, run as train,
 };
 use serde::Serialize;
@@ -60,10 +61,12 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let outcome =
         backend.run(work)?.with_context(|| format!("cannot train into `{}`", folder.display()))?;
     let command = std::env::args().collect::<Vec<_>>().join(" ");
-    run_report::write(&folder, &config, &outcome, &command)?;
+    let results = run_report::results(&folder, &config, &outcome.summary)?;
+    let text = text(&folder, &outcome, &results);
+    run_report::write(&folder, &config, &outcome, results, &command)?;
     let result =
         Result { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
-    format.print(&result, |_| text(&config, &folder, &outcome))
+    format.print(&result, |_| text)
 }
 
 fn configuration(args: &Args) -> std::result::Result<ExperimentConfig, TrainError> {
@@ -163,28 +166,21 @@ fn tell(bar: Option<&ProgressBar>, line: &str) {
     }
 }
 
-fn text(config: &ExperimentConfig, folder: &Path, outcome: &Outcome) -> String {
+fn text(folder: &Path, outcome: &Outcome, results: &MetricTable) -> String {
     let Outcome { summary, environment } = outcome;
-    let (split, metrics) = summary.judged();
+    let (split, _) = summary.judged();
     let mut header = vec![split];
-    header.extend(config.eval.metrics.iter().map(String::as_str));
-    let row = |name: String, metrics: &Metrics| {
-        let values = config.eval.metrics.iter().map(|metric| {
-            metrics.get(metric).map_or_else(|| "–".into(), |value| format!("{value:.4}"))
-        });
-        std::iter::once(name).chain(values).collect::<Vec<String>>()
+    header.extend(results.metrics.iter().map(String::as_str));
+    let cell = |estimate: &Option<Estimate>| match estimate {
+        None => "–".into(),
+        Some(Estimate { value, interval: None }) => format!("{value:.4}"),
+        Some(Estimate { value, interval: Some((low, high)) }) => {
+            format!("{value:.4}\n{low:.3} – {high:.3}")
+        }
     };
-    let mut rows = vec![row(config.loss_name(), metrics)];
-    if let Some(baseline) = &summary.baseline {
-        let metrics = if summary.test.is_empty() { &baseline.dev } else { &baseline.test };
-        rows.push(row(baseline.loss.to_string(), metrics));
-    }
-    if !summary.bm25.is_empty() {
-        rows.push(row("bm25".into(), &summary.bm25));
-    }
-    for (name, metrics) in &summary.zero_shot {
-        rows.push(row(format!("{name} (zero-shot)"), metrics));
-    }
+    let rows = results.rows.iter().map(|row| {
+        std::iter::once(row.name.clone()).chain(row.values.iter().map(cell)).collect::<Vec<_>>()
+    });
     format!(
         "{}\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         table(&header, rows),

@@ -1,0 +1,79 @@
+//! `cargo xtask parity`: samtone beside the Python tools whose numbers it promises.
+//!
+//! The tools live in a virtual environment of their own under the target directory, made once from
+//! a pinned list and made anew when that list changes.
+
+use std::env::consts::EXE_SUFFIX;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+
+use crate::command::{cargo, done, root, status, target_directory};
+
+/// One comparison: a script that is given the `samtone` binary and fails where they differ.
+struct Parity {
+    name: &'static str,
+    /// Packages with their versions.
+    requirements: &'static str,
+    script: &'static str,
+    /// What the script is given before the binary.
+    arguments: &'static [&'static str],
+}
+
+const ALL: [Parity; 2] = [
+    Parity {
+        name: "metrics",
+        requirements: "benches/peers/parity_metrics.txt",
+        script: "crates/samtone-eval/tests/fixtures/metrics.py",
+        arguments: &["compare"],
+    },
+    Parity {
+        name: "minilm",
+        requirements: "benches/peers/parity_minilm.txt",
+        script: "benches/peers/parity_minilm.py",
+        arguments: &[],
+    },
+];
+
+/// Runs the comparison that the first argument names; the others go to its script.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let parity = arguments.split_first().and_then(|(name, rest)| {
+        ALL.iter().find(|parity| parity.name == name).map(|parity| (parity, rest))
+    });
+    let Some((parity, rest)) = parity else {
+        bail!("expected what to compare: {}", ALL.map(|parity| parity.name).join(" or "));
+    };
+    let target = target_directory()?;
+    let folder = target.join("parity").join(parity.name);
+    let python = environment(&folder, &root().join(parity.requirements))?;
+    done(&mut cargo(&["build", "--release", "--package", "samtone"]))?;
+    let samtone = target.join("release").join(format!("samtone{EXE_SUFFIX}"));
+    let mut script = Command::new(python);
+    script.arg(root().join(parity.script)).args(parity.arguments).arg(samtone).args(rest);
+    status(&mut script)
+}
+
+/// The Python of the virtual environment in `folder`, with what `requirements` lists.
+///
+/// `PYTHON` names the interpreter to make it with, `python3` if unset.
+fn environment(folder: &Path, requirements: &Path) -> anyhow::Result<PathBuf> {
+    let wanted = fs::read_to_string(requirements)
+        .with_context(|| format!("cannot read `{}`", requirements.display()))?;
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    let installed = folder.join("installed.txt");
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    let base = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    done(Command::new(base).args(["-m", "venv", "--clear"]).arg(folder))
+        .context("cannot make a virtual environment (Debian has it in `python3-venv`)")?;
+    let pip = ["-m", "pip", "install", "--quiet", "--requirement"];
+    done(Command::new(&python).args(pip).arg(requirements))
+        .with_context(|| format!("cannot install `{}`", requirements.display()))?;
+    // Written last: an interrupted installation starts over.
+    fs::write(&installed, wanted)
+        .with_context(|| format!("cannot write `{}`", installed.display()))?;
+    Ok(python)
+}
