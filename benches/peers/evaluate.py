@@ -1,19 +1,22 @@
 """From files to metrics beside pytrec_eval and ranx: 10,000 queries with 100 documents each.
 
-    cargo build --release -p samtone-eval --example evaluate
-    python benches/peers/evaluate.py target/release/examples/evaluate [--repeat 7]
+    cargo build --release -p samtone
+    python benches/peers/evaluate.py target/release/samtone [--repeat 7]
 
 Whole processes, in turn in one run, reading the same TREC files; ranx once, as it takes so long
 (give --ranx-repeat for more). Needs pytrec-eval-terrier and ranx.
 """
 
 import argparse
+import importlib.metadata
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+sys.path.pop(0)  # This folder's scripts have the names of packages.
 
 PYTREC_EVAL = """
 import pytrec_eval, sys
@@ -69,6 +72,8 @@ with tempfile.TemporaryDirectory() as folder:
             seconds[name].append(time.perf_counter() - start)
             if round == 0:
                 print(name, done.stdout.strip())
+versions = [f"{name} {importlib.metadata.version(name)}" for name in ("pytrec-eval-terrier", "ranx")]
+print(", ".join(versions))
 for name, times in seconds.items():
     print(f"{name:12} median {statistics.median(times):.3f} s, best {min(times):.3f} s")
 for name in ("pytrec_eval", "ranx"):

@@ -10,9 +10,11 @@ both; medians are printed, and the share of hits on which they agree. Needs fais
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 
+sys.path.pop(0)  # This folder's scripts have the names of packages.
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("--threads", type=int, default=2)
@@ -53,6 +55,8 @@ with tempfile.TemporaryDirectory() as folder:
     found = [line.split() for line in ours.communicate()[0].splitlines()]
 
 same = np.mean([len(set(a) & set(map(str, b))) / options.k for a, b in zip(found, expected)])
+print(f"faiss-cpu {faiss.__version__}, {options.threads} threads, {options.queries} queries, "
+      f"{options.documents} documents, {options.dim} numbers, top {options.k}")
 gflop = 2e-9 * options.queries * options.documents * options.dim
 for name, times in seconds.items():
     print(f"{name:8} median {np.median(times):.3f} s ({gflop / np.median(times):.0f} GFLOP/s), "

@@ -6,7 +6,7 @@ use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compa
 use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
 use samtone_train::evaluation_path;
 
-use super::eval::line;
+use super::eval::{line, metric};
 use crate::error::Usage;
 use crate::output::Format;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     qrels: Option<PathBuf>,
     /// The metrics; ndcg@10, mrr@10 and recall@100 of TREC runs if absent, else all that are there.
-    #[arg(long, value_delimiter = ',', value_name = "METRIC,…")]
+    #[arg(long, value_delimiter = ',', value_name = "METRIC,…", value_parser = metric)]
     metrics: Vec<Metric>,
     /// Whose conventions to follow with TREC runs; all judged queries count in any case.
     #[arg(long, default_value_t, value_name = "CONVENTION", requires = "qrels")]

@@ -9,8 +9,8 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::{Dataset, DocumentText};
 use samtone_eval::search::top_k_excluding;
 use samtone_eval::{
-    Convention, Evaluation, EvaluationJson, Hit, Metric, MtebJson, Qrels, Queries, Rules, Run,
-    Similarity, evaluate_by, explain,
+    Convention, EvalError, Evaluation, EvaluationJson, Hit, Metric, MtebJson, Qrels, Queries,
+    Rules, Run, Similarity, evaluate_by, explain,
 };
 use samtone_model::{Retriever, Side};
 use serde::Serialize;
@@ -72,7 +72,8 @@ pub(super) struct MeasureArgs {
         long,
         value_delimiter = ',',
         default_value = "ndcg@10,mrr@10,recall@100,map,p@1",
-        value_name = "METRIC,…"
+        value_name = "METRIC,…",
+        value_parser = metric
     )]
     metrics: Vec<Metric>,
     /// Whose conventions to follow: trec9, trec10, beir, st, mteb or ranx.
@@ -90,6 +91,14 @@ pub(super) struct MeasureArgs {
     /// List the queries to which other conventions give other values, and the rules that are why.
     #[arg(long)]
     explain: bool,
+}
+
+/// A metric, or what is wrong with its name and which there are.
+pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
+    name.parse().map_err(|error: EvalError| match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    })
 }
 
 /// `--document-text`.
@@ -348,7 +357,8 @@ impl MeasureArgs {
                     let (ours, theirs) =
                         (self.compat.rules(difference.metric), other.rules(difference.metric));
                     let why = |rule: samtone_eval::Rule| {
-                        format!("{}, not {}", rule.describe(theirs), rule.describe(ours))
+                        let (ours, theirs) = (rule.describe(ours), rule.describe(theirs));
+                        format!("{theirs} ({}: {ours})", self.compat)
                     };
                     Explained {
                         metric: difference.metric.to_string(),
@@ -369,9 +379,10 @@ impl MeasureArgs {
         }
         let mut text = String::new();
         let count = list.len();
+        let values = if count == 1 { "value" } else { "values" };
         line(
             &mut text,
-            format_args!("\n{convention} differs from {} in {count} values", self.compat),
+            format_args!("\n{convention} differs from {} in {count} {values}", self.compat),
         );
         for one in list.iter().take(LISTED) {
             let (ours, theirs) = (number(one.ours), number(one.theirs));
