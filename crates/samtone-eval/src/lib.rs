@@ -7,8 +7,8 @@
 //! ```
 //! use samtone_eval::{Convention, Metric, Qrels, Run, evaluate};
 //!
-//! let qrels = Qrels::parse("qrels.txt", "q1 0 d1 2\nq1 0 d2 1\n".into())?;
-//! let run = Run::parse("run.trec", "q1 Q0 d2 1 0.9 me\nq1 Q0 d1 2 0.8 me\n".into())?;
+//! let qrels = Qrels::parse("qrels.txt", "q1 0 d1 2\nq1 0 d2 1\n")?;
+//! let run = Run::parse("run.trec", "q1 Q0 d2 1 0.9 me\nq1 Q0 d1 2 0.8 me\n")?;
 //! let found = evaluate(&qrels, &run, &["ndcg@10".parse()?], Convention::Trec9)?;
 //! assert!((found.mean(Metric::NDCG_10).unwrap() - 0.8597).abs() < 1e-4);
 //! # Ok::<(), samtone_eval::EvalError>(())
@@ -30,6 +30,7 @@ mod report;
 mod run;
 pub mod search;
 pub mod significance;
+mod source;
 pub mod statistics;
 mod table;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::random::word;
-use crate::table::{LineError, Parsed, Table, hash, read_text};
+use crate::source::Source;
+use crate::table::{LineError, Parsed, Table, hash};
 
 /// Relevance judgments: for each query, documents and their grades.
 ///
@@ -44,24 +45,25 @@ impl Qrels {
     /// # Errors
     /// A file that cannot be read, a wrong line or a repeated document, with the line's number.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::parse(path, read_text(path)?)
+        Self::from_source(&Source::open(path.as_ref())?)
     }
 
     /// Reads judgments from a text already in memory; `path` is only named in errors.
     ///
     /// # Errors
     /// As [`Qrels::read`].
-    pub fn parse(path: impl AsRef<Path>, text: String) -> Result<Self> {
-        let first = text.lines().next().unwrap_or("");
-        let columns = first.split('\t').count();
+    pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self> {
+        Self::from_source(&Source::text(path.as_ref(), text))
+    }
+
+    fn from_source(source: &Source<'_>) -> Result<Self> {
+        let (start, first) = source.first_line()?;
         let table = if first.starts_with("query-id") {
-            let body = (first.len() + 1).min(text.len());
-            Table::parse(path.as_ref(), text, body, beir_line)?
-        } else if columns == 3 {
-            Table::parse(path.as_ref(), text, 0, beir_line)?
+            Table::read(source, start + first.len() as u64 + 1, beir_line)?
+        } else if first.split('\t').count() == 3 {
+            Table::read(source, start, beir_line)?
         } else {
-            Table::parse(path.as_ref(), text, 0, trec_line)?
+            Table::read(source, start, trec_line)?
         };
         Ok(Self::sorted(table))
     }

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::error::{EvalError, Result};
-use crate::table::read_text;
+use crate::source::read_text;
 
 use crate::evaluate::Evaluation;
 use crate::metric::Measure;

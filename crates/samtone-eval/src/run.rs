@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::error::{EvalError, Result};
 use crate::search::Hit;
-use crate::table::{LineError, Parsed, Table, read_text};
+use crate::source::Source;
+use crate::table::{LineError, Parsed, Table};
 
 /// A run: for each query, documents and their scores.
 ///
@@ -77,16 +78,20 @@ impl Run {
     /// # Errors
     /// A file that cannot be read, a wrong line or a repeated document, with the line's number.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::parse(path, read_text(path)?)
+        Self::from_source(&Source::open(path.as_ref())?)
     }
 
     /// Reads a run from a text already in memory; `path` is only named in errors.
     ///
     /// # Errors
     /// As [`Run::read`].
-    pub fn parse(path: impl AsRef<Path>, text: String) -> Result<Self> {
-        Ok(Self { table: Table::parse(path.as_ref(), text, 0, trec_line)? })
+    pub fn parse(path: impl AsRef<Path>, text: &str) -> Result<Self> {
+        Self::from_source(&Source::text(path.as_ref(), text))
+    }
+
+    fn from_source(source: &Source<'_>) -> Result<Self> {
+        let (start, _) = source.first_line()?;
+        Ok(Self { table: Table::read(source, start, trec_line)? })
     }
 
     /// Writes a TREC file, each query's documents by score descending and then as they came.

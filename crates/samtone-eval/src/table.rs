@@ -1,49 +1,49 @@
-//! Rows `(query, document, value)` grouped by query: what qrels and runs have in common.
+//! Rows of query, document and value, grouped by query: what runs and judgments are made of.
 //!
-//! All ids live in one text: that of the file itself when the table was read from one, so a run of
-//! a million lines is a million 16-byte rows and no other allocation.
+//! A file is read in parts by all threads, each part into a buffer that is used again: of a file
+//! only its ids and values stay, which is what makes reading fast (memory that is touched for the
+//! first time is what costs most) and small.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use crate::error::{EvalError, Result};
+use crate::source::{Source, lines};
 
-/// Where an id stands in the table's text: 40 bits of offset and 24 of length.
-#[derive(Clone, Copy, Debug, Default)]
+/// Where an id stands in the table's texts: 16 bits of text, 24 of offset and 24 of length.
+///
+/// Spans are ordered as their ids were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Span(u64);
 
 impl Span {
-    const LENGTH_BITS: u32 = 24;
+    const BITS: u32 = 24;
+    const MASK: u64 = (1 << Self::BITS) - 1;
 
-    fn new(start: usize, len: usize) -> Self {
-        let (start, len) = (start as u64, len as u64);
-        assert!(len < 1 << Self::LENGTH_BITS, "an id is shorter than 16 MiB");
-        assert!(start < 1 << (64 - Self::LENGTH_BITS), "a table's ids take less than 1 TiB");
-        Self(start << Self::LENGTH_BITS | len)
+    /// Adds `id` to the end of the `number`-th text.
+    fn push(text: &mut String, number: usize, id: &str) -> Self {
+        let (start, len) = (text.len() as u64, id.len() as u64);
+        assert!(start <= Self::MASK && len <= Self::MASK, "an id is shorter than 16 MiB");
+        text.push_str(id);
+        Self((number as u64) << (2 * Self::BITS) | start << Self::BITS | len)
     }
 
-    /// Where `part` stands in `text`, of which it is a part.
-    fn of(part: &str, text: &str) -> Self {
-        Self::new(part.as_ptr() as usize - text.as_ptr() as usize, part.len())
+    fn get(self, texts: &[String]) -> &str {
+        self.get_in(&texts[(self.0 >> (2 * Self::BITS)) as usize])
     }
 
-    fn start(self) -> usize {
-        (self.0 >> Self::LENGTH_BITS) as usize
-    }
-
-    fn get(self, text: &str) -> &str {
-        let len = (self.0 & ((1 << Self::LENGTH_BITS) - 1)) as usize;
-        &text[self.start()..self.start() + len]
+    /// [`get`](Self::get) from the text it stands in.
+    fn get_in(self, text: &str) -> &str {
+        let start = (self.0 >> Self::BITS & Self::MASK) as usize;
+        &text[start..start + (self.0 & Self::MASK) as usize]
     }
 }
 
 /// A document and its value for the query whose group it stands in.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Row<V> {
     document: Span,
     value: V,
@@ -53,28 +53,62 @@ struct Row<V> {
 #[derive(Clone, Debug)]
 struct Group {
     query: Span,
+    part: usize,
     rows: Range<usize>,
 }
 
 /// Rows grouped by query, queries and rows in the order of their first appearance.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<V> {
-    text: String,
+    /// The ids, a text for each part.
+    texts: Vec<String>,
     groups: Vec<Group>,
-    rows: Vec<Row<V>>,
+    /// The rows as they were read, part by part, and a last part for the queries whose rows did
+    /// not stand together.
+    rows: Vec<Vec<Row<V>>>,
     index: HashMap<Box<str>, usize>,
+}
+
+/// What was read from one part.
+struct Part<V> {
+    text: String,
+    segments: Vec<Segment>,
+    rows: Vec<Row<V>>,
 }
 
 /// Consecutive rows of one query, as they are read.
 struct Segment {
     query: Span,
-    rows: usize,
+    rows: Range<usize>,
+}
+
+impl<V> Part<V> {
+    fn with_capacity(bytes: usize, rows: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            segments: Vec::new(),
+            rows: Vec::with_capacity(rows),
+        }
+    }
+
+    /// Adds a row to the `number`-th part.
+    fn push(&mut self, number: usize, query: &str, document: &str, value: V) {
+        let at = self.rows.len();
+        match self.segments.last_mut() {
+            Some(last) if last.query.get_in(&self.text) == query => last.rows.end += 1,
+            _ => {
+                let query = Span::push(&mut self.text, number, query);
+                self.segments.push(Segment { query, rows: at..at + 1 });
+            }
+        }
+        self.rows.push(Row { document: Span::push(&mut self.text, number, document), value });
+    }
 }
 
 /// One line's meaning: query id, document id and value, or what is wrong with it.
 pub(crate) type Parsed<'a, V> = Result<(&'a str, &'a str, V), LineError>;
 
-/// What is wrong with a line; [`Table::parse`] adds where.
+/// What is wrong with a line; [`Table::read`] adds where.
 pub(crate) enum LineError {
     Columns { expected: &'static str, got: usize },
     Grade { got: String },
@@ -92,266 +126,148 @@ impl LineError {
     }
 }
 
-/// The line that holds byte `offset` of `text`, counted from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + memchr::memchr_iter(b'\n', &text.as_bytes()[..offset]).count()
-}
-
-/// A file's bytes, a large file's read in parts by all threads.
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    const PART: usize = 4 << 20;
-    let len = usize::try_from(path.metadata()?.len()).map_err(io::Error::other)?;
-    if len <= PART {
-        return std::fs::read(path);
-    }
-    let mut bytes = vec![0; len];
-    bytes.par_chunks_mut(PART).enumerate().try_for_each(|(place, part)| {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start((place * PART) as u64))?;
-        file.read_exact(part)
-    })?;
-    Ok(bytes)
-}
-
-/// A file's text.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    let bytes = read_bytes(path).map_err(|source| EvalError::Read { path: path.into(), source })?;
-    let mut text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = 1 + memchr::memchr_iter(b'\n', &error.as_bytes()[..valid]).count();
-        EvalError::Utf8 { path: path.into(), line }
-    })?;
-    // A byte order mark is no part of the first id.
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
-    }
-    Ok(text)
-}
-
-/// Cuts `text` after line breaks into about `count` parts.
-fn chunks(text: &str, count: usize) -> Vec<&str> {
-    let target = text.len() / count + 1;
-    let mut parts = Vec::with_capacity(count);
-    let mut rest = text;
-    while rest.len() > target {
-        match memchr::memchr(b'\n', &rest.as_bytes()[target..]) {
-            Some(at) => {
-                let (part, tail) = rest.split_at(target + at + 1);
-                parts.push(part);
-                rest = tail;
-            }
-            None => break,
-        }
-    }
-    parts.push(rest);
-    parts
-}
-
-/// How many lines there are, the last perhaps without its end.
-fn count_lines(text: &str) -> usize {
-    memchr::memchr_iter(b'\n', text.as_bytes()).count() + usize::from(!text.ends_with('\n'))
-}
-
-/// The lines of `text` without their ends, blank ones left out.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let end = memchr::memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
-            let line = &rest[..end];
-            rest = rest.get(end + 1..).unwrap_or("");
-            if line.bytes().any(|byte| !byte.is_ascii_whitespace()) {
-                return Some(line);
-            }
-        }
-        None
-    })
-}
-
-impl<V: Copy + Default + Send + Sync> Table<V> {
-    /// Reads `text`, from byte `from` on, with `parse` for each line that is not blank.
+impl<V: Copy + Send + Sync> Table<V> {
+    /// Reads `source`, from byte `from` on, with `parse` for each line that is not blank.
     ///
     /// The first wrong line, or the first line that repeats a document, is the error.
-    pub(crate) fn parse(
-        path: &Path,
-        text: String,
-        from: usize,
+    pub(crate) fn read(
+        source: &Source<'_>,
+        from: u64,
         parse: impl for<'a> Fn(&'a str) -> Parsed<'a, V> + Sync,
     ) -> Result<Self> {
-        const CHUNK: usize = 1 << 20;
-        let body = &text[from..];
-        let parts = chunks(body, body.len() / CHUNK + 1);
-        let slots: Vec<usize> = parts.par_iter().map(|part| count_lines(part)).collect();
-        // Every part's rows go to their final place: one allocation, touched once.
-        let mut rows = vec![Row::default(); slots.iter().sum()];
-        let mut places = Vec::with_capacity(parts.len());
-        let mut rest = rows.as_mut_slice();
-        for &count in &slots {
-            let (place, tail) = rest.split_at_mut(count);
-            places.push(place);
-            rest = tail;
-        }
-        let read: Vec<Vec<Segment>> = parts
+        let parts: Vec<Result<Part<V>>> = source
+            .parts(from)
             .into_par_iter()
-            .zip(places)
-            .map(|(part, place)| {
-                let mut segments: Vec<Segment> = Vec::new();
-                let mut last_query = "";
-                for (line, row) in lines(part).zip(place) {
+            .enumerate()
+            .map_init(Vec::new, |buffer, (number, range)| {
+                let (start, text) = source.lines_in(from, range, buffer)?;
+                // About what TREC files need; the memory is touched only as it is filled.
+                let mut part = Part::with_capacity(text.len() / 2, text.len() / 32);
+                for line in lines(text) {
                     let (query, document, value) = parse(line).map_err(|error| {
-                        error.at(path, line_of(&text, Span::of(line, &text).start()))
+                        let offset = line.as_ptr() as usize - text.as_ptr() as usize;
+                        match source.line_at(start + offset as u64) {
+                            Ok(line) => error.at(source.path(), line),
+                            Err(unreadable) => unreadable,
+                        }
                     })?;
-                    match segments.last_mut() {
-                        Some(last) if last_query == query => last.rows += 1,
-                        _ => segments.push(Segment { query: Span::of(query, &text), rows: 1 }),
-                    }
-                    last_query = query;
-                    *row = Row { document: Span::of(document, &text), value };
+                    part.push(number, query, document, value);
                 }
-                Ok(segments)
+                Ok(part)
             })
-            // Collected before the first error is taken: which one it is must not depend on timing.
-            .collect::<Vec<Result<_>>>()
-            .into_iter()
-            .collect::<Result<_>>()?;
-        // Blank lines were counted and not read: close the gaps they left.
-        let (mut from, mut to) = (0, 0);
-        for (segments, slots) in read.iter().zip(slots) {
-            let filled: usize = segments.iter().map(|segment| segment.rows).sum();
-            if from > to {
-                rows.copy_within(from..from + filled, to);
-            }
-            from += slots;
-            to += filled;
-        }
-        rows.truncate(to);
-        let segments: Vec<Segment> = read.into_iter().flatten().collect();
-        let table = Self::group(text, &segments, rows);
-        match table.duplicate() {
-            None => Ok(table),
-            Some((group, first, second)) => Err(EvalError::DuplicateLine {
-                path: path.to_owned(),
-                line: line_of(&table.text, table.rows[second].document.start()),
-                first: line_of(&table.text, table.rows[first].document.start()),
-                query: table.groups[group].query.get(&table.text).to_owned(),
-                document: table.rows[second].document.get(&table.text).to_owned(),
-            }),
-        }
+            .collect();
+        // Collected before the first error is taken: which one it is must not depend on timing.
+        let table = Self::group(parts.into_iter().collect::<Result<_>>()?);
+        let Some((query, document)) = table.duplicate() else { return Ok(table) };
+        let [first, line] = source.find_two(from, |line| {
+            parse(line).is_ok_and(|(q, d, _)| (q, d) == (query, document))
+        })?;
+        Err(EvalError::DuplicateLine {
+            path: source.path().to_owned(),
+            line,
+            first,
+            query: query.to_owned(),
+            document: document.to_owned(),
+        })
     }
 
     /// Gathers `(query, document, value)` triples in any order.
     pub(crate) fn collect<Q: AsRef<str>, D: AsRef<str>>(
         triples: impl IntoIterator<Item = (Q, D, V)>,
     ) -> Result<Self> {
-        let mut text = String::new();
-        let mut push = |id: &str| {
-            let span = Span::new(text.len(), id.len());
-            text.push_str(id);
-            span
-        };
-        let mut segments: Vec<Segment> = Vec::new();
-        let mut rows = Vec::new();
-        let mut last_query = String::new();
+        /// Bytes of ids in a text, about.
+        const TEXT: usize = 1 << 22;
+        let mut parts = vec![Part::with_capacity(0, 0)];
         for (query, document, value) in triples {
-            let query = query.as_ref();
-            match segments.last_mut() {
-                Some(last) if last_query == query => last.rows += 1,
-                _ => {
-                    last_query.clear();
-                    last_query.push_str(query);
-                    segments.push(Segment { query: push(query), rows: 1 });
-                }
+            if parts.last().is_some_and(|part| part.text.len() > TEXT) {
+                parts.push(Part::with_capacity(TEXT, 0));
             }
-            rows.push(Row { document: push(document.as_ref()), value });
+            let number = parts.len() - 1;
+            parts[number].push(number, query.as_ref(), document.as_ref(), value);
         }
-        let table = Self::group(text, &segments, rows);
+        let table = Self::group(parts);
         match table.duplicate() {
             None => Ok(table),
-            Some((group, _, second)) => Err(EvalError::Duplicate {
-                query: table.groups[group].query.get(&table.text).to_owned(),
-                document: table.rows[second].document.get(&table.text).to_owned(),
-            }),
+            Some((query, document)) => {
+                Err(EvalError::Duplicate { query: query.to_owned(), document: document.to_owned() })
+            }
         }
     }
 
     /// Brings the segments of each query together, in order of first appearance.
-    fn group(text: String, segments: &[Segment], rows: Vec<Row<V>>) -> Self {
+    fn group(parts: Vec<Part<V>>) -> Self {
+        let (mut texts, mut rows) = (Vec::new(), Vec::new());
+        let mut segments: Vec<(usize, Segment)> = Vec::new();
+        for (number, part) in parts.into_iter().enumerate() {
+            texts.push(part.text);
+            rows.push(part.rows);
+            segments.extend(part.segments.into_iter().map(|segment| (number, segment)));
+        }
         let mut index: HashMap<Box<str>, usize> = HashMap::new();
         let mut groups: Vec<Group> = Vec::new();
-        let mut owners = Vec::with_capacity(segments.len());
-        for segment in segments {
-            let id = segment.query.get(&text);
-            let group = if let Some(&group) = index.get(id) {
-                group
+        // The segments of the queries that have several.
+        let mut scattered: HashMap<usize, Vec<(usize, Range<usize>)>> = HashMap::new();
+        for (part, Segment { query, rows }) in segments {
+            let id = query.get(&texts);
+            if let Some(&group) = index.get(id) {
+                let known = &groups[group];
+                scattered
+                    .entry(group)
+                    .or_insert_with(|| vec![(known.part, known.rows.clone())])
+                    .push((part, rows));
             } else {
                 index.insert(id.into(), groups.len());
-                groups.push(Group { query: segment.query, rows: 0..0 });
-                groups.len() - 1
-            };
-            groups[group].rows.end += segment.rows;
-            owners.push(group);
-        }
-        let mut start = 0;
-        for group in &mut groups {
-            group.rows = start..start + group.rows.end;
-            start = group.rows.end;
-        }
-        let in_order = owners.is_sorted();
-        let rows = if in_order {
-            rows
-        } else {
-            let mut place: Vec<usize> = groups.iter().map(|group| group.rows.start).collect();
-            let mut gathered = rows.clone();
-            let mut from = 0;
-            for (segment, &group) in segments.iter().zip(&owners) {
-                let to = place[group];
-                gathered[to..to + segment.rows].copy_from_slice(&rows[from..from + segment.rows]);
-                place[group] += segment.rows;
-                from += segment.rows;
+                groups.push(Group { query, part, rows });
             }
-            gathered
-        };
-        Self { text, groups, rows, index }
+        }
+        let mut gathered = Vec::new();
+        for (group, segments) in scattered {
+            let start = gathered.len();
+            for (part, segment) in segments {
+                gathered.extend_from_slice(&rows[part][segment]);
+            }
+            groups[group].part = rows.len();
+            groups[group].rows = start..gathered.len();
+        }
+        rows.push(gathered);
+        Self { texts, groups, rows, index }
     }
 
-    /// The group, first and second row of the earliest repeated document, if any.
-    fn duplicate(&self) -> Option<(usize, usize, usize)> {
-        self.groups
+    /// The query and document of the earliest row that repeats a document, if any.
+    fn duplicate(&self) -> Option<(&str, &str)> {
+        let (_, group, document) = self
+            .groups
             .par_iter()
             .enumerate()
-            .map_init(Vec::new, |slots, (group, Group { rows, .. })| {
-                let (first, second) = self.first_repeat(rows.clone(), slots)?;
-                Some((group, first, second))
+            .map_init(Vec::new, |slots, (group, _)| {
+                let repeat = self.first_repeat(self.group_rows(group), slots)?;
+                Some((repeat, group, repeat.get(&self.texts)))
             })
             .flatten()
-            .min_by_key(|&(_, _, second)| self.rows[second].document.start())
+            .min_by_key(|&(span, ..)| span)?;
+        Some((self.query(group), document))
     }
 
-    /// The first row among `rows` that repeats a document, after the row it repeats.
+    /// The first document among `rows` that repeats one before it.
     ///
     /// A hash table of `slots` (a row plus 1, or 0) that is at most half full; std's is several
     /// times slower, and this runs over every row of every file.
-    fn first_repeat(&self, rows: Range<usize>, slots: &mut Vec<usize>) -> Option<(usize, usize)> {
+    fn first_repeat(&self, rows: &[Row<V>], slots: &mut Vec<usize>) -> Option<Span> {
         let mask = (2 * rows.len()).next_power_of_two() - 1;
         slots.clear();
         slots.resize(mask + 1, 0);
-        for row in rows {
-            let id = self.document(row);
+        for (place, row) in rows.iter().enumerate() {
+            let id = row.document.get(&self.texts);
             let mut slot = hash(id) as usize & mask;
             while slots[slot] != 0 {
-                let other = slots[slot] - 1;
-                if self.document(other) == id {
-                    return Some((other, row));
+                if rows[slots[slot] - 1].document.get(&self.texts) == id {
+                    return Some(row.document);
                 }
                 slot = (slot + 1) & mask;
             }
-            slots[slot] = row + 1;
+            slots[slot] = place + 1;
         }
         None
-    }
-
-    fn document(&self, row: usize) -> &str {
-        self.rows[row].document.get(&self.text)
     }
 }
 
@@ -376,12 +292,12 @@ impl<V: Copy> Table<V> {
 
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
-        self.rows.len()
+        self.groups.iter().map(|group| group.rows.len()).sum()
     }
 
     /// The id of the `query`-th query.
     pub(crate) fn query(&self, query: usize) -> &str {
-        self.groups[query].query.get(&self.text)
+        self.groups[query].query.get(&self.texts)
     }
 
     /// The place of a query.
@@ -394,24 +310,27 @@ impl<V: Copy> Table<V> {
         &self,
         query: usize,
     ) -> impl ExactSizeIterator<Item = (&str, V)> + Clone {
-        self.rows[self.groups[query].rows.clone()]
-            .iter()
-            .map(|row| (row.document.get(&self.text), row.value))
+        self.group_rows(query).iter().map(|row| (row.document.get(&self.texts), row.value))
+    }
+
+    fn group_rows(&self, query: usize) -> &[Row<V>] {
+        let Group { part, rows, .. } = &self.groups[query];
+        &self.rows[*part][rows.clone()]
     }
 
     /// Orders every query's rows by document id, so that [`Table::value`] can search them.
     pub(crate) fn sort_by_document(&mut self) {
-        for group in &self.groups {
-            self.rows[group.rows.clone()].sort_unstable_by(|a, b| {
-                a.document.get(&self.text).cmp(b.document.get(&self.text))
+        for Group { part, rows, .. } in &self.groups {
+            self.rows[*part][rows.clone()].sort_unstable_by(|a, b| {
+                a.document.get(&self.texts).cmp(b.document.get(&self.texts))
             });
         }
     }
 
     /// A document's value for the `query`-th query, in a table sorted by document.
     pub(crate) fn value(&self, query: usize, document: &str) -> Option<V> {
-        let rows = &self.rows[self.groups[query].rows.clone()];
-        rows.binary_search_by(|row| row.document.get(&self.text).cmp(document))
+        let rows = self.group_rows(query);
+        rows.binary_search_by(|row| row.document.get(&self.texts).cmp(document))
             .ok()
             .map(|place| rows[place].value)
     }

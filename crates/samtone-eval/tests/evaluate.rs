@@ -7,15 +7,17 @@ use samtone_eval::{
 };
 
 fn metric(name: &str) -> Metric {
-    name.parse().unwrap()
+    name.parse().expect("a known metric")
 }
 
 fn qrels() -> Qrels {
-    Qrels::new([("q1", "d1", 1), ("q2", "d1", 0), ("q3", "d2", 2)]).unwrap()
+    Qrels::new([("q1", "d1", 1), ("q2", "d1", 0), ("q3", "d2", 2)])
+        .expect("no document is judged twice")
 }
 
 fn run() -> Run {
-    Run::new([("q1", "d1", 0.5), ("q2", "d1", 0.5), ("q4", "d1", 0.5)]).unwrap()
+    Run::new([("q1", "d1", 0.5), ("q2", "d1", 0.5), ("q4", "d1", 0.5)])
+        .expect("no document is found twice")
 }
 
 #[test]
@@ -36,7 +38,7 @@ fn a_metric_for_which_no_query_counts_is_refused() {
 
 #[test]
 fn an_empty_run_or_foreign_queries_are_refused() {
-    let empty = Run::parse("empty.trec", String::new()).unwrap();
+    let empty = Run::parse("empty.trec", "").unwrap();
     let foreign = Run::new([("other", "d1", 1.0)]).unwrap();
     for (run, len) in [(empty, 0), (foreign, 1)] {
         let error = evaluate(&qrels(), &run, &[Metric::MAP], Convention::default()).unwrap_err();

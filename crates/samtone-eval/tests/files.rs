@@ -5,13 +5,13 @@ use samtone_eval::{EvalError, Metric, Qrels, Run};
 
 #[track_caller]
 fn run_error(text: &str, expected: &str) {
-    let error = Run::parse("r.trec", text.into()).expect_err("the run is wrong");
+    let error = Run::parse("r.trec", text).expect_err("the run is wrong");
     assert_eq!(error.to_string(), expected);
 }
 
 #[track_caller]
 fn qrels_error(text: &str, expected: &str) {
-    let error = Qrels::parse("q.tsv", text.into()).expect_err("the judgments are wrong");
+    let error = Qrels::parse("q.tsv", text).expect_err("the judgments are wrong");
     assert_eq!(error.to_string(), expected);
 }
 
@@ -69,14 +69,13 @@ fn a_byte_order_mark_is_no_part_of_an_id() {
 
 #[test]
 fn lines_may_be_blank_apart_and_end_in_any_way() {
-    let run =
-        Run::parse("r", "q Q0 a 1 2 t\r\n\r\np\tQ0\tb\t1\t1\tt\n \nq Q0 c 2 1 t".into()).unwrap();
+    let run = Run::parse("r", "q Q0 a 1 2 t\r\n\r\np\tQ0\tb\t1\t1\tt\n \nq Q0 c 2 1 t").unwrap();
     assert!(run.queries().eq(["q", "p"]));
     assert!(run.documents("q").eq([("a", 2.0), ("c", 1.0)]));
     assert_eq!(run.documents("absent").count(), 0);
-    let beir = Qrels::parse("q", "query-id\tcorpus-id\tscore\r\nq 1\td 1\t2\r\n".into()).unwrap();
+    let beir = Qrels::parse("q", "query-id\tcorpus-id\tscore\r\nq 1\td 1\t2\r\n").unwrap();
     assert_eq!(beir.grade("q 1", "d 1"), Some(2));
-    assert!(Qrels::parse("q", String::new()).unwrap().is_empty());
+    assert!(Qrels::parse("q", "").unwrap().is_empty());
 }
 
 #[test]
@@ -88,12 +87,12 @@ fn many_lines_are_read_in_parts_that_join() {
         text +=
             &["q", &(i / 700).to_string(), " Q0 document", &i.to_string(), " 1 0.5 t\n"].concat();
     }
-    let run = Run::parse("r", text.clone()).unwrap();
+    let run = Run::parse("r", &text).unwrap();
     let ids = (0..120_000).map(|i| format!("document{i}"));
     let queries: Vec<String> = run.queries().map(str::to_owned).collect();
     assert!(queries.iter().flat_map(|q| run.documents(q)).map(|(id, _)| id.to_owned()).eq(ids));
     text += "q5 Q0 document3500 1 0.5 t\n";
-    let error = Run::parse("r", text).unwrap_err();
+    let error = Run::parse("r", &text).unwrap_err();
     assert!(
         matches!(error, EvalError::DuplicateLine { line: 120_121, first: 3505, .. }),
         "{error}"
@@ -139,8 +138,8 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused_without_panic(text in "[a0q \t\n.1é-]{0,200}") {
-        drop(Run::parse("r", text.clone()));
-        drop(Qrels::parse("q", text.clone()));
+        drop(Run::parse("r", &text));
+        drop(Qrels::parse("q", &text));
         drop(text.parse::<Metric>());
     }
 }
