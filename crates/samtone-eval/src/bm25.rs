@@ -142,6 +142,21 @@ impl Bm25 {
         self.search_with(text, k, &mut vec![0.0; self.len])
     }
 
+    /// What document `document` scores for `text`: what [`search`](Self::search) ranks it by, 0 if they
+    /// share no term.
+    ///
+    /// # Panics
+    /// If there is no such document.
+    pub fn score(&self, text: &str, document: usize) -> f32 {
+        assert!(document < self.len, "no document {document}: there are {}", self.len);
+        let weight = |term: u32| {
+            let postings = self.starts[term as usize]..self.starts[term as usize + 1];
+            let at = self.documents[postings.clone()].binary_search(&(document as u32));
+            at.map_or(0.0, |at| self.weights[postings][at])
+        };
+        self.terms_of(text).into_iter().map(weight).sum()
+    }
+
     /// [`search`](Self::search) for many texts on all threads.
     pub fn search_all<T: AsRef<str> + Sync>(&self, texts: &[T], k: usize) -> Vec<Vec<Hit>> {
         texts
@@ -155,14 +170,7 @@ impl Bm25 {
 
     /// Adds the terms' weights up in `scores`, a zero for every document, and leaves zeros behind.
     fn search_with(&self, text: &str, k: usize, scores: &mut [f32]) -> Vec<Hit> {
-        let mut terms: Vec<u32> = Vec::new();
-        self.analyzer.for_each_term(text, |term| terms.extend(self.terms.get(term)));
-        // Sorted, so that the order of a query's words cannot change a score's last bit.
-        terms.sort_unstable();
-        if !self.count_query_terms {
-            terms.dedup();
-        }
-        for term in terms {
+        for term in self.terms_of(text) {
             let postings = self.starts[term as usize]..self.starts[term as usize + 1];
             for (&document, &weight) in
                 self.documents[postings.clone()].iter().zip(&self.weights[postings])
@@ -177,6 +185,18 @@ impl Bm25 {
             }
         }
         best(found, k)
+    }
+
+    /// The indexed terms of a query, as often as they count.
+    fn terms_of(&self, text: &str) -> Vec<u32> {
+        let mut terms: Vec<u32> = Vec::new();
+        self.analyzer.for_each_term(text, |term| terms.extend(self.terms.get(term)));
+        // Sorted, so that the order of a query's words cannot change a score's last bit.
+        terms.sort_unstable();
+        if !self.count_query_terms {
+            terms.dedup();
+        }
+        terms
     }
 }
 
@@ -220,6 +240,20 @@ mod tests {
         };
         assert!((score(false, "red red") - score(false, "red")).abs() < 1e-7);
         assert!((score(true, "red red") - 2.0 * score(true, "red")).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_score_of_one_document_is_the_one_it_is_found_with() {
+        for count_query_terms in [false, true] {
+            let index = index(Bm25Config { count_query_terms, ..Bm25Config::default() });
+            for text in ["red blue red", "green", "purple blue", ""] {
+                let mut scores = [0.0; 3];
+                for hit in index.search(text, 3) {
+                    scores[hit.index] = hit.score;
+                }
+                assert_eq!(std::array::from_fn(|document| index.score(text, document)), scores);
+            }
+        }
     }
 
     #[test]

@@ -41,6 +41,21 @@ pub enum Similarity {
     Dot,
 }
 
+impl Similarity {
+    /// What [`top_k`] scores `document` with for `query`, but for rounding.
+    ///
+    /// # Panics
+    /// If they differ in length.
+    pub fn score(self, query: &[f32], document: &[f32]) -> f32 {
+        assert_eq!(query.len(), document.len(), "embeddings of one space have one length");
+        let lengths = match self {
+            Self::Cosine => inverse_length_of(query) * inverse_length_of(document),
+            Self::Dot => 1.0,
+        };
+        dot(query, document) * lengths
+    }
+}
+
 /// The `k` nearest of `documents` for each of `queries`, best first.
 ///
 /// Both are rows of `dim` numbers. Equal scores are ranked by row, the smaller first, so the
