@@ -1,6 +1,7 @@
 //! A retrieval data set in memory: documents, queries and the judgments of its splits.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::{BufWriter, Write},
@@ -15,7 +16,7 @@ use crate::{
         example::{Example, Passage},
     },
     lines::Lines,
-    record::{Document, Judgment, Pair, Query},
+    record::{Document, DocumentText, Judgment, Pair, Query},
 };
 
 /// A judgment of a [`Dataset`], its ids resolved to indices.
@@ -64,6 +65,31 @@ impl Dataset {
     /// If a file or split is not there, a split is empty, or at the first wrong record.
     pub fn load(dir: &Path, splits: &[&str]) -> Result<Self, DataError> {
         let folder = BeirFolder::open(dir)?;
+        let dataset = Self::read(&folder, splits)?;
+        match splits.iter().find(|split| dataset.judgments(split).is_empty()) {
+            Some(split) => Err(empty_split(&folder, split)),
+            None => Ok(dataset),
+        }
+    }
+
+    /// As [`Dataset::load`], with the judgments of every split of the folder: all that is known.
+    /// `split` alone must be there and not be empty.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_with_all_judgments(dir: &Path, split: &str) -> Result<Self, DataError> {
+        let folder = BeirFolder::open(dir)?;
+        folder.qrels(split)?;
+        let splits = folder.splits();
+        let splits: Vec<&str> = splits.iter().map(String::as_str).collect();
+        let dataset = Self::read(&folder, &splits)?;
+        if dataset.judgments(split).is_empty() {
+            return Err(empty_split(&folder, split));
+        }
+        Ok(dataset)
+    }
+
+    fn read(folder: &BeirFolder, splits: &[&str]) -> Result<Self, DataError> {
         let qrels: Vec<_> =
             splits.iter().map(|split| folder.qrels(split)).collect::<Result<_, _>>()?;
         let mut builder = Builder::default();
@@ -78,13 +104,6 @@ impl Dataset {
             beir::for_each_judgment(&path, |judgment, _| {
                 judgments.push(&builder.dataset, judgment)
             })?;
-            if judgments.relevances.is_empty() {
-                return Err(DataError::EmptySplit {
-                    dir: dir.to_owned(),
-                    split: (*split).to_owned(),
-                    available: folder.splits(),
-                });
-            }
             builder.dataset.splits.insert((*split).to_owned(), judgments.relevances);
         }
         Ok(builder.finish())
@@ -166,12 +185,15 @@ impl Dataset {
     pub fn save(&self, dir: &Path) -> Result<(), DataError> {
         let qrels = dir.join("qrels");
         std::fs::create_dir_all(&qrels).map_err(write_error(&qrels))?;
-        write_lines(&dir.join("corpus.jsonl"), &self.documents, |out, document| {
+        let (corpus, queries) = (dir.join("corpus.jsonl"), dir.join("queries.jsonl"));
+        write_lines(&corpus, &self.documents, |out, document| {
             beir::write_document(out, &document.id, &document.title, &document.text)
-        })?;
-        write_lines(&dir.join("queries.jsonl"), &self.queries, |out, query| {
+        })
+        .map_err(write_error(&corpus))?;
+        write_lines(&queries, &self.queries, |out, query| {
             beir::write_query(out, &query.id, &query.text)
-        })?;
+        })
+        .map_err(write_error(&queries))?;
         for (split, relevances) in &self.splits {
             let path = qrels.join(format!("{split}.tsv"));
             let mut header = Some(QRELS_HEADER);
@@ -182,9 +204,51 @@ impl Dataset {
                 let query = &self.queries[relevance.query].id;
                 let document = &self.documents[relevance.document].id;
                 writeln!(out, "{query}\t{document}\t{}", relevance.grade)
-            })?;
+            })
+            .map_err(write_error(&path))?;
         }
         Ok(())
+    }
+
+    /// Writes training rows as a file of pairs: what [`Dataset::load_pairs`] reads. The file appears
+    /// whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save_pairs(
+        &self,
+        path: &Path,
+        rows: &[Pair],
+        mode: DocumentText,
+    ) -> Result<(), DataError> {
+        let passage = |index: usize| {
+            let document = &self.documents[index];
+            Passage {
+                id: Some(Cow::Borrowed(&document.id)),
+                ..Passage::text(document.passage(mode))
+            }
+        };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", std::process::id()));
+        let partial = path.with_file_name(name);
+        let written = write_lines(&partial, rows, |out, row| {
+            let query = &self.queries[row.query];
+            let example = Example {
+                query: Passage {
+                    id: Some(Cow::Borrowed(&query.id)),
+                    ..Passage::text(query.text.as_str())
+                },
+                positives: vec![passage(row.document)],
+                negatives: row.negatives.iter().map(|&index| passage(index)).collect(),
+            };
+            import::pairs::write(out, &example)
+        });
+        let written = written.and_then(|()| std::fs::rename(&partial, path));
+        if written.is_err() {
+            // Of no use; the first error is the one to report.
+            let _ = std::fs::remove_file(&partial);
+        }
+        written.map_err(write_error(path))
     }
 
     /// All documents, in the order of the file.
@@ -293,17 +357,19 @@ impl Dataset {
     }
 }
 
+fn empty_split(folder: &BeirFolder, split: &str) -> DataError {
+    let (dir, split) = (folder.dir().to_owned(), split.to_owned());
+    DataError::EmptySplit { dir, split, available: folder.splits() }
+}
+
 fn write_lines<T>(
     path: &Path,
     records: &[T],
     mut write: impl FnMut(&mut BufWriter<File>, &T) -> std::io::Result<()>,
-) -> Result<(), DataError> {
-    let mut all = || {
-        let mut out = BufWriter::new(File::create(path)?);
-        records.iter().try_for_each(|record| write(&mut out, record))?;
-        out.flush()
-    };
-    all().map_err(write_error(path))
+) -> std::io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    records.iter().try_for_each(|record| write(&mut out, record))?;
+    out.flush()
 }
 
 #[derive(Default)]
@@ -653,6 +719,39 @@ mod tests {
         fs::write(&path, "{\"query\":\"a?\"}\n").unwrap();
         let error = Dataset::load_pairs(&path, "train").unwrap_err().to_string();
         assert!(error.ends_with("line 1: field `positive` is missing"), "{error}");
+    }
+
+    #[test]
+    fn rows_written_as_pairs_are_read_as_the_same_rows() {
+        let dir = folder(CORPUS, QUERIES, QRELS);
+        let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
+        let path = dir.path().join("pairs.jsonl");
+        dataset.save_pairs(&path, &dataset.pairs("train"), DocumentText::TitleText).unwrap();
+        let line = r#"{"query_id":"q","query":"what?","positive_id":"a","positive":"A one","negative_ids":["2"],"negatives":["two"]}"#;
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{line}\n"));
+        let again = Dataset::load_pairs(&path, "train").unwrap();
+        assert_eq!(again.pairs("train"), dataset.pairs("train"));
+        let ids = |dataset: &Dataset| -> Vec<String> {
+            dataset.documents().iter().map(|document| document.id.clone()).collect()
+        };
+        assert_eq!(ids(&again), ids(&dataset));
+        let missing = dir.path().join("nowhere/pairs.jsonl");
+        let error = dataset.save_pairs(&missing, &[], DocumentText::Text).unwrap_err();
+        assert!(matches!(error, DataError::Write { .. }), "{error}");
+    }
+
+    #[test]
+    fn all_judgments_are_read_but_only_one_split_must_hold_some() {
+        let dir = folder(CORPUS, QUERIES, QRELS);
+        fs::write(dir.path().join("qrels/empty.tsv"), "query-id\tcorpus-id\tscore\n").unwrap();
+        fs::write(dir.path().join("qrels/test.tsv"), "q\t2\t1\n").unwrap();
+        let dataset = Dataset::load_with_all_judgments(dir.path(), "train").unwrap();
+        assert_eq!(dataset.split_names().collect::<Vec<_>>(), ["empty", "test", "train"]);
+        assert_eq!(dataset.positives(&["train", "test"]).of(0), [0, 1]);
+        let error = Dataset::load_with_all_judgments(dir.path(), "empty").unwrap_err();
+        assert!(matches!(error, DataError::EmptySplit { .. }), "{error}");
+        let error = Dataset::load_with_all_judgments(dir.path(), "nowhere").unwrap_err();
+        assert!(matches!(error, DataError::NoSplit { .. }), "{error}");
     }
 
     #[test]

@@ -68,6 +68,14 @@ pub enum TrainError {
         /// Where the ids of the batch were written.
         batch: PathBuf,
     },
+    /// A TREC run of another data set.
+    #[error("the {what} `{id}` of the run is not in the data")]
+    ForeignRun {
+        /// `query` or `document`.
+        what: &'static str,
+        /// The first one that is not there.
+        id: String,
+    },
     /// A run that was asked to stop, after writing a checkpoint.
     #[error("interrupted after {step} steps")]
     Interrupted {
@@ -142,6 +150,9 @@ impl TrainError {
                 "`samtone train --run-dir {} --resume` goes on from there",
                 folder.display()
             )),
+            Self::ForeignRun { .. } => {
+                Some("is it a run of this data set, and of these queries?".into())
+            }
             Self::Data(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Loss(error) => error.hint(),

@@ -2,7 +2,7 @@
 //! checkpoints and guards.
 //!
 //! [`run()`] does a whole experiment from an [`ExperimentConfig`]; [`engine::Engine`] is one step of it
-//! for those with a loop of their own. Nothing here names a backend.
+//! for those with a loop of their own. [`mine`] finds hard negatives. Nothing here names a backend.
 
 pub mod adafactor;
 mod batches;
@@ -14,6 +14,7 @@ mod error;
 mod fit;
 pub mod gradients;
 mod judge;
+pub mod mine;
 mod optimizer;
 mod prepare;
 mod record;

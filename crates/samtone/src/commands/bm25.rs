@@ -19,10 +19,10 @@ pub(crate) struct Args {
     #[arg(long, default_value = "test")]
     split: String,
     /// How late further occurrences of a term stop counting.
-    #[arg(long, default_value_t = 0.9, value_parser = at_least_zero)]
+    #[arg(long, default_value_t = 0.9, value_parser = at_least_zero, allow_negative_numbers = true)]
     k1: f32,
     /// How much a document's length counts, from 0 to 1.
-    #[arg(long, default_value_t = 0.4, value_parser = share)]
+    #[arg(long, default_value_t = 0.4, value_parser = share, allow_negative_numbers = true)]
     b: f32,
     /// How many documents to find for each query.
     #[arg(short, long, default_value_t = 100, value_name = "K")]
@@ -68,12 +68,14 @@ impl From<StopWordChoice> for StopWords {
     }
 }
 
-fn at_least_zero(text: &str) -> Result<f32, &'static str> {
+/// Reads k1.
+pub(super) fn at_least_zero(text: &str) -> Result<f32, &'static str> {
     let number = text.parse().ok().filter(|&number: &f32| number >= 0.0 && number.is_finite());
     number.ok_or("expected a number of at least 0")
 }
 
-fn share(text: &str) -> Result<f32, &'static str> {
+/// Reads b.
+pub(super) fn share(text: &str) -> Result<f32, &'static str> {
     let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
     number.ok_or("expected a number from 0 to 1")
 }

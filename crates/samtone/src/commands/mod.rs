@@ -9,6 +9,7 @@ mod export;
 mod import;
 mod lint;
 mod loss;
+mod mine;
 mod search;
 mod train;
 
@@ -40,6 +41,7 @@ enum Command {
     Bm25(bm25::Args),
     Import(import::Args),
     Lint(lint::Args),
+    Mine(mine::Args),
 }
 
 impl Cli {
@@ -56,6 +58,7 @@ impl Cli {
             Command::Bm25(args) => bm25::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
+            Command::Mine(args) => mine::run(&args, self.format),
         }
     }
 }

@@ -1,0 +1,324 @@
+//! Hard negatives: documents that rank high for a query without being relevant to it.
+//!
+//! A [`Source`] ranks documents for each query of the training pairs: [`Embeddings`] of a model,
+//! [`Lexical`] search (BM25), or a [`Ranked`] run of any system. [`mine()`] passes over every document
+//! known to be relevant and every copy of one, takes a range of ranks, drops what scores too near the
+//! positive (it is likely relevant too), and picks from the rest.
+
+mod source;
+
+use std::collections::{HashMap, HashSet};
+use std::str::FromStr;
+
+use samtone_data::random::Key;
+use samtone_data::{Dataset, DocumentText, Pair};
+use samtone_eval::Hit;
+use serde::Serialize;
+
+pub use source::{Embeddings, Lexical, Ranked, Source};
+
+use crate::error::TrainError;
+
+/// Which documents become negatives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MineConfig {
+    /// The ranks they come from.
+    pub ranks: Ranks,
+    /// How many each pair gets, at most.
+    pub count: usize,
+    /// How far below the positive's score they are.
+    pub margin: Margin,
+    /// Which of those in range are taken.
+    pub pick: Pick,
+    /// For [`Pick::Random`]: which draw.
+    pub seed: u64,
+    /// Whether pairs with fewer than `count` negatives are left out.
+    pub whole_rows: bool,
+    /// What of a document will be read: one that has none of it is no negative.
+    pub document_text: DocumentText,
+}
+
+impl Default for MineConfig {
+    /// NV-Retriever's: the 4 best of the ranks 1 to 100 below 95 % of the positive's score.
+    fn default() -> Self {
+        Self {
+            ranks: Ranks { first: 1, last: 100 },
+            count: 4,
+            margin: Margin::default(),
+            pick: Pick::Top,
+            seed: 0,
+            whole_rows: false,
+            document_text: DocumentText::TitleText,
+        }
+    }
+}
+
+impl MineConfig {
+    /// `count` of the hits, best first, for the pair at `row`.
+    fn take(&self, mut hits: Vec<Hit>, row: usize) -> Vec<Hit> {
+        if self.pick == Pick::Random && hits.len() > self.count {
+            let order = Key::new(self.seed).child("mine").at(row as u64).permutation(hits.len());
+            let mut taken = order[..self.count].to_vec();
+            taken.sort_unstable();
+            hits = taken.into_iter().map(|place| hits[place]).collect();
+        }
+        hits.truncate(self.count);
+        hits
+    }
+}
+
+/// A range of ranks, counted from 1 over the documents not known to be relevant, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    first: usize,
+    last: usize,
+}
+
+impl Ranks {
+    /// The ranks from `first` to `last`; `None` unless `1 <= first <= last`.
+    ///
+    /// ```
+    /// use samtone_train::mine::Ranks;
+    ///
+    /// assert_eq!(Ranks::new(10, 60), "10-60".parse().ok());
+    /// assert_eq!(Ranks::new(0, 5), None);
+    /// ```
+    pub fn new(first: usize, last: usize) -> Option<Self> {
+        (1 <= first && first <= last).then_some(Self { first, last })
+    }
+}
+
+impl std::fmt::Display for Ranks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl FromStr for Ranks {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let parsed = s.split_once('-').and_then(|(first, last)| {
+            Self::new(first.trim().parse().ok()?, last.trim().parse().ok()?)
+        });
+        parsed.ok_or("expected FIRST-LAST with 1 <= FIRST <= LAST")
+    }
+}
+
+/// How far below its positive's score s⁺ a negative's score s must be.
+///
+/// `s <= s⁺ - absolute` and `s <= s⁺ - relative · |s⁺|`, each where it is given.
+///
+/// Source: Moreira et al. 2024, arXiv:2407.15831 (NV-Retriever): `relative` = 0.05 is its best,
+/// TopK-PercPos at 95 %; `absolute` = 0.05 its TopK-MarginPos.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margin {
+    /// In units of the score.
+    pub absolute: Option<f64>,
+    /// As a fraction of the positive's score.
+    pub relative: Option<f64>,
+}
+
+impl Default for Margin {
+    /// `relative` = 0.05.
+    fn default() -> Self {
+        Self { absolute: None, relative: Some(0.05) }
+    }
+}
+
+impl Margin {
+    /// Every score is low enough.
+    pub const NONE: Self = Self { absolute: None, relative: None };
+
+    /// Whether a document that scores `score` may be a negative beside a positive that scores
+    /// `positive`, if it is known.
+    fn keeps(self, score: f64, positive: Option<f64>) -> bool {
+        let below = |limit: &dyn Fn(f64) -> f64| positive.is_some_and(|s| score <= limit(s));
+        self.relative.is_none_or(|relative| below(&|s| s - relative * s.abs()))
+            && self.absolute.is_none_or(|absolute| below(&|s| s - absolute))
+    }
+}
+
+/// Which of the documents in range are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pick {
+    /// The best.
+    #[default]
+    Top,
+    /// Any, with equal chance, for each pair its own draw.
+    Random,
+}
+
+/// Training pairs with mined negatives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mined {
+    /// The pairs in their order, their negatives by rank.
+    pub rows: Vec<Pair>,
+    /// What was found.
+    pub report: MineReport,
+}
+
+/// What mining found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct MineReport {
+    /// Pairs mined for.
+    pub pairs: usize,
+    /// Pairs that came out.
+    pub rows: usize,
+    /// Negatives of all of them.
+    pub negatives: usize,
+    /// Pairs for which fewer negatives than asked for were found, those with none included.
+    pub short: usize,
+    /// Pairs for which none was found.
+    pub without: usize,
+    /// Documents in range that scored too near the positive, over all pairs.
+    pub too_near: usize,
+    /// Pairs whose positive the source does not score: with a margin, they get no negative.
+    pub unscored_positives: usize,
+    /// The mean score of the positives that have one; absent if none has.
+    pub mean_positive_score: Option<f64>,
+    /// The mean score of the negatives; absent if there is none.
+    pub mean_negative_score: Option<f64>,
+}
+
+/// Finds negatives for every pair of a split.
+///
+/// What is relevant to a query in any split that `dataset` was read with is no negative of it, nor is a
+/// copy of that, nor a document that is the query's own text. Of copies of one document one at most is
+/// taken. Negatives that the pairs had before are not kept.
+///
+/// # Errors
+/// What `source` fails with.
+///
+/// # Examples
+///
+/// ```
+/// use samtone_data::embedded::World;
+/// use samtone_eval::bm25::{Analyzer, Bm25Config};
+/// use samtone_train::mine::{Lexical, MineConfig, mine};
+///
+/// let dataset = World::generate(0, 200).dataset();
+/// let config = MineConfig { count: 2, ..MineConfig::default() };
+/// let bm25 =
+///     Lexical::new(&dataset, config.document_text, Analyzer::default(), Bm25Config::default());
+/// let mined = mine(&dataset, "train", &bm25, &config)?;
+/// assert!(mined.rows.iter().all(|row| row.negatives.len() <= 2));
+/// # Ok::<(), samtone_train::TrainError>(())
+/// ```
+pub fn mine(
+    dataset: &Dataset,
+    split: &str,
+    source: &impl Source,
+    config: &MineConfig,
+) -> Result<Mined, TrainError> {
+    let pairs = dataset.pairs(split);
+    let known = Known::new(dataset);
+    let mut seen = HashSet::new();
+    let queries: Vec<usize> =
+        pairs.iter().map(|pair| pair.query).filter(|&query| seen.insert(query)).collect();
+    // Deep enough that `last` documents are left when all that may be passed over is.
+    let passed = queries.iter().map(|&query| known.relevant(query)).max().unwrap_or(0);
+    let depth = config.ranks.last.saturating_add(passed).min(dataset.documents().len());
+    let found = source.search(&queries, depth)?;
+    let found: HashMap<usize, Vec<Hit>> = queries.into_iter().zip(found).collect();
+
+    let mut report = MineReport { pairs: pairs.len(), ..MineReport::default() };
+    let (mut positive_scores, mut negative_scores) = (Mean::default(), Mean::default());
+    let mut rows = Vec::with_capacity(pairs.len());
+    for (at, pair) in pairs.into_iter().enumerate() {
+        let hits = &found[&pair.query];
+        let own = hits.iter().find(|hit| hit.index == pair.document).map(|hit| hit.score);
+        let positive = own.or_else(|| source.score(pair.query, pair.document)).map(f64::from);
+        match positive {
+            Some(score) => positive_scores.add(score),
+            None => report.unscored_positives += 1,
+        }
+        let in_range = known.range(&pair, hits, config);
+        let reached = in_range.len();
+        let kept = in_range
+            .into_iter()
+            .filter(|hit| config.margin.keeps(f64::from(hit.score), positive))
+            .collect::<Vec<_>>();
+        if positive.is_some() {
+            report.too_near += reached - kept.len();
+        }
+        let left = config.take(kept, at);
+        report.short += usize::from(left.len() < config.count);
+        report.without += usize::from(left.is_empty());
+        if config.whole_rows && left.len() < config.count {
+            continue;
+        }
+        for hit in &left {
+            negative_scores.add(f64::from(hit.score));
+        }
+        let negatives = left.iter().map(|hit| hit.index).collect();
+        rows.push(Pair { query: pair.query, document: pair.document, negatives });
+    }
+    report.rows = rows.len();
+    report.negatives = negative_scores.count;
+    report.mean_positive_score = positive_scores.mean();
+    report.mean_negative_score = negative_scores.mean();
+    Ok(Mined { rows, report })
+}
+
+/// What is known of the documents of a data set.
+struct Known<'a> {
+    dataset: &'a Dataset,
+    positives: samtone_data::Positives,
+    /// How many documents share a key.
+    copies: HashMap<usize, usize>,
+}
+
+impl<'a> Known<'a> {
+    fn new(dataset: &'a Dataset) -> Self {
+        let splits: Vec<&str> = dataset.split_names().collect();
+        let mut copies = HashMap::new();
+        for &key in dataset.document_keys() {
+            *copies.entry(key).or_default() += 1;
+        }
+        Self { dataset, positives: dataset.positives(&splits), copies }
+    }
+
+    /// How many documents are relevant to a query, copies included.
+    fn relevant(&self, query: usize) -> usize {
+        let keys = self.positives.of(self.dataset.query_keys()[query]);
+        keys.iter().map(|key| self.copies[key]).sum()
+    }
+
+    /// The hits that may be negatives of `pair` and stand in the range of ranks, best first.
+    fn range(&self, pair: &Pair, hits: &[Hit], config: &MineConfig) -> Vec<Hit> {
+        let query = self.dataset.query_keys()[pair.query];
+        let keys = self.dataset.document_keys();
+        let text = self.dataset.queries()[pair.query].text.trim();
+        let others = hits.iter().filter(|hit| !self.positives.contains(query, keys[hit.index]));
+        let ranked = others.skip(config.ranks.first - 1);
+        let ranked = ranked.take(config.ranks.last - config.ranks.first + 1);
+        let mut taken = HashSet::new();
+        let readable = |hit: &&Hit| {
+            let passage = self.dataset.documents()[hit.index].passage(config.document_text);
+            !passage.is_empty() && *passage != *text
+        };
+        ranked.filter(readable).filter(|hit| taken.insert(keys[hit.index])).copied().collect()
+    }
+}
+
+/// A mean in the making.
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests;
