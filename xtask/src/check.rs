@@ -55,6 +55,15 @@ fn clippy() -> anyhow::Result<()> {
 
 fn tests() -> anyhow::Result<()> {
     done(&mut test_runner()?)?;
+    done(&mut cargo(&[
+        "test",
+        "-p",
+        "samtone-data",
+        "--features",
+        "parquet",
+        "--test",
+        "parquet",
+    ]))?;
     // nextest runs no doctests.
     done(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))
 }

@@ -52,7 +52,7 @@ pub enum DataError {
     Record {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// The line, counted from 1; in a file without lines, the record.
         line: u64,
         /// What is wrong with it.
         fault: Fault,
@@ -102,6 +102,14 @@ pub enum DataError {
         path: PathBuf,
         /// The names the format uses.
         expected: &'static str,
+    },
+    /// A file of a format that this build does not read.
+    #[error("`{}` needs the feature `{feature}`, which this build lacks", path.display())]
+    NeedsFeature {
+        /// The file.
+        path: PathBuf,
+        /// The cargo feature.
+        feature: &'static str,
     },
     /// A file that could not be read.
     #[error("cannot read `{}`", path.display())]
@@ -286,6 +294,9 @@ impl DataError {
             Self::Tokenizer { .. } => {
                 Some("samtone reads the `tokenizer.json` of a Hugging Face model folder".to_owned())
             }
+            Self::NeedsFeature { feature, .. } => {
+                Some(format!("build with `--features {feature}`"))
+            }
             Self::VocabularyTooSmall { least, .. } => {
                 Some(format!("ask for {least} tokens at least, better ten times as many"))
             }
@@ -325,6 +336,7 @@ impl Fault {
             Self::Json { message, .. } if message.starts_with("trailing characters") => {
                 Some("each line holds one JSON object".to_owned())
             }
+            Self::Json { message, .. } if message.starts_with("invalid type") => None,
             Self::Json { .. } => Some(
                 "each line holds one whole JSON object, its quotes and backslashes escaped".to_owned(),
             ),

@@ -43,7 +43,8 @@ pub enum Format {
     FlagEmbedding,
     /// Tevatron's JSON lines: passages inline, or ids and a corpus.
     Tevatron,
-    /// The columns of sentence-transformers: anchor, positive, negatives; JSON lines, CSV or TSV.
+    /// The columns of sentence-transformers: anchor, positive, negatives; JSON lines, CSV, TSV or
+    /// Parquet (with the feature `parquet`).
     Columns,
     /// MS MARCO: `collection.tsv`, `queries.*.tsv`, `qrels.*.tsv`, triples by id.
     MsMarco,

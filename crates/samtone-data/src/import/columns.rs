@@ -1,8 +1,12 @@
 //! The columns of sentence-transformers: the first is the anchor (the query), the second its positive,
-//! any further ones negatives, whatever their names. JSON lines, or CSV and TSV with a header.
+//! any further ones negatives, whatever their names. JSON lines, CSV and TSV with a header, or Parquet
+//! (with the feature `parquet`).
 //!
 //! A column `label` with 0 and 1 (what its miner calls labeled pairs) says whether the second column
 //! is a positive or a negative; other label or score columns are refused.
+
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::{
     borrow::Cow,
@@ -215,12 +219,33 @@ fn delimiter(path: &Path) -> Option<u8> {
 
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
     for path in inputs {
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            import_parquet(path, sink)?;
+            continue;
+        }
         match delimiter(path) {
             None => sink.lines(path, |sink, line| take(sink, parse_json(line)?, line.number))?,
             Some(delimiter) => import_delimited(path, delimiter, sink)?,
         }
     }
     Ok(())
+}
+
+#[cfg(feature = "parquet")]
+fn import_parquet(path: &Path, sink: &mut Sink<'_>) -> Result<(), DataError> {
+    parquet::for_each_row(path, |row, number| {
+        let taken = row.map_err(Failure::from).and_then(|row| take(sink, row, number));
+        sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
+        sink.count(0);
+        Ok(())
+    })?;
+    sink.file_done(std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+    Ok(())
+}
+
+#[cfg(not(feature = "parquet"))]
+fn import_parquet(path: &Path, _sink: &mut Sink<'_>) -> Result<(), DataError> {
+    Err(DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" })
 }
 
 fn import_delimited(path: &Path, delimiter: u8, sink: &mut Sink<'_>) -> Result<(), DataError> {

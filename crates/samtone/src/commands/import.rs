@@ -60,7 +60,8 @@ enum FormatChoice {
     FlagEmbedding,
     /// Tevatron's JSON lines; a corpus comes before the queries that name its ids.
     Tevatron,
-    /// Columns anchor, positive, negatives: JSON lines, CSV or TSV.
+    /// Columns anchor, positive, negatives: JSON lines, CSV, TSV, or Parquet in a build with that
+    /// feature.
     SentenceTransformers,
     /// MS MARCO's collection, queries, qrels and triples, by their names.
     MsMarco,
