@@ -171,6 +171,69 @@ proptest! {
     }
 
     #[test]
+    fn trec_documents_come_back(
+        id in id(),
+        title in prop::collection::vec("[a-zA-Z0-9é&'?.-]{1,8}", 0..4),
+        text in prop::collection::vec("[a-zA-Z0-9é&'?.-]{1,8}", 1..9),
+    ) {
+        let (title, text) = (title.join(" "), text.join(" "));
+        let headline = if title.is_empty() { String::new() } else { format!("<HEADLINE>{title}</HEADLINE>\n") };
+        let record = format!("<DOC>\n<DOCNO> {id} </DOCNO>\n{headline}<TEXT>\n{text}\n</TEXT>\n</DOC>\n");
+        line(
+            |out| out.extend(record.bytes()),
+            |line| assert_eq!(trec::parse_document(line).unwrap(), Some((id, title, text))),
+        );
+    }
+
+    #[test]
+    fn mrqa_comes_back(
+        context in any::<String>(),
+        questions in prop::collection::vec(
+            (any::<String>(), any::<String>(), prop::collection::vec((any::<String>(), any::<u32>(), any::<u32>()), 0..3)),
+            0..3,
+        ),
+        candidate in "[0-9a-f]{16,32}",
+        (start, length) in (0_usize..1000, 0_usize..1000),
+    ) {
+        let qas: Vec<_> = questions
+            .iter()
+            .map(|(qid, question, answers)| {
+                let answers: Vec<_> = answers
+                    .iter()
+                    .map(|(text, start, end)| serde_json::json!({ "text": text, "char_spans": [[start, end]] }))
+                    .collect();
+                serde_json::json!({ "qid": qid, "question": question, "detected_answers": answers })
+            })
+            .collect();
+        let paragraph = squad::Paragraph {
+            context: context.clone(),
+            qas: questions
+                .into_iter()
+                .map(|(id, question, answers)| squad::Question {
+                    id,
+                    question,
+                    answers: answers
+                        .into_iter()
+                        .map(|(text, start, _)| squad::Answer { text, answer_start: start as usize })
+                        .collect(),
+                })
+                .collect(),
+        };
+        line(
+            |out| out.extend(format!("{}\n", serde_json::json!({ "context": context, "qas": qas })).bytes()),
+            |line| assert_eq!(squad::parse_mrqa(line).unwrap(), Some(paragraph)),
+        );
+        let end = start + length;
+        let boundary = serde_json::json!({
+            "candidate_id": format!("SQuAD_{candidate}/_0_0"), "response_start": start, "response_end": end,
+        });
+        line(
+            |out| out.extend(format!("{boundary}\n").bytes()),
+            |line| assert_eq!(squad::parse_boundary(line).unwrap(), (candidate, start..end)),
+        );
+    }
+
+    #[test]
     fn squad_comes_back(
         articles in prop::collection::vec(
             (any::<String>(), prop::collection::vec((any::<String>(), prop::collection::vec((any::<String>(), any::<String>(), prop::collection::vec((any::<String>(), any::<u32>()), 0..3)), 0..3)), 0..3)),
