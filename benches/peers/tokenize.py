@@ -4,7 +4,7 @@
     python benches/peers/tokenize.py target/release/examples/throughput TOKENIZER.json TEXTS --max-len 128
 
 TEXTS is a file of one text a line. Both sides truncate to the same length and use all cores; loading
-is not timed. Versions used for the record: tokenizers 0.22.2 (Python), tokenizers 0.23.2 (Rust).
+is not timed. Versions used for the record: tokenizers 0.23.3 (Python), tokenizers 0.23.2 (Rust).
 """
 
 import argparse

@@ -20,7 +20,7 @@ use samtone_data::{
     Fault, TextTokenizer,
     beir::{DocumentLine, JudgmentLine, for_each_document},
     cache::TokenCache,
-    import::{Format, ImportOptions, import, pairs},
+    import::{Format, ImportOptions, columns, flag_embedding, import, pairs, tevatron},
     lines::{Line, Lines},
     random::Key,
 };
@@ -56,16 +56,18 @@ fn words(key: Key, count: usize) -> String {
     text
 }
 
-/// Parses three kinds of files; the median of seven passes over each.
+/// Parses each kind of file; the median of seven passes over each.
 fn parse(folder: &Path) -> Result {
     fs::create_dir_all(folder)?;
     let key = Key::new(1).child("throughput");
-    let corpus = folder.join("corpus.jsonl");
-    let pair_file = folder.join("pairs.jsonl");
+    let names = ["corpus", "pairs", "flag-embedding", "tevatron", "columns"];
+    let paths = names.map(|name| folder.join(format!("{name}.jsonl")));
+    let [corpus, pair_file, flag_file, tevatron_file, column_file] = &paths;
     let qrels = folder.join("qrels.tsv");
-    let mut out = [&corpus, &pair_file, &qrels]
+    let mut out = paths
+        .iter()
+        .chain([&qrels])
         .map(|path| File::create(path).map(BufWriter::new))
-        .into_iter()
         .collect::<std::io::Result<Vec<_>>>()?;
     for i in 0..200_000_u64 {
         let text = words(key.at(i), 60);
@@ -77,11 +79,31 @@ fn parse(folder: &Path) -> Result {
             out[1],
             r#"{{"query": "{start}", "positive": "{text}", "negatives": ["{end}"]}}"#
         )?;
-        writeln!(out[2], "q{}\td{i}\t1", i / 3)?;
+        writeln!(out[2], r#"{{"query": "{start}", "pos": ["{text}"], "neg": ["{end}"]}}"#)?;
+        writeln!(
+            out[3],
+            r#"{{"query_id": "{i}", "query": "{start}", "positive_passages": [{{"docid": "d{i}", "title": "", "text": "{text}"}}], "negative_passages": [{{"docid": "n{i}", "title": "", "text": "{end}"}}]}}"#
+        )?;
+        writeln!(
+            out[4],
+            r#"{{"anchor": "{start}", "positive": "{escape}{text}", "negative": "{end}"}}"#
+        )?;
+        for grade in 0..5 {
+            writeln!(out[5], "question-{}\tdocument-{i}-{grade}\t{grade}", i / 3)?;
+        }
     }
     drop(out);
-    time("corpus.jsonl", &corpus, |line| DocumentLine::parse(line).map(|it| it.text.len()))?;
-    time("pairs.jsonl", &pair_file, |line| pairs::parse(line).map(|it| it.query.text.len()))?;
+    time("corpus.jsonl", corpus, |line| DocumentLine::parse(line).map(|it| it.text.len()))?;
+    time("pairs.jsonl", pair_file, |line| pairs::parse(line).map(|it| it.query.text.len()))?;
+    time("flag-embedding.jsonl", flag_file, |line| {
+        flag_embedding::parse(line).map(|it| it.query.text.len())
+    })?;
+    time("tevatron.jsonl", tevatron_file, |line| {
+        tevatron::parse(line).map(|it| usize::from(matches!(it, tevatron::Record::Example(_))))
+    })?;
+    time("columns.jsonl", column_file, |line| {
+        columns::parse_json(line)?.into_example().map(|it| it.query.text.len())
+    })?;
     time("qrels.tsv", &qrels, |line| {
         JudgmentLine::parse(line).map(|it| it.map_or(0, |judgment| judgment.query_id.len()))
     })
