@@ -64,11 +64,13 @@ fn find_tag(text: &str, tag: &str) -> Option<usize> {
     })
 }
 
-/// Text on one line, without tags and without the label that classic fields begin with.
+/// Text on one line, without tags and without the label and colon that classic fields begin with.
 fn clean(text: &str, label: &str) -> String {
     let text = text.trim();
-    let text =
-        text.strip_prefix(label).map_or(text, |rest| rest.trim_start().trim_start_matches(':'));
+    let unlabelled = (!label.is_empty())
+        .then(|| text.strip_prefix(label)?.trim_start().strip_prefix(':'))
+        .flatten();
+    let text = unlabelled.unwrap_or(text);
     let mut bare = String::with_capacity(text.len());
     let mut in_tag = false;
     for c in text.chars() {
