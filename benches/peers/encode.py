@@ -61,10 +61,12 @@ class States(torch.nn.Module):
 
 
 ids = torch.ones(2, 8, dtype=torch.int64)
+mask = ids.clone()
+mask[1, 5:] = 0  # An export that sees no padding leaves the mask out.
 batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=512)
 torch.onnx.export(
     States(theirs[0].auto_model).eval(),
-    (ids, ids),
+    (ids, mask),
     folder / "model.onnx",
     input_names=["ids", "mask"],
     dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
