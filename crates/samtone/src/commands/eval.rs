@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The split of the data set.
     #[arg(long, default_value = "test")]
     split: String,
-    /// How many documents to find for each query.
+    /// How many documents to find for each query; `mrr` and `recall` see no more than these.
     #[arg(short, long, default_value_t = 100, value_name = "K")]
     k: usize,
     /// What of a document the model reads.
