@@ -13,6 +13,7 @@ use crate::metrics::{self, JudgedRanking};
 use crate::qrels::Qrels;
 use crate::run::Run;
 use crate::significance::bootstrap_interval;
+use crate::table::hash;
 
 /// What [`evaluate`] found: each metric's mean and its value for each query.
 #[derive(Clone, Debug)]
@@ -294,11 +295,16 @@ fn judge(
         })
     };
     ranked.sort_by(order);
+    // Most documents found are not judged, which a hash tells sooner than the ids do.
+    let mut hashes: Vec<u64> =
+        qrels.table().documents(query).map(|(document, _)| hash(document)).collect();
+    hashes.sort_unstable();
+    let grade_of = |document: &str| {
+        hashes.binary_search(&hash(document)).ok()?;
+        qrels.table().value(query, document).map(grade)
+    };
     JudgedRanking::new(
-        ranked
-            .iter()
-            .map(|(document, _)| qrels.table().value(query, document).map(grade))
-            .collect(),
+        ranked.iter().map(|(document, _)| grade_of(document)).collect(),
         qrels.table().documents(query).map(|(_, judged)| grade(judged)).collect(),
     )
 }

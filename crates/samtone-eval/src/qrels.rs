@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::random::word;
-use crate::source::Source;
+use crate::source::{Source, columns};
 use crate::table::{LineError, Parsed, Table, hash};
 
 /// Relevance judgments: for each query, documents and their grades.
@@ -126,10 +126,7 @@ fn grade(text: &str) -> Result<i32, LineError> {
 }
 
 fn trec_line(line: &str) -> Parsed<'_, i32> {
-    let mut columns = line.split_ascii_whitespace();
-    if let (Some(query), Some(_), Some(document), Some(value), None) =
-        (columns.next(), columns.next(), columns.next(), columns.next(), columns.next())
-    {
+    if let Some([query, _, document, value]) = columns(line) {
         return Ok((query, document, grade(value)?));
     }
     Err(LineError::Columns {

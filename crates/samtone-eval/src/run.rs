@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{EvalError, Result};
 use crate::search::Hit;
-use crate::source::Source;
+use crate::source::{Source, columns};
 use crate::table::{LineError, Parsed, Table};
 
 /// A run: for each query, documents and their scores.
@@ -162,16 +162,7 @@ fn shortest_decimal(score: f32) -> f64 {
 }
 
 fn trec_line(line: &str) -> Parsed<'_, f64> {
-    let mut columns = line.split_ascii_whitespace();
-    if let (Some(query), Some(_), Some(document), Some(_), Some(score), Some(_), None) = (
-        columns.next(),
-        columns.next(),
-        columns.next(),
-        columns.next(),
-        columns.next(),
-        columns.next(),
-        columns.next(),
-    ) {
+    if let Some([query, _, document, _, score, _]) = columns(line) {
         return match score.parse::<f64>() {
             Ok(value) if !value.is_nan() => Ok((query, document, value)),
             _ => Err(LineError::Score { got: score.to_owned() }),

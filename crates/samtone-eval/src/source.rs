@@ -184,6 +184,26 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The columns of a line, between ASCII white space, if there are `N`.
+pub(crate) fn columns<const N: usize>(line: &str) -> Option<[&str; N]> {
+    let bytes = line.as_bytes();
+    let (mut found, mut count, mut at) = ([""; N], 0, 0);
+    loop {
+        while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        if at == bytes.len() {
+            return (count == N).then_some(found);
+        }
+        let start = at;
+        while bytes.get(at).is_some_and(|byte| !byte.is_ascii_whitespace()) {
+            at += 1;
+        }
+        *found.get_mut(count)? = &line[start..at];
+        count += 1;
+    }
+}
+
 /// A small file's text.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     let failed = |source| EvalError::Read { path: path.to_owned(), source };
