@@ -36,11 +36,7 @@ pub(crate) fn test_browser() -> Result<()> {
     run("--package samtone -- train --set train.steps=60", &[("--run-dir", &trained)])?;
     run(
         "--package samtone -- analyze --data embedded --points 100 --queries 20",
-        &[
-            ("--model", &trained.join("model")),
-            ("--model", &trained.join("baseline/model")),
-            ("--out", &analysis),
-        ],
+        &[("--model", &trained.join("model")), ("--out", &analysis)],
     )?;
 
     let mut browser = Chromium::start()?;
