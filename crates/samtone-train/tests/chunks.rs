@@ -1,0 +1,151 @@
+//! Gradient caching gives the gradients of the whole batch, whatever the chunk.
+//!
+//! In f64 on Flex and NdArray; in f32 on the backend that `SAMTONE_BACKEND` names (`flex` if unset),
+//! which the build must hold: `SAMTONE_BACKEND=wgpu cargo nextest run -p samtone-train --features wgpu`.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+use burn::backend::{Autodiff, Flex, NdArray};
+use burn::tensor::FloatDType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_data::random::Key;
+use samtone_loss::{LossConfig, Relations};
+use samtone_model::{
+    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config,
+};
+use samtone_train::engine::{Batch, Engine};
+
+const ROWS: usize = 7;
+const NEGATIVES: usize = 2;
+
+/// Sums of a few thousand terms in other orders.
+const F64_TOLERANCE: f64 = 1e-9;
+const F32_TOLERANCE: f64 = 1e-4;
+
+fn encoders() -> [EncoderConfig; 2] {
+    let bert = BertConfig {
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        intermediate: 12,
+        max_positions: 16,
+        dropout: 0.2,
+        attention_dropout: 0.3,
+        ..BertConfig::default()
+    };
+    let t5 = T5Config {
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        head_dim: 4,
+        intermediate: 12,
+        relative_buckets: 8,
+        relative_max_distance: 6,
+        dropout: 0.2,
+        ..T5Config::default()
+    };
+    [EncoderConfig::Bert(bert), EncoderConfig::T5(t5)]
+}
+
+/// Texts of 1 to 9 tokens.
+fn texts(name: &str, n: usize) -> Vec<Vec<u32>> {
+    let key = Key::new(0).child(name);
+    let word = |text: usize, i: usize| 1 + key.at(text as u64).below(i as u64 + 1, 29) as u32;
+    let length = |text: usize| 1 + key.at(text as u64).below(0, 9);
+    (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
+}
+
+/// The loss, its gradient by ln τ, and every parameter's gradient.
+fn gradients<B: AutodiffBackend>(
+    model: &DualEncoder<B>,
+    texts: &[Vec<Vec<u32>>; 3],
+    dropout: Option<Key>,
+    chunk: usize,
+) -> Vec<(String, Vec<f64>)> {
+    let loss: LossConfig =
+        toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
+    let loss = loss.resolve().unwrap();
+    let temperature = loss.temperature();
+    let rows = |kind: usize| texts[kind].iter().map(Vec::as_slice).collect();
+    let batch = Batch {
+        queries: rows(0),
+        documents: rows(1),
+        hard_negatives: rows(2),
+        relations: Relations { known: vec![(1, 4)], ..Relations::default() },
+    };
+    let out = Engine { loss, chunk, pad_id: 0 }
+        .gradients(model, &batch, temperature, dropout)
+        .unwrap();
+    let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
+    model.for_each_gradient(&out.parameters, |parameter, gradient| {
+        let gradient = gradient.unwrap().into_data().iter::<f64>().collect();
+        found.push((parameter.path.clone(), gradient));
+    });
+    found
+}
+
+fn check<B: AutodiffBackend>(dtype: FloatDType, tolerance: f64)
+where
+    B::Device: Default,
+{
+    let texts =
+        [texts("query", ROWS), texts("document", ROWS), texts("hard-negative", ROWS * NEGATIVES)];
+    for encoder in encoders() {
+        let config = DualEncoderConfig {
+            encoder,
+            sharing: Sharing::AdeSpl,
+            pooling: Pooling::Mean,
+            projection: Some(6),
+            normalize: true,
+        };
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap().cast(dtype);
+        for dropout in [None, Some(Key::new(3))] {
+            let whole = gradients(&model, &texts, dropout, ROWS * NEGATIVES);
+            for chunk in [1, 2, 3, 5, ROWS] {
+                let chunked = gradients(&model, &texts, dropout, chunk);
+                for ((path, whole), (_, chunked)) in whole.iter().zip(&chunked) {
+                    let scale = whole.iter().map(|x| x.abs()).fold(1e-2, f64::max);
+                    let pairs = whole.iter().zip(chunked);
+                    let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    assert!(
+                        worst <= tolerance * scale,
+                        "{path}, chunk {chunk}, dropout {}: {worst:e} of {scale:e}",
+                        dropout.is_some()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_change_nothing_in_f64_on_flex() {
+    check::<Autodiff<Flex>>(FloatDType::F64, F64_TOLERANCE);
+}
+
+#[test]
+fn chunks_change_nothing_in_f64_on_ndarray() {
+    check::<Autodiff<NdArray>>(FloatDType::F64, F64_TOLERANCE);
+}
+
+#[test]
+fn chunks_change_nothing_but_rounding_in_f32() {
+    fn check_f32<B: Backend>()
+    where
+        Autodiff<B>: AutodiffBackend<Device = B::Device>,
+        B::Device: Default,
+    {
+        check::<Autodiff<B>>(FloatDType::F32, F32_TOLERANCE);
+    }
+    match std::env::var("SAMTONE_BACKEND").as_deref().unwrap_or("flex") {
+        "flex" => check_f32::<Flex>(),
+        "ndarray" => check_f32::<NdArray>(),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => check_f32::<burn::backend::Wgpu>(),
+        #[cfg(feature = "cuda")]
+        "cuda" => check_f32::<burn::backend::Cuda>(),
+        other => panic!("`{other}` is not in this build: add `--features {other}`"),
+    }
+}
