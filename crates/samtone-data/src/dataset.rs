@@ -221,10 +221,11 @@ impl Dataset {
         rows: &[Pair],
         mode: DocumentText,
     ) -> Result<(), DataError> {
-        let passage = |index: usize| {
+        let passage = |index: usize, score: Option<&f64>| {
             let document = &self.documents[index];
             Passage {
                 id: Some(Cow::Borrowed(&document.id)),
+                score: score.copied(),
                 ..Passage::text(document.passage(mode))
             }
         };
@@ -238,8 +239,13 @@ impl Dataset {
                     id: Some(Cow::Borrowed(&query.id)),
                     ..Passage::text(query.text.as_str())
                 },
-                positives: vec![passage(row.document)],
-                negatives: row.negatives.iter().map(|&index| passage(index)).collect(),
+                positives: vec![passage(row.document, row.scores.first())],
+                negatives: row
+                    .negatives
+                    .iter()
+                    .enumerate()
+                    .map(|(i, &index)| passage(index, row.scores.get(i + 1)))
+                    .collect(),
             };
             import::pairs::write(out, &example)
         });
@@ -318,6 +324,7 @@ impl Dataset {
                 query: judgment.query,
                 document: judgment.document,
                 negatives: negatives.get(&judgment.query).cloned().unwrap_or_default(),
+                scores: Vec::new(),
             })
             .collect()
     }
@@ -417,7 +424,9 @@ impl Builder {
         let document = documents.first().copied();
         let document =
             document.ok_or_else(|| Fault::NoPositive { query: pair.query.text.to_string() })?;
-        Ok(Pair { query, document, negatives })
+        let passages = pair.positives.iter().take(1).chain(&pair.negatives);
+        let scores: Option<Vec<f64>> = passages.map(|passage| passage.score).collect();
+        Ok(Pair { query, document, negatives, scores: scores.unwrap_or_default() })
     }
 
     fn pair_query(&mut self, passage: &Passage<'_>, line: u64) -> Result<usize, Fault> {
@@ -712,6 +721,7 @@ mod tests {
             query,
             document,
             negatives: negatives.to_vec(),
+            scores: Vec::new(),
         };
         let expected = [row(0, 0, &[1, 2]), row(1, 1, &[]), row(0, 0, &[2])];
         assert_eq!(dataset.pairs("train"), expected);
@@ -755,10 +765,34 @@ mod tests {
     }
 
     #[test]
+    fn a_teachers_scores_stay_with_their_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pairs.jsonl");
+        let write = |scores| {
+            let line = format!(
+                "{{\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"b!\",\"c!\"],\"scores\":{scores}}}\n"
+            );
+            fs::write(&path, line).unwrap();
+        };
+        write("[9.5, -1, 0.25]");
+        let dataset = Dataset::load_pairs(&path, "train").unwrap();
+        assert_eq!(dataset.pairs("train")[0].scores, [9.5, -1.0, 0.25]);
+        dataset.save_pairs(&path, &dataset.pairs("train"), DocumentText::Text).unwrap();
+        let again = Dataset::load_pairs(&path, "train").unwrap();
+        assert_eq!(again.pairs("train"), dataset.pairs("train"));
+        write("[9.5, -1]");
+        let error = Dataset::load_pairs(&path, "train").unwrap_err().to_string();
+        let expected = "line 1: field `scores`: expected one score for the positive and one per \
+                        negative, got `2 scores for 3 texts`";
+        assert!(error.ends_with(expected), "{error}");
+    }
+
+    #[test]
     fn judged_negatives_are_hard_negatives() {
         let dir = folder(CORPUS, QUERIES, QRELS);
         let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
-        assert_eq!(dataset.pairs("train"), [Pair { query: 0, document: 0, negatives: vec![1] }]);
+        let row = Pair { query: 0, document: 0, negatives: vec![1], scores: Vec::new() };
+        assert_eq!(dataset.pairs("train"), [row]);
     }
 
     #[test]

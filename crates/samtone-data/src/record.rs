@@ -73,7 +73,7 @@ pub struct Judgment {
 
 /// One training row: a query, a document relevant to it, and any hard negatives, as indices into
 /// the [`Dataset`](crate::Dataset) they come from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pair {
     /// Index of the query.
     pub query: usize,
@@ -81,4 +81,6 @@ pub struct Pair {
     pub document: usize,
     /// Indices of its hard negatives.
     pub negatives: Vec<usize>,
+    /// A teacher's scores of the document and of each negative, in that order; empty if it gave none.
+    pub scores: Vec<f64>,
 }

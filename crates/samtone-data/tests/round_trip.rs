@@ -34,6 +34,7 @@ fn passage(ids: bool, titles: bool) -> impl Strategy<Value = Passage<'static>> {
         id: id.filter(|_| ids).map(Cow::Owned),
         title: Cow::Owned(if titles { title } else { String::new() }),
         text: Cow::Owned(text),
+        score: None,
     })
 }
 
@@ -56,8 +57,12 @@ fn line<T>(write: impl FnOnce(&mut Vec<u8>), each: impl FnOnce(Line<'_>) -> T) -
 
 proptest! {
     #[test]
-    fn pairs_come_back(mut example in example(true, false)) {
+    fn pairs_come_back(mut example in example(true, false), scored in any::<bool>()) {
         example.positives.truncate(1);
+        if scored {
+            let passages = example.positives.iter_mut().chain(&mut example.negatives);
+            passages.enumerate().for_each(|(i, passage)| passage.score = Some(0.3 - i as f64));
+        }
         // The ids of negatives are all there or none is.
         if example.negatives.iter().any(|negative| negative.id.is_none()) {
             example.negatives.iter_mut().for_each(|negative| negative.id = None);

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// A text of an example, with what else its file says about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Passage<'a> {
     /// Its id, where the format has one.
     pub id: Option<Cow<'a, str>>,
@@ -17,12 +17,14 @@ pub struct Passage<'a> {
     pub title: Cow<'a, str>,
     /// Its text.
     pub text: Cow<'a, str>,
+    /// A teacher's score of it for the example's query, where the file gives one.
+    pub score: Option<f64>,
 }
 
 impl<'a> Passage<'a> {
     /// A text alone.
     pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
-        Self { id: None, title: Cow::Borrowed(""), text: text.into() }
+        Self { id: None, title: Cow::Borrowed(""), text: text.into(), score: None }
     }
 
     /// The id, where there is one.
@@ -32,7 +34,7 @@ impl<'a> Passage<'a> {
 }
 
 /// A query with its positives and negatives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Example<'a> {
     /// The query; its title is empty.
     pub query: Passage<'a>,

@@ -1,7 +1,7 @@
 //! JSON lines `{"query", "positive", "negatives"}`: what `samtone train` and `samtone mine` use.
 //!
 //! `query_id`, `positive_id` and `negative_ids` may stand beside them; texts without an id are told
-//! apart by their text.
+//! apart by their text. `scores` are a teacher's: of the positive, then of each negative.
 
 use std::io::{self, Write};
 
@@ -28,6 +28,7 @@ struct Raw<'a> {
     negative_ids: Option<Vec<Id<'a>>>,
     #[serde(borrow)]
     negatives: Option<Vec<Text<'a>>>,
+    scores: Option<Vec<f64>>,
 }
 
 /// Parses a line.
@@ -50,17 +51,33 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
             });
         }
     };
-    let passage = |id: Option<Id<'a>>, text: Text<'a>| Passage {
+    let scores = scores(raw.scores, 1 + negatives.len())?;
+    let passage = |id: Option<Id<'a>>, text: Text<'a>, score| Passage {
         id: id.map(|id| id.0),
+        score,
         ..Passage::text(text.0)
     };
+    let texts = ids.into_iter().zip(negatives).zip(&scores[1..]);
     let example = Example {
-        query: passage(raw.query_id, query),
-        positives: vec![passage(raw.positive_id, positive)],
-        negatives: ids.into_iter().zip(negatives).map(|(id, text)| passage(id, text)).collect(),
+        query: passage(raw.query_id, query, None),
+        positives: vec![passage(raw.positive_id, positive, scores[0])],
+        negatives: texts.map(|((id, text), &score)| passage(id, text, score)).collect(),
     };
     example.check()?;
     Ok(example)
+}
+
+/// One score a passage, or none for any of them.
+fn scores(given: Option<Vec<f64>>, passages: usize) -> Result<Vec<Option<f64>>, Fault> {
+    match given {
+        None => Ok(vec![None; passages]),
+        Some(scores) if scores.len() == passages => Ok(scores.into_iter().map(Some).collect()),
+        Some(scores) => Err(Fault::Value {
+            field: "scores",
+            expected: "one score for the positive and one per negative",
+            got: format!("{} scores for {passages} texts", scores.len()),
+        }),
+    }
 }
 
 #[derive(Serialize)]
@@ -74,10 +91,12 @@ struct Written<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     negative_ids: Option<Vec<&'a str>>,
     negatives: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scores: Option<Vec<f64>>,
 }
 
 /// Writes an example as one line for each positive. Titles have no place in this format; the ids of
-/// the negatives are written if each has one.
+/// the negatives are written if each has one, the scores if each text has one.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -91,6 +110,7 @@ pub fn write(out: &mut impl Write, example: &Example<'_>) -> io::Result<()> {
             positive: &positive.text,
             negative_ids: ids.filter(|ids| !ids.is_empty()),
             negatives: example.negatives.iter().map(|negative| &*negative.text).collect(),
+            scores: [positive].into_iter().chain(&example.negatives).map(|p| p.score).collect(),
         };
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;

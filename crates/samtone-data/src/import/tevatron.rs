@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A line, as its fields tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record<'a> {
     /// A document of a corpus.
     Document(Passage<'a>),
@@ -90,7 +90,7 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
         if text.trim().is_empty() && title.trim().is_empty() {
             return Err(Fault::EmptyField { field: "document_text" });
         }
-        return Ok(Record::Document(Passage { id: Some(id.0), title, text }));
+        return Ok(Record::Document(Passage { id: Some(id.0), title, text, score: None }));
     }
     let text = raw.query.or(raw.query_text).ok_or_else(|| json::missing(line, "query"))?.0;
     let query = Passage { id: raw.query_id.map(|id| id.0), ..Passage::text(text) };
@@ -112,7 +112,7 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
         let passage = |raw: RawPassage<'a>| {
             let text = raw.text.ok_or(Fault::MissingField { field: "text", found: Vec::new() })?.0;
             let title = raw.title.unwrap_or_default().0;
-            Ok(Passage { id: raw.docid.map(|id| id.0), title, text })
+            Ok(Passage { id: raw.docid.map(|id| id.0), title, text, score: None })
         };
         raw.into_iter().map(passage).collect::<Result<Vec<_>, Fault>>()
     };
