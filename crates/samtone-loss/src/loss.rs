@@ -52,6 +52,11 @@ impl Loss {
         self.false_negatives
     }
 
+    /// Bytes of score tiles that may be kept for the backward pass.
+    pub fn score_memory(&self) -> usize {
+        self.score_memory
+    }
+
     /// Whether any group looks at hard negatives. Where none does their gradient is zero.
     pub fn uses_hard_negatives(&self) -> bool {
         use Candidates::{HardOthers, HardOwn, OppositeHard};

@@ -179,6 +179,12 @@ impl<B: Backend> DualEncoder<B> {
         );
     }
 
+    /// Whether padding is left out of the computation rather than masked: true where the fused
+    /// operations run (Flex, f32).
+    pub fn skips_padding(&self) -> bool {
+        self.embedders.first().is_some_and(TokenEmbedder::skips_padding)
+    }
+
     /// What the model was made from.
     pub fn config(&self) -> &DualEncoderConfig {
         &self.config

@@ -36,17 +36,21 @@ impl<B: Backend> TokenEmbedder<B> {
 
     /// How the encoder wants the tokens of a batch to lie: packed, where the operations can.
     pub(crate) fn layout(&self, batch: &TokenBatch) -> Layout {
+        if self.skips_padding() { Layout::packed(batch) } else { Layout::padded(batch) }
+    }
+
+    /// Whether the operations can leave padding out.
+    pub(crate) fn skips_padding(&self) -> bool {
         #[cfg(feature = "flex")]
         {
             let words = match self {
                 Self::Bert(bert) => bert.words(),
                 Self::T5(t5) => t5.words(),
             };
-            if crate::kernel::takes(&words) {
-                return Layout::packed(batch);
-            }
+            crate::kernel::takes(&words)
         }
-        Layout::padded(batch)
+        #[cfg(not(feature = "flex"))]
+        false
     }
 
     pub(crate) fn forward(
