@@ -47,7 +47,8 @@ impl Checkpoints {
         Self { folder: folder.into() }
     }
 
-    /// Writes the checkpoint of `step` from files by name, then removes all but the newest `keep`.
+    /// Writes the checkpoint of `step` from files by name, then removes all but the newest `keep`
+    /// and that of the step `best`.
     ///
     /// # Errors
     /// [`TrainError::Write`]; earlier checkpoints are untouched then.
@@ -56,15 +57,18 @@ impl Checkpoints {
         step: usize,
         files: &[(&str, Vec<u8>)],
         keep: usize,
+        best: Option<usize>,
     ) -> Result<Checkpoint, TrainError> {
         let path = self.folder.join(format!("{PREFIX}{step}"));
         let temporary = self.folder.join(format!(".{PREFIX}{step}.tmp"));
         self.write_whole(step, files, &temporary, &path)
             .map_err(|source| TrainError::Write { path: path.clone(), source })?;
-        for old in self.steps().into_iter().rev().skip(keep) {
+        let old = self.steps().into_iter().rev().skip(keep);
+        for old in old.filter(|&old| best != Some(old)) {
             // A checkpoint that cannot be removed costs space, not the run.
             let _ = fs::remove_dir_all(self.folder.join(format!("{PREFIX}{old}")));
         }
+        self.remove_leftovers();
         Ok(Checkpoint { step, path })
     }
 
@@ -89,17 +93,31 @@ impl Checkpoints {
         flush_folder(&self.folder)
     }
 
+    /// Removes what killed runs left half written.
+    fn remove_leftovers(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "tmp")) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+
     /// The newest intact checkpoint, and the torn ones newer than it.
     pub fn newest(&self) -> (Option<Checkpoint>, Vec<PathBuf>) {
         let mut torn = Vec::new();
         for step in self.steps().into_iter().rev() {
-            let path = self.folder.join(format!("{PREFIX}{step}"));
-            if is_intact(&path, step) {
-                return (Some(Checkpoint { step, path }), torn);
+            match self.at(step) {
+                Some(checkpoint) => return (Some(checkpoint), torn),
+                None => torn.push(self.folder.join(format!("{PREFIX}{step}"))),
             }
-            torn.push(path);
         }
         (None, torn)
+    }
+
+    /// The checkpoint of `step`, if it is there and intact.
+    pub fn at(&self, step: usize) -> Option<Checkpoint> {
+        let path = self.folder.join(format!("{PREFIX}{step}"));
+        is_intact(&path, step).then_some(Checkpoint { step, path })
     }
 
     /// The steps that have a folder, ascending.
@@ -183,7 +201,7 @@ mod tests {
         let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
         assert_eq!(checkpoints.newest(), (None, vec![]));
         for step in [5, 10, 20] {
-            checkpoints.write(step, &files(&step.to_string()), 2).unwrap();
+            checkpoints.write(step, &files(&step.to_string()), 2, None).unwrap();
         }
         let (newest, torn) = checkpoints.newest();
         let newest = newest.unwrap();
@@ -193,12 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn the_best_stays_beside_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path());
+        for (step, best) in [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4)] {
+            checkpoints.write(step, &files("x"), 1, Some(best)).unwrap();
+            assert!(checkpoints.at(best).is_some(), "step {step}");
+        }
+        assert_eq!(checkpoints.steps(), [4, 5]);
+    }
+
+    #[test]
     fn a_torn_checkpoint_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path());
-        checkpoints.write(1, &files("one"), 9).unwrap();
-        checkpoints.write(2, &files("two"), 9).unwrap();
-        checkpoints.write(3, &files("three"), 9).unwrap();
+        checkpoints.write(1, &files("one"), 9, None).unwrap();
+        checkpoints.write(2, &files("two"), 9, None).unwrap();
+        checkpoints.write(3, &files("three"), 9, None).unwrap();
         fs::write(folder.path().join("step-3/weights"), b"thr").unwrap();
         fs::remove_file(folder.path().join("step-2/manifest.json")).unwrap();
         let (newest, torn) = checkpoints.newest();
@@ -213,7 +242,9 @@ mod tests {
         fs::create_dir_all(folder.path().join(".step-4.tmp")).unwrap();
         fs::write(folder.path().join(".step-4.tmp/weights"), b"half").unwrap();
         assert_eq!(checkpoints.newest(), (None, vec![]));
-        checkpoints.write(4, &files("four"), 1).unwrap();
+        fs::create_dir_all(folder.path().join(".step-9.tmp")).unwrap();
+        checkpoints.write(4, &files("four"), 1, None).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(checkpoints.newest().0.unwrap().step, 4);
     }
 }

@@ -11,30 +11,52 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::TokenBatch;
 use samtone_data::random::Key;
-use samtone_loss::{Loss, LossError, Relations, Temperature};
+use samtone_loss::{LossError, Relations, Temperature};
 use samtone_model::{Dropout, DualEncoder, Side};
+
+use crate::objective::{Embeddings, Objective};
 
 /// The token rows of a batch and who is related to whom in it.
 #[derive(Clone, Debug, Default)]
-pub struct Batch<'a> {
+pub struct Batch {
     /// `[batch]` queries, each its token ids.
-    pub queries: Vec<&'a [u32]>,
+    pub queries: Vec<Vec<u32>>,
     /// `[batch]` documents; row i belongs to query i.
-    pub documents: Vec<&'a [u32]>,
+    pub documents: Vec<Vec<u32>>,
     /// `[batch × k]` hard negatives, row by row; may be empty.
-    pub hard_negatives: Vec<&'a [u32]>,
+    pub hard_negatives: Vec<Vec<u32>>,
     /// Which rows share a query or a document.
     pub relations: Relations,
+    /// `[batch × (1 + k)]` teacher's scores of each row's document and hard negatives, not a number
+    /// where there is none; may be empty.
+    pub teacher: Vec<f64>,
 }
 
-impl Batch<'_> {
+impl Batch {
     /// Real tokens of all texts.
     pub fn tokens(&self) -> usize {
-        self.streams().iter().flat_map(|(_, _, rows)| rows.iter()).map(|row| row.len()).sum()
+        self.streams().iter().flat_map(|(_, _, rows)| rows.iter()).map(Vec::len).sum()
+    }
+
+    /// Tokens of the longest text.
+    pub(crate) fn longest(&self) -> usize {
+        let rows = self.streams().into_iter().flat_map(|(_, _, rows)| rows);
+        rows.map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// The first `rows` pairs with their hard negatives, about which nothing else is known.
+    pub(crate) fn first_rows(&self, rows: usize) -> Self {
+        let per_row = self.hard_negatives.len() / self.queries.len().max(1);
+        Self {
+            queries: self.queries[..rows].to_vec(),
+            documents: self.documents[..rows].to_vec(),
+            hard_negatives: self.hard_negatives[..rows * per_row].to_vec(),
+            ..Self::default()
+        }
     }
 
     /// The three kinds of text, each with its side and its name in the dropout's key.
-    fn streams(&self) -> [(Side, &'static str, &[&[u32]]); 3] {
+    fn streams(&self) -> [(Side, &'static str, &[Vec<u32>]); 3] {
         [
             (Side::Query, "query", &self.queries),
             (Side::Document, "document", &self.documents),
@@ -45,7 +67,7 @@ impl Batch<'_> {
 
 /// The loss of a batch and what it asks of the parameters.
 pub struct BatchGradients {
-    /// Mean loss of the batch, in nats.
+    /// The objective's value, in nats.
     pub loss: f64,
     /// Gradient with respect to ln τ.
     pub log_temperature: f64,
@@ -56,8 +78,8 @@ pub struct BatchGradients {
 /// How a batch is turned into gradients.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    /// The contrastive loss.
-    pub loss: Loss,
+    /// What is minimised.
+    pub objective: Objective,
     /// Texts of one kind whose activations exist at once.
     pub chunk: usize,
     /// The token that padding is made of.
@@ -72,12 +94,12 @@ impl Engine {
     pub fn gradients<B: AutodiffBackend>(
         &self,
         model: &DualEncoder<B>,
-        batch: &Batch<'_>,
+        batch: &Batch,
         temperature: Temperature,
         dropout: Option<Key>,
     ) -> Result<BatchGradients, LossError> {
         let streams = batch.streams();
-        if streams.iter().all(|(_, _, rows)| rows.len() <= self.chunk) {
+        if self.is_one_pass(batch) {
             // One chunk: one pass, its graph kept until the loss has spoken.
             let graphs = streams.map(|(side, name, rows)| {
                 let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: 0 });
@@ -119,19 +141,44 @@ impl Engine {
         Ok(BatchGradients { loss, log_temperature, parameters: sum.grads() })
     }
 
-    /// Tokens that one pass over `batch` computes, padding included.
-    pub fn computed_tokens(&self, batch: &Batch<'_>) -> usize {
-        let chunks = batch.streams().into_iter().flat_map(|(_, _, rows)| rows.chunks(self.chunk));
-        chunks.map(|rows| rows.len() * rows.iter().map(|row| row.len()).max().unwrap_or(0)).sum()
+    /// Tokens that one pass of `model` over `batch` computes: with its padding, unless the model
+    /// leaves padding out.
+    pub fn computed_tokens<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+        self.tokens_by_chunk(model, batch).sum()
+    }
+
+    /// The most tokens whose activations exist at once.
+    pub(crate) fn longest_chunk<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+        let chunks = self.tokens_by_chunk(model, batch);
+        if self.is_one_pass(batch) { chunks.sum() } else { chunks.max().unwrap_or(0) }
+    }
+
+    /// The tokens that each chunk computes.
+    fn tokens_by_chunk<'b, B: Backend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &'b Batch,
+    ) -> impl Iterator<Item = usize> + 'b {
+        let (size, skips_padding) = (self.chunk, model.skips_padding());
+        let chunks = batch.streams().into_iter().flat_map(move |(_, _, rows)| rows.chunks(size));
+        chunks.map(move |rows| {
+            let lengths = rows.iter().map(Vec::len);
+            if skips_padding { lengths.sum() } else { rows.len() * lengths.max().unwrap_or(0) }
+        })
+    }
+
+    /// Whether `batch` goes through whole.
+    fn is_one_pass(&self, batch: &Batch) -> bool {
+        batch.streams().iter().all(|(_, _, rows)| rows.len() <= self.chunk)
     }
 
     /// The chunks of `rows`, each with its first row and its dropout.
     fn chunks<'r>(
         &self,
-        rows: &'r [&'r [u32]],
+        rows: &'r [Vec<u32>],
         name: &str,
         dropout: Option<Key>,
-    ) -> impl Iterator<Item = (usize, &'r [&'r [u32]], Option<Dropout>)> {
+    ) -> impl Iterator<Item = (usize, &'r [Vec<u32>], Option<Dropout>)> {
         let (size, key) = (self.chunk, dropout.map(|key| key.child(name)));
         rows.chunks(size).enumerate().map(move |(i, rows)| {
             let first_row = i * size;
@@ -143,7 +190,7 @@ impl Engine {
         &self,
         model: &DualEncoder<B>,
         side: Side,
-        rows: &[&[u32]],
+        rows: &[Vec<u32>],
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
         model.encode(side, &TokenBatch::pad(rows, self.pad_id), dropout)
@@ -154,32 +201,29 @@ impl Engine {
     fn loss_gradients<B: AutodiffBackend>(
         &self,
         embeddings: [Option<Tensor<B::InnerBackend, 2>>; 3],
-        batch: &Batch<'_>,
+        batch: &Batch,
         temperature: Temperature,
     ) -> Result<(f64, f64, [Option<Tensor<B::InnerBackend, 2>>; 3]), LossError> {
         let [queries, documents, hard_negatives] = embeddings;
         let (queries, documents) = (queries.expect("checked"), documents.expect("checked"));
         let [rows, dim] = queries.dims();
-        let loss_batch = samtone_loss::Batch {
-            queries,
-            documents,
-            hard_negatives: hard_negatives.map(|h| {
-                let k = h.dims()[0] / rows;
-                h.reshape([rows, k, dim])
-            }),
-            relations: batch.relations.clone(),
-            weights: None,
-        };
-        let out = self.loss.value_and_gradients(&loss_batch, temperature)?;
-        let hard_negatives = out.hard_negatives.map(|h| {
+        let hard_negatives = hard_negatives.map(|h| {
+            let k = h.dims()[0] / rows;
+            h.reshape([rows, k, dim])
+        });
+        let embeddings = Embeddings { queries, documents, hard_negatives };
+        let out = self.objective.value_and_gradients::<B>(
+            &embeddings,
+            &batch.relations,
+            &batch.teacher,
+            temperature,
+        )?;
+        let Embeddings { queries, documents, hard_negatives } = out.embeddings;
+        let hard_negatives = hard_negatives.map(|h| {
             let [rows, k, dim] = h.dims();
             h.reshape([rows * k, dim])
         });
-        Ok((
-            out.loss,
-            out.log_temperature,
-            [Some(out.queries), Some(out.documents), hard_negatives],
-        ))
+        Ok((out.loss, out.log_temperature, [Some(queries), Some(documents), hard_negatives]))
     }
 }
 

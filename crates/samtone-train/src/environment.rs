@@ -27,7 +27,8 @@ pub struct Environment {
     pub pairs_per_second: f64,
     /// Real tokens (padding not counted) trained on in a second.
     pub tokens_per_second: f64,
-    /// Share of the computed tokens that were padding, in `[0, 1)`.
+    /// Share of the computed tokens that were padding, in `[0, 1)`; 0 where the operations leave
+    /// padding out (Flex).
     pub padded_share: f64,
     /// Most memory the process ever held, in bytes, where the system tells it.
     pub peak_rss_bytes: Option<u64>,
@@ -47,6 +48,15 @@ pub(crate) fn processor() -> Option<String> {
 pub fn peak_rss_bytes() -> Option<u64> {
     let kibibytes: u64 = field("/proc/self/status", "VmHWM")?.split(' ').next()?.parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// Memory of the machine, or of the control group that the process runs in, in bytes, where the
+/// system tells it.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let kibibytes: u64 = field("/proc/meminfo", "MemTotal")?.split(' ').next()?.parse().ok()?;
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(u64::MAX);
+    Some(limit.min(kibibytes * 1024))
 }
 
 /// Threads that the machine runs at once.

@@ -58,6 +58,16 @@ pub enum TrainError {
         /// `train.batch_size`.
         batch: usize,
     },
+    /// Training data that lacks what the configuration asks for.
+    #[error("no training row of `{data}` has a {what}, which `{key}` needs")]
+    NothingToLearn {
+        /// The training data.
+        data: String,
+        /// What is missing.
+        what: &'static str,
+        /// The key that asks for it.
+        key: &'static str,
+    },
     /// A loss or a gradient that is not a number.
     #[error("step {step}: {what}")]
     NonFinite {
@@ -142,6 +152,9 @@ impl TrainError {
             Self::TooFewPairs { pairs, .. } => {
                 Some(format!("set `train.batch_size` to at most {pairs}"))
             }
+            Self::NothingToLearn { .. } => Some(
+                "rows of a file of pairs have `negatives` and `scores`; in a folder, documents judged 0 are a query's negatives".into(),
+            ),
             Self::NonFinite { batch, .. } => Some(format!(
                 "the batch is in `{}`; a lower `train.lr`, a longer `train.warmup` or `train.clip` = 1 usually helps",
                 batch.display()

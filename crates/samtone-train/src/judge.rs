@@ -26,10 +26,11 @@ pub(crate) fn judge<B: Backend>(
         let batch_tokens = config.batch_size * retriever.max_tokens(side);
         retriever.encode_tokens(side, rows, batch_tokens)
     };
-    let queries: Vec<Vec<u32>> =
-        set.queries.iter().map(|&query| rows.queries[query].clone()).collect();
+    let queries: Vec<Vec<u32>> = set.queries.iter().map(|&query| rows.queries.row(query)).collect();
     let queries = embed(Side::Query, &queries);
-    let documents = embed(Side::Document, &rows.documents);
+    let documents: Vec<Vec<u32>> =
+        (0..rows.documents.len()).map(|document| rows.documents.row(document)).collect();
+    let documents = embed(Side::Document, &documents);
     let similarity = Similarity::Cosine;
     let hits = top_k(&queries, &documents, retriever.dim(), config.top_k, similarity)?;
     score(set, &hits, config)

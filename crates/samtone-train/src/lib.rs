@@ -4,10 +4,13 @@
 //! [`run()`] does a whole experiment from an [`ExperimentConfig`]; [`engine::Engine`] is one step of it
 //! for those with a loop of their own. [`mine`] finds hard negatives. Nothing here names a backend.
 
+pub mod ablation;
 pub mod adafactor;
 mod batches;
+mod card;
 pub mod checkpoint;
 pub mod config;
+mod distillation;
 pub mod engine;
 mod environment;
 mod error;
@@ -15,7 +18,9 @@ mod fit;
 pub mod gradients;
 mod judge;
 pub mod mine;
+pub mod objective;
 mod optimizer;
+pub mod plan;
 mod prepare;
 mod record;
 mod run;
@@ -31,5 +36,5 @@ pub use record::{Event, StepRecord};
 pub use run::{
     Outcome, QUICK_START, RunOptions, check_folder, evaluation_path, resumed_config, run,
 };
-pub use summary::{Baseline, Metrics, Summary};
+pub use summary::{Baseline, Best, Metrics, Summary};
 pub use temperature::TemperatureState;

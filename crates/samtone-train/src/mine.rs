@@ -252,7 +252,13 @@ pub fn mine(
             negative_scores.add(f64::from(hit.score));
         }
         let negatives = left.iter().map(|hit| hit.index).collect();
-        rows.push(Pair { query: pair.query, document: pair.document, negatives });
+        // A teacher's scores were of other negatives.
+        rows.push(Pair {
+            query: pair.query,
+            document: pair.document,
+            negatives,
+            scores: Vec::new(),
+        });
     }
     report.rows = rows.len();
     report.negatives = negative_scores.count;

@@ -4,65 +4,59 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
+use samtone_data::cache::TokenCache;
 use samtone_data::embedded::World;
 use samtone_data::{Dataset, DocumentText, Pair, TextTokenizer};
-use samtone_model::{DualEncoder, ModelFolder, Retriever, Side, SideSettings};
+use samtone_model::{DualEncoder, ModelError, ModelFolder, Retriever, Side, SideSettings};
 
-use crate::config::{DataConfig, EMBEDDED, ExperimentConfig};
+use crate::config::{DataConfig, EMBEDDED, ExperimentConfig, is_pairs_file};
 use crate::error::TrainError;
 
-/// The data folders of a run, each read once.
+/// The data sets of a run, each read once.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    folders: Vec<(PathBuf, Dataset)>,
+    sets: Vec<(PathBuf, Dataset)>,
 }
 
 impl Sources {
-    /// Reads every folder that `config` names, with the splits that it uses, and checks them.
+    /// Reads every set that `config` names, with the splits that it uses, and checks them.
     ///
     /// # Errors
     /// Anything wrong with the files, by file and line, and splits that are missing or empty.
     pub(crate) fn load(config: &DataConfig) -> Result<Self, TrainError> {
-        let mut wanted: Vec<(PathBuf, Vec<&str>)> = Vec::new();
-        let uses = [
-            Some((&config.train, config.train_split.as_str())),
-            config.dev_set(),
-            config.test_set(),
-        ];
-        let zero_shot = config.zero_shot.iter().map(|folder| Some((folder, ZERO_SHOT_SPLIT)));
-        for (folder, split) in uses.into_iter().chain(zero_shot).flatten() {
-            match wanted.iter_mut().find(|(known, _)| known == folder) {
+        let mut wanted: Vec<(&Path, Vec<&str>)> = Vec::new();
+        let zero_shot = config.zero_shot.iter().map(|folder| (folder.as_path(), ZERO_SHOT_SPLIT));
+        let judged = config.dev_set().into_iter().chain(config.test_set()).chain(zero_shot);
+        for (path, split) in config.training_sets().into_iter().chain(judged) {
+            match wanted.iter_mut().find(|(known, _)| *known == path) {
                 Some((_, splits)) if splits.contains(&split) => {}
                 Some((_, splits)) => splits.push(split),
-                None => wanted.push((folder.clone(), vec![split])),
+                None => wanted.push((path, vec![split])),
             }
         }
-        let mut folders = Vec::new();
-        for (folder, splits) in wanted {
-            let mut dataset = if folder == Path::new(EMBEDDED) {
+        let mut sets = Vec::new();
+        for (path, splits) in wanted {
+            let mut dataset = if path == Path::new(EMBEDDED) {
                 World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
+            } else if is_pairs_file(path) {
+                Dataset::load_pairs(path, splits[0])?
             } else {
-                Dataset::load(&folder, &splits)?
+                Dataset::load(path, &splits)?
             };
             if config.lowercase {
                 dataset.lowercase();
             }
-            folders.push((folder, dataset));
+            sets.push((path.to_owned(), dataset));
         }
-        Ok(Self { folders })
+        Ok(Self { sets })
     }
 
-    /// The index of `folder`.
-    fn index(&self, folder: &Path) -> usize {
-        self.folders
+    /// The index of the set at `path`.
+    fn index(&self, path: &Path) -> usize {
+        self.sets
             .iter()
-            .position(|(known, _)| known == folder)
-            .expect("every folder of the configuration was read")
-    }
-
-    /// The data set read from `folder`.
-    fn dataset(&self, folder: &Path) -> &Dataset {
-        &self.folders[self.index(folder)].1
+            .position(|(known, _)| known == path)
+            .expect("every set of the configuration was read")
     }
 }
 
@@ -72,24 +66,61 @@ const EMBEDDED_SEED: u64 = 0;
 /// The split that a zero-shot folder is judged on.
 const ZERO_SHOT_SPLIT: &str = "test";
 
-impl DataConfig {
-    /// Folder and split of the dev set, if there is one.
-    fn dev_set(&self) -> Option<(&PathBuf, &str)> {
-        let folder = self.dev.as_ref().unwrap_or(&self.train);
-        (!self.dev_split.is_empty()).then_some((folder, &self.dev_split))
-    }
+/// A split to train on.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainSet<'a> {
+    /// Its index among the sources.
+    pub(crate) source: usize,
+    /// The path it was read from.
+    pub(crate) path: &'a Path,
+    /// Its split.
+    pub(crate) split: &'a str,
+    /// Its documents, queries and judgments.
+    pub(crate) dataset: &'a Dataset,
+    /// Its training pairs, as indices into the data set.
+    pub(crate) pairs: Vec<Pair>,
+}
 
-    /// Folder and split of the test set, if there is one.
-    fn test_set(&self) -> Option<(&PathBuf, &str)> {
-        let folder = self.test.as_ref().unwrap_or(&self.train);
-        (!self.test_split.is_empty()).then_some((folder, &self.test_split))
+/// The splits to train on.
+///
+/// # Errors
+/// Fewer pairs than one batch, or none with what the configuration wants to learn from.
+pub(crate) fn train_sets<'a>(
+    sources: &'a Sources,
+    config: &'a ExperimentConfig,
+) -> Result<Vec<TrainSet<'a>>, TrainError> {
+    let batch = config.train.batch_size;
+    let mut sets = Vec::new();
+    for (path, split) in config.data.training_sets() {
+        let source = sources.index(path);
+        let dataset = &sources.sets[source].1;
+        let pairs = dataset.pairs(split);
+        if pairs.len() < batch {
+            let (folder, split) = (path.to_owned(), split.to_owned());
+            return Err(TrainError::TooFewPairs { folder, split, pairs: pairs.len(), batch });
+        }
+        sets.push(TrainSet { source, path, split, dataset, pairs });
+    }
+    let has = |what: fn(&Pair) -> bool| sets.iter().any(|set| set.pairs.iter().any(what));
+    let missing = if config.train.hard_negatives > 0 && !has(|pair| !pair.negatives.is_empty()) {
+        Some(("hard negative", "train.hard_negatives"))
+    } else if config.distillation.is_some() && !has(|pair| pair.scores.len() > 1) {
+        Some(("teacher's score", "distillation"))
+    } else {
+        None
+    };
+    match missing {
+        Some((what, key)) => {
+            Err(TrainError::NothingToLearn { data: config.data.train.to_string(), what, key })
+        }
+        None => Ok(sets),
     }
 }
 
 /// A split to judge on.
 #[derive(Clone, Debug)]
 pub(crate) struct TestSet<'a> {
-    /// The folder's index among the sources.
+    /// Its index among the sources.
     source: usize,
     /// The folder's own name.
     pub(crate) name: String,
@@ -103,61 +134,50 @@ pub(crate) struct TestSet<'a> {
     pub(crate) text: DocumentText,
 }
 
-/// The token ids of a data set's queries and documents, by their indices.
-#[derive(Clone, Debug)]
+/// The token ids of a data set's queries and documents, by their indices, mapped from files.
+#[derive(Debug)]
 pub(crate) struct TokenRows {
-    pub(crate) queries: Vec<Vec<u32>>,
-    pub(crate) documents: Vec<Vec<u32>>,
+    pub(crate) queries: TokenCache,
+    pub(crate) documents: TokenCache,
 }
 
 /// What a run trains and is judged on, tokenised.
 #[derive(Debug)]
 pub(crate) struct Prepared<'a> {
-    /// The training data.
-    pub(crate) train: &'a Dataset,
-    /// The training pairs, as indices into the training data.
-    pub(crate) pairs: Vec<Pair>,
+    /// What is trained on.
+    pub(crate) train: Vec<TrainSet<'a>>,
     /// The dev set.
     pub(crate) dev: Option<TestSet<'a>>,
     /// The test set.
     pub(crate) test: Option<TestSet<'a>>,
     /// Sets of other domains.
     pub(crate) zero_shot: Vec<TestSet<'a>>,
-    train_source: usize,
     rows: Vec<TokenRows>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Tokenises everything once, as `retriever` reads it.
+    /// Tokenises everything once, as `retriever` reads it, or finds it in the folder `cache`.
     ///
     /// # Errors
-    /// A text that cannot be tokenised, or fewer pairs than one batch.
+    /// A text that cannot be tokenised, or a cache that cannot be written.
     pub(crate) fn new<B: Backend>(
         sources: &'a Sources,
+        train: Vec<TrainSet<'a>>,
         config: &'a ExperimentConfig,
         retriever: &Retriever<B>,
+        cache: &Path,
     ) -> Result<Self, TrainError> {
         let data = &config.data;
-        let train_source = sources.index(&data.train);
-        let train = sources.dataset(&data.train);
-        let pairs = train.pairs(&data.train_split);
-        if pairs.len() < config.train.batch_size {
-            return Err(TrainError::TooFewPairs {
-                folder: data.train.clone(),
-                split: data.train_split.clone(),
-                pairs: pairs.len(),
-                batch: config.train.batch_size,
-            });
-        }
         let rows = sources
-            .folders
+            .sets
             .iter()
-            .map(|(_, dataset)| token_rows(dataset, retriever, data.document_text))
+            .map(|(_, dataset)| token_rows(dataset, retriever, data.document_text, cache))
             .collect::<Result<_, _>>()?;
-        let test_set = |folder: &'a PathBuf, split: &'a str| {
-            let dataset = sources.dataset(folder);
+        let test_set = |(folder, split): (&'a Path, &'a str)| {
+            let source = sources.index(folder);
+            let dataset = &sources.sets[source].1;
             TestSet {
-                source: sources.index(folder),
+                source,
                 name: folder
                     .file_name()
                     .map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into()),
@@ -169,22 +189,20 @@ impl<'a> Prepared<'a> {
         };
         Ok(Self {
             train,
-            pairs,
-            dev: data.dev_set().map(|(folder, split)| test_set(folder, split)),
-            test: data.test_set().map(|(folder, split)| test_set(folder, split)),
+            dev: data.dev_set().map(test_set),
+            test: data.test_set().map(test_set),
             zero_shot: data
                 .zero_shot
                 .iter()
-                .map(|folder| test_set(folder, ZERO_SHOT_SPLIT))
+                .map(|folder| test_set((folder, ZERO_SHOT_SPLIT)))
                 .collect(),
-            train_source,
             rows,
         })
     }
 
-    /// The token rows of the training data.
-    pub(crate) fn train_rows(&self) -> &TokenRows {
-        &self.rows[self.train_source]
+    /// The token rows of a training set's data.
+    pub(crate) fn train_rows(&self, set: &TrainSet<'_>) -> &TokenRows {
+        &self.rows[set.source]
     }
 
     /// The token rows of `set`'s data.
@@ -199,7 +217,7 @@ impl<'a> Prepared<'a> {
 /// # Errors
 /// A model folder that cannot be read, or a vocabulary that cannot be made.
 pub(crate) fn start<B: Backend>(
-    sources: &Sources,
+    train: &[TrainSet<'_>],
     config: &ExperimentConfig,
     device: &B::Device,
 ) -> Result<Retriever<B>, TrainError> {
@@ -217,44 +235,61 @@ pub(crate) fn start<B: Backend>(
         [folder.query, folder.document] = settings;
         return Ok(Retriever::load(&folder, config.seed, device)?);
     }
-    let train = sources.dataset(&config.data.train);
-    let tokenizer = train_tokenizer(train, &train.pairs(&config.data.train_split), config)?;
+    let tokenizer = train_tokenizer(train, config)?;
     let dual_encoder = model.dual_encoder(tokenizer.vocab_size());
     let weights = DualEncoder::init(&dual_encoder, config.seed, device)?;
     Ok(Retriever::new(weights, tokenizer, settings)?)
 }
 
-/// A WordPiece vocabulary of the texts that training reads: no test text takes part.
+/// A WordPiece vocabulary of the texts that training pairs: no test text takes part.
 fn train_tokenizer(
-    train: &Dataset,
-    pairs: &[Pair],
+    train: &[TrainSet<'_>],
     config: &ExperimentConfig,
 ) -> Result<TextTokenizer, TrainError> {
-    let used = |index: fn(&Pair) -> usize| {
-        let mut used: Vec<usize> = pairs.iter().map(index).collect();
-        used.sort_unstable();
-        used.dedup();
-        used
-    };
-    let queries = used(|pair| pair.query).into_iter().map(|i| train.queries()[i].text.as_str());
-    let documents = used(|pair| pair.document)
-        .into_iter()
-        .map(|i| train.documents()[i].passage(config.data.document_text));
-    let texts: Vec<Cow<'_, str>> = queries.map(Cow::Borrowed).chain(documents).collect();
+    let mut texts: Vec<Cow<'_, str>> = Vec::new();
+    for set in train {
+        let used = |index: fn(&Pair) -> usize| {
+            let mut used: Vec<usize> = set.pairs.iter().map(index).collect();
+            used.sort_unstable();
+            used.dedup();
+            used
+        };
+        let queries = used(|pair| pair.query).into_iter();
+        texts.extend(queries.map(|i| Cow::Borrowed(set.dataset.queries()[i].text.as_str())));
+        let documents = used(|pair| pair.document).into_iter();
+        texts.extend(
+            documents.map(|i| set.dataset.documents()[i].passage(config.data.document_text)),
+        );
+    }
     let vocab_size = config.model.encoder.vocab_size();
     Ok(TextTokenizer::train_wordpiece(&texts, vocab_size, true)?)
 }
+
+/// Passes texts to its argument, one after the other.
+type EachText<'a> = dyn Fn(&mut dyn FnMut(&str)) + 'a;
 
 fn token_rows<B: Backend>(
     dataset: &Dataset,
     retriever: &Retriever<B>,
     text: DocumentText,
+    cache: &Path,
 ) -> Result<TokenRows, TrainError> {
-    let queries: Vec<&str> = dataset.queries().iter().map(|query| query.text.as_str()).collect();
-    let documents: Vec<Cow<'_, str>> =
-        dataset.documents().iter().map(|document| document.passage(text)).collect();
+    let rows = |side, each_text: &EachText<'_>| {
+        let prompt = retriever.prompt(side);
+        TokenCache::of_stream(cache, retriever.tokenizer(side), retriever.max_tokens(side), |put| {
+            each_text(&mut |text| {
+                if prompt.is_empty() { put(text) } else { put(&format!("{prompt}{text}")) }
+            });
+            Ok(())
+        })
+        .map_err(|source| ModelError::Tokenizer { source })
+    };
     Ok(TokenRows {
-        queries: retriever.tokenize(Side::Query, &queries)?,
-        documents: retriever.tokenize(Side::Document, &documents)?,
+        queries: rows(Side::Query, &|put| {
+            dataset.queries().iter().for_each(|query| put(&query.text));
+        })?,
+        documents: rows(Side::Document, &|put| {
+            dataset.documents().iter().for_each(|document| put(&document.passage(text)));
+        })?,
     })
 }

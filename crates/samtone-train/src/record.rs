@@ -49,6 +49,10 @@ pub struct StepRecord {
     pub gradient_norm: f64,
     /// Pairs trained on in a second, since the run began or was resumed.
     pub pairs_per_second: f64,
+    /// Real tokens (padding not counted) trained on in a second, since then.
+    pub tokens_per_second: f64,
+    /// Share of the computed tokens that were padding, since then, in `[0, 1)`.
+    pub padded_share: f64,
     /// Dev metrics after this step, where they were taken.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub dev: Metrics,

@@ -4,6 +4,7 @@
 //! run/  config.toml         the configuration, every key
 //!       metrics.jsonl       a line a logged step
 //!       checkpoints/        step-N: model, optimiser, position
+//!       tokens/             the tokenised texts; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
 //!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
@@ -21,13 +22,14 @@ use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
 use samtone_model::Retriever;
 
+use crate::card::Card;
 use crate::checkpoint::replace_file;
 use crate::config::ExperimentConfig;
 use crate::environment::{self, Environment};
 use crate::error::TrainError;
 use crate::fit::{Fitted, Place, fit};
 use crate::judge::{judge, judge_bm25, means};
-use crate::prepare::{Prepared, Sources, TestSet, start};
+use crate::prepare::{Prepared, Sources, TestSet, start, train_sets};
 use crate::record::Event;
 use crate::summary::{Baseline, Metrics, Summary};
 
@@ -43,6 +45,8 @@ pub struct RunOptions<'a> {
     pub resume: bool,
     /// Name of the backend, for the record.
     pub backend: &'a str,
+    /// How the run was started, for the model card.
+    pub command: &'a str,
     /// Set from outside to end the run after its current step, with a checkpoint.
     pub stop: &'a AtomicBool,
 }
@@ -61,12 +65,25 @@ pub struct Outcome {
 /// # Errors
 /// [`TrainError::RunExists`] or [`TrainError::NoRun`].
 pub fn check_folder(folder: &Path, resume: bool) -> Result<(), TrainError> {
-    let holds_run = folder.join(CONFIG).is_file();
     match resume {
-        true if !holds_run => Err(TrainError::NoRun { path: folder.into() }),
-        false if folder.exists() => Err(TrainError::RunExists { path: folder.into() }),
+        true if !is_begun(folder) => Err(TrainError::NoRun { path: folder.into() }),
+        false if folder.exists() && !is_empty(folder) => {
+            Err(TrainError::RunExists { path: folder.into() })
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether `folder` holds a run, from its first moment on: its configuration is written first.
+pub(crate) fn is_begun(folder: &Path) -> bool {
+    folder.join(CONFIG).is_file()
+}
+
+/// Whether `folder` holds nothing, or what a run leaves that was killed in its first moment.
+fn is_empty(folder: &Path) -> bool {
+    let leftover = format!("{CONFIG}.tmp");
+    fs::read_dir(folder)
+        .is_ok_and(|entries| entries.flatten().all(|entry| *entry.file_name() == *leftover))
 }
 
 /// The configuration that the run in `folder` was started with.
@@ -106,17 +123,19 @@ pub fn run<B: AutodiffBackend>(
     check_folder(folder, options.resume)?;
     observe(Event::Phase("reading the data"));
     let sources = Sources::load(&config.data)?;
+    let train = train_sets(&sources, config)?;
     observe(Event::Phase("tokenising"));
-    let retriever = start::<B>(&sources, config, device)?;
-    let prepared = Prepared::new(&sources, config, &retriever)?;
+    let retriever = start::<B>(&train, config, device)?;
     let num_parameters = retriever.model.num_parameters();
 
     fs::create_dir_all(folder)
         .map_err(|source| TrainError::Write { path: folder.into(), source })?;
     replace_file(&folder.join(CONFIG), config.to_toml().as_bytes())?;
+    let cache = config.data.token_cache.clone().unwrap_or_else(|| folder.join("tokens"));
+    let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
 
     let place = Place { folder, stop: options.stop };
-    let Fitted { retriever: trained, state, work } =
+    let Fitted { retriever: trained, steps, train_loss, temperature, best, work } =
         fit(retriever.clone(), &prepared, config, &place, device, observe)?;
     let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
         let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
@@ -133,9 +152,10 @@ pub fn run<B: AutodiffBackend>(
     let (dev, test) = judged_splits(&trained, folder)?;
     let mut summary = Summary {
         seed: config.seed,
-        steps: state.step,
-        train_loss: state.tail_loss(),
-        temperature: state.temperature.value.value(),
+        steps,
+        train_loss,
+        temperature,
+        best,
         dev,
         test,
         ..Summary::default()
@@ -151,6 +171,15 @@ pub fn run<B: AutodiffBackend>(
     if !model.exists() {
         trained.valid().save(&model)?;
     }
+    let card = Card {
+        config,
+        train: &prepared.train,
+        summary: &summary,
+        parameters: num_parameters,
+        dim: trained.dim(),
+        command: options.command,
+    };
+    replace_file(&model.join("README.md"), card.render().as_bytes())?;
 
     if let Some(preset) = config.train.baseline {
         observe(Event::Phase("the same model under the baseline's loss"));
@@ -174,9 +203,9 @@ pub fn run<B: AutodiffBackend>(
         parameters: num_parameters,
         train_seconds: work.seconds,
         total_seconds: started.elapsed().as_secs_f64(),
-        pairs_per_second: work.pairs as f64 / work.seconds.max(f64::MIN_POSITIVE),
-        tokens_per_second: work.tokens as f64 / work.seconds.max(f64::MIN_POSITIVE),
-        padded_share: 1.0 - work.tokens as f64 / work.computed_tokens.max(1) as f64,
+        pairs_per_second: work.per_second(work.pairs),
+        tokens_per_second: work.per_second(work.tokens),
+        padded_share: work.padded_share(),
         peak_rss_bytes: environment::peak_rss_bytes(),
     };
     write_json(&folder.join("environment.json"), &environment)?;

@@ -57,6 +57,46 @@ impl Schedule {
     }
 }
 
+/// The learning rate of a run in one stage or two, each with a [`Schedule`] of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stages {
+    first: Schedule,
+    second: Option<Schedule>,
+}
+
+impl Stages {
+    /// The stages of `whole`; the second has `share` of the steps, at least one of them.
+    #[expect(clippy::cast_sign_loss, reason = "a share is positive")]
+    pub fn new(whole: Schedule, share: Option<f64>) -> Self {
+        let Some(share) = share else { return Self { first: whole, second: None } };
+        let steps = ((share * whole.steps as f64).round() as usize).clamp(1, whole.steps);
+        Self {
+            first: Schedule { steps: whole.steps - steps, ..whole },
+            second: Some(Schedule { steps, ..whole }),
+        }
+    }
+
+    /// Steps of both stages.
+    pub fn steps(&self) -> usize {
+        self.first.steps + self.second.map_or(0, |second| second.steps)
+    }
+
+    /// The first step of the second stage, if there is one.
+    pub fn second_begins(&self) -> Option<usize> {
+        self.second.map(|_| self.first.steps)
+    }
+
+    /// The learning rate of `step`, counted from 0.
+    pub fn learning_rate(&self, step: usize) -> f64 {
+        match self.second {
+            Some(second) if step >= self.first.steps => {
+                second.learning_rate(step - self.first.steps)
+            }
+            _ => self.first.learning_rate(step),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,5 +121,15 @@ mod tests {
     #[test]
     fn a_run_shorter_than_its_warmup_never_reaches_the_peak() {
         assert_eq!(rates(Decay::Linear, 4, 2), [0.5, 1.0]);
+    }
+
+    #[test]
+    fn the_second_stage_warms_up_and_falls_by_itself() {
+        let whole = Schedule { peak: 1.0, warmup: 2, steps: 10, decay: Decay::Linear };
+        let stages = Stages::new(whole, Some(0.4));
+        assert_eq!((stages.steps(), stages.second_begins()), (10, Some(6)));
+        let rates: Vec<f64> = (0..10).map(|step| stages.learning_rate(step)).collect();
+        assert_eq!(rates, [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.5, 1.0, 1.0, 0.5]);
+        assert_eq!(Stages::new(whole, None).learning_rate(4), whole.learning_rate(4));
     }
 }

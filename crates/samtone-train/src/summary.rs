@@ -16,10 +16,13 @@ pub struct Summary {
     pub seed: u64,
     /// Optimiser steps done.
     pub steps: usize,
-    /// Mean training loss over the last tenth of the steps, in nats.
+    /// Mean training loss over the last tenth of the steps, at most the last 100, in nats.
     pub train_loss: f64,
     /// The temperature at the end.
     pub temperature: f64,
+    /// Where the model comes from, if dev evaluations chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// On the dev split; empty if there is none.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub dev: Metrics,
@@ -42,6 +45,17 @@ impl Summary {
     pub fn judged(&self) -> (&'static str, &Metrics) {
         if self.test.is_empty() { ("dev", &self.dev) } else { ("test", &self.test) }
     }
+}
+
+/// The best dev evaluation of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Steps done before it.
+    pub step: usize,
+    /// The metric that decided.
+    pub metric: String,
+    /// Its value.
+    pub value: f64,
 }
 
 /// The results of the same configuration under another loss.

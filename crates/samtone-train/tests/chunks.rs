@@ -68,16 +68,16 @@ fn gradients<B: AutodiffBackend>(
         toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
     let loss = loss.resolve().unwrap();
     let temperature = loss.temperature();
-    let rows = |kind: usize| texts[kind].iter().map(Vec::as_slice).collect();
+    let [queries, documents, hard_negatives] = texts.clone();
     let batch = Batch {
-        queries: rows(0),
-        documents: rows(1),
-        hard_negatives: rows(2),
+        queries,
+        documents,
+        hard_negatives,
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
+        teacher: Vec::new(),
     };
-    let out = Engine { loss, chunk, pad_id: 0 }
-        .gradients(model, &batch, temperature, dropout)
-        .unwrap();
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0 };
+    let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     model.for_each_gradient(&out.parameters, |parameter, gradient| {
         let gradient = gradient.unwrap().into_data().iter::<f64>().collect();

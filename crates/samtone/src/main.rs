@@ -7,6 +7,7 @@ mod embeddings;
 mod error;
 mod output;
 mod run_report;
+mod tensorboard;
 
 use std::process::ExitCode;
 

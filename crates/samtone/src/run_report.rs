@@ -38,7 +38,7 @@ pub(crate) fn write(
         summary.steps,
         config.train.batch_size,
         config.loss_name(),
-        config.data.train.display()
+        config.data.train
     ))
     .command(command);
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
 use samtone_eval::{Evaluation, Metric};
+use samtone_train::checkpoint::Checkpoints;
 use samtone_train::{StepRecord, Summary, evaluation_path};
 
 /// A folder with a data set and a configuration that trains in a second or two.
@@ -204,6 +205,185 @@ fn check_kill_and_resume(optimizer: &str) {
     }
 }
 
+/// A training set of two sources with hard negatives and a teacher's scores, and every term of the
+/// objective.
+fn everything(bench: &Bench) -> Vec<String> {
+    let dataset = samtone_data::Dataset::load(&bench.path("data"), &["train"]).unwrap();
+    let documents = dataset.documents();
+    let lines: Vec<String> = dataset
+        .pairs("train")
+        .iter()
+        .enumerate()
+        .map(|(row, pair)| {
+            let negatives: Vec<&str> =
+                (1..=row % 4).map(|i| &*documents[(row + 7 * i) % documents.len()].text).collect();
+            let scores: Vec<f64> = (0..=negatives.len()).map(|i| 3.0 - i as f64).collect();
+            let line = serde_json::json!({
+                "query": dataset.queries()[pair.query].text,
+                "positive": documents[pair.document].text,
+                "negatives": negatives,
+                "scores": scores,
+            });
+            format!("{line}\n")
+        })
+        .collect();
+    let pairs = bench.path("pairs.jsonl");
+    fs::write(&pairs, lines.concat()).unwrap();
+    let (data, pairs) = (bench.path("data"), pairs.display());
+    let data = data.display();
+    [
+        format!(
+            "data.train=[{{ path = '{data}', weight = 1.0 }}, {{ path = '{pairs}', weight = 3.0 }}]"
+        ),
+        format!("data.dev={data}"),
+        format!("data.test={data}"),
+        "train.hard_negatives=2".into(),
+        "train.eval_every=4".into(),
+        "train.best_by=mrr@10".into(),
+        "matryoshka.dims=[32, 8]".into(),
+        "distillation.loss=kl".into(),
+        "second_stage={ share = 0.3, loss = { preset = \"in-batch\" } }".into(),
+    ]
+    .into_iter()
+    .flat_map(|set| ["--set".into(), set])
+    .collect()
+}
+
+#[test]
+fn several_sources_hard_negatives_and_a_teacher_train_and_resume() {
+    let bench = Bench::new("checkpoint_every = 7\nkeep = 9\n");
+    let settings = everything(&bench);
+    let arguments: Vec<&str> = settings.iter().map(String::as_str).collect();
+    bench.train("unbroken", &arguments);
+    let losses = losses(&bench.path("unbroken"));
+    assert!(losses[19] < losses[0], "{losses:?}");
+    bench.train("stopped", &arguments);
+    for later in [14, 16, 20] {
+        let step = bench.path("stopped").join(format!("checkpoints/step-{later}"));
+        let _ = fs::remove_dir_all(step);
+    }
+    fs::remove_dir_all(bench.path("stopped/model")).unwrap();
+    let resumed = bench.command("stopped").arg("--resume").output().unwrap();
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    if is_exact() {
+        for file in ["summary.json", WEIGHTS] {
+            let same = bench.bytes("unbroken", file) == bench.bytes("stopped", file);
+            assert!(same, "{file} differs");
+        }
+    }
+    let card = String::from_utf8(bench.bytes("unbroken", "model/README.md")).unwrap();
+    for part in
+        ["`samtone` loss", "pairs.jsonl | train |", "[32, 8] dimensions", "SentenceTransformer"]
+    {
+        assert!(card.contains(part), "no {part} in:\n{card}");
+    }
+}
+
+/// The dev values of a run's steps.
+fn dev(run: &Path, metric: &str) -> Vec<(usize, f64)> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<StepRecord>(line).unwrap());
+    records.filter_map(|record| Some((record.step, *record.dev.get(metric)?))).collect()
+}
+
+#[test]
+fn the_best_model_by_the_dev_set_is_the_runs_model() {
+    let bench = Bench::new("eval_every = 3\nbest_by = \"mrr@10\"\nkeep = 1\n");
+    bench.train("run", &["--tensorboard"]);
+    let dev = dev(&bench.path("run"), "mrr@10");
+    assert_eq!(dev.iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 6, 9, 12, 15, 18, 20]);
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    let best = summary.best.unwrap();
+    let highest = dev.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    assert_eq!((best.value, summary.dev["mrr@10"]), (highest, highest));
+    assert_eq!(dev.iter().find(|(_, value)| *value == highest).unwrap().0, best.step);
+    let board = bench.path("run/tensorboard/samtone");
+    assert_eq!(fs::read_dir(board).unwrap().count(), 1);
+}
+
+#[test]
+fn a_run_that_gets_no_better_ends_early_and_keeps_its_best_checkpoint() {
+    // At this rate no weight changes.
+    let bench = Bench::new("eval_every = 4\nbest_by = \"mrr@10\"\npatience = 2\nkeep = 1\n");
+    bench.train("run", &["--set", "train.lr=1e-12"]);
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    assert_eq!((summary.steps, summary.best.unwrap().step), (12, 4));
+    let mut kept: Vec<_> = fs::read_dir(bench.path("run/checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    kept.sort();
+    assert_eq!(kept, ["step-12", "step-4"]);
+    // A run that has ended stays so.
+    let again = bench.command("run").arg("--resume").output().unwrap();
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    let again: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    assert_eq!(again.steps, 12);
+}
+
+/// Kills a run again and again, at random moments and in the middle of writing checkpoints: none is
+/// lost, and the run ends as an unbroken one.
+///
+/// `SAMTONE_KILLS` says how often: 6 if unset.
+#[test]
+fn no_kill_costs_a_checkpoint() {
+    let kills: u64 = std::env::var("SAMTONE_KILLS").map_or(6, |n| n.parse().unwrap());
+    let steps = format!("train.steps={}", 40 * kills);
+    let bench = Bench::new("checkpoint_every = 3\n");
+    let settings = ["--set", &steps, "--set", "data.dev_split=", "--set", "data.test_split="];
+    bench.train("unbroken", &settings);
+
+    let key = samtone_data::random::Key::new(1);
+    let checkpoints = Checkpoints::new(bench.path("killed/checkpoints"));
+    let unfinished = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(bench.path("killed/checkpoints")).into_iter().flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "tmp")).collect()
+    };
+    let (mut newest, mut killed, mut in_a_write) = (0, 0, 0);
+    for kill in 0..kills {
+        let mut command = bench.command("killed");
+        if bench.path("killed/config.toml").is_file() {
+            command.arg("--resume");
+        } else {
+            command.arg("--config").arg(bench.path("config.toml")).args(settings);
+        }
+        // Half of them at any moment, start included; half while a checkpoint is being written.
+        let at_any_moment = kill % 2 == 0;
+        if !at_any_moment {
+            for path in unfinished() {
+                fs::remove_dir_all(path).unwrap();
+            }
+        }
+        let mut run = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let started = Instant::now();
+        let patience = Duration::from_micros(key.below(kill, 900_000) as u64);
+        while run.try_wait().unwrap().is_none() {
+            let is_time = started.elapsed() > patience;
+            if is_time && (at_any_moment || !unfinished().is_empty()) {
+                run.kill().unwrap(); // SIGKILL on Unix
+                killed += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        run.wait().unwrap();
+        in_a_write += u32::from(!unfinished().is_empty());
+        let (found, torn) = checkpoints.newest();
+        assert_eq!(torn, Vec::<PathBuf>::new(), "after kill {kill}");
+        let found = found.map_or(0, |checkpoint| checkpoint.step);
+        assert!(found >= newest, "after kill {kill}: step {found}, before {newest}");
+        newest = found;
+    }
+    println!("{killed} kills, {in_a_write} in a write, {newest} steps by then");
+    let ended = bench.command("killed").arg("--resume").output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    if is_exact() {
+        let same = bench.bytes("unbroken", WEIGHTS) == bench.bytes("killed", WEIGHTS);
+        assert!(same, "the weights differ");
+    }
+}
+
 #[test]
 fn a_run_that_cannot_start_leaves_nothing_behind() {
     let bench = Bench::new("");
@@ -233,4 +413,48 @@ fn a_killed_run_resumes_to_the_same_weights_under_adamw() {
 #[test]
 fn a_killed_run_resumes_to_the_same_weights_under_adafactor() {
     check_kill_and_resume("adafactor");
+}
+
+#[test]
+fn an_interrupted_grid_goes_on_and_ends_in_one_table() {
+    let grid = "[ablate]
+losses = [\"in-batch\", \"samtone\", { name = \"pair\", loss = { preset = \"pair\" }, second_stage = { loss = { preset = \"pair\", alpha = 0.0 } } }]
+seeds = [1, 2]
+";
+    let bench = Bench::new(&format!("checkpoint_every = 5\n{grid}"));
+    let ablate = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.arg("ablate").arg("--config").arg(bench.path("config.toml"));
+        command.arg("--run-dir").arg(bench.path("grid"));
+        command.args(["--backend", &backend(), "--format", "json"]);
+        command
+    };
+    let mut interrupted = ablate().stderr(std::process::Stdio::null()).spawn().unwrap();
+    let second = bench.path("grid/samtone/sde/seed-1/checkpoints/step-5");
+    while !second.exists() && interrupted.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    interrupted.kill().unwrap();
+    interrupted.wait().unwrap();
+    let first = bench.path("grid/in-batch/sde/seed-1/summary.json");
+    let written = fs::metadata(&first).unwrap().modified().unwrap();
+
+    let output = ablate().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::metadata(&first).unwrap().modified().unwrap(), written);
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["loss"].as_str().unwrap()).collect();
+    assert_eq!(names, ["in-batch", "samtone", "pair"]);
+    assert!(rows[0]["results"]["mrr@10"]["p"].is_null());
+    let result = &rows[1]["results"]["mrr@10"];
+    let mean_of = |loss: &str, seed: u64| {
+        let path = bench.path(&format!("grid/{loss}/sde/seed-{seed}/summary.json"));
+        let summary: Summary = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        summary.test["mrr@10"]
+    };
+    let expected = f64::midpoint(mean_of("samtone", 1), mean_of("samtone", 2));
+    assert!((result["mean"].as_f64().unwrap() - expected).abs() < 1e-12);
+    assert!((0.0..=1.0).contains(&result["p_holm"].as_f64().unwrap()));
+    assert!(bench.path("grid/report.html").is_file());
 }

@@ -1,5 +1,6 @@
 //! One file a command: its arguments, and a `run` that prints its result.
 
+mod ablate;
 pub(crate) mod analyze;
 mod bm25;
 mod compare;
@@ -10,6 +11,7 @@ mod import;
 mod lint;
 mod loss;
 mod mine;
+mod plan;
 mod search;
 mod train;
 
@@ -31,6 +33,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Args),
+    Plan(plan::Args),
+    Ablate(ablate::Args),
     Eval(Box<eval::Args>),
     Encode(encode::Args),
     Export(export::Args),
@@ -48,6 +52,8 @@ impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Train(args) => train::run(&args, self.format),
+            Command::Ablate(args) => ablate::run(&args, self.format),
+            Command::Plan(args) => plan::run(&args, self.format),
             Command::Eval(args) => eval::run(&args, self.format),
             Command::Encode(args) => encode::run(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),

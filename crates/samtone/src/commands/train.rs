@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::device::{DeviceArgs, Task};
 use crate::output::{Format, progress, table};
 use crate::run_report;
+use crate::tensorboard::EventFile;
 
 /// Train a dual encoder, judge it and write a run folder.
 ///
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Go on with the run in `--run-dir` from its newest checkpoint.
     #[arg(long, requires = "run_dir", conflicts_with_all = ["config", "set"])]
     resume: bool,
+    /// Write the run's numbers as TensorBoard event files too, into `tensorboard/`.
+    #[arg(long)]
+    tensorboard: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -49,18 +53,24 @@ struct Result<'a> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let folder = args.run_dir.clone().unwrap_or_else(|| new_folder(args.config.as_deref()));
-    let config = if args.resume { resumed_config(&folder)? } else { configuration(args)? };
+    let config = if args.resume {
+        resumed_config(&folder)?
+    } else {
+        configuration(args.config.as_deref(), &args.set)?
+    };
     check_folder(&folder, args.resume)?;
     let backend = args.device.backend;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
     let work = Train {
         config: &config,
         folder: &folder,
         resume: args.resume,
         backend: backend.to_string(),
+        command: &command,
+        show: Show { tensorboard: args.tensorboard.then(|| Board::new(&folder)), bar: None },
     };
     let outcome =
         backend.run(work)?.with_context(|| format!("cannot train into `{}`", folder.display()))?;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
     let results = run_report::results(&folder, &config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results);
     run_report::write(&folder, &config, &outcome, results, &command)?;
@@ -69,10 +79,14 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     format.print(&result, |_| text)
 }
 
-fn configuration(args: &Args) -> std::result::Result<ExperimentConfig, TrainError> {
-    match &args.config {
-        Some(path) => ExperimentConfig::load(path, &args.set),
-        None => ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), &args.set),
+/// The experiment at `path` with its overrides; the quick start if there is none.
+pub(super) fn configuration(
+    path: Option<&Path>,
+    set: &[String],
+) -> std::result::Result<ExperimentConfig, TrainError> {
+    match path {
+        Some(path) => ExperimentConfig::load(path, set),
+        None => ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), set),
     }
 }
 
@@ -85,27 +99,31 @@ fn new_folder(config: Option<&Path>) -> PathBuf {
     (1..=u32::MAX).map(numbered).find(|folder| !folder.exists()).expect("some number is free")
 }
 
-struct Train<'a> {
-    config: &'a ExperimentConfig,
-    folder: &'a Path,
-    resume: bool,
-    backend: String,
+/// A run to train on some backend.
+pub(super) struct Train<'a> {
+    pub(super) config: &'a ExperimentConfig,
+    pub(super) folder: &'a Path,
+    pub(super) resume: bool,
+    pub(super) backend: String,
+    pub(super) command: &'a str,
+    pub(super) show: Show,
 }
 
 impl Task for Train<'_> {
     type Output = anyhow::Result<Outcome>;
 
-    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+    fn run<B: AutodiffBackend>(mut self, device: &B::Device) -> Self::Output {
         let stop = stop_on_signals()?;
         let options = RunOptions {
             folder: self.folder,
             resume: self.resume,
             backend: &self.backend,
+            command: self.command,
             stop: &stop,
         };
-        let mut bar: Option<ProgressBar> = None;
-        let outcome = train::<B>(self.config, options, device, &mut |event| show(&mut bar, event));
-        if let Some(bar) = bar {
+        let show = &mut self.show;
+        let outcome = train::<B>(self.config, options, device, &mut |event| show.event(event));
+        if let Some(bar) = self.show.bar {
             bar.abandon();
         }
         Ok(outcome?)
@@ -124,36 +142,78 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Shows a run's events on stderr.
-fn show(bar: &mut Option<ProgressBar>, event: Event<'_>) {
-    match event {
-        Event::Phase(what) => eprintln!("{what} …"),
-        Event::Training { loss, done, steps } => {
-            let new = progress(steps as u64, "training").with_position(done as u64);
-            new.reset_eta();
-            if new.is_hidden() {
-                eprintln!("training with {loss}, step {done} of {steps} …");
+/// Shows a run's events: on stderr, and to TensorBoard if asked.
+#[derive(Default)]
+pub(super) struct Show {
+    tensorboard: Option<Board>,
+    bar: Option<ProgressBar>,
+}
+
+impl Show {
+    fn event(&mut self, event: Event<'_>) {
+        if let Some(board) = &mut self.tensorboard
+            && let Err(error) = board.event(&event)
+        {
+            tell(self.bar.as_ref(), &format!("warning: no more numbers for TensorBoard: {error}"));
+            self.tensorboard = None;
+        }
+        match event {
+            Event::Phase(what) => eprintln!("{what} …"),
+            Event::Training { loss, done, steps } => {
+                let new = progress(steps as u64, "training").with_position(done as u64);
+                new.reset_eta();
+                if new.is_hidden() {
+                    eprintln!("training with {loss}, step {done} of {steps} …");
+                }
+                self.bar = Some(new);
             }
-            *bar = Some(new);
-        }
-        Event::Step(step) => {
-            let bar = bar.as_ref().expect("steps follow the start of training");
-            bar.set_message(format!(
-                "loss {:.4} · lr {:.2e} · {:.0} pairs/s",
-                step.loss, step.lr, step.pairs_per_second
-            ));
-            bar.set_position(step.step as u64);
-        }
-        Event::Dev(metrics) => {
-            let metrics: Vec<String> =
-                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            tell(bar.as_ref(), &format!("dev: {}", metrics.join(" · ")));
-        }
-        Event::Warning(warning) => tell(bar.as_ref(), &format!("warning: {warning}")),
-        Event::Trained => {
-            if let Some(bar) = bar.take() {
-                bar.finish();
+            Event::Step(step) => {
+                let bar = self.bar.as_ref().expect("steps follow the start of training");
+                bar.set_message(format!(
+                    "loss {:.4} · lr {:.2e} · {:.0} pairs/s · {:.0} tokens/s · {:.0} % padding · {:.1} GB",
+                    step.loss,
+                    step.lr,
+                    step.pairs_per_second,
+                    step.tokens_per_second,
+                    100.0 * step.padded_share,
+                    samtone_train::peak_rss_bytes().unwrap_or(0) as f64 / 1e9
+                ));
+                bar.set_position(step.step as u64);
             }
+            Event::Dev(metrics) => {
+                let metrics: Vec<String> =
+                    metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                tell(self.bar.as_ref(), &format!("dev: {}", metrics.join(" · ")));
+            }
+            Event::Warning(warning) => tell(self.bar.as_ref(), &format!("warning: {warning}")),
+            Event::Trained => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish();
+                }
+            }
+        }
+    }
+}
+
+/// Where a run's numbers go for TensorBoard: a folder a training, for `train` and its baseline.
+struct Board {
+    folder: PathBuf,
+    file: Option<EventFile>,
+}
+
+impl Board {
+    fn new(run: &Path) -> Self {
+        Self { folder: run.join("tensorboard"), file: None }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+        match event {
+            Event::Training { loss, done, .. } => {
+                self.file = Some(EventFile::create(&self.folder.join(loss), *done)?);
+                Ok(())
+            }
+            Event::Step(step) => self.file.as_mut().map_or(Ok(()), |file| file.step(step)),
+            _ => Ok(()),
         }
     }
 }

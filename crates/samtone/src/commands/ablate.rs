@@ -1,0 +1,186 @@
+//! `samtone ablate`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use samtone_report::{KeyValues, MetricTable, Report, Section};
+use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
+use samtone_train::{ExperimentConfig, TrainError};
+
+use super::train::Train;
+use crate::device::DeviceArgs;
+use crate::error::Usage;
+use crate::output::{Format, table};
+use crate::run_report;
+
+/// Train losses × sharing × seeds and compare them in one table.
+///
+/// The grid stands under `[ablate]` in the configuration. Run the same command again to go on after
+/// an interruption: finished runs are kept, the interrupted one resumes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The experiment, a TOML file with an `[ablate]` table.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Override one key, as in `--set train.steps=200`; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// The folder of the grid's runs and its table; `runs/<name of the file>-ablation` if absent.
+    #[arg(long, value_name = "FOLDER")]
+    run_dir: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let config = ExperimentConfig::load(&args.config, &args.set)?;
+    if config.ablate.is_none() {
+        let message = format!("`{}` has no `[ablate]` table", args.config.display());
+        let hint =
+            "`[ablate]` holds `losses`, `sharing` and `seeds`; `samtone train` trains one run";
+        return Err(Usage::new(message).with_hint(hint).into());
+    }
+    if config.data.test_set().or(config.data.dev_set()).is_none() {
+        return Err(Usage::new("the grid has no test or dev set to compare its runs on").into());
+    }
+    let folder = args.run_dir.clone().unwrap_or_else(|| default_folder(&args.config));
+    claim(&folder, &config)?;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let cells = cells(&config, &folder);
+    for (place, cell) in cells.iter().enumerate() {
+        let name = cell.folder.strip_prefix(&folder).unwrap_or(&cell.folder).display();
+        eprintln!("── {name} ({} of {})", place + 1, cells.len());
+        if cell.is_done() {
+            eprintln!("done before");
+        } else {
+            train(cell, args, &command)
+                .with_context(|| format!("cannot train into `{}`", cell.folder.display()))?;
+        }
+    }
+    let found = compared(&config, &cells)?;
+    let json = serde_json::to_vec_pretty(&found).context("cannot write the table as JSON")?;
+    samtone_train::checkpoint::replace_file(&folder.join("ablation.json"), &json)?;
+    report(&folder, &config, &found, &command)?;
+    format.print(&found, |found| text(found, &folder))
+}
+
+/// Makes `folder` this grid's, or finds that it is.
+fn claim(folder: &Path, config: &ExperimentConfig) -> anyhow::Result<()> {
+    let path = folder.join("config.toml");
+    let own = config.to_toml();
+    match fs::read_to_string(&path) {
+        Ok(found) if found == own => return Ok(()),
+        Ok(_) => {
+            let message = format!("`{}` holds another grid", folder.display());
+            let hint = "give another `--run-dir`, or the configuration that the grid began with";
+            return Err(Usage::new(message).with_hint(hint).into());
+        }
+        Err(_) => {}
+    }
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.to_owned(), source })?;
+    Ok(samtone_train::checkpoint::replace_file(&path, own.as_bytes())?)
+}
+
+fn default_folder(config: &Path) -> PathBuf {
+    let name = config.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Path::new("runs").join(format!("{name}-ablation"))
+}
+
+fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
+    let backend = args.device.backend;
+    let work = Train {
+        config: &cell.config,
+        folder: &cell.folder,
+        resume: cell.is_begun(),
+        backend: backend.to_string(),
+        command,
+        show: Default::default(),
+    };
+    let outcome = backend.run(work)??;
+    let results = run_report::results(&cell.folder, &cell.config, &outcome.summary)?;
+    run_report::write(&cell.folder, &cell.config, &outcome, results, command)
+}
+
+fn report(
+    folder: &Path,
+    config: &ExperimentConfig,
+    found: &Ablation,
+    command: &str,
+) -> anyhow::Result<()> {
+    let mut metrics =
+        MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics);
+    for row in &found.rows {
+        let values = found.metrics.iter().map(|metric| row.results[metric].mean);
+        let name = format!("{}, {}", row.loss, row.sharing);
+        let values: Vec<f64> = values.collect();
+        metrics = if row.loss == found.baseline {
+            metrics.baseline(name, values)
+        } else {
+            metrics.row(name, values)
+        };
+    }
+    if !found.bm25.is_empty() {
+        let values = found.metrics.iter();
+        let values = values.map(|metric| found.bm25.get(metric).copied().unwrap_or(f64::NAN));
+        metrics = metrics.baseline("BM25", values.collect::<Vec<f64>>());
+    }
+    let mut details = KeyValues::new(format!("Against {}", found.baseline));
+    for row in &found.rows {
+        for metric in &found.metrics {
+            let name = format!("{}, {}, {metric}", row.loss, row.sharing);
+            details = details.row(name, value(&row.results[metric]));
+        }
+    }
+    let config = serde_json::to_value(config).context("cannot show the configuration")?;
+    Report::new("Ablation")
+        .summary(format!(
+            "{} losses and ways of sharing over seeds {:?}; p-values of the paired randomisation test over queries, after Holm's correction.",
+            found.rows.len(),
+            found.seeds
+        ))
+        .command(command)
+        .section(Section::new("Results").figure(metrics).figure(details))
+        .section(Section::new("Setting").figure(KeyValues::from_json("Configuration", &config)))
+        .write(folder.join("report.html"))?;
+    Ok(())
+}
+
+/// Mean ± deviation, with the p-value where there is one.
+fn value(result: &AblationResult) -> String {
+    let mut text = format!("{:.4}", result.mean);
+    if let Some(sd) = result.sd {
+        text.push_str(&format!(" ± {sd:.4}"));
+    }
+    if let Some(p) = result.p_holm {
+        text.push_str(&format!(" (p {p:.3})"));
+    }
+    text
+}
+
+fn text(found: &Ablation, folder: &Path) -> String {
+    let mut header = vec![found.split, "sharing"];
+    header.extend(found.metrics.iter().map(String::as_str));
+    let mut rows: Vec<Vec<String>> = found
+        .rows
+        .iter()
+        .map(|row| {
+            let values = found.metrics.iter().map(|metric| value(&row.results[metric]));
+            [row.loss.clone(), row.sharing.to_string()].into_iter().chain(values).collect()
+        })
+        .collect();
+    if !found.bm25.is_empty() {
+        let values = found.metrics.iter().map(|metric| {
+            found.bm25.get(metric).map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+        });
+        rows.push(["bm25".into(), String::new()].into_iter().chain(values).collect());
+    }
+    format!(
+        "{}\nmean ± standard deviation over {} seeds; p against {} (paired randomisation over queries, Holm)\nfolder: {} (see its report.html)\n",
+        table(&header, rows),
+        found.seeds.len(),
+        found.baseline,
+        folder.display()
+    )
+}

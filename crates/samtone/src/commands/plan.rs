@@ -1,0 +1,69 @@
+//! `samtone plan`.
+
+use std::path::PathBuf;
+
+use burn::tensor::backend::AutodiffBackend;
+use samtone_train::plan::{Plan, plan};
+use samtone_train::{ExperimentConfig, TrainError};
+
+use super::train::configuration;
+use crate::device::{DeviceArgs, Task};
+use crate::output::Format;
+
+/// Say how a run would fit into memory and how long its steps would take, without training.
+///
+/// What it plans is what `samtone train` does where `train.chunk` is \"auto\".
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The experiment, a TOML file; the quick start if absent.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key, as in `--set train.batch_size=512`; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let config = configuration(args.config.as_deref(), &args.set)?;
+    let found = args.device.backend.run(Planning(&config))??;
+    format.print(&found, text)
+}
+
+struct Planning<'a>(&'a ExperimentConfig);
+
+impl Task for Planning<'_> {
+    type Output = Result<Plan, TrainError>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        plan::<B>(self.0, device)
+    }
+}
+
+fn text(plan: &Plan) -> String {
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    let passes = if plan.is_cached {
+        format!("chunks of {} pairs, each encoded twice (gradient caching)", plan.chunk)
+    } else {
+        "whole, in one pass".into()
+    };
+    let seconds = plan.seconds_per_step.unwrap_or(f64::NAN);
+    format!(
+        "batches of {} pairs go through {passes}\n\
+         {} parameters; {:.0} tokens a step, at most {} with their activations at once\n\
+         peak memory about {:.2} GB of the {:.1} GB it may take{}; {:.2} GB of it for score tiles\n\
+         about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n",
+        plan.batch_size,
+        plan.parameters,
+        plan.tokens_per_step,
+        plan.longest_chunk,
+        gigabytes(plan.peak_bytes),
+        gigabytes(plan.budget_bytes),
+        if plan.fits() { "" } else { ": IT DOES NOT FIT" },
+        gigabytes(plan.score_bytes),
+        plan.batch_size as f64 / seconds,
+        seconds * plan.steps as f64 / 60.0,
+        plan.steps,
+    )
+}
