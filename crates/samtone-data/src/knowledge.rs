@@ -1,4 +1,14 @@
-//! Knowledge graphs and questions: `triples.tsv` and QA in JSON lines.
+//! Knowledge graphs and questions, and what a model that writes texts learns of them.
+//!
+//! SKILL (Moiseev et al. 2022, arXiv:2205.08184) infuses a graph by masking one entity of a triple, or
+//! of a sentence that tells triples, mixed with plain text. [`Mixture`] gives the n-th example of such
+//! a mix as a pure function of its number: nothing is held of a file but where its records lie.
+
+mod corruption;
+mod mixture;
+mod part;
+mod questions;
+mod sentence;
 
 use std::{
     fs::File,
@@ -7,6 +17,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    corruption::corrupt_spans,
+    mixture::{MaskForm, Mixture, Source, TokenPair},
+    part::{Mentions, closed_part, matched},
+    questions::read_questions,
+    sentence::Sentence,
+};
 
 use crate::{
     error::{DataError, Fault, write_error},
@@ -37,7 +55,16 @@ pub struct QaPair {
 #[derive(Deserialize)]
 struct RawQaPair {
     question: Option<String>,
-    answers: Option<Vec<String>>,
+    #[serde(alias = "answer")]
+    answers: Option<OneOrMany>,
+}
+
+/// Natural Questions and others write a single answer without a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
 impl Triple {
@@ -62,14 +89,21 @@ impl Triple {
 }
 
 impl QaPair {
-    /// Parses a line of QA; other fields than `question` and `answers` are left aside.
+    /// Parses a line of QA; other fields than `question` and `answers` (or `answer`) are left aside.
     ///
     /// # Errors
     /// A [`Fault`] if the line is not a question with answers.
     pub fn parse(line: Line<'_>) -> Result<Self, Fault> {
         let raw: RawQaPair = json::parse(line)?;
         let question = raw.question.ok_or_else(|| json::missing(line, "question"))?;
-        let answers = raw.answers.ok_or_else(|| json::missing(line, "answers"))?;
+        let answers = match raw.answers.ok_or_else(|| json::missing(line, "answers"))? {
+            OneOrMany::One(answer) => vec![answer],
+            OneOrMany::Many(answers) => answers,
+        };
+        Self::new(question, answers)
+    }
+
+    fn new(question: String, answers: Vec<String>) -> Result<Self, Fault> {
         if question.trim().is_empty() {
             return Err(Fault::EmptyField { field: "question" });
         }

@@ -40,6 +40,7 @@ pub mod lines;
 pub mod lint;
 pub mod random;
 pub mod record;
+pub mod records;
 pub mod tokenizer;
 mod wordpiece;
 

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -181,6 +182,9 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// The number of the line read last.
     number: u64,
+    /// Where the record read last begins, and where the reader stands, in decompressed bytes.
+    start: u64,
+    consumed: u64,
     /// Whether the line read last was too long, and its rest is still to be passed over.
     broken_off: bool,
     count: Arc<AtomicU64>,
@@ -204,6 +208,14 @@ impl<'a> Line<'a> {
         std::str::from_utf8(self.bytes)
             .map_err(|error| Fault::Utf8 { column: error.valid_up_to() + 1 })
     }
+
+    /// The JSON value that the line is.
+    ///
+    /// # Errors
+    /// [`Fault::Utf8`] or [`Fault::Json`].
+    pub fn json<T: serde::Deserialize<'a>>(self) -> Result<T, Fault> {
+        crate::json::parse(self)
+    }
 }
 
 impl Lines {
@@ -220,7 +232,9 @@ impl Lines {
     /// The lines of any reader; `path` is what errors name.
     pub fn new(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
         let (buffer, count) = (Vec::new(), Arc::default());
-        Self { path: path.to_owned(), reader, buffer, number: 0, broken_off: false, count }
+        let (number, start, consumed, broken_off) = (0, 0, 0, false);
+        let path = path.to_owned();
+        Self { path, reader, buffer, number, start, consumed, broken_off, count }
     }
 
     /// The file that errors name.
@@ -231,6 +245,16 @@ impl Lines {
     /// Bytes of the file read so far, as they lie on the disk; 0 for any other reader.
     pub fn position(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Where the record read last lies, its line end included, in decompressed bytes.
+    pub(crate) fn place(&self) -> Range<u64> {
+        self.start..self.consumed
+    }
+
+    /// The bytes of the record read last.
+    pub(crate) fn last(&self) -> &[u8] {
+        &self.buffer
     }
 
     /// The next line that is not empty.
@@ -265,6 +289,10 @@ impl Lines {
                 break;
             }
             self.number += 1;
+            if first == 0 {
+                self.start = self.consumed;
+            }
+            self.consumed += read as u64;
             if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
                 self.buffer.drain(..3);
             }
@@ -300,6 +328,7 @@ impl Lines {
             let read = some.read_until(b'\n', &mut self.buffer);
             let read =
                 read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+            self.consumed += read as u64;
             self.broken_off = read > 0 && self.buffer.last() != Some(&b'\n');
         }
         Ok(())

@@ -79,6 +79,33 @@ impl Key {
         radius * (std::f64::consts::TAU * self.unit(2 * index + 1)).cos()
     }
 
+    /// The `index`-th element of a permutation of `0..n`, in constant memory: for orders too long to
+    /// hold.
+    ///
+    /// Four rounds of a Feistel network over the next power of four, walked until inside (Black and
+    /// Rogaway 2002).
+    ///
+    /// # Panics
+    /// If `index` is not below `n`.
+    pub const fn shuffled(self, index: u64, n: u64) -> u64 {
+        assert!(index < n, "an index beyond what is shuffled");
+        let half = (64 - (n - 1).leading_zeros()).div_ceil(2);
+        let mask = (1 << half) - 1;
+        let mut at = index;
+        loop {
+            let (mut left, mut right) = (at >> half, at & mask);
+            let mut round = 0;
+            while round < 4 {
+                (left, right) = (right, left ^ (self.at(round).word(right) & mask));
+                round += 1;
+            }
+            at = left << half | right;
+            if at < n {
+                return at;
+            }
+        }
+    }
+
     /// A uniform permutation of `0..n` (Fisher and Yates).
     pub fn permutation(self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
@@ -128,6 +155,19 @@ mod tests {
         assert!((mean(&|i| key.unit(i).powi(2)) - 1.0 / 3.0).abs() < 0.005);
         assert!(mean(&|i| key.normal(i)).abs() < 0.02);
         assert!((mean(&|i| key.normal(i).powi(2)) - 1.0).abs() < 0.03);
+    }
+
+    #[test]
+    fn a_shuffle_in_constant_memory_is_a_permutation() {
+        for n in [1, 2, 3, 4, 5, 16, 17, 1000, 4097] {
+            let key = Key::new(2).at(n);
+            let mut order: Vec<u64> = (0..n).map(|index| key.shuffled(index, n)).collect();
+            assert!(n < 16 || order != (0..n).collect::<Vec<_>>());
+            let neighbours = order.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
+            assert!(neighbours as u64 <= 3 + n / 50, "{neighbours} of {n} keep their neighbour");
+            order.sort_unstable();
+            assert_eq!(order, (0..n).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -5,9 +5,23 @@ use std::path::Path;
 use rayon::prelude::*;
 use tokenizers::{
     AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
-    PreTokenizer, Tokenizer, decoders::wordpiece::WordPiece as WordPieceDecoder,
-    models::wordpiece::WordPiece, normalizers::bert::BertNormalizer,
-    pre_tokenizers::bert::BertPreTokenizer, processors::bert::BertProcessing,
+    PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+    decoders::{
+        fuse::Fuse, sequence::Sequence as DecoderSequence, strip::Strip,
+        wordpiece::WordPiece as WordPieceDecoder,
+    },
+    models::wordpiece::WordPiece,
+    normalizers::{
+        bert::BertNormalizer,
+        replace::{Replace, ReplacePattern},
+    },
+    pre_tokenizers::{
+        bert::BertPreTokenizer,
+        metaspace::{Metaspace, PrependScheme},
+        punctuation::Punctuation,
+        sequence::Sequence as PreTokenizerSequence,
+    },
+    processors::{bert::BertProcessing, template::TemplateProcessing},
 };
 
 use crate::{
@@ -17,6 +31,20 @@ use crate::{
 
 /// BERT's special tokens, in the order of their ids.
 const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+
+/// What stands for a space inside tokens of models that write texts.
+const SPACE: char = '▁';
+
+/// The paper's mark of a masked entity.
+pub(crate) const MASK: &str = "[MASK]";
+
+/// Sentinels of a vocabulary trained here, as many as T5's.
+const SENTINELS: usize = 100;
+
+/// T5's `number`-th sentinel, from 0: what stands for a part of a text that was taken out.
+pub(crate) fn sentinel(number: usize) -> String {
+    format!("<extra_id_{number}>")
+}
 
 /// Turns texts into token ids as a Hugging Face `tokenizer.json` says.
 ///
@@ -68,7 +96,15 @@ impl TextTokenizer {
         lowercase: bool,
     ) -> Result<Self, DataError> {
         let normalizer = BertNormalizer::new(true, true, None, lowercase);
-        let words = count_words(texts, normalizer);
+        let words = count_words(texts, |text, word| {
+            let mut normalized = NormalizedString::from(text);
+            normalizer.normalize(&mut normalized).expect("BERT's normalizer accepts every text");
+            let mut split = PreTokenizedString::from(normalized);
+            BertPreTokenizer.pre_tokenize(&mut split).expect("BERT's splitter accepts every text");
+            for (piece, _, _) in split.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+                word(piece);
+            }
+        });
         let tokens = wordpiece::train(&words, &SPECIAL, vocab_size)
             .map_err(|least| DataError::VocabularyTooSmall { got: vocab_size, least })?;
         let build = || -> tokenizers::Result<Self> {
@@ -83,6 +119,81 @@ impl TextTokenizer {
                 .with_post_processor(Some(processor))
                 .with_decoder(Some(WordPieceDecoder::default()));
             inner.add_special_tokens(SPECIAL.map(|token| AddedToken::from(token, true)))?;
+            Self::from_json(inner.to_string(true)?)
+        };
+        // The parts are this function's own: a refusal would be its mistake, not the caller's.
+        Ok(build().expect("a trained vocabulary makes a tokenizer"))
+    }
+
+    /// Trains a tokenizer for models that write texts, in T5's manner: cased, without loss (decoding
+    /// gives the text back), with the special tokens `<pad>`, `</s>` and `<unk>` as 0, 1 and 2, `</s>`
+    /// after every text, and `[MASK]` and a hundred sentinels `<extra_id_N>` as the last ids.
+    ///
+    /// Words are cut as WordPiece cuts them; T5's own vocabulary is a unigram model.
+    /// The same texts, in any order, give the same bytes on every machine.
+    ///
+    /// # Errors
+    /// If `vocab_size` (in tokens) does not hold the special tokens and the characters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_data::TextTokenizer;
+    ///
+    /// let tokenizer = TextTokenizer::train_text_to_text(&["It's O'Neil (1990)."], 150)?;
+    /// let ids = tokenizer.encode("It's O'Neil (1990).", 99)?;
+    /// assert_eq!(ids.last(), Some(&1));
+    /// assert_eq!(tokenizer.decode(&ids)?, "It's O'Neil (1990).");
+    /// # Ok::<(), samtone_data::DataError>(())
+    /// ```
+    pub fn train_text_to_text<S: AsRef<str> + Sync>(
+        texts: &[S],
+        vocab_size: usize,
+    ) -> Result<Self, DataError> {
+        let added = 1 + SENTINELS;
+        let pieces = PreTokenizerSequence::new(vec![
+            Metaspace::new(SPACE, PrependScheme::First, true).into(),
+            Punctuation::new(SplitDelimiterBehavior::Isolated).into(),
+        ]);
+        let words = count_words(texts, |text, word| {
+            let mut split = PreTokenizedString::from(text);
+            pieces.pre_tokenize(&mut split).expect("the splitters accept every text");
+            for (piece, _, _) in split.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+                word(piece);
+            }
+        });
+        let special = ["<pad>", "</s>", "<unk>"];
+        let tokens = wordpiece::train(&words, &special, vocab_size.saturating_sub(added)).map_err(
+            |least| DataError::VocabularyTooSmall { got: vocab_size, least: least + added },
+        )?;
+        let build = || -> tokenizers::Result<Self> {
+            let model = WordPiece::builder()
+                .vocab(WordPiece::read_bytes(tokens.join("\n").as_bytes())?)
+                .unk_token("<unk>".into())
+                .build()?;
+            let end = TemplateProcessing::builder()
+                .try_single("$A </s>")?
+                .special_tokens(vec![("</s>", 1)])
+                .build()?;
+            let continuation = ReplacePattern::Regex(format!("^{}", wordpiece::CONTINUATION));
+            let decoder = DecoderSequence::new(vec![
+                Replace::new(continuation, "")?.into(),
+                Replace::new(SPACE.to_string(), " ")?.into(),
+                Fuse::new().into(),
+                Strip::new(' ', 1, 0).into(),
+            ]);
+            let mut inner = Tokenizer::new(model);
+            inner
+                .with_pre_tokenizer(Some(pieces.clone()))
+                .with_post_processor(Some(end))
+                .with_decoder(Some(decoder));
+            inner.add_special_tokens(special.map(|token| AddedToken::from(token, true)))?;
+            // A space before a mask belongs to it, as in T5's vocabulary.
+            let sentinels = (0..SENTINELS).rev().map(sentinel);
+            let masks = std::iter::once(MASK.to_owned()).chain(sentinels);
+            inner.add_special_tokens(
+                masks.map(|token| AddedToken::from(token, true).lstrip(true)),
+            )?;
             Self::from_json(inner.to_string(true)?)
         };
         // The parts are this function's own: a refusal would be its mistake, not the caller's.
@@ -154,6 +265,24 @@ impl TextTokenizer {
     /// As [`TextTokenizer::encode_batch`].
     pub fn encode(&self, text: &str, max_len: usize) -> Result<Vec<u32>, DataError> {
         Ok(self.encode_batch(&[text], max_len)?.swap_remove(0))
+    }
+
+    /// The token ids of one text without special tokens, at most `max_len` of them.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot encode the text.
+    pub fn encode_bare(&self, text: &str, max_len: usize) -> Result<Vec<u32>, DataError> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|source| DataError::Encode {
+            text: text.chars().take(40).collect(),
+            source,
+        })?;
+        let ids = encoding.get_ids();
+        Ok(ids[..ids.len().min(max_len)].to_vec())
+    }
+
+    /// Bare token ids between the special tokens that belong to a text.
+    pub fn wrap(&self, ids: &[u32]) -> Vec<u32> {
+        [&self.before, ids, &self.after].concat()
     }
 
     /// The text of token ids, special tokens left out.
@@ -234,21 +363,18 @@ fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u3
     Ok((whole[..start].to_vec(), whole[start + plain.len()..].to_vec()))
 }
 
-/// How often each word occurs, after normalisation and splitting.
-fn count_words<S: AsRef<str> + Sync>(texts: &[S], normalizer: BertNormalizer) -> WordCounts {
+/// How often each word occurs; `split` passes the words of a text to its argument.
+fn count_words<S: AsRef<str> + Sync>(
+    texts: &[S],
+    split: impl Fn(&str, &mut dyn FnMut(&str)) + Sync,
+) -> WordCounts {
     let count = |mut counts: WordCounts, text: &S| {
-        let mut normalized = NormalizedString::from(text.as_ref());
-        normalizer.normalize(&mut normalized).expect("BERT's normalizer accepts every text");
-        let mut split = PreTokenizedString::from(normalized);
-        BertPreTokenizer.pre_tokenize(&mut split).expect("BERT's splitter accepts every text");
-        for (word, _, _) in split.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
-            match counts.get_mut(word) {
-                Some(count) => *count += 1,
-                None => {
-                    counts.insert(word.to_owned(), 1);
-                }
+        split(text.as_ref(), &mut |word| match counts.get_mut(word) {
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(word.to_owned(), 1);
             }
-        }
+        });
         counts
     };
     let add = |mut all: WordCounts, part: WordCounts| {

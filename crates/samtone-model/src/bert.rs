@@ -57,7 +57,6 @@ impl<B: Backend> BertEmbedder<B> {
     }
 
     /// The table of words.
-    #[cfg(feature = "flex")]
     pub(crate) fn words(&self) -> Tensor<B, 2> {
         self.words.val()
     }
@@ -167,6 +166,7 @@ impl<B: Backend> BertStack<B> {
             heads,
             scale: ((hidden / heads) as f64).powf(-0.5),
             distance_bias: None,
+            is_causal: false,
             dropout: site(site::ATTENTION, attention_dropout),
         };
         let parts = [&layer.query, &layer.key, &layer.value];

@@ -112,6 +112,11 @@ impl Checkpoint {
         }
     }
 
+    /// The shape of the tensor of this name, if there is one.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|tensor| tensor.shape.as_slice())
+    }
+
     /// Checks that no tensor is left whose name `known` refuses.
     ///
     /// # Errors
@@ -144,6 +149,12 @@ impl Checkpoint {
             };
         }
         Ok(Self { path: self.path, tensors })
+    }
+
+    /// The same without the tensor of this name.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.tensors.remove(name);
+        self
     }
 
     /// The names of all tensors, sorted.

@@ -248,7 +248,7 @@ impl Default for T5Config {
 }
 
 impl T5Config {
-    fn validate(&self) -> Result<(), ModelError> {
+    pub(crate) fn validate(&self) -> Result<(), ModelError> {
         at_least_one("vocab_size", self.vocab_size)?;
         at_least_one("hidden", self.hidden)?;
         at_least_one("layers", self.layers)?;

@@ -84,19 +84,21 @@ impl DropoutSite {
         x.clone() * Tensor::from_data(mask, (&x.device(), x.dtype()))
     }
 
-    /// Drops attention weights, `[batch, heads, seq, seq]`, of a padded layout.
+    /// Drops attention weights, `[batch, heads, queries, keys]`, of padded layouts.
     pub(crate) fn apply_to_attention<B: Backend>(
         &self,
         weights: Tensor<B, 4>,
-        layout: &Layout,
+        query_layout: &Layout,
+        key_layout: &Layout,
     ) -> Tensor<B, 4> {
         let [batch, heads, queries, keys] = weights.dims();
         let mut mask = vec![1.0; batch * heads * queries * keys];
-        for (text, &length) in layout.lengths().iter().enumerate() {
+        let lengths = query_layout.lengths().iter().zip(key_layout.lengths());
+        for (text, (&length, &seen)) in lengths.enumerate() {
             for head in 0..heads {
                 for query in 0..length {
                     let start = ((text * heads + head) * queries + query) * keys;
-                    self.fill(text, attention_line(head, query), &mut mask[start..][..length]);
+                    self.fill(text, attention_line(head, query), &mut mask[start..][..seen]);
                 }
             }
         }

@@ -1,22 +1,22 @@
 //! Two towers and what they share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Tensor};
 use samtone_data::TokenBatch;
 
 use crate::config::{DualEncoderConfig, Side};
 use crate::dropout::Dropout;
 use crate::encoder::{Stack, TokenEmbedder};
 use crate::error::ModelError;
-use crate::layout::{Layout, index};
-use crate::ops::Linear;
+use crate::layout::Layout;
+use crate::ops::{Linear, unpadded};
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
 use crate::pooling::normalize;
+use crate::visit::{self, DeadParameter};
 
 /// A dual encoder: token batches of either side to embeddings.
 ///
@@ -140,13 +140,7 @@ impl<B: Backend> DualEncoder<B> {
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
         let (x, layout) = self.hidden_states(side, batch, dropout);
-        if layout.seq().is_none() {
-            return x;
-        }
-        let rows: Vec<i32> = layout.spans().flatten().map(index).collect();
-        let rows: Tensor<B, 1, Int> =
-            Tensor::from_data(TensorData::new(rows, [batch.tokens()]), &x.device());
-        x.select(0, rows)
+        unpadded(x, &layout)
     }
 
     /// The last layer's states, `[rows, hidden]`, and how the tokens lie among the rows.
@@ -203,38 +197,13 @@ impl<B: Backend> DualEncoder<B> {
     /// Calls `visit` with every parameter and its values, flattened, in the fixed order of the
     /// module.
     pub fn for_each_parameter(&self, visit: impl FnMut(&Parameter, Tensor<B, 1>)) {
-        struct Visitor<'a, F> {
-            parameters: HashMap<ParamId, &'a Parameter>,
-            visit: F,
-        }
-        impl<B: Backend, F: FnMut(&Parameter, Tensor<B, 1>)> ModuleVisitor<B> for Visitor<'_, F> {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-                (self.visit)(self.parameters[&param.id], param.val().flatten(0, D - 1));
-            }
-        }
-        self.visit(&mut Visitor { parameters: self.parameters_by_id(), visit });
+        visit::for_each_parameter(self, &self.parameters, visit);
     }
 
     /// Holds the parameters in another float type (f64 for proofs, half types to save memory).
     #[must_use]
     pub fn cast(self, dtype: FloatDType) -> Self {
-        struct Cast(FloatDType);
-        impl<B: Backend> ModuleMapper<B> for Cast {
-            fn map_float<const D: usize>(
-                &mut self,
-                param: Param<Tensor<B, D>>,
-            ) -> Param<Tensor<B, D>> {
-                let (id, tensor, mapper) = param.consume();
-                let is_trainable = tensor.is_require_grad();
-                let tensor = tensor.cast(self.0).detach().set_require_grad(is_trainable);
-                Param::from_mapped_value(id, tensor, mapper)
-            }
-        }
-        self.map(&mut Cast(dtype))
-    }
-
-    fn parameters_by_id(&self) -> HashMap<ParamId, &Parameter> {
-        self.parameters.iter().map(|parameter| (parameter.id, parameter)).collect()
+        visit::cast(self, dtype)
     }
 }
 
@@ -246,68 +215,14 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         gradients: &GradientsParams,
         visit: impl FnMut(&Parameter, Option<Tensor<B::InnerBackend, 1>>),
     ) {
-        struct Visitor<'a, F> {
-            parameters: HashMap<ParamId, &'a Parameter>,
-            gradients: &'a GradientsParams,
-            visit: F,
-        }
-        impl<B, F> ModuleVisitor<B> for Visitor<'_, F>
-        where
-            B: AutodiffBackend,
-            F: FnMut(&Parameter, Option<Tensor<B::InnerBackend, 1>>),
-        {
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-                let gradient = self.gradients.get::<B::InnerBackend, D>(param.id);
-                let gradient = gradient.map(|gradient| gradient.flatten(0, D - 1));
-                (self.visit)(self.parameters[&param.id], gradient);
-            }
-        }
-        self.visit(&mut Visitor { parameters: self.parameters_by_id(), gradients, visit });
+        visit::for_each_gradient(self, &self.parameters, gradients, visit);
     }
 
     /// Trainable parameters that this step cannot improve: their gradient is missing, zero or not
     /// finite. Worth a look after the first step.
     pub fn dead_parameters(&self, gradients: &GradientsParams) -> Vec<DeadParameter> {
-        let mut dead = Vec::new();
-        self.for_each_gradient(gradients, |parameter, gradient| {
-            if !parameter.is_trainable {
-                return;
-            }
-            let fault = match gradient {
-                None => Some(GradientFault::Missing),
-                Some(gradient) => {
-                    let total: f64 = gradient.abs().sum().into_data().iter::<f64>().sum();
-                    if total == 0.0 {
-                        Some(GradientFault::Zero)
-                    } else {
-                        (!total.is_finite()).then_some(GradientFault::NonFinite)
-                    }
-                }
-            };
-            dead.extend(fault.map(|fault| DeadParameter { path: parameter.path.clone(), fault }));
-        });
-        dead
+        visit::dead_parameters(self, &self.parameters, gradients)
     }
-}
-
-/// A trainable parameter without a usable gradient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadParameter {
-    /// The parameter's path.
-    pub path: String,
-    /// What is wrong with its gradient.
-    pub fault: GradientFault,
-}
-
-/// What is wrong with a gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GradientFault {
-    /// The backward pass did not reach the parameter.
-    Missing,
-    /// Every element is zero.
-    Zero,
-    /// An element is infinite or not a number.
-    NonFinite,
 }
 
 /// The part of `side`: the only one, or its own; none if there is none.

@@ -10,6 +10,7 @@ use crate::config::EncoderConfig;
 use crate::dropout::Dropout;
 use crate::error::ModelError;
 use crate::layout::Layout;
+use crate::ops::{layout, skips_padding};
 use crate::parameter::Builder;
 use crate::t5::{T5Embedder, T5Stack};
 
@@ -36,21 +37,19 @@ impl<B: Backend> TokenEmbedder<B> {
 
     /// How the encoder wants the tokens of a batch to lie: packed, where the operations can.
     pub(crate) fn layout(&self, batch: &TokenBatch) -> Layout {
-        if self.skips_padding() { Layout::packed(batch) } else { Layout::padded(batch) }
+        layout(batch, &self.words())
     }
 
     /// Whether the operations can leave padding out.
     pub(crate) fn skips_padding(&self) -> bool {
-        #[cfg(feature = "flex")]
-        {
-            let words = match self {
-                Self::Bert(bert) => bert.words(),
-                Self::T5(t5) => t5.words(),
-            };
-            crate::kernel::takes(&words)
+        skips_padding(&self.words())
+    }
+
+    fn words(&self) -> Tensor<B, 2> {
+        match self {
+            Self::Bert(bert) => bert.words(),
+            Self::T5(t5) => t5.words(),
         }
-        #[cfg(not(feature = "flex"))]
-        false
     }
 
     pub(crate) fn forward(

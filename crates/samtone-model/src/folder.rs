@@ -31,7 +31,7 @@ use crate::error::ModelError;
 use crate::hugging_face;
 
 const MODULES: &str = "modules.json";
-const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 const SAMTONE: &str = "samtone.json";
 const PROMPTS: &str = "config_sentence_transformers.json";
 const ROUTER: &str = "router_config.json";
@@ -322,7 +322,7 @@ pub(crate) fn write_router(
 }
 
 /// Writes `tokenizer.json` and the names of its special tokens.
-fn write_tokenizer(
+pub(crate) fn write_tokenizer(
     folder: &Path,
     tokenizer: &TextTokenizer,
     max_tokens: usize,
@@ -340,6 +340,7 @@ fn write_tokenizer(
         ("unk_token", ["[UNK]", "<unk>"]),
         ("cls_token", ["[CLS]", "<s>"]),
         ("sep_token", ["[SEP]", "</s>"]),
+        ("eos_token", ["</s>", "</s>"]),
         ("mask_token", ["[MASK]", "<mask>"]),
     ];
     for (key, spellings) in names {
@@ -514,7 +515,7 @@ fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     fs::write(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ModelError> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ModelError> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|source| ModelError::Json { path: path.to_owned(), source })?;
     text.push('\n');
@@ -523,4 +524,23 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ModelError> {
 
 pub(crate) fn create_folder(path: &Path) -> Result<(), ModelError> {
     fs::create_dir_all(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+}
+
+/// Lets `write` fill a folder beside `path`, then moves it there.
+pub(crate) fn whole(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), ModelError>,
+) -> Result<(), ModelError> {
+    if path.exists() {
+        return Err(ModelError::Exists { path: path.to_owned() });
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let partial: PathBuf = path.with_file_name(format!(".{name}.partial"));
+    let io = |source| ModelError::Io { path: partial.clone(), source };
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(io)?;
+    }
+    create_folder(&partial)?;
+    write(&partial)?;
+    fs::rename(&partial, path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }

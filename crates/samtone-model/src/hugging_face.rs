@@ -3,7 +3,7 @@
 //! | architecture | `model_type` read | written | tensors left out |
 //! |---|---|---|---|
 //! | BERT | `bert`, `roberta`, `xlm-roberta`, `camembert` | `bert`, `roberta` | pooler, pre-training heads |
-//! | T5 | `t5`, `mt5` | `t5` | decoder, language model head |
+//! | T5 | `t5`, `mt5` | `t5` | decoder, language model head; none where the whole T5 is read |
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Activation, BertConfig, EncoderConfig, T5Config};
 use crate::error::ModelError;
+use crate::seq2seq::{HEAD, Head, Seq2SeqConfig};
 
 /// The keys of `config.json` that decide what is computed.
 #[derive(Deserialize)]
@@ -52,6 +53,64 @@ struct T5File {
     layer_norm_epsilon: f64,
     #[serde(default = "tenth")]
     dropout_rate: f64,
+}
+
+/// The keys of a whole T5 beside its encoder's.
+#[derive(Deserialize)]
+struct Seq2SeqFile {
+    num_decoder_layers: Option<usize>,
+    #[serde(default = "yes")]
+    tie_word_embeddings: bool,
+    scale_decoder_outputs: Option<bool>,
+    decoder_start_token_id: Option<u32>,
+    pad_token_id: Option<u32>,
+    #[serde(default = "one")]
+    eos_token_id: u32,
+}
+
+impl T5File {
+    fn config(self, path: &Path) -> Result<T5Config, ModelError> {
+        let (activation, gated) = match self.feed_forward_proj.as_str() {
+            "relu" => (Activation::Relu, false),
+            "gated-gelu" => (Activation::GeluTanh, true),
+            "gelu" => (Activation::Gelu, false),
+            "gelu_new" => (Activation::GeluTanh, false),
+            "gated-relu" => (Activation::Relu, true),
+            other => {
+                return Err(ModelError::Unsupported {
+                    path: path.to_owned(),
+                    key: "feed_forward_proj",
+                    got: other.into(),
+                    expected: "relu or gated-gelu",
+                });
+            }
+        };
+        Ok(T5Config {
+            vocab_size: self.vocab_size,
+            hidden: self.d_model,
+            layers: self.num_layers,
+            heads: self.num_heads,
+            head_dim: self.d_kv,
+            intermediate: self.d_ff,
+            activation,
+            gated,
+            relative_buckets: self.relative_attention_num_buckets,
+            relative_max_distance: self.relative_attention_max_distance,
+            norm_eps: self.layer_norm_epsilon,
+            dropout: self.dropout_rate,
+        })
+    }
+}
+
+/// The table of words, whose second name a tied head is.
+const TABLE: &str = "shared.weight";
+
+fn yes() -> bool {
+    true
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn tenth() -> f64 {
@@ -116,30 +175,7 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
         }
         "t5" | "mt5" => {
             let file: T5File = serde_json::from_value(value).map_err(json_error)?;
-            let (activation, gated) = match file.feed_forward_proj.as_str() {
-                "relu" => (Activation::Relu, false),
-                "gated-gelu" => (Activation::GeluTanh, true),
-                "gelu" => (Activation::Gelu, false),
-                "gelu_new" => (Activation::GeluTanh, false),
-                "gated-relu" => (Activation::Relu, true),
-                other => {
-                    return unsupported("feed_forward_proj", other, "relu or gated-gelu");
-                }
-            };
-            Ok(EncoderConfig::T5(T5Config {
-                vocab_size: file.vocab_size,
-                hidden: file.d_model,
-                layers: file.num_layers,
-                heads: file.num_heads,
-                head_dim: file.d_kv,
-                intermediate: file.d_ff,
-                activation,
-                gated,
-                relative_buckets: file.relative_attention_num_buckets,
-                relative_max_distance: file.relative_attention_max_distance,
-                norm_eps: file.layer_norm_epsilon,
-                dropout: file.dropout_rate,
-            }))
+            Ok(EncoderConfig::T5(file.config(path)?))
         }
         other => {
             unsupported("model_type", other, "bert, roberta, xlm-roberta, camembert, t5 or mt5")
@@ -206,6 +242,94 @@ pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Value {
             "vocab_size": t5.vocab_size,
         }),
     }
+}
+
+/// Reads the configuration of a whole T5 from `config.json`; whether its head is its own is for
+/// the weights to say.
+///
+/// # Errors
+/// If the file is missing or broken, or describes no T5.
+pub(crate) fn read_seq2seq_config(path: &Path) -> Result<Seq2SeqConfig, ModelError> {
+    let json_error = |source| ModelError::Json { path: path.to_owned(), source };
+    let text = fs::read_to_string(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let value: Value = serde_json::from_str(&text).map_err(json_error)?;
+    let model_type = value["model_type"].as_str().unwrap_or("none").to_owned();
+    if !["t5", "mt5"].contains(&model_type.as_str()) {
+        return Err(ModelError::Unsupported {
+            path: path.to_owned(),
+            key: "model_type",
+            got: model_type,
+            expected: "t5 or mt5: an encoder and a decoder",
+        });
+    }
+    let whole: Seq2SeqFile = serde_json::from_value(value.clone()).map_err(json_error)?;
+    let file: T5File = serde_json::from_value(value).map_err(json_error)?;
+    // Before transformers 5 the tied head was the scaled one; since then the scale has a key.
+    let is_scaled = whole.scale_decoder_outputs.unwrap_or(whole.tie_word_embeddings);
+    Ok(Seq2SeqConfig {
+        decoder_layers: whole.num_decoder_layers.unwrap_or(file.num_layers),
+        head: if is_scaled { Head::TiedScaled } else { Head::Tied },
+        start_id: whole.decoder_start_token_id.or(whole.pad_token_id).unwrap_or(0),
+        end_id: whole.eos_token_id,
+        encoder: file.config(path)?,
+    })
+}
+
+/// The `config.json` of a whole T5.
+pub(crate) fn seq2seq_config_json(config: &Seq2SeqConfig, pad_id: u32) -> Value {
+    let mut file = config_json(&EncoderConfig::T5(config.encoder.clone()), pad_id);
+    let more = json!({
+        "architectures": ["T5ForConditionalGeneration"],
+        "decoder_start_token_id": config.start_id,
+        "eos_token_id": config.end_id,
+        "num_decoder_layers": config.decoder_layers,
+        "scale_decoder_outputs": config.head == Head::TiedScaled,
+        // What readers before transformers 5 tie and scale by.
+        "tie_word_embeddings": config.head == Head::TiedScaled,
+        "use_cache": true,
+    });
+    for (key, value) in more.as_object().expect("written as one above") {
+        file[key] = value.clone();
+    }
+    file
+}
+
+/// Reads a whole T5's weights under the names of its parameters, and sets in `config` whether the
+/// head is its own. A copy of the table under the head's name is no head of its own.
+///
+/// # Errors
+/// As [`Checkpoint::read`], or if a head of its own should be scaled.
+pub(crate) fn read_seq2seq_weights(
+    folder: &Path,
+    config: &mut Seq2SeqConfig,
+) -> Result<Checkpoint, ModelError> {
+    // A table that no layer ever read lies in the first checkpoints.
+    let unread = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+    let checkpoint =
+        Checkpoint::read(folder, |name| name == unread)?.rename(|name| match name {
+            "encoder.embed_tokens.weight" | "decoder.embed_tokens.weight" => {
+                "shared.weight".to_owned()
+            }
+            other => other.to_owned(),
+        })?;
+    let shape = [config.encoder.vocab_size, config.encoder.hidden];
+    if !checkpoint.names().any(|name| name == HEAD) {
+        return Ok(checkpoint);
+    }
+    if checkpoint.get(HEAD, &shape)? == checkpoint.get(TABLE, &shape)? {
+        return Ok(checkpoint.without(HEAD));
+    }
+    if config.head == Head::TiedScaled {
+        return Err(ModelError::Unsupported {
+            path: folder.join("config.json"),
+            key: "tie_word_embeddings",
+            got: "true".into(),
+            expected: "false where `lm_head.weight` differs from `shared.weight`",
+        });
+    }
+    config.head = Head::Own;
+    Ok(checkpoint)
 }
 
 /// Reads an encoder's weights under the names of its parameters.

@@ -6,6 +6,7 @@
 //! portable path.
 
 mod attention;
+mod cross_entropy;
 mod embed;
 mod linear;
 mod math;
@@ -26,6 +27,7 @@ use burn::tensor::{Bytes, DType, Shape, Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor, Layout};
 
 pub(crate) use attention::AttentionOp;
+pub(crate) use cross_entropy::CrossEntropyOp;
 pub(crate) use embed::EmbedOp;
 pub(crate) use linear::LinearOp;
 pub(crate) use mean::MeanOp;

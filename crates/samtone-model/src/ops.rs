@@ -4,9 +4,10 @@
 //! backend's tensors allow it (`kernel`).
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{gelu, relu, softmax};
+use burn::tensor::activation::{gelu, log_softmax, relu, softmax};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
+use samtone_data::TokenBatch;
 
 use crate::config::Activation;
 use crate::dropout::DropoutSite;
@@ -224,6 +225,35 @@ pub(crate) fn embed<B: Backend, const N: usize>(
     rows.reduce(|a, b| a + b).expect("an embedding has at least one table")
 }
 
+/// Whether the operations on tensors like `x` can leave padding out.
+pub(crate) fn skips_padding<B: Backend>(x: &Tensor<B, 2>) -> bool {
+    #[cfg(feature = "flex")]
+    let skips = kernel::takes(x);
+    #[cfg(not(feature = "flex"))]
+    let skips = {
+        let _ = x;
+        false
+    };
+    skips
+}
+
+/// How the tokens of a batch lie where the operations on tensors like `x` want them: packed, where
+/// they can be.
+pub(crate) fn layout<B: Backend>(batch: &TokenBatch, x: &Tensor<B, 2>) -> Layout {
+    if skips_padding(x) { Layout::packed(batch) } else { Layout::padded(batch) }
+}
+
+/// The rows of `x` that hold real tokens, the texts one after the other: `[tokens, width]`.
+pub(crate) fn unpadded<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+    if layout.seq().is_none() {
+        return x;
+    }
+    let rows: Vec<i32> = layout.spans().flatten().map(index).collect();
+    let shape = [rows.len()];
+    let rows: Tensor<B, 1, Int> = Tensor::from_data(TensorData::new(rows, shape), &x.device());
+    x.select(0, rows)
+}
+
 /// What an attention layer does beside the products.
 #[derive(Clone, Debug)]
 pub(crate) struct Attention<'a, B: Backend> {
@@ -234,6 +264,8 @@ pub(crate) struct Attention<'a, B: Backend> {
     /// Added to the score of each distance `key - query` from `1 - seq` up, `[2 · seq - 1, heads]`
     /// with `seq` the longest text's.
     pub(crate) distance_bias: Option<Tensor<B, 2>>,
+    /// Whether a token sees none of those after it.
+    pub(crate) is_causal: bool,
     pub(crate) dropout: Option<DropoutSite>,
 }
 
@@ -245,47 +277,113 @@ impl<B: Backend> Attention<'_, B> {
     pub(crate) fn forward(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         #[cfg(feature = "flex")]
         if kernel::takes(&x) {
-            let Self { layout, heads, scale, distance_bias, dropout } = self;
-            let op = kernel::AttentionOp { layout: layout.clone(), heads, scale, dropout };
-            return match distance_bias {
+            let op = self.fused(None);
+            return match self.distance_bias {
                 Some(bias) => kernel::run(op, [kernel::input(x), kernel::input(bias)]),
                 None => kernel::run(op, [kernel::input(x)]),
             };
         }
-        let [rows, width] = x.dims();
-        let (batch, heads) = (self.layout.batch(), self.heads);
-        let dim = width / (3 * heads);
-        let seq = self.layout.seq().expect("only a padded layout reaches the portable attention");
-        // [3, batch, heads, seq, dim]
-        let x = x.reshape([batch, seq, 3, heads, dim]).permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| x.clone().narrow(0, i, 1).reshape([batch, heads, seq, dim]);
-        let (query, key, value) = (part(0), part(1), part(2));
-        // [batch, heads, seq, seq]
+        let parts = self.heads_of::<3>(x, self.layout);
+        self.portable(parts, self.layout)
+    }
+
+    /// Every token attends to the real tokens of the text of the same number in `memory`.
+    ///
+    /// `queries` are `[rows, heads · head_dim]`; keys and values of the memory lie side by side,
+    /// `[memory rows, 2 · heads · head_dim]`; gives `[rows, heads · head_dim]`.
+    pub(crate) fn forward_to(
+        self,
+        queries: Tensor<B, 2>,
+        keys_and_values: Tensor<B, 2>,
+        memory: &Layout,
+    ) -> Tensor<B, 2> {
+        #[cfg(feature = "flex")]
+        if kernel::takes(&queries) {
+            let op = self.fused(Some(memory.clone()));
+            return kernel::run(op, [kernel::input(queries), kernel::input(keys_and_values)]);
+        }
+        let [queries] = self.heads_of::<1>(queries, self.layout);
+        let [keys, values] = self.heads_of::<2>(keys_and_values, memory);
+        self.portable([queries, keys, values], memory)
+    }
+
+    #[cfg(feature = "flex")]
+    fn fused(&self, memory: Option<Layout>) -> kernel::AttentionOp {
+        let Self { heads, scale, is_causal, dropout, .. } = *self;
+        kernel::AttentionOp {
+            layout: self.layout.clone(),
+            memory,
+            heads,
+            scale,
+            is_causal,
+            dropout,
+        }
+    }
+
+    /// `N` parts that lie side by side, each as `[batch, heads, seq, head_dim]`.
+    fn heads_of<const N: usize>(&self, x: Tensor<B, 2>, layout: &Layout) -> [Tensor<B, 4>; N] {
+        let (batch, heads) = (layout.batch(), self.heads);
+        let dim = x.dims()[1] / (N * heads);
+        let seq = layout.seq().expect("only a padded layout reaches the portable attention");
+        // [N, batch, heads, seq, dim]
+        let x = x.reshape([batch, seq, N, heads, dim]).permute([2, 0, 3, 1, 4]);
+        std::array::from_fn(|i| x.clone().narrow(0, i, 1).reshape([batch, heads, seq, dim]))
+    }
+
+    fn portable(&self, parts: [Tensor<B, 4>; 3], keys: &Layout) -> Tensor<B, 2> {
+        let [query, key, value] = parts;
+        let [batch, heads, seq, dim] = query.dims();
+        // [batch, heads, queries, keys]
         let mut scores = (query * self.scale).matmul(key.transpose());
         if let Some(bias) = &self.distance_bias {
             scores = scores + spread_distances(bias.clone(), seq).unsqueeze();
         }
-        if let Some(padding) = self.padding(seq, &scores.device()) {
-            let padding = padding.expand([batch, heads, seq, seq]);
-            scores = scores.mask_fill(padding, f64::NEG_INFINITY);
+        if let Some(hidden) = self.hidden(keys, &scores) {
+            let hidden = hidden.expand(scores.shape());
+            scores = scores.mask_fill(hidden, f64::NEG_INFINITY);
         }
         let mut weights = softmax(scores, 3);
         if let Some(dropout) = &self.dropout {
-            weights = dropout.apply_to_attention(weights, self.layout);
+            weights = dropout.apply_to_attention(weights, self.layout, keys);
         }
-        weights.matmul(value).swap_dims(1, 2).reshape([rows, width / 3])
+        weights.matmul(value).swap_dims(1, 2).reshape([batch * seq, heads * dim])
     }
 
-    /// True where a key is padding, `[batch, 1, 1, seq]`; none where there is no padding.
-    fn padding(&self, seq: usize, device: &B::Device) -> Option<Tensor<B, 4, Bool>> {
-        let lengths = self.layout.lengths();
-        if lengths.iter().all(|&length| length == seq) {
+    /// True where a key is padding or yet to come, `[batch, 1, queries or 1, keys]`; none where all
+    /// are seen.
+    fn hidden(&self, keys: &Layout, scores: &Tensor<B, 4>) -> Option<Tensor<B, 4, Bool>> {
+        let [batch, _, queries, seq] = scores.dims();
+        let lengths = keys.lengths();
+        if !self.is_causal && lengths.iter().all(|&length| length == seq) {
             return None;
         }
-        let padding: Vec<bool> =
-            lengths.iter().flat_map(|&length| (0..seq).map(move |at| at >= length)).collect();
-        Some(Tensor::from_data(TensorData::new(padding, [lengths.len(), 1, 1, seq]), device))
+        let rows = if self.is_causal { queries } else { 1 };
+        let is_hidden = |query: usize, key: usize, length: usize| {
+            key >= length || (self.is_causal && key > query)
+        };
+        let mut hidden = Vec::with_capacity(batch * rows * seq);
+        for &length in lengths {
+            for query in 0..rows {
+                hidden.extend((0..seq).map(|key| is_hidden(query, key, length)));
+            }
+        }
+        Some(Tensor::from_data(TensorData::new(hidden, [batch, 1, rows, seq]), &scores.device()))
     }
+}
+
+/// The loss of every row, in nats: `ln Σ_w e^(logits_w) − logits_target`.
+///
+/// `[rows, vocab]` → `[rows, 1]`
+pub(crate) fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, targets: Vec<usize>) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&logits) {
+        return kernel::run(kernel::CrossEntropyOp { targets }, [kernel::input(logits)]);
+    }
+    let rows = targets.len();
+    let targets: Vec<i32> = targets.into_iter().map(index).collect();
+    let targets: Tensor<B, 2, Int> =
+        Tensor::from_data(TensorData::new(targets, [rows, 1]), &logits.device());
+    log_softmax(logits, 1).gather(1, targets).neg()
 }
 
 /// The bias of every (query, key): `[2 · longest - 1, heads]` → `[heads, seq, seq]`.

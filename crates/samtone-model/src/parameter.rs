@@ -45,6 +45,8 @@ pub enum Part {
     Layer(usize),
     /// The norm after the last layer (T5).
     FinalNorm,
+    /// The map from the decoder's states to the scores of words, where it is no other's (T5 1.1).
+    Head,
     /// The projection after pooling.
     Projection,
 }

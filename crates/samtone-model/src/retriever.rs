@@ -1,8 +1,7 @@
 //! A dual encoder with its tokenizers, prompts and lengths: texts to embeddings.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{AutodiffModule, Module};
@@ -13,7 +12,7 @@ use crate::checkpoint::HostTensor;
 use crate::config::Side;
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
-use crate::folder::{self, SamtoneFile, SideSettings, Stages, TowerContent};
+use crate::folder::{self, SamtoneFile, SideSettings, Stages, TowerContent, whole};
 use crate::model_folder::ModelFolder;
 
 /// What a text is cut to where neither the model nor its folder has a limit, in tokens.
@@ -320,22 +319,3 @@ impl<B: AutodiffBackend> Retriever<B> {
 
 /// Tokens computed at once where the caller does not say.
 const DEFAULT_BATCH_TOKENS: usize = 4096;
-
-/// Lets `write` fill a folder beside `path`, then moves it there.
-fn whole(
-    path: &Path,
-    write: impl FnOnce(&Path) -> Result<(), ModelError>,
-) -> Result<(), ModelError> {
-    if path.exists() {
-        return Err(ModelError::Exists { path: path.to_owned() });
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial: PathBuf = path.with_file_name(format!(".{name}.partial"));
-    let io = |source| ModelError::Io { path: partial.clone(), source };
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(io)?;
-    }
-    folder::create_folder(&partial)?;
-    write(&partial)?;
-    fs::rename(&partial, path).map_err(|source| ModelError::Io { path: path.to_owned(), source })
-}

@@ -1,4 +1,4 @@
-//! Self-attention inside each text of a packed layout.
+//! Attention of each text of a packed layout to its own tokens, or to another text's.
 //!
 //! Scores exist for one text and one head at a time. The forward pass keeps one number per query
 //! and head, the log-sum-exp of its scores, from which the backward pass makes the weights again.
@@ -10,13 +10,22 @@ use super::{FusedOp, Input, Matrix};
 use crate::dropout::{DropoutSite, attention_line};
 use crate::layout::Layout;
 
-/// Inputs: queries, keys and values side by side `[rows, 3 · heads · head_dim]`, then, if there is
-/// one, the bias of every distance `[2 · longest - 1, heads]`. Output: `[rows, heads · head_dim]`.
+/// Output: `[rows, heads · head_dim]`.
+///
+/// Inputs, where a text attends to itself: queries, keys and values side by side
+/// `[rows, 3 · heads · head_dim]`, then, if there is one, the bias of every distance
+/// `[2 · longest - 1, heads]`. Where it attends to a memory: queries `[rows, heads · head_dim]`,
+/// then the memory's keys and values side by side `[memory rows, 2 · heads · head_dim]`.
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionOp {
+    /// Where the queries lie.
     pub(crate) layout: Layout,
+    /// Where the texts attended to lie, if not with the queries.
+    pub(crate) memory: Option<Layout>,
     pub(crate) heads: usize,
     pub(crate) scale: f64,
+    /// Whether a token sees none of those after it.
+    pub(crate) is_causal: bool,
     pub(crate) dropout: Option<DropoutSite>,
 }
 
@@ -34,23 +43,108 @@ struct Head<'a> {
     value: View<'a>,
 }
 
+/// What one text reads.
+struct Text<'a> {
+    queries: &'a [f32],
+    keys_and_values: &'a [f32],
+    /// Tokens that ask.
+    length: usize,
+    /// Tokens that are seen.
+    seen: usize,
+}
+
+/// Where queries, keys and values begin, and the length of a row: in the inputs, or in one text's
+/// part of their gradient.
+#[derive(Clone, Copy)]
+struct Places {
+    query: (usize, usize),
+    key: (usize, usize),
+    value: (usize, usize),
+}
+
 impl AttentionOp {
-    fn head<'a>(&self, text: &'a [f32], length: usize, width: usize, head: usize) -> Head<'a> {
-        let dim = width / self.heads;
-        let part =
-            |which: usize| View::new(&text[which * width + head * dim..], [length, dim], 3 * width);
-        Head { query: part(0), key: part(1), value: part(2) }
+    fn text<'a>(&self, inputs: &'a [Input], text: usize, width: usize) -> Text<'a> {
+        let span = self.layout.span(text);
+        match &self.memory {
+            None => {
+                let x = &inputs[0].values()[span.start * 3 * width..span.end * 3 * width];
+                Text { queries: x, keys_and_values: x, length: span.len(), seen: span.len() }
+            }
+            Some(memory) => {
+                let seen = memory.span(text);
+                Text {
+                    queries: &inputs[0].values()[span.start * width..span.end * width],
+                    keys_and_values: &inputs[1].values()
+                        [seen.start * 2 * width..seen.end * 2 * width],
+                    length: span.len(),
+                    seen: seen.len(),
+                }
+            }
+        }
     }
 
-    /// Adds the bias of each distance to the scores of one query.
+    /// Elements of one text's part of the inputs' gradients.
+    fn gradient_length(&self, text: usize, width: usize) -> usize {
+        let length = self.layout.span(text).len();
+        match &self.memory {
+            None => length * 3 * width,
+            Some(memory) => length * width + memory.span(text).len() * 2 * width,
+        }
+    }
+
+    /// In the inputs: keys and values are counted from the start of their own slice.
+    fn places(&self, width: usize) -> Places {
+        match &self.memory {
+            None => Places {
+                query: (0, 3 * width),
+                key: (width, 3 * width),
+                value: (2 * width, 3 * width),
+            },
+            Some(_) => Places { query: (0, width), key: (0, 2 * width), value: (width, 2 * width) },
+        }
+    }
+
+    /// In one text's part of the gradients: first the queries', then, for a memory, its own.
+    fn gradient_places(&self, text: usize, width: usize) -> Places {
+        let Places { query, mut key, mut value } = self.places(width);
+        if self.memory.is_some() {
+            let queries = self.layout.span(text).len() * width;
+            key.0 += queries;
+            value.0 += queries;
+        }
+        Places { query, key, value }
+    }
+
+    fn head<'a>(&self, text: &Text<'a>, width: usize, head: usize) -> Head<'a> {
+        let dim = width / self.heads;
+        let places = self.places(width);
+        let view = |values: &'a [f32], length, (start, stride): (usize, usize)| {
+            View::new(&values[start + head * dim..], [length, dim], stride)
+        };
+        Head {
+            query: view(text.queries, text.length, places.query),
+            key: view(text.keys_and_values, text.seen, places.key),
+            value: view(text.keys_and_values, text.seen, places.value),
+        }
+    }
+
+    /// The bias of distances, if the inputs hold one.
+    fn bias<'a>(&self, inputs: &'a [Input]) -> Option<&'a Input> {
+        inputs.get(1).filter(|_| self.memory.is_none())
+    }
+
+    /// Adds the bias of each distance to the scores of one query, and hides what comes after it.
     #[inline(always)]
-    fn add_bias(&self, scores: &mut [f32], bias: Option<&Input>, head: usize, query: usize) {
+    fn adjust(&self, scores: &mut [f32], bias: Option<&Input>, head: usize, query: usize) {
         if let Some(bias) = bias {
             let nearest = bias.shape()[0] / 2 - query;
             let column = bias.values()[nearest * self.heads + head..].iter().step_by(self.heads);
             for (score, bias) in scores.iter_mut().zip(column) {
                 *score += bias;
             }
+        }
+        if self.is_causal {
+            scores[query + 1..].fill(f32::NEG_INFINITY);
         }
     }
 
@@ -65,38 +159,41 @@ impl AttentionOp {
             None => false,
         }
     }
+
+    /// Dimensions of all heads.
+    fn width(&self, inputs: &[Input]) -> usize {
+        inputs[0].shape()[1] / if self.memory.is_none() { 3 } else { 1 }
+    }
 }
 
 impl<const N: usize> FusedOp<N> for AttentionOp {
     type Saved = SavedAttention;
 
     fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<SavedAttention>) {
-        let x = &inputs[0];
-        let [rows, width] = [x.shape()[0], x.shape()[1] / 3];
-        let bias = inputs.get(1);
+        let (rows, width) = (inputs[0].shape()[0], self.width(inputs));
+        let bias = self.bias(inputs);
         let lengths: Vec<usize> = self.layout.lengths().iter().map(|n| n * width).collect();
-        let (output, log_sums) = fill_parts(&lengths, |text, output| {
-            let span = self.layout.span(text);
-            let length = span.len();
-            let input = &x.values()[span.start * 3 * width..span.end * 3 * width];
-            let mut scores = vec![0.0; length * length];
-            let mut factors = vec![0.0; length];
+        let (output, log_sums) = fill_parts(&lengths, |number, output| {
+            let text = self.text(inputs, number, width);
+            let (length, seen) = (text.length, text.seen);
+            let mut scores = vec![0.0; length * seen];
+            let mut factors = vec![0.0; seen];
             let mut log_sums = vec![0.0; self.heads * length];
             for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
-                let Head { query, key, value } = self.head(input, length, width, head);
-                multiply(&mut scores, length, query, key.transposed(), self.scale as f32);
+                let Head { query, key, value } = self.head(&text, width, head);
+                multiply(&mut scores, seen, query, key.transposed(), self.scale as f32);
                 vectorised(|| {
-                    let queries = scores.chunks_exact_mut(length).zip(log_sums).enumerate();
+                    let queries = scores.chunks_exact_mut(seen).zip(log_sums).enumerate();
                     for (query, (scores, log_sum)) in queries {
-                        self.add_bias(scores, bias, head, query);
+                        self.adjust(scores, bias, head, query);
                         *log_sum = softmax(scores);
-                        if self.factors(&mut factors, text, head, query) {
+                        if self.factors(&mut factors, number, head, query) {
                             scores.iter_mut().zip(&factors).for_each(|(w, factor)| *w *= factor);
                         }
                     }
                 });
                 let target = &mut output[head * (width / self.heads)..];
-                multiply(target, width, View::new(&scores, [length, length], length), value, 1.0);
+                multiply(target, width, View::new(&scores, [length, seen], seen), value, 1.0);
             }
             log_sums
         });
@@ -112,35 +209,35 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
         gradient: &Input,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
-        let x = &inputs[0];
-        let [rows, width] = [x.shape()[0], x.shape()[1] / 3];
-        let bias = inputs.get(1);
+        let (rows, width) = (inputs[0].shape()[0], self.width(inputs));
+        let bias = self.bias(inputs);
         let dim = width / self.heads;
-        let lengths: Vec<usize> = self.layout.lengths().iter().map(|n| n * 3 * width).collect();
-        let (of_x, of_bias) = fill_parts(&lengths, |text, target| {
-            let span = self.layout.span(text);
-            let length = span.len();
-            let input = &x.values()[span.start * 3 * width..span.end * 3 * width];
+        let texts = 0..self.layout.batch();
+        let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, width)).collect();
+        let (of_inputs, of_bias) = fill_parts(&lengths, |number, target| {
+            let text = self.text(inputs, number, width);
+            let (length, seen) = (text.length, text.seen);
+            let span = self.layout.span(number);
             let place = span.start * width..span.end * width;
             let (gradient, output) =
                 (&gradient.values()[place.clone()], &saved.output.values()[place]);
-            let mut weights = vec![0.0; length * length];
-            let mut of_weights = vec![0.0; length * length];
-            let mut factors = vec![0.0; length];
+            let mut weights = vec![0.0; length * seen];
+            let mut of_weights = vec![0.0; length * seen];
+            let mut factors = vec![0.0; seen];
             let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values().len())];
             for head in 0..self.heads {
-                let Head { query, key, value } = self.head(input, length, width, head);
-                let log_sums = &saved.log_sums[text][head * length..][..length];
+                let Head { query, key, value } = self.head(&text, width, head);
+                let log_sums = &saved.log_sums[number][head * length..][..length];
                 let column = head * dim;
                 let of_output = View::new(&gradient[column..], [length, dim], width);
-                multiply(&mut weights, length, query, key.transposed(), self.scale as f32);
-                multiply(&mut of_weights, length, of_output, value.transposed(), 1.0);
+                multiply(&mut weights, seen, query, key.transposed(), self.scale as f32);
+                multiply(&mut of_weights, seen, of_output, value.transposed(), 1.0);
                 vectorised(|| {
                     for (query, log_sum) in log_sums.iter().enumerate() {
-                        let row = query * length..(query + 1) * length;
+                        let row = query * seen..(query + 1) * seen;
                         let (weights, of_weights) =
                             (&mut weights[row.clone()], &mut of_weights[row]);
-                        self.add_bias(weights, bias, head, query);
+                        self.adjust(weights, bias, head, query);
                         for weight in weights.iter_mut() {
                             *weight = exp(*weight - log_sum);
                         }
@@ -149,7 +246,7 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
                             sum_of_pairs(&gradient[at..at + dim], &output[at..at + dim], |g, o| {
                                 g * o
                             });
-                        if self.factors(&mut factors, text, head, query) {
+                        if self.factors(&mut factors, number, head, query) {
                             let terms = weights.iter_mut().zip(of_weights).zip(&factors);
                             for ((weight, of_weight), factor) in terms {
                                 *of_weight = *weight * (*of_weight * factor - mean);
@@ -163,13 +260,18 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
                     }
                 });
                 // What is called `of_weights` holds the gradient of the scores from here on.
-                let of_scores = View::new(&of_weights, [length, length], length);
-                let weights = View::new(&weights, [length, length], length);
+                let of_scores = View::new(&of_weights, [length, seen], seen);
+                let weights = View::new(&weights, [length, seen], seen);
                 let scale = self.scale as f32;
-                let (stride, part) = (3 * width, |which: usize| which * width + column);
-                multiply(&mut target[part(0)..], stride, of_scores, key, scale);
-                multiply(&mut target[part(1)..], stride, of_scores.transposed(), query, scale);
-                multiply(&mut target[part(2)..], stride, weights.transposed(), of_output, 1.0);
+                let Places { query: to_query, key: to_key, value: to_value } =
+                    self.gradient_places(number, width);
+                let mut add =
+                    |(start, stride): (usize, usize), left: View<'_>, right: View<'_>, scale| {
+                        multiply(&mut target[start + column..], stride, left, right, scale);
+                    };
+                add(to_query, of_scores, key, scale);
+                add(to_key, of_scores.transposed(), query, scale);
+                add(to_value, weights.transposed(), of_output, 1.0);
                 if let Some(bias) = bias {
                     let longest = bias.shape()[0] / 2;
                     for (at, of_score) in of_weights.iter().enumerate() {
@@ -181,10 +283,28 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
             of_bias
         });
         let mut gradients = [const { None }; N];
-        gradients[0] = wanted[0].then(|| Matrix::new(of_x, [rows, 3 * width]));
-        if let Some(bias) = bias.filter(|_| wanted[1]) {
-            let total = sum(&of_bias, bias.values().len());
-            gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
+        match &self.memory {
+            None => {
+                gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, [rows, 3 * width]));
+                if let Some(bias) = bias.filter(|_| wanted[1]) {
+                    let total = sum(&of_bias, bias.values().len());
+                    gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
+                }
+            }
+            Some(_) => {
+                let mut of_queries = Vec::with_capacity(rows * width);
+                let mut of_memory = Vec::with_capacity(inputs[1].values().len());
+                let mut rest = of_inputs.as_slice();
+                for (text, length) in lengths.into_iter().enumerate() {
+                    let (part, later) = rest.split_at(length);
+                    let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
+                    of_queries.extend_from_slice(queries);
+                    of_memory.extend_from_slice(memory);
+                    rest = later;
+                }
+                gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
+                gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
+            }
         }
         gradients
     }

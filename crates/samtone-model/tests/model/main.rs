@@ -5,3 +5,4 @@
 mod dual_encoder;
 mod folders;
 mod parity;
+mod seq2seq;

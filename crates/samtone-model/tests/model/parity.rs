@@ -17,7 +17,7 @@ const GRADIENT_TOLERANCE: f64 = 1e-4;
 
 const ENCODERS: [&str; 4] = ["bert", "roberta", "t5-v1.0", "t5-v1.1"];
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
@@ -30,16 +30,16 @@ fn batch(pad_id: u32, min_seq: usize) -> TokenBatch {
     TokenBatch::pad_to(&rows, pad_id, min_seq)
 }
 
-fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
+pub(crate) fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
     x.into_data().iter::<f64>().collect()
 }
 
-fn expected(name: &str) -> Checkpoint {
+pub(crate) fn expected(name: &str) -> Checkpoint {
     Checkpoint::read_file(&fixture(name).join("expected.safetensors"), |_| false).unwrap()
 }
 
 #[track_caller]
-fn assert_close(what: &str, got: &[f64], expected: &[f32], tolerance: f64) {
+pub(crate) fn assert_close(what: &str, got: &[f64], expected: &[f32], tolerance: f64) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let pairs = got.iter().zip(expected);
     let worst = pairs.map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
