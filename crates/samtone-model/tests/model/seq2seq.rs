@@ -22,7 +22,7 @@ const EXACT: f64 = 2e-7;
 /// Logits are up to 5 in size; torch's own f32 is off by 7e-5 from its f64 here.
 const LOGITS_TOLERANCE: f64 = 1e-4;
 /// Relative to the largest element of each parameter's gradient; torch's own f32 is off by 6e-5.
-const GRADIENT_TOLERANCE: f64 = 3e-4;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
 
 /// The generator's batch, padded to `min_seq`.
 fn batch(lengths: &[u32], start: u32, min_seq: usize, ends: bool) -> TokenBatch {
@@ -68,7 +68,8 @@ fn check_values<B: Backend>(dtype: FloatDType) {
 fn logits_and_loss_agree_with_transformers() {
     check_values::<Flex>(FloatDType::F32);
     check_values::<Flex>(FloatDType::F64);
-    check_values::<NdArray>(FloatDType::F32);
+    // In f32 NdArray divides by a reciprocal of 14 bits where it has SIMD.
+    check_values::<NdArray>(FloatDType::F64);
 }
 
 fn check_gradients<B: Backend>(dtype: FloatDType)
@@ -101,7 +102,7 @@ where
 fn gradients_of_the_loss_agree_with_transformers() {
     check_gradients::<Flex>(FloatDType::F32);
     check_gradients::<Flex>(FloatDType::F64);
-    check_gradients::<NdArray>(FloatDType::F32);
+    check_gradients::<NdArray>(FloatDType::F64);
 }
 
 fn check_generated<B: Backend>() {
