@@ -148,9 +148,8 @@ fn date(words: &[Word]) -> Option<Date> {
         "december",
     ];
     let month = |word: &str| {
-        let is = |name: &&str| *name == word;
-        let at = NAMES.iter().position(|name| is(name));
-        at.or_else(|| MONTHS.iter().position(|name| is(name))).map(|at| at as u32 + 1)
+        let at = |names: [&str; 12]| names.iter().position(|name| *name == word);
+        at(NAMES).or_else(|| at(MONTHS)).map(|at| at as u32 + 1)
     };
     let day = |word: &str| {
         let digits = ["st", "nd", "rd", "th"].iter().find_map(|end| word.strip_suffix(end));
