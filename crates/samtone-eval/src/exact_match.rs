@@ -18,8 +18,7 @@ use regex::Regex;
 /// assert_eq!(normalize_answer("The  Palme d'Or (1994)!"), "palme dor 1994");
 /// ```
 pub fn normalize_answer(text: &str) -> String {
-    let lower: String =
-        text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    let lower: String = text.to_lowercase().chars().filter(|c| !c.is_ascii_punctuation()).collect();
     let mut kept = String::with_capacity(lower.len());
     let mut rest = 0;
     for word in WORD.find_iter(&lower) {
