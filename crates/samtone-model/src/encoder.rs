@@ -67,7 +67,6 @@ impl<B: Backend> TokenEmbedder<B> {
 }
 
 /// The transformer layers of an encoder.
-#[expect(clippy::large_enum_variant, reason = "a model holds one or two of them")]
 #[derive(Module, Debug)]
 pub enum Stack<B: Backend> {
     /// Norm after each block.

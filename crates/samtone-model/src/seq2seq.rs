@@ -304,16 +304,14 @@ impl<B: Backend> Seq2Seq<B> {
 
     /// `[rows, hidden]` → `[rows, vocab]`
     fn score(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        match &self.head {
-            Some(head) => head.forward(x),
-            None => {
-                let x = match self.config.head {
-                    Head::TiedScaled => x * (self.config.encoder.hidden as f64).powf(-0.5),
-                    _ => x,
-                };
-                self.embedder.tied_head().forward(x)
-            }
+        if let Some(head) = &self.head {
+            return head.forward(x);
         }
+        let x = match self.config.head {
+            Head::TiedScaled => x * (self.config.encoder.hidden as f64).powf(-0.5),
+            _ => x,
+        };
+        self.embedder.tied_head().forward(x)
     }
 
     fn check(&self, batch: &TokenBatch) {

@@ -151,7 +151,7 @@ fn layer(part: Part) -> Option<usize> {
 fn rate(config: &TrainConfig, part: Part, layers: usize) -> f64 {
     let below_top = match part {
         Part::Projection => return config.projection_lr.map_or(1.0, |lr| lr / config.lr),
-        Part::FinalNorm => 0,
+        Part::FinalNorm | Part::Head => 0,
         Part::Layer(index) => layers - 1 - index,
         Part::Embedder => layers,
     };

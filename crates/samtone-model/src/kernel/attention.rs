@@ -283,27 +283,24 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
             of_bias
         });
         let mut gradients = [const { None }; N];
-        match &self.memory {
-            None => {
-                gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, [rows, 3 * width]));
-                if let Some(bias) = bias.filter(|_| wanted[1]) {
-                    let total = sum(&of_bias, bias.values().len());
-                    gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
-                }
+        if self.memory.is_some() {
+            let mut of_queries = Vec::with_capacity(rows * width);
+            let mut of_memory = Vec::with_capacity(inputs[1].values().len());
+            let mut rest = of_inputs.as_slice();
+            for (text, length) in lengths.into_iter().enumerate() {
+                let (part, later) = rest.split_at(length);
+                let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
+                of_queries.extend_from_slice(queries);
+                of_memory.extend_from_slice(memory);
+                rest = later;
             }
-            Some(_) => {
-                let mut of_queries = Vec::with_capacity(rows * width);
-                let mut of_memory = Vec::with_capacity(inputs[1].values().len());
-                let mut rest = of_inputs.as_slice();
-                for (text, length) in lengths.into_iter().enumerate() {
-                    let (part, later) = rest.split_at(length);
-                    let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
-                    of_queries.extend_from_slice(queries);
-                    of_memory.extend_from_slice(memory);
-                    rest = later;
-                }
-                gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
-                gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
+            gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
+            gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
+        } else {
+            gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, [rows, 3 * width]));
+            if let Some(bias) = bias.filter(|_| wanted[1]) {
+                let total = sum(&of_bias, bias.values().len());
+                gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
             }
         }
         gradients

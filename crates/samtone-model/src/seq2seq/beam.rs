@@ -81,8 +81,9 @@ pub(super) fn search(
         }
         for (text, _) in all.iter().enumerate().filter(|(_, beam)| beam.is_settled) {
             // A settled text's rows are computed along with the others and not looked at.
-            for row in text * beams..(text + 1) * beams {
-                parents[row] = row;
+            let rows = text * beams..(text + 1) * beams;
+            for (parent, row) in parents[rows.clone()].iter_mut().zip(rows) {
+                *parent = row;
             }
         }
     }

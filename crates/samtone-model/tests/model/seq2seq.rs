@@ -115,7 +115,7 @@ fn check_generated<B: Backend>() {
             let rows: Vec<Vec<u32>> = rows
                 .map(|row| {
                     let end = row.iter().position(|&id| id == 1.0).unwrap_or(width);
-                    row[..end].iter().map(|&id| id as u32).collect()
+                    row[..end].iter().map(|&id| id.abs() as u32).collect()
                 })
                 .collect();
             let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
