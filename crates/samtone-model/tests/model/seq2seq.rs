@@ -68,7 +68,7 @@ fn check_values<B: Backend>(dtype: FloatDType) {
 fn logits_and_loss_agree_with_transformers() {
     check_values::<Flex>(FloatDType::F32);
     check_values::<Flex>(FloatDType::F64);
-    // In f32 NdArray divides by a reciprocal of 14 bits where it has SIMD.
+    // In f32 and with Burn's `simd`, NdArray was seen 1.2e-4 off: not explained yet, so not held here.
     check_values::<NdArray>(FloatDType::F64);
 }
 
