@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    error::{DataError, Fault, open_error},
+    error::{BEIR_JUDGMENT, DataError, Fault, open_error},
     json::{self, Id, Text},
     lines::{Compression, Line, Lines},
     record::{Document, Judgment, Query},
@@ -136,8 +136,8 @@ impl<'a> JudgmentLine<'a> {
         let (Some(query_id), Some(document_id), Some(grade), None) =
             (columns.next(), columns.next(), columns.next(), columns.next())
         else {
-            let expected = "3 columns (query-id, corpus-id, score)";
-            return Err(Fault::Columns { expected, got: text.split('\t').count() });
+            let got = text.split('\t').count();
+            return Err(Fault::Columns { expected: BEIR_JUDGMENT, got });
         };
         match grade.trim().parse() {
             Ok(grade) => {

@@ -305,6 +305,9 @@ impl DataError {
     }
 }
 
+/// The columns of a line of `qrels/<split>.tsv`.
+pub(crate) const BEIR_JUDGMENT: &str = "3 columns (query-id, corpus-id, score)";
+
 impl Fault {
     /// A word or two for this kind of fault, to count by.
     pub fn kind(&self) -> &'static str {
@@ -340,7 +343,7 @@ impl Fault {
             Self::Json { .. } => Some(
                 "each line holds one whole JSON object, its quotes and backslashes escaped".to_owned(),
             ),
-            Self::Columns { got: 4, .. } => Some(
+            Self::Columns { expected: BEIR_JUDGMENT, got: 4 } => Some(
                 "four columns look like TREC qrels: `samtone import trec` converts them".to_owned(),
             ),
             Self::Columns { .. } => Some("columns are separated by one tab each".to_owned()),

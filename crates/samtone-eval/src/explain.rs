@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use crate::convention::{
-    Average, Convention, Grades, OwnDocument, Precision, Queries, Rules, Ties,
-};
+use crate::convention::{Average, Grades, OwnDocument, Precision, Queries, Rules, Ties};
 use crate::evaluate::score_query;
 use crate::metric::Metric;
 use crate::qrels::Qrels;
@@ -97,19 +95,19 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A query to which two conventions give different values.
+/// A query to which two ways of measuring give different values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
     /// The metric.
     pub metric: Metric,
     /// The query's id.
     pub query: String,
-    /// Its value by the first convention; `None` if it does not count there.
+    /// Its value in the first way; `None` if it does not count there.
     pub first: Option<f64>,
-    /// Its value by the second convention.
+    /// Its value in the second way.
     pub second: Option<f64>,
     /// The rules that make the difference: each changes the first value when taken from the
-    /// second convention alone. Where only several together do, those are all rules that differ.
+    /// second way alone. Where only several together do, those are all rules that differ.
     pub rules: Vec<Rule>,
 }
 
@@ -123,7 +121,8 @@ fn same(a: Option<f64>, b: Option<f64>) -> bool {
     }
 }
 
-/// The queries to which two conventions give different values, and the rules that are the reason.
+/// The queries to which two ways of measuring give different values, and the rules that are the
+/// reason. `plan` has each metric with its rules in the first way and in the second.
 ///
 /// # Examples
 ///
@@ -132,23 +131,17 @@ fn same(a: Option<f64>, b: Option<f64>) -> bool {
 ///
 /// let qrels = Qrels::new([("q1", "d1", 1)])?;
 /// let run = Run::new([("q1", "d1", 0.5), ("q1", "d2", 0.5)])?;
-/// let differences =
-///     explain(&qrels, &run, &[Metric::MRR_10], Convention::Trec9, Convention::SentenceTransformers);
+/// let (first, second) = (Convention::Trec9, Convention::SentenceTransformers);
+/// let mrr = Metric::MRR_10;
+/// let differences = explain(&qrels, &run, &[(mrr, first.rules(mrr), second.rules(mrr))]);
 /// // Equal scores: trec_eval puts d2 first, sentence-transformers d1.
 /// assert_eq!((differences[0].first, differences[0].second), (Some(0.5), Some(1.0)));
 /// assert_eq!(differences[0].rules, [Rule::Ties]);
 /// # Ok::<(), samtone_eval::EvalError>(())
 /// ```
-pub fn explain(
-    qrels: &Qrels,
-    run: &Run,
-    metrics: &[Metric],
-    first: Convention,
-    second: Convention,
-) -> Vec<Difference> {
+pub fn explain(qrels: &Qrels, run: &Run, plan: &[(Metric, Rules, Rules)]) -> Vec<Difference> {
     let mut differences = Vec::new();
-    for &metric in metrics {
-        let (ours, theirs) = (first.rules(metric), second.rules(metric));
+    for &(metric, ours, theirs) in plan {
         let differing: Vec<Rule> =
             Rule::ALL.into_iter().filter(|rule| rule.exchanged(ours, theirs) != ours).collect();
         if differing.is_empty() {

@@ -185,23 +185,37 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The columns of a line, between ASCII white space, if there are `N`.
+///
+/// Eight bytes are looked at together, as this runs over every byte of every file.
 pub(crate) fn columns<const N: usize>(line: &str) -> Option<[&str; N]> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
     let bytes = line.as_bytes();
-    let (mut found, mut count, mut at) = ([""; N], 0, 0);
-    loop {
-        while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
-            at += 1;
+    let (mut found, mut count, mut start) = ([""; N], 0, 0);
+    for offset in (0..bytes.len()).step_by(8) {
+        let word = match bytes[offset..].first_chunk::<8>() {
+            Some(&word) => word,
+            None => std::array::from_fn(|at| bytes.get(offset + at).copied().unwrap_or(b'.')),
+        };
+        let word = u64::from_le_bytes(word);
+        // The high bit of every byte below 0x21, and perhaps of one above such a byte.
+        let mut low = word.wrapping_sub(0x21 * ONES) & !word & (0x80 * ONES);
+        while low != 0 {
+            let end = offset + low.trailing_zeros() as usize / 8;
+            low &= low - 1;
+            if bytes[end].is_ascii_whitespace() {
+                if start < end {
+                    *found.get_mut(count)? = &line[start..end];
+                    count += 1;
+                }
+                start = end + 1;
+            }
         }
-        if at == bytes.len() {
-            return (count == N).then_some(found);
-        }
-        let start = at;
-        while bytes.get(at).is_some_and(|byte| !byte.is_ascii_whitespace()) {
-            at += 1;
-        }
-        *found.get_mut(count)? = &line[start..at];
+    }
+    if start < bytes.len() {
+        *found.get_mut(count)? = &line[start..];
         count += 1;
     }
+    (count == N).then_some(found)
 }
 
 /// A small file's text.
@@ -218,6 +232,29 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_are_what_std_splits() {
+        let bytes = *b"a!~.\0\x01\x0b\x1f  \t\r\x0c";
+        for seed in 0..5000 {
+            let byte = |at| bytes[(crate::random::word(seed, at, 0) % bytes.len() as u64) as usize];
+            let mut line: String = (0..seed % 40).map(|at| byte(at) as char).collect();
+            if seed % 7 == 0 {
+                line.push_str("\u{e9}\u{2003}!");
+            }
+            let expected: Vec<&str> = line.split_ascii_whitespace().collect();
+            assert_eq!(
+                columns::<3>(&line).map(|found| found.to_vec()),
+                (expected.len() == 3).then_some(expected.clone()),
+                "{line:?}"
+            );
+            assert_eq!(
+                columns::<6>(&line).map(|found| found.to_vec()),
+                (expected.len() == 6).then_some(expected),
+                "{line:?}"
+            );
+        }
+    }
 
     #[test]
     fn parts_cut_anywhere_give_every_line_once() {

@@ -18,8 +18,8 @@ use crate::error::TrainError;
 use crate::schedule::Decay;
 
 pub use ablate::{AblateConfig, LossVariant};
-pub(crate) use data::is_pairs_file;
 pub use data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
+pub(crate) use data::{is_pairs_file, set_name};
 pub use objective::{DistillationConfig, DistillationLoss, MatryoshkaConfig, SecondStageConfig};
 
 /// A whole experiment: same configuration, same machine, same result.
@@ -442,7 +442,7 @@ impl ExperimentConfig {
                 self.loss_name()
             ));
         }
-        if let Err(message) = self.data.train.check() {
+        if let Err(message) = self.data.check() {
             return wrong(message);
         }
         let grid = self.ablate.as_ref();
@@ -638,6 +638,10 @@ mod tests {
             (
                 "[matryoshka]\ndims = [384, 500]",
                 "`matryoshka.dims` holds 500: expected 1 to 384, the embedding's",
+            ),
+            (
+                "[data]\nzero_shot = [\"a/test\", \"b/test\"]",
+                "`data.zero_shot` holds two folders named `test`: results go by that name, rename one",
             ),
             (
                 "[second_stage]\nshare = 1.0",

@@ -9,7 +9,7 @@ use samtone_data::embedded::World;
 use samtone_data::{Dataset, DocumentText, Pair, TextTokenizer};
 use samtone_model::{DualEncoder, ModelError, ModelFolder, Retriever, Side, SideSettings};
 
-use crate::config::{DataConfig, EMBEDDED, ExperimentConfig, is_pairs_file};
+use crate::config::{DataConfig, EMBEDDED, ExperimentConfig, is_pairs_file, set_name};
 use crate::error::TrainError;
 
 /// The data sets of a run, each read once.
@@ -178,9 +178,7 @@ impl<'a> Prepared<'a> {
             let dataset = &sources.sets[source].1;
             TestSet {
                 source,
-                name: folder
-                    .file_name()
-                    .map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into()),
+                name: set_name(folder),
                 dataset,
                 split,
                 queries: dataset.queries_of(split),

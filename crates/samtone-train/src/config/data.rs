@@ -1,5 +1,6 @@
 //! `[data]`: what is trained and judged on.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -88,11 +89,35 @@ impl DataConfig {
         let folder = folder.or(training).filter(|_| !split.is_empty())?;
         Some((folder, split))
     }
+
+    /// What is wrong with it, as a sentence.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.train.check()?;
+        let mut names = BTreeSet::new();
+        match self
+            .zero_shot
+            .iter()
+            .map(|folder| set_name(folder))
+            .find(|name| !names.insert(name.clone()))
+        {
+            Some(name) => Err(format!(
+                "`data.zero_shot` holds two folders named `{name}`: results go by that name, rename one"
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Whether `path` is a file of pairs, not a folder.
 pub(crate) fn is_pairs_file(path: &Path) -> bool {
     path.is_file()
+}
+
+/// The name of a set that models are judged on: its folder's.
+pub(crate) fn set_name(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into())
 }
 
 /// The `data.train` key: a path, or tables of several.
@@ -129,7 +154,7 @@ impl TrainingData {
     }
 
     /// What is wrong with it, as a sentence.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         let Self::Several(sets) = self else { return Ok(()) };
         if sets.is_empty() {
             return Err("`data.train` names no set".into());

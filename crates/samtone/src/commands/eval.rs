@@ -272,15 +272,16 @@ struct Result<'a> {
 }
 
 impl MeasureArgs {
-    fn rules(&self, metric: Metric, convention: Convention) -> Rules {
-        let rules = convention.rules(metric);
+    /// How `metric` is measured here.
+    fn rules(&self, metric: Metric) -> Rules {
+        let rules = self.compat.rules(metric);
         if self.complete { Rules { queries: Queries::Judged, ..rules } } else { rules }
     }
 
     /// Scores a run.
     pub(super) fn evaluate(&self, qrels: &Qrels, run: &Run) -> anyhow::Result<Evaluation> {
         let plan: Vec<(Metric, Rules)> =
-            self.metrics.iter().map(|&metric| (metric, self.rules(metric, self.compat))).collect();
+            self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect();
         let found = evaluate_by(qrels, run, &plan)?;
         if found.missing() > 0 {
             eprintln!("{} judged queries have no answer in the run", found.missing());
@@ -352,10 +353,14 @@ impl MeasureArgs {
         let others = Convention::ALL.into_iter().filter(|&other| other != self.compat);
         others
             .map(|other| {
-                let differences = explain(qrels, run, &self.metrics, self.compat, other);
-                let list = differences.into_iter().map(|difference| {
-                    let (ours, theirs) =
-                        (self.compat.rules(difference.metric), other.rules(difference.metric));
+                let plan: Vec<_> = self
+                    .metrics
+                    .iter()
+                    .map(|&metric| (metric, self.rules(metric), other.rules(metric)))
+                    .collect();
+                let list = explain(qrels, run, &plan).into_iter().map(|difference| {
+                    let ours = self.rules(difference.metric);
+                    let theirs = other.rules(difference.metric);
                     let why = |rule: samtone_eval::Rule| {
                         let (ours, theirs) = (rule.describe(ours), rule.describe(theirs));
                         format!("{theirs} ({}: {ours})", self.compat)
