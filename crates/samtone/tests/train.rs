@@ -112,6 +112,9 @@ fn the_loss_falls_and_the_run_folder_is_whole() {
     for file in ["config.toml", "environment.json", "report.html", "model/config.json", WEIGHTS] {
         assert!(bench.path("run").join(file).is_file(), "{file} is missing");
     }
+    assert!(bench.bytes("run", WEIGHTS) != bench.bytes("run", &format!("baseline/{WEIGHTS}")));
+    let card = String::from_utf8(bench.bytes("run", "baseline/model/README.md")).unwrap();
+    assert!(card.contains("under the `in-batch-both` loss"), "{card}");
 }
 
 #[test]
