@@ -1,4 +1,4 @@
-//! `cargo xtask check`: what CI runs, cheapest first.
+//! `cargo xtask check`: what must hold before a change is sent, cheapest first.
 
 use std::process::{Command, ExitCode};
 

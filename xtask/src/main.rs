@@ -14,10 +14,11 @@ const HELP: &str = "\
 cargo xtask <command>
 
 Chores:
-  check [STEP...]   everything CI runs, cheapest first: fmt, arrows, clippy, test, doc
+  check [STEP...]   fmt, arrows, clippy, test, doc: cheapest first
   test [ARGS...]    the tests alone (cargo-nextest where installed)
   test-browser [REPORT...]
-                    reports in headless Chromium: hover, toggles, zoom, hostile texts
+                    reports in headless Chromium: hover, toggles, zoom, hostile
+                    texts, no network; CI runs it after `check`
   parity metrics [--runs N]
                     `samtone eval` beside pytrec_eval and ranx on N random runs (2,000)
   parity minilm [--texts FILE]

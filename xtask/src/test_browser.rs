@@ -1,7 +1,7 @@
 //! `cargo xtask test-browser`: the reports in a real browser.
 //!
 //! Drives headless Chromium over a report with every figure, one with hostile texts in every place,
-//! and those of a short quick start: its training and the analysis of its model. Wants a `chromium`
+//! and those of a short quick start: its training and the analysis of both its models. Wants a `chromium`
 //! on the path (Debian's package is one) or in the variable `CHROMIUM`.
 
 mod chromium;
@@ -25,7 +25,19 @@ const PHONE: (u32, u32) = (390, 844);
 pub(crate) fn test_browser() -> Result<()> {
     let folder = target_folder().join("browser");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
+    let mut browser = Chromium::start()?;
+    let mut sound = 0;
+    let mut check = |report: &Path| -> Result<()> {
+        let report = fs::canonicalize(report)
+            .with_context(|| format!("no report at `{}`", report.display()))?;
+        sound += 1;
+        check(&mut browser, &report, &folder).with_context(|| format!("in `{}`", report.display()))
+    };
+
     run("--package samtone-report --example gallery --", &[("", &folder)])?;
+    check(&folder.join("gallery.html"))?;
+    check(&folder.join("hostile.html"))?;
+
     let [trained, analysis] = ["quick-start", "analysis"].map(|name| folder.join(name));
     for made in [&trained, &analysis] {
         if made.exists() {
@@ -34,31 +46,19 @@ pub(crate) fn test_browser() -> Result<()> {
         }
     }
     run("--package samtone -- train --set train.steps=60", &[("--run-dir", &trained)])?;
+    check(&trained.join("report.html"))?;
+    let models = ["model", "baseline/model"].map(|model| trained.join(model));
     run(
         "--package samtone -- analyze --data embedded --points 100 --queries 20",
-        &[("--model", &trained.join("model")), ("--out", &analysis)],
+        &[("--model", &models[0]), ("--model", &models[1]), ("--out", &analysis)],
     )?;
+    check(&analysis.join("report.html"))?;
 
-    let mut browser = Chromium::start()?;
-    let mut reports = vec![
-        folder.join("gallery.html"),
-        folder.join("hostile.html"),
-        trained.join("report.html"),
-        analysis.join("report.html"),
-    ];
-    // A report of one's own can be named: a training run's, say.
-    reports.extend(env::args_os().skip(2).map(PathBuf::from));
-    for report in &reports {
-        let report = fs::canonicalize(report)
-            .with_context(|| format!("no report at `{}`", report.display()))?;
-        check(&mut browser, &report, &folder)
-            .with_context(|| format!("in `{}`", report.display()))?;
+    // A report of one's own can be named: a longer training run's, say.
+    for report in env::args_os().skip(2) {
+        check(Path::new(&report))?;
     }
-    eprintln!(
-        "test-browser: {} reports are sound; screenshots in {}",
-        reports.len(),
-        folder.display()
-    );
+    eprintln!("test-browser: {sound} reports are sound; screenshots in {}", folder.display());
     Ok(())
 }
 
@@ -105,6 +105,7 @@ fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
         for scheme in ["light", "dark"] {
             let mut page = browser.open_in(&url, size, scheme)?;
             fits(&mut page, size.0).with_context(|| format!("{name} width"))?;
+            labels_are_legible(&mut page).with_context(|| format!("{name} width"))?;
             let png = page.screenshot()?;
             fs::write(folder.join(format!("{stem}-{name}-{scheme}.png")), png)?;
             page.quiet().context("console")?;
@@ -328,6 +329,22 @@ fn fits(page: &mut Page<'_>, width: u32) -> Result<()> {
             .map(node => node.outerHTML.slice(0, 80))]"
     ))?;
     ensure!(wide[0].as_u64() <= Some(width.into()), "the page is too wide for {width}: {wide}");
+    Ok(())
+}
+
+/// No two texts of a drawing lie over each other, and none is cut off at its edge.
+fn labels_are_legible(page: &mut Page<'_>) -> Result<()> {
+    let found = page.eval(
+        "[...document.querySelectorAll('svg.live')].flatMap(drawing => {
+            const frame = drawing.getBoundingClientRect();
+            const boxes = [...drawing.querySelectorAll('text')].map(text => [text.textContent, text.getBoundingClientRect()]);
+            const out = boxes.filter(([, a]) => a.width && (a.left < frame.left - 1 || a.right > frame.right + 1));
+            const over = boxes.filter(([, a], i) => boxes.some(([, b], j) =>
+                j < i && a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom));
+            return [...out, ...over].map(([text]) => `${drawing.ariaLabel.slice(0, 40)}: ${text}`);
+        })",
+    )?;
+    ensure!(found == json!([]), "labels overlap or are cut off: {found}");
     Ok(())
 }
 

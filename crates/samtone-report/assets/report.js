@@ -7,6 +7,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const MOST_ZOOM = 400;
 /** How near, in pixels, the pointer must come to a point. */
 const REACH = 28;
+/** Pixels left of an axis, at least. */
+const LEAST_MARGIN = 52;
 
 // ---------------------------------------------------------------------------------------------
 // Elements
@@ -322,7 +324,7 @@ class View {
     this.width = width;
     const share = this.hasAxes ? 0.56 : 0.78;
     this.height = Math.round(Math.min(this.hasAxes ? 380 : 620, Math.max(240, width * share)));
-    this.left = this.hasAxes ? 52 : 1;
+    this.left = this.hasAxes ? LEAST_MARGIN : 1;
     this.right = width - (this.hasAxes ? 18 : 1);
     this.top = this.hasAxes ? 8 : 1;
     this.bottom = this.height - (this.hasAxes ? 42 : 1);
@@ -336,6 +338,15 @@ class View {
       this.home = [x - dx, x + dx, y - dy, y + dy];
     }
     this.shown = [...this.home];
+  }
+
+  /** The horizontal grid lines' values and texts; the margin grows to hold the widest text. */
+  rows() {
+    const [, , y0, y1] = this.shown;
+    const rows = ticks(y0, y1, this.plotHeight / 45);
+    const widest = Math.max(0, ...rows.map(([, text]) => text.length));
+    this.left = Math.max(LEAST_MARGIN, Math.round(27 + 7.2 * widest));
+    return rows;
   }
 
   get plotWidth() {
@@ -498,6 +509,7 @@ class Figure {
     drawing.classList.toggle("zoomed", view.zoom > 1.001);
     drawing.dataset.zoom = view.zoom.toFixed(2);
 
+    const axes = this.drawAxes();
     const clip = `clip-${this.index}`;
     const frame = svg("rect", { x: view.left, y: view.top, width: view.plotWidth, height: view.plotHeight });
     const body = svg("g", { "clip-path": `url(#${clip})` });
@@ -508,7 +520,7 @@ class Figure {
     this.overlay = svg("g", { "aria-hidden": "true" });
     drawing.replaceChildren(
       svg("clipPath", { id: clip }, frame),
-      this.drawAxes(),
+      axes,
       body,
       this.overlay,
     );
@@ -522,8 +534,8 @@ class Figure {
       out.append(svg("rect", { class: "axis", x: view.left, y: view.top, width: view.plotWidth, height: view.plotHeight, rx: 6 }));
       return out;
     }
-    const [x0, x1, y0, y1] = view.shown;
-    for (const [value, text] of ticks(y0, y1, view.plotHeight / 45)) {
+    const [x0, x1] = view.shown;
+    for (const [value, text] of view.rows()) {
       const y = view.y(value);
       out.append(svg("path", { class: "grid", d: `M${view.left} ${y}H${view.right}` }));
       out.append(svg("text", { x: view.left - 7, y: y + 4, "text-anchor": "end" }, text));

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::scale::rounded;
+
 /// A figure of a [`Section`](crate::Section).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -422,7 +424,8 @@ impl KeyValues {
         self
     }
 
-    /// One row a leaf of `value`, named by its path: `train.batch_size`.
+    /// One row a leaf of `value`, named by its path: `train.batch_size`. A null is a dash; of
+    /// fractions six digits are kept.
     ///
     /// # Examples
     ///
@@ -449,6 +452,11 @@ fn flatten(path: String, value: &serde_json::Value, rows: &mut Vec<(String, Stri
             }
         }
         serde_json::Value::String(text) => rows.push((path, text.clone())),
+        serde_json::Value::Null => rows.push((path, "–".to_owned())),
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let rounded = number.as_f64().map(rounded).and_then(serde_json::Number::from_f64);
+            rows.push((path, rounded.as_ref().unwrap_or(number).to_string()));
+        }
         other => rows.push((path, other.to_string())),
     }
 }

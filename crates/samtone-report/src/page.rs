@@ -136,8 +136,9 @@ impl<'a> Page<'a> {
                 self.push(format_args!("<p class=\"prose\" dir=\"auto\">{text}</p>\n"));
             }
             self.out.push_str("<div class=\"figures\">\n");
-            for (figure, name) in section.figures.iter().zip(names.by_ref()) {
-                self.figure(figure, &name);
+            let wide = wide(&section.figures);
+            for ((figure, wide), name) in section.figures.iter().zip(wide).zip(names.by_ref()) {
+                self.figure(figure, &name, wide);
             }
             self.out.push_str("</div>\n</section>\n");
         }
@@ -167,14 +168,15 @@ impl<'a> Page<'a> {
         self.out.push_str("</dl>\n");
     }
 
-    fn figure(&mut self, figure: &Figure, name: &str) {
+    fn figure(&mut self, figure: &Figure, name: &str, is_wide: bool) {
         let class = match figure {
             Figure::LearningCurves(_) | Figure::Histogram(_) => "plot",
             Figure::Scatter(_) => "plot plane",
-            Figure::MetricTable(_) => "metrics wide",
-            Figure::NeighbourBrowser(_) => "neighbours wide",
+            Figure::MetricTable(_) => "metrics",
+            Figure::NeighbourBrowser(_) => "neighbours",
             Figure::KeyValues(_) => "key-values",
         };
+        let wide = if is_wide { " wide" } else { "" };
         let index = self.plots.len();
         let plot = Plot::of(figure, self.max_chars);
         let data = if plot.is_some() { format!(" data-plot=\"{index}\"") } else { String::new() };
@@ -187,7 +189,7 @@ impl<'a> Page<'a> {
             Figure::KeyValues(figure) => (&figure.title, &figure.description),
         };
         self.push(format_args!(
-            "<figure class=\"{class}\" id=\"figure-{name}\"{data} \
+            "<figure class=\"{class}{wide}\" id=\"figure-{name}\"{data} \
              aria-labelledby=\"figure-{name}-title\">\n<figcaption><h3 id=\"figure-{name}-title\" \
              dir=\"auto\">{}</h3>",
             escape(&clean(title, 200))
@@ -241,14 +243,16 @@ impl<'a> Page<'a> {
     }
 
     fn metric_table(&mut self, table: &MetricTable) {
-        let axes: Vec<(f64, f64)> = (0..table.metrics.len())
+        let axes: Vec<Option<(f64, f64)>> = (0..table.metrics.len())
             .map(|column| {
                 let estimates = table.rows.iter().filter_map(|row| *row.values.get(column)?);
                 let ends = estimates.flat_map(|estimate| {
                     let (low, high) = estimate.interval.unwrap_or((estimate.value, estimate.value));
                     [low, estimate.value, high]
                 });
-                padded(extent(ends).unwrap_or((0.0, 1.0)), 0.06)
+                // A single value has nothing to lie beside.
+                let ends = extent(ends).filter(|(low, high)| low < high);
+                ends.map(|ends| padded(ends, 0.06))
             })
             .collect();
         self.out.push_str(
@@ -276,14 +280,14 @@ impl<'a> Page<'a> {
         self.out.push_str("</tbody></table></div>\n");
     }
 
-    /// A cell: the value, its interval in figures, and both as a small drawing.
-    fn estimate(&mut self, estimate: Estimate, (low, high): (f64, f64)) {
+    /// A cell: the value, its interval in figures, and both as a small drawing on the `axis`.
+    fn estimate(&mut self, estimate: Estimate, axis: Option<(f64, f64)>) {
         self.push(format_args!("<td><span class=\"value\">{}</span>", number(estimate.value)));
         if let Some((from, to)) = estimate.finite_interval() {
             let (from, to) = (number(from), number(to));
             self.push(format_args!(" <span class=\"interval\">{from} to {to}</span>"));
         }
-        if estimate.value.is_finite() {
+        if let Some((low, high)) = axis.filter(|_| estimate.value.is_finite()) {
             let x = |value: f64| (1000.0 * (value - low) / (high - low)).round() / 10.0;
             self.out.push_str(
                 "<svg class=\"whisker\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
@@ -348,16 +352,38 @@ impl<'a> Page<'a> {
     }
 
     fn key_values(&mut self, table: &KeyValues) {
-        self.out.push_str("<div class=\"scroll\" tabindex=\"0\"><table><tbody>\n");
+        self.out.push_str("<dl class=\"pairs\">\n");
         for (name, value) in &table.rows {
             let (name, value) = (self.text(name), self.text(value));
             self.push(format_args!(
-                "<tr><th scope=\"row\"><bdi>{name}</bdi></th><td dir=\"auto\">{value}</td></tr>\n"
+                "<div><dt><bdi>{name}</bdi></dt><dd dir=\"auto\">{value}</dd></div>\n"
             ));
         }
-        self.out.push_str("</tbody></table></div>\n");
+        self.out.push_str("</dl>\n");
     }
 }
+
+/// Which figures take the whole width: tables with many columns or rows, and of an odd number of
+/// others in a row the last, which would leave a hole beside it.
+fn wide(figures: &[Figure]) -> Vec<bool> {
+    let is_wide = |figure: &Figure| match figure {
+        Figure::LearningCurves(_) | Figure::Histogram(_) | Figure::Scatter(_) => false,
+        Figure::MetricTable(_) | Figure::NeighbourBrowser(_) => true,
+        Figure::KeyValues(table) => table.rows.len() > NARROW_ROWS,
+    };
+    let mut wide: Vec<bool> = figures.iter().map(is_wide).collect();
+    for run in wide.chunk_by_mut(|a, b| a == b) {
+        if let [rest @ .., last] = run
+            && rest.len().is_multiple_of(2)
+        {
+            *last = true;
+        }
+    }
+    wide
+}
+
+/// The most rows that names and values take in one column.
+const NARROW_ROWS: usize = 24;
 
 /// A name or id from outside, cut and escaped.
 fn name(text: &str) -> String {

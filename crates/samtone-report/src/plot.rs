@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Curve, Figure, Histogram, LearningCurves, Scatter,
-    scale::{count, extent, number, padded},
+    scale::{count, extent, number, padded, rounded},
     text::clean,
 };
 
@@ -196,11 +196,6 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, Option<f64>)> {
         }
     }
     out
-}
-
-/// Six significant digits: enough to draw and to read, a third of the bytes.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value)
 }
 
 /// An exponential moving average, corrected for its start; gaps stay gaps.

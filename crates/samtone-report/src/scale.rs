@@ -34,6 +34,11 @@ fn tick_text(value: f64, step: f64) -> String {
     format!("{:.decimals$}{suffix}", value / divisor + 0.0).replace('-', "−")
 }
 
+/// Six significant digits: enough to draw and to read, a third of the bytes.
+pub(crate) fn rounded(value: f64) -> f64 {
+    format!("{value:.5e}").parse().unwrap_or(value)
+}
+
 /// A value to read: four decimals below 10, fewer above, an exponent where they would hide it.
 pub(crate) fn number(value: f64) -> String {
     let size = value.abs();

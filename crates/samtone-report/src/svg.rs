@@ -183,10 +183,11 @@ pub(crate) fn draw(plot: &Plot, style: Style<'_>) -> String {
             domain: plot.domain,
         }
     } else {
+        let left = left_margin(plot);
         Frame {
-            left: 64.0,
+            left,
             top: top + legend_height + 4.0,
-            width: WIDTH - 64.0 - 20.0,
+            width: WIDTH - left - 20.0,
             height: 320.0,
             domain: plot.domain,
         }
@@ -264,11 +265,22 @@ fn same_scale([left, right, bottom, top]: [f64; 4], width: f64, height: f64) -> 
     [x - dx, x + dx, y - dy, y + dy]
 }
 
+/// About how many horizontal grid lines there are.
+const ROWS: usize = 6;
+
+/// Pixels left of the axis: the numbers at it and the axis' name beside them.
+fn left_margin(plot: &Plot) -> f64 {
+    let [.., bottom, top] = plot.domain;
+    let texts = ticks(bottom, top, ROWS).into_iter();
+    let widest = texts.map(|(_, text)| text_width(&text, 12.0)).fold(0.0, f64::max);
+    (32.0 + widest).ceil().max(64.0)
+}
+
 fn axes(canvas: &mut Canvas<'_>, plot: &Plot, frame: &Frame) {
     let Theme { grid, muted, .. } = *canvas.theme;
     let [left, right, bottom, top] = frame.domain;
     let (start, end, floor) = (frame.left, frame.right(), frame.bottom());
-    for (value, text) in ticks(bottom, top, 6) {
+    for (value, text) in ticks(bottom, top, ROWS) {
         let y = frame.y(value);
         canvas.push(format_args!(r#"<path d="M{start} {y}H{end}" stroke="{grid}"/>"#));
         canvas.text(start - 8.0, y + 4.0, canvas.numbers(Anchor::End), &text);

@@ -1,5 +1,7 @@
 //! The page and the files beside it: hostile texts, limits, repeatability.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
 mod hostile;
 
 use std::fs;
@@ -79,40 +81,48 @@ fn no_text_changes_the_markup() {
 
 #[test]
 fn hostile_texts_go_unharmed_through_every_file() {
-    let folder = tempfile::tempdir().unwrap();
-    // Pixels take their time: every sixth text, which meets each kind once.
-    for text in hostile::texts().iter().step_by(6) {
-        let start = text.chars().take(40).collect::<String>();
-        every_figure(text).write_figures(folder.path()).unwrap();
-        let mut seen = 0;
-        for entry in fs::read_dir(folder.path()).unwrap() {
-            let path = entry.unwrap().path();
-            let bytes = fs::read(&path).unwrap();
-            match path.extension().unwrap().to_str().unwrap() {
-                "svg" => {
-                    let svg = String::from_utf8(bytes).unwrap();
-                    let tree = roxmltree::Document::parse(&svg)
-                        .unwrap_or_else(|error| panic!("{start:?}: {error}"));
-                    let names = tree.descendants().map(|node| node.tag_name().name().to_owned());
-                    let known = ["", "svg", "title", "desc", "rect", "text", "path", "g", "circle"];
-                    assert!(names.into_iter().all(|name| known.contains(&name.as_str())));
-                }
-                "csv" => {
-                    let mut reader = csv::Reader::from_reader(bytes.as_slice());
-                    let row = reader.records().next().unwrap().unwrap();
-                    assert!(row.iter().any(|field| field == text), "{start:?} in {path:?}");
-                }
-                "json" => {
-                    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-                    assert_eq!(value["title"], text.as_str());
-                }
-                _ => {}
-            }
-            seen += 1;
-            fs::remove_file(path).unwrap();
+    let texts = hostile::texts();
+    // Pixels take their time: every core draws a share.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for share in texts.chunks(texts.len().div_ceil(threads)) {
+            scope.spawn(move || share.iter().for_each(|text| check_files(text)));
         }
-        assert_eq!(seen, if cfg!(feature = "png") { 20 } else { 16 }, "{start:?}");
+    });
+}
+
+/// Every file of every figure holds `text` as the text it is.
+fn check_files(text: &str) {
+    let start = text.chars().take(40).collect::<String>();
+    let folder = tempfile::tempdir().unwrap();
+    every_figure(text).write_figures(folder.path()).unwrap();
+    let mut seen = 0;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        match path.extension().unwrap().to_str().unwrap() {
+            "svg" => {
+                let svg = String::from_utf8(bytes).unwrap();
+                let tree = roxmltree::Document::parse(&svg)
+                    .unwrap_or_else(|error| panic!("{start:?}: {error}"));
+                let names = tree.descendants().map(|node| node.tag_name().name().to_owned());
+                let known = ["", "svg", "title", "desc", "rect", "text", "path", "g", "circle"];
+                assert!(names.into_iter().all(|name| known.contains(&name.as_str())));
+            }
+            "csv" => {
+                let mut reader = csv::Reader::from_reader(bytes.as_slice());
+                let row = reader.records().next().unwrap().unwrap();
+                assert!(row.iter().any(|field| field == text), "{start:?} in {}", path.display());
+            }
+            "json" => {
+                let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                assert_eq!(value["title"], text);
+            }
+            _ => assert_eq!(bytes[..4], *b"\x89PNG", "{}", path.display()),
+        }
+        seen += 1;
     }
+    assert_eq!(seen, if cfg!(feature = "png") { 20 } else { 16 }, "{start:?}");
 }
 
 #[test]
@@ -178,6 +188,31 @@ fn a_page_that_cannot_be_written_names_its_path() {
     let path = folder.path().join("missing").join("report.html");
     let error = Report::new("r").write(&path).unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn no_figure_leaves_a_hole_beside_it() {
+    let curves = || LearningCurves::new("c", "x", "y");
+    let table = || MetricTable::new("t", ["m"]);
+    let rows = |count| {
+        let name = |i: usize| (i.to_string(), String::new());
+        KeyValues { rows: (0..count).map(name).collect(), ..KeyValues::new("k") }
+    };
+    let wide = |section: Section| -> Vec<bool> {
+        let page = Report::new("r").section(section).to_html().unwrap();
+        let figures = page.split("<figure class=\"").skip(1);
+        figures.map(|figure| figure.split('"').next().unwrap().ends_with(" wide")).collect()
+    };
+    let section = || Section::new("s");
+    assert_eq!(wide(section().figure(curves())), [true]);
+    assert_eq!(
+        wide(section().figure(curves()).figure(curves()).figure(table())),
+        [false, false, true]
+    );
+    let three = section().figure(curves()).figure(curves()).figure(curves());
+    assert_eq!(wide(three.figure(table())), [false, false, true, true]);
+    assert_eq!(wide(section().figure(rows(60)).figure(rows(3))), [true, true]);
+    assert_eq!(wide(section().figure(rows(9)).figure(rows(3))), [false, false]);
 }
 
 #[test]

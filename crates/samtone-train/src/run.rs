@@ -9,7 +9,8 @@
 //!       summary.json        results alone
 //!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
 //!       environment.json    machine, versions, times, speeds
-//!       baseline/           the same under another loss, where asked for
+//!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
+//!                           model, evaluations
 //! ```
 
 use std::fs;
@@ -135,51 +136,52 @@ pub fn run<B: AutodiffBackend>(
     let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
 
     let place = Place { folder, stop: options.stop };
-    let Fitted { retriever: trained, steps, train_loss, temperature, best, work } =
-        fit(retriever.clone(), &prepared, config, &place, device, observe)?;
+    let trained = fit(retriever.clone(), &prepared, config, &place, device, observe)?;
     let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
         let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
         keep(&found, &path)
     };
-    let judged_splits = |retriever: &Retriever<B>, folder: &Path| {
+    let judged_splits = |fitted: &Fitted<B>, folder: &Path| {
         let judged_if = |set: &Option<TestSet<'_>>, name| match set {
-            Some(set) => judged(retriever, set, evaluation_path(folder, name)),
+            Some(set) => judged(&fitted.retriever, set, evaluation_path(folder, name)),
             None => Ok(Metrics::new()),
         };
-        Ok::<_, TrainError>((judged_if(&prepared.dev, "dev")?, judged_if(&prepared.test, "test")?))
+        Ok::<_, TrainError>(Summary {
+            seed: config.seed,
+            steps: fitted.steps,
+            train_loss: fitted.train_loss,
+            temperature: fitted.temperature,
+            best: fitted.best.clone(),
+            dev: judged_if(&prepared.dev, "dev")?,
+            test: judged_if(&prepared.test, "test")?,
+            ..Summary::default()
+        })
+    };
+    let save = |fitted: &Fitted<B>, config: &ExperimentConfig, summary: &Summary, folder: &Path| {
+        let model = folder.join("model");
+        if !model.exists() {
+            fitted.retriever.valid().save(&model)?;
+        }
+        let card = Card {
+            config,
+            train: &prepared.train,
+            summary,
+            parameters: num_parameters,
+            dim: fitted.retriever.dim(),
+            command: options.command,
+        };
+        replace_file(&model.join("README.md"), card.render().as_bytes())
     };
     observe(Event::Phase("judging"));
-    let (dev, test) = judged_splits(&trained, folder)?;
-    let mut summary = Summary {
-        seed: config.seed,
-        steps,
-        train_loss,
-        temperature,
-        best,
-        dev,
-        test,
-        ..Summary::default()
-    };
+    let mut summary = judged_splits(&trained, folder)?;
     for set in &prepared.zero_shot {
         let path = evaluation_path(folder, &format!("zero-shot/{}", set.name));
-        summary.zero_shot.insert(set.name.clone(), judged(&trained, set, path)?);
+        summary.zero_shot.insert(set.name.clone(), judged(&trained.retriever, set, path)?);
     }
     if let Some(test) = &prepared.test {
         summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(folder, "bm25"))?;
     }
-    let model = folder.join("model");
-    if !model.exists() {
-        trained.valid().save(&model)?;
-    }
-    let card = Card {
-        config,
-        train: &prepared.train,
-        summary: &summary,
-        parameters: num_parameters,
-        dim: trained.dim(),
-        command: options.command,
-    };
-    replace_file(&model.join("README.md"), card.render().as_bytes())?;
+    save(&trained, config, &summary, folder)?;
 
     if let Some(preset) = config.train.baseline {
         observe(Event::Phase("the same model under the baseline's loss"));
@@ -188,11 +190,14 @@ pub fn run<B: AutodiffBackend>(
             .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
         let place = Place { folder: &folder, stop: options.stop };
-        let Fitted { retriever, .. } = fit(retriever, &prepared, &config, &place, device, observe)?;
-        let (dev, test) = judged_splits(&retriever, place.folder)?;
-        summary.baseline = Some(Baseline { loss: preset, dev, test });
+        let fitted = fit(retriever, &prepared, &config, &place, device, observe)?;
+        let mut found = judged_splits(&fitted, place.folder)?;
+        found.bm25.clone_from(&summary.bm25);
+        save(&fitted, &config, &found, place.folder)?;
+        summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
     }
 
+    let work = trained.work;
     let environment = Environment {
         samtone: env!("CARGO_PKG_VERSION").into(),
         burn: "0.21.0".into(),

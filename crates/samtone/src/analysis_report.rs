@@ -34,7 +34,7 @@ fn report(analysis: &Analysis<'_>, sample: &Sample, top: usize, command: &str) -
     let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     let mut report = Report::new(format!("Towers of {}", names.join(" and ")))
         .summary(format!(
-            "{} queries and {} documents of `{}`, split `{}`.",
+            "{} queries and {} documents: {}, {} split.",
             analysis.queries,
             analysis.documents,
             analysis.data.display(),
@@ -79,9 +79,16 @@ fn towers(analysis: &Analysis<'_>, sample: &Sample) -> Section {
             ["queries", "documents"],
         )
         .description(format!(
-            "t-SNE of {} pairs, perplexity {}, divergence {:.3} nats. A line joins a query and \
-             its document.",
-            analysis.points, analysis.perplexity, model.kl_divergence
+            "t-SNE of {} pairs, perplexity {}, divergence {:.3} nats. In the full space: {}. \
+             Hovering joins a query and its document.",
+            analysis.points,
+            analysis.perplexity,
+            model.kl_divergence,
+            model.geometry[..2]
+                .iter()
+                .map(|(name, value)| format!("{name} {value:.3}"))
+                .collect::<Vec<_>>()
+                .join(", ")
         ));
         plane.points = points(model, sample);
         section = section.figure(plane);

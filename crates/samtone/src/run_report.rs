@@ -11,7 +11,7 @@ use samtone_train::{ExperimentConfig, Outcome, StepRecord, Summary, evaluation_p
 
 use crate::commands::eval::intervals;
 
-/// Writes `report.html` into the run folder of `outcome`.
+/// Writes `report.html` and `figures/` into the run folder of `outcome`.
 pub(crate) fn write(
     folder: &Path,
     config: &ExperimentConfig,
@@ -32,7 +32,7 @@ pub(crate) fn write(
         |name| format!("Run {}", name.to_string_lossy()),
     ))
     .summary(format!(
-        "A {} dual encoder of {} parameters, trained for {} steps of {} pairs with the {} loss on `{}`.",
+        "A dual encoder ({}, {} parameters), trained for {} steps of {} pairs under the {} loss. Data: {}.",
         config.model.sharing,
         environment.parameters,
         summary.steps,
@@ -65,28 +65,30 @@ pub(crate) fn write(
 
     report = report.section(Section::new("Results").figure(results));
 
-    let curves = |title: &str, unit: &str, value: fn(&StepRecord) -> f64| {
-        trainings.iter().fold(LearningCurves::new(title, "step", unit), |figure, (name, steps)| {
-            let points = steps.iter().map(|step| (step.step as f64, value(step))).collect();
-            figure.curve(Curve::new(name, points))
-        })
-    };
-    let mut section = Section::new("Training")
-        .figure(curves("Loss", "loss (nats)", |step| step.loss))
-        .figure(curves("Gradient norm", "norm before clipping", |step| step.gradient_norm))
-        .figure(curves("Learning rate", "learning rate", |step| step.lr));
-    if let Some(figure) = dev_curves(&trainings[0].1) {
+    let mut section = Section::new("Training").figure(loss_curves(&trainings));
+    if let Some(metric) = config.eval.metrics.first()
+        && let Some(figure) = dev_curves(metric, &trainings)
+    {
         section = section.figure(figure);
     }
+    section = section
+        .figure(
+            curves("Gradient norm", "norm before clipping", &trainings, |step| step.gradient_norm)
+                .description("Over all parameters."),
+        )
+        .figure(curves("Learning rate", "learning rate", &trainings, |step| step.lr));
     report = report.section(section);
 
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
     let environment = serde_json::to_value(environment).context("cannot show the environment")?;
     report = report.section(
         Section::new("Setting")
-            .figure(KeyValues::from_json("Configuration", &config))
+            .figure(KeyValues::from_json("Configuration", &config).description(
+                "Every key as resolved, config.toml in the run folder; a dash is no value.",
+            ))
             .figure(KeyValues::from_json("Environment", &environment)),
     );
+    report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;
     Ok(())
 }
@@ -132,20 +134,46 @@ pub(crate) fn results(
     Ok(table)
 }
 
-/// The dev metrics over the steps, if they were taken on the way.
-fn dev_curves(steps: &[StepRecord]) -> Option<LearningCurves> {
-    let judged: Vec<&StepRecord> = steps.iter().filter(|step| !step.dev.is_empty()).collect();
-    let names = judged.first()?.dev.keys();
-    Some(names.fold(LearningCurves::new("Dev metrics", "step", "metric"), |figure, name| {
-        let value = |step: &&StepRecord| {
-            (step.step as f64, step.dev.get(name).copied().unwrap_or(f64::NAN))
-        };
-        figure.curve(Curve::new(name, judged.iter().map(value).collect()))
-    }))
+/// A training's name and its logged steps.
+pub(crate) type Training = (String, Vec<StepRecord>);
+
+/// The losses of some trainings over their steps.
+pub(crate) fn loss_curves(trainings: &[Training]) -> LearningCurves {
+    curves("Loss", "loss (nats)", trainings, |step| step.loss).description(
+        "Mean over the batch, of the logged steps. Losses with other candidates are other numbers: \
+         compare their course, not their height.",
+    )
+}
+
+/// A dev metric of some trainings over their steps, if it was taken on the way.
+pub(crate) fn dev_curves(metric: &str, trainings: &[Training]) -> Option<LearningCurves> {
+    let judged = |step: &StepRecord| step.dev.contains_key(metric);
+    let judged: Vec<Training> = trainings
+        .iter()
+        .map(|(name, steps)| (name.clone(), steps.iter().filter(|s| judged(s)).cloned().collect()))
+        .collect();
+    let value = |step: &StepRecord| step.dev[metric];
+    let is_there = judged.iter().any(|(_, steps)| !steps.is_empty());
+    let title = format!("{metric} on dev");
+    is_there.then(|| {
+        curves(&title, metric, &judged, value).description("At the evaluations on the way.")
+    })
+}
+
+fn curves(
+    title: &str,
+    unit: &str,
+    trainings: &[Training],
+    value: impl Fn(&StepRecord) -> f64,
+) -> LearningCurves {
+    trainings.iter().fold(LearningCurves::new(title, "step", unit), |figure, (name, steps)| {
+        let points = steps.iter().map(|step| (step.step as f64, value(step))).collect();
+        figure.curve(Curve::new(name, points))
+    })
 }
 
 /// The lines of a `metrics.jsonl`.
-fn steps(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
+pub(crate) fn steps(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read `{}`", path.display()))?;
     text.lines()

@@ -109,9 +109,57 @@ fn the_loss_falls_and_the_run_folder_is_whole() {
     assert!(last < 0.8 * first, "the loss went from {first} to {last}");
     assert_eq!((summary.steps, summary.seed), (30, 3));
     assert!(summary.test["mrr@10"] > 0.0 && summary.baseline.unwrap().test["mrr@10"] > 0.0);
-    for file in ["config.toml", "environment.json", "report.html", "model/config.json", WEIGHTS] {
+    let files = ["config.toml", "environment.json", "report.html", "figures/loss.png"];
+    for file in files.into_iter().chain(["model/config.json", WEIGHTS]) {
         assert!(bench.path("run").join(file).is_file(), "{file} is missing");
     }
+    assert!(bench.bytes("run", WEIGHTS) != bench.bytes("run", &format!("baseline/{WEIGHTS}")));
+    let card = String::from_utf8(bench.bytes("run", "baseline/model/README.md")).unwrap();
+    assert!(card.contains("under the `in-batch-both` loss"), "{card}");
+}
+
+#[test]
+fn both_losses_of_a_run_are_analysed_side_by_side() {
+    let bench = Bench::new("baseline = \"in-batch-both\"\n");
+    bench.train("run", &["--set", "model.sharing=ade"]);
+    let analyze = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.current_dir(bench.path("run")).args(["analyze", "--data", "../data", "--format"]);
+        command.args(["json", "--points", "20", "--perplexity", "6", "--backend", &backend()]);
+        command.args(["--model", "model", "--model", "baseline/model"]).args(more).output().unwrap()
+    };
+    let output = analyze(&["--name", "same-tower", "--queries", "7"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kept = fs::read(bench.path("run/analysis/analysis.json")).unwrap();
+    assert_eq!(found, serde_json::from_slice::<serde_json::Value>(&kept).unwrap());
+    let models = found["models"].as_array().unwrap();
+    let names: Vec<&str> = models.iter().map(|model| model["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["same-tower", "baseline"]);
+    // What `train` judged, `analyze` finds again.
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    let judged = [summary.test["mrr@10"], summary.baseline.unwrap().test["mrr@10"]];
+    for (model, judged) in models.iter().zip(judged) {
+        assert_eq!(model["metrics"][1]["metric"], "mrr@10");
+        assert!((model["metrics"][1]["mean"].as_f64().unwrap() - judged).abs() < 1e-3, "{model}");
+        let auc = model["geometry"][0][1].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&auc), "{auc}");
+    }
+    let figures = bench.path("run/analysis/figures");
+    for figure in ["same-tower-queries-and-documents", "baseline-top-1-cosine", "geometry"] {
+        for extension in ["svg", "png", "csv", "json"] {
+            assert!(
+                figures.join(format!("{figure}.{extension}")).is_file(),
+                "{figure}.{extension}"
+            );
+        }
+    }
+    let page = fs::read_to_string(bench.path("run/analysis/report.html")).unwrap();
+    assert!(page.contains("samtone analyze --data ../data"), "the command is not in the page");
+    assert_eq!(page.matches("<details data-state").count(), 7);
+
+    let refused = analyze(&["--name", "a", "--name", "b", "--name", "c"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
 }
 
 #[test]

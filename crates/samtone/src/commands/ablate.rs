@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use samtone_report::{KeyValues, MetricTable, Report, Section};
+use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
 use samtone_train::{ExperimentConfig, TrainError};
 
@@ -12,7 +12,7 @@ use super::train::Train;
 use crate::device::DeviceArgs;
 use crate::error::Usage;
 use crate::output::{Format, table};
-use crate::run_report;
+use crate::run_report::{self, Training};
 
 /// Train losses × sharing × seeds and compare them in one table.
 ///
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     }
     let folder = args.run_dir.clone().unwrap_or_else(|| default_folder(&args.config));
     claim(&folder, &config)?;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = super::command_line();
     let cells = cells(&config, &folder);
     for (place, cell) in cells.iter().enumerate() {
         let name = cell.folder.strip_prefix(&folder).unwrap_or(&cell.folder).display();
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let found = compared(&config, &cells)?;
     let json = serde_json::to_vec_pretty(&found).context("cannot write the table as JSON")?;
     samtone_train::checkpoint::replace_file(&folder.join("ablation.json"), &json)?;
-    report(&folder, &config, &found, &command)?;
+    report(&folder, &config, &cells, &found, &command)?;
     format.print(&found, |found| text(found, &folder))
 }
 
@@ -106,15 +106,20 @@ fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
 fn report(
     folder: &Path,
     config: &ExperimentConfig,
+    cells: &[Cell],
     found: &Ablation,
     command: &str,
 ) -> anyhow::Result<()> {
     let mut metrics =
-        MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics);
+        MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics)
+            .description("The range is one standard deviation over the seeds to either side.");
     for row in &found.rows {
-        let values = found.metrics.iter().map(|metric| row.results[metric].mean);
+        let values = found.metrics.iter().map(|metric| {
+            let AblationResult { mean, sd, .. } = row.results[metric];
+            sd.map_or(Estimate::new(mean), |sd| Estimate::with_interval(mean, mean - sd, mean + sd))
+        });
         let name = format!("{}, {}", row.loss, row.sharing);
-        let values: Vec<f64> = values.collect();
+        let values: Vec<Estimate> = values.collect();
         metrics = if row.loss == found.baseline {
             metrics.baseline(name, values)
         } else {
@@ -133,17 +138,35 @@ fn report(
             details = details.row(name, value(&row.results[metric]));
         }
     }
+    let first = cells.iter().filter(|cell| Some(&cell.seed) == found.seeds.first());
+    let trainings: Vec<Training> = first
+        .map(|cell| {
+            let steps = run_report::steps(&cell.folder.join("metrics.jsonl"))?;
+            Ok((format!("{}, {}", cell.loss, cell.sharing), steps))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let mut training = Section::new("Training")
+        .text("The runs of the first seed; each run folder has a report of its own.")
+        .figure(run_report::loss_curves(&trainings));
+    if let Some(metric) = found.metrics.first()
+        && let Some(figure) = run_report::dev_curves(metric, &trainings)
+    {
+        training = training.figure(figure);
+    }
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
-    Report::new("Ablation")
+    let seeds: Vec<String> = found.seeds.iter().map(u64::to_string).collect();
+    let report = Report::new("Ablation")
         .summary(format!(
-            "{} losses and ways of sharing over seeds {:?}; p-values of the paired randomisation test over queries, after Holm's correction.",
+            "{} losses and ways of sharing over the seeds {}; p-values of the paired randomisation test over queries, after Holm's correction.",
             found.rows.len(),
-            found.seeds
+            seeds.join(", ")
         ))
         .command(command)
         .section(Section::new("Results").figure(metrics).figure(details))
-        .section(Section::new("Setting").figure(KeyValues::from_json("Configuration", &config)))
-        .write(folder.join("report.html"))?;
+        .section(training)
+        .section(Section::new("Setting").figure(KeyValues::from_json("Configuration", &config)));
+    report.write_figures(folder.join("figures"))?;
+    report.write(folder.join("report.html"))?;
     Ok(())
 }
 

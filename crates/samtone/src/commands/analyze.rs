@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// A model, its folder; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]
     model: Vec<PathBuf>,
+    /// What a model is called in the results, in the order of the models; its folder if absent.
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
     /// The data set: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
@@ -147,7 +150,7 @@ pub(crate) struct Drawn {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let sample = sample(args)?;
-    let names = names(&args.model);
+    let names = names(&args.model, &args.name)?;
     let mut models = Vec::new();
     for (model, name) in args.model.iter().zip(names) {
         eprintln!("{name} …");
@@ -166,7 +169,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         seed: args.seed,
         models,
     };
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = super::command_line();
     analysis_report::write(&args.out, &analysis, &sample, args.top, &command)?;
     format.print(&analysis, |analysis| text(analysis, &args.out))
 }
@@ -221,24 +224,33 @@ fn sample(args: &Args) -> anyhow::Result<Sample> {
     })
 }
 
-/// A name for each model: its folder's, or the run's where that is just `model`; made unique.
-fn names(models: &[PathBuf]) -> Vec<String> {
+/// A name for each model: the one `given`, else its folder's, or the run's where that is just
+/// `model`; made unique.
+fn names(models: &[PathBuf], given: &[String]) -> anyhow::Result<Vec<String>> {
+    if given.len() > models.len() {
+        let (given, models) = (given.len(), models.len());
+        return Err(Usage::new(format!("{given} names were given for {models} models")).into());
+    }
     let mut names: Vec<String> = Vec::new();
-    for model in models {
+    for (place, model) in models.iter().enumerate() {
         let parts: Vec<String> = model
             .components()
             .map(|part| part.as_os_str().to_string_lossy().into_owned())
             .collect();
-        let name = match parts.as_slice() {
-            [.., run, last] if last == "model" => run.clone(),
-            [.., last] => last.clone(),
-            [] => "model".to_owned(),
+        let name = match (given.get(place), parts.as_slice()) {
+            (Some(name), _) => name.clone(),
+            (None, [.., run, other, last]) if last == "model" && other == "baseline" => {
+                format!("{run}, baseline")
+            }
+            (None, [.., run, last]) if last == "model" => run.clone(),
+            (None, [.., last]) => last.clone(),
+            (None, []) => "model".to_owned(),
         };
         let numbered = (2..).map(|number| format!("{name} ({number})"));
         let name = std::iter::once(name.clone()).chain(numbered).find(|name| !names.contains(name));
         names.push(name.expect("some number is free"));
     }
-    names
+    Ok(names)
 }
 
 struct Analyze<'a> {

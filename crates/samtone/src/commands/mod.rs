@@ -48,6 +48,21 @@ enum Command {
     Mine(mine::Args),
 }
 
+/// How this process was started, as a line for a POSIX shell; the program by its name alone.
+fn command_line() -> String {
+    let arguments = std::env::args().skip(1).map(quoted);
+    std::iter::once("samtone".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
+}
+
+/// `argument` in single quotes where a shell would read more into it.
+fn quoted(argument: String) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-+=./,:@%".contains(c);
+    if !argument.is_empty() && argument.chars().all(is_plain) {
+        return argument;
+    }
+    format!("'{}'", argument.replace('\'', "'\\''"))
+}
+
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
@@ -66,5 +81,20 @@ impl Cli {
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_reads_an_argument_as_it_was_given() {
+        let quoted = |argument: &str| quoted(argument.into());
+        assert_eq!(quoted("--set"), "--set");
+        assert_eq!(quoted("train.lr=1e-3"), "train.lr=1e-3");
+        assert_eq!(quoted("eval.metrics=[\"p@1\"]"), "'eval.metrics=[\"p@1\"]'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
     }
 }

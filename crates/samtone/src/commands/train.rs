@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     };
     check_folder(&folder, args.resume)?;
     let backend = args.device.backend;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = super::command_line();
     let work = Train {
         config: &config,
         folder: &folder,
