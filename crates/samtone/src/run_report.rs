@@ -145,7 +145,7 @@ fn dev_curves(steps: &[StepRecord]) -> Option<LearningCurves> {
 }
 
 /// The lines of a `metrics.jsonl`.
-fn steps(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
+pub(crate) fn steps(path: &Path) -> anyhow::Result<Vec<StepRecord>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read `{}`", path.display()))?;
     text.lines()
