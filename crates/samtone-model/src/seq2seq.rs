@@ -18,7 +18,7 @@ use crate::error::ModelError;
 use crate::folder::CONFIG;
 use crate::hugging_face;
 use crate::layout::Layout;
-use crate::ops::{Linear, cross_entropy, layout, unpadded};
+use crate::ops::{Linear, cross_entropy, layout, skips_padding, unpadded};
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
 use crate::t5::{Cache, Decoder, T5Embedder, T5Stack};
 use crate::visit::{self, DeadParameter};
@@ -318,6 +318,12 @@ impl<B: Backend> Seq2Seq<B> {
         let largest = batch.ids().iter().copied().max().unwrap_or(0) as usize;
         let vocab = self.config.encoder.vocab_size;
         assert!(largest < vocab, "token id {largest} in a batch, of a vocabulary of {vocab}");
+    }
+
+    /// Whether padding is left out of the computation rather than masked: true where the fused
+    /// operations run (Flex, f32).
+    pub fn skips_padding(&self) -> bool {
+        skips_padding(&self.embedder.words())
     }
 
     /// What the model was made from.

@@ -1,6 +1,10 @@
 //! What a run ran on and how fast: the part of its record that is not a result.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
+
+use crate::training::Work;
 
 /// `environment.json` of a run folder: machine, versions, times and speeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,13 +38,34 @@ pub struct Environment {
     pub peak_rss_bytes: Option<u64>,
 }
 
+impl Environment {
+    /// That of a run which did `work` on `backend` and began at `started`.
+    pub(crate) fn new(backend: &str, parameters: usize, work: &Work, started: Instant) -> Self {
+        Self {
+            samtone: env!("CARGO_PKG_VERSION").into(),
+            burn: "0.21.0".into(),
+            backend: backend.into(),
+            platform: platform(),
+            processor: processor(),
+            threads: threads(),
+            parameters,
+            train_seconds: work.seconds,
+            total_seconds: started.elapsed().as_secs_f64(),
+            pairs_per_second: work.per_second(work.pairs),
+            tokens_per_second: work.per_second(work.tokens),
+            padded_share: work.padded_share(),
+            peak_rss_bytes: peak_rss_bytes(),
+        }
+    }
+}
+
 /// Operating system and processor family, as in `linux x86_64`.
-pub(crate) fn platform() -> String {
+fn platform() -> String {
     format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// The processor's own name, where the system tells it.
-pub(crate) fn processor() -> Option<String> {
+fn processor() -> Option<String> {
     field("/proc/cpuinfo", "model name")
 }
 
@@ -60,7 +85,7 @@ pub(crate) fn memory_bytes() -> Option<u64> {
 }
 
 /// Threads that the machine runs at once.
-pub(crate) fn threads() -> usize {
+fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 

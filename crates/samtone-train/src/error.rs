@@ -135,6 +135,14 @@ impl TrainError {
         Self::Config { place, message: message.into(), nearest }
     }
 
+    /// The same, of a training whose run folder is `run`: there an interrupted one is resumed.
+    pub(crate) fn in_run(self, run: &std::path::Path) -> Self {
+        match self {
+            Self::Interrupted { step, .. } => Self::Interrupted { step, folder: run.into() },
+            other => other,
+        }
+    }
+
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -160,7 +168,7 @@ impl TrainError {
                 batch.display()
             )),
             Self::Interrupted { folder, .. } => Some(format!(
-                "`samtone train --run-dir {} --resume` goes on from there",
+                "`--run-dir {} --resume` goes on from there",
                 folder.display()
             )),
             Self::ForeignRun { .. } => {

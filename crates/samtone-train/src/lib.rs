@@ -25,16 +25,17 @@ mod prepare;
 mod record;
 mod run;
 pub mod schedule;
+mod settings;
+pub mod skill;
 mod summary;
 mod temperature;
+mod training;
 
 pub use config::ExperimentConfig;
 pub use environment::{Environment, peak_rss_bytes};
 pub use error::TrainError;
-pub use optimizer::DualEncoderOptimizer;
+pub use optimizer::{DualEncoderOptimizer, ModelOptimizer, Update};
 pub use record::{Event, StepRecord};
-pub use run::{
-    Outcome, QUICK_START, RunOptions, check_folder, evaluation_path, resumed_config, run,
-};
+pub use run::{Outcome, QUICK_START, RunOptions, check_folder, evaluation_path, run};
 pub use summary::{Baseline, Best, Metrics, Summary};
 pub use temperature::TemperatureState;

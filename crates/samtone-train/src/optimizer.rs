@@ -1,6 +1,6 @@
 //! The update: Burn's optimisers, one for each group of parameters that is treated alike.
 
-use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
 use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder, RecorderError};
@@ -11,37 +11,65 @@ use samtone_model::{DualEncoder, Parameter, Part};
 use crate::adafactor::Adafactor;
 use crate::config::{OptimizerName, TrainConfig};
 
+/// How parameters are updated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// The update rule.
+    pub rule: OptimizerName,
+    /// Decoupled weight decay, on every parameter but biases and norms.
+    pub weight_decay: f64,
+    /// Each layer learns at this share of the rate of the one above it.
+    pub layer_decay: f64,
+    /// The projection's share of the learning rate.
+    pub projection_rate: f64,
+}
+
+impl From<&TrainConfig> for Update {
+    fn from(config: &TrainConfig) -> Self {
+        Self {
+            rule: config.optimizer,
+            weight_decay: config.weight_decay,
+            layer_decay: config.layer_decay,
+            projection_rate: config.projection_lr.map_or(1.0, |lr| lr / config.lr),
+        }
+    }
+}
+
 /// The optimiser of a dual encoder.
+pub type DualEncoderOptimizer<B> = ModelOptimizer<B, DualEncoder<B>>;
+
+/// The optimiser of a model.
 ///
 /// Weight decay falls on matrices, not on biases and norms; the projection may learn at its own
 /// rate, and layers far from the output more slowly (`train.layer_decay`).
 #[derive(Clone)]
-pub struct DualEncoderOptimizer<B: AutodiffBackend> {
-    groups: Vec<Group<B>>,
+pub struct ModelOptimizer<B: AutodiffBackend, M: AutodiffModule<B>> {
+    groups: Vec<Group<B, M>>,
 }
 
 /// Parameters with the same decay and the same share of the learning rate.
 #[derive(Clone)]
-struct Group<B: AutodiffBackend> {
+struct Group<B: AutodiffBackend, M: AutodiffModule<B>> {
     decays: bool,
     rate: f64,
     ids: Vec<ParamId>,
-    rule: Rule<B>,
+    rule: Rule<B, M>,
 }
 
 #[derive(Clone)]
-enum Rule<B: AutodiffBackend> {
-    AdamW(OptimizerAdaptor<AdamW, DualEncoder<B>, B>),
-    Adafactor(OptimizerAdaptor<Adafactor, DualEncoder<B>, B>),
+enum Rule<B: AutodiffBackend, M: AutodiffModule<B>> {
+    AdamW(OptimizerAdaptor<AdamW, M, B>),
+    Adafactor(OptimizerAdaptor<Adafactor, M, B>),
 }
 
-impl<B: AutodiffBackend> DualEncoderOptimizer<B> {
-    /// The optimiser that `config` names, for the trainable ones of `parameters`.
-    pub fn new(config: &TrainConfig, parameters: &[Parameter]) -> Self {
+impl<B: AutodiffBackend, M: AutodiffModule<B>> ModelOptimizer<B, M> {
+    /// The optimiser that `update` describes, for the trainable ones of `parameters`.
+    pub fn new(update: impl Into<Update>, parameters: &[Parameter]) -> Self {
+        let update = &update.into();
         let layers = 1 + parameters.iter().filter_map(|p| layer(p.part)).max().unwrap_or(0);
-        let mut groups: Vec<Group<B>> = Vec::new();
+        let mut groups: Vec<Group<B, M>> = Vec::new();
         for parameter in parameters.iter().filter(|p| p.is_trainable) {
-            let rate = rate(config, parameter.part, layers);
+            let rate = rate(update, parameter.part, layers);
             let decays = parameter.decays;
             match groups.iter_mut().find(|g| g.decays == decays && g.rate.total_cmp(&rate).is_eq())
             {
@@ -50,7 +78,7 @@ impl<B: AutodiffBackend> DualEncoderOptimizer<B> {
                     decays,
                     rate,
                     ids: vec![parameter.id],
-                    rule: Rule::new(config, decays),
+                    rule: Rule::new(update, decays),
                 }),
             }
         }
@@ -58,12 +86,7 @@ impl<B: AutodiffBackend> DualEncoderOptimizer<B> {
     }
 
     /// The model after one step of `gradients` at `learning_rate`.
-    pub fn step(
-        &mut self,
-        learning_rate: f64,
-        model: DualEncoder<B>,
-        mut gradients: GradientsParams,
-    ) -> DualEncoder<B> {
+    pub fn step(&mut self, learning_rate: f64, model: M, mut gradients: GradientsParams) -> M {
         self.groups.iter_mut().fold(model, |model, group| {
             let mut chosen = GradientsParams::new();
             model.visit(&mut Take { from: &mut gradients, to: &mut chosen, ids: &group.ids });
@@ -118,15 +141,15 @@ impl<B: AutodiffBackend> DualEncoderOptimizer<B> {
     }
 }
 
-impl<B: AutodiffBackend> Rule<B> {
-    fn new(config: &TrainConfig, decays: bool) -> Self {
-        let weight_decay = if decays { config.weight_decay } else { 0.0 };
-        match config.optimizer {
+impl<B: AutodiffBackend, M: AutodiffModule<B>> Rule<B, M> {
+    fn new(update: &Update, decays: bool) -> Self {
+        let weight_decay = if decays { update.weight_decay } else { 0.0 };
+        match update.rule {
             OptimizerName::AdamW => Self::AdamW(
                 AdamWConfig::new()
                     .with_epsilon(1e-8)
                     .with_weight_decay(weight_decay as f32)
-                    .init::<B, DualEncoder<B>>(),
+                    .init::<B, M>(),
             ),
             OptimizerName::Adafactor => {
                 Self::Adafactor(Adafactor { weight_decay, ..Adafactor::default() }.init())
@@ -148,14 +171,14 @@ fn layer(part: Part) -> Option<usize> {
 }
 
 /// The share of the learning rate at which `part` learns, in an encoder of `layers`.
-fn rate(config: &TrainConfig, part: Part, layers: usize) -> f64 {
+fn rate(update: &Update, part: Part, layers: usize) -> f64 {
     let below_top = match part {
-        Part::Projection => return config.projection_lr.map_or(1.0, |lr| lr / config.lr),
+        Part::Projection => return update.projection_rate,
         Part::FinalNorm | Part::Head => 0,
         Part::Layer(index) => layers - 1 - index,
         Part::Embedder => layers,
     };
-    config.layer_decay.powi(below_top as i32)
+    update.layer_decay.powi(below_top as i32)
 }
 
 fn record_bytes<B: AutodiffBackend, R: Record<B>>(record: R) -> Result<Vec<u8>, RecorderError> {

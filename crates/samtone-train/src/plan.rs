@@ -74,7 +74,7 @@ impl Plan {
 }
 
 /// Chunks beyond this many pairs save no time: the products are large enough.
-const LARGEST_CHUNK: usize = 128;
+pub(crate) const LARGEST_CHUNK: usize = 128;
 
 /// Batches, and pairs in them, whose lengths stand for all.
 const SAMPLED: usize = 32;

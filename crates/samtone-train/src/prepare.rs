@@ -61,7 +61,7 @@ impl Sources {
 }
 
 /// The embedded corpus is one data set: the run's seed does not change it.
-const EMBEDDED_SEED: u64 = 0;
+pub(crate) const EMBEDDED_SEED: u64 = 0;
 
 /// The split that a zero-shot folder is judged on.
 const ZERO_SHOT_SPLIT: &str = "test";

@@ -26,13 +26,14 @@ use samtone_model::Retriever;
 use crate::card::Card;
 use crate::checkpoint::replace_file;
 use crate::config::ExperimentConfig;
-use crate::environment::{self, Environment};
+use crate::environment::Environment;
 use crate::error::TrainError;
-use crate::fit::{Fitted, Place, fit};
+use crate::fit::{Fitted, fit};
 use crate::judge::{judge, judge_bm25, means};
 use crate::prepare::{Prepared, Sources, TestSet, start, train_sets};
 use crate::record::Event;
 use crate::summary::{Baseline, Metrics, Summary};
+use crate::training::Place;
 
 /// The configuration of the quick start, as TOML.
 pub const QUICK_START: &str = include_str!("quick_start.toml");
@@ -87,16 +88,8 @@ fn is_empty(folder: &Path) -> bool {
         .is_ok_and(|entries| entries.flatten().all(|entry| *entry.file_name() == *leftover))
 }
 
-/// The configuration that the run in `folder` was started with.
-///
-/// # Errors
-/// [`TrainError::NoRun`], or a configuration that cannot be read.
-pub fn resumed_config(folder: &Path) -> Result<ExperimentConfig, TrainError> {
-    check_folder(folder, true)?;
-    ExperimentConfig::load(&folder.join(CONFIG), &[])
-}
-
-const CONFIG: &str = "config.toml";
+/// The configuration in a run folder.
+pub(crate) const CONFIG: &str = "config.toml";
 
 /// The file in which the run in `folder` keeps what each query of a set scored, for
 /// [`Evaluation::read`].
@@ -197,22 +190,7 @@ pub fn run<B: AutodiffBackend>(
         summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
     }
 
-    let work = trained.work;
-    let environment = Environment {
-        samtone: env!("CARGO_PKG_VERSION").into(),
-        burn: "0.21.0".into(),
-        backend: options.backend.into(),
-        platform: environment::platform(),
-        processor: environment::processor(),
-        threads: environment::threads(),
-        parameters: num_parameters,
-        train_seconds: work.seconds,
-        total_seconds: started.elapsed().as_secs_f64(),
-        pairs_per_second: work.per_second(work.pairs),
-        tokens_per_second: work.per_second(work.tokens),
-        padded_share: work.padded_share(),
-        peak_rss_bytes: environment::peak_rss_bytes(),
-    };
+    let environment = Environment::new(options.backend, num_parameters, &trained.work, started);
     write_json(&folder.join("environment.json"), &environment)?;
     write_json(&folder.join("summary.json"), &summary)?;
     Ok(Outcome { summary, environment })
@@ -229,7 +207,7 @@ fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
     Ok(means(found))
 }
 
-fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
+pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
     let mut json = serde_json::to_vec_pretty(value).expect("records are representable as JSON");
     json.push(b'\n');
     replace_file(path, &json)

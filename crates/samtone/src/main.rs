@@ -7,6 +7,8 @@ mod embeddings;
 mod error;
 mod output;
 mod run_report;
+mod runner;
+mod skill_report;
 mod tensorboard;
 
 use std::process::ExitCode;

@@ -8,11 +8,11 @@ use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
 use samtone_train::{ExperimentConfig, TrainError};
 
-use super::train::Train;
 use crate::device::DeviceArgs;
 use crate::error::Usage;
 use crate::output::{Format, table};
 use crate::run_report::{self, Training};
+use crate::runner::Runner;
 
 /// Train losses × sharing × seeds and compare them in one table.
 ///
@@ -54,8 +54,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         if cell.is_done() {
             eprintln!("done before");
         } else {
-            train(cell, args, &command)
-                .with_context(|| format!("cannot train into `{}`", cell.folder.display()))?;
+            train(cell, args, &command)?;
         }
     }
     let found = compared(&config, &cells)?;
@@ -89,16 +88,15 @@ fn default_folder(config: &Path) -> PathBuf {
 }
 
 fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
-    let backend = args.device.backend;
-    let work = Train {
+    let runner = Runner {
         config: &cell.config,
         folder: &cell.folder,
         resume: cell.is_begun(),
-        backend: backend.to_string(),
+        device: &args.device,
         command,
         show: Default::default(),
     };
-    let outcome = backend.run(work)??;
+    let outcome = runner.run()?;
     let results = run_report::results(&cell.folder, &cell.config, &outcome.summary)?;
     run_report::write(&cell.folder, &cell.config, &outcome, results, command)
 }

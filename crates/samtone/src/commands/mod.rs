@@ -8,10 +8,12 @@ mod encode;
 pub(crate) mod eval;
 mod export;
 mod import;
+mod infuse;
 mod lint;
 mod loss;
 mod mine;
 mod plan;
+mod qa;
 mod search;
 mod train;
 
@@ -44,12 +46,14 @@ enum Command {
     Loss(loss::Args),
     Bm25(bm25::Args),
     Import(import::Args),
+    Infuse(infuse::Args),
+    Qa(qa::Args),
     Lint(lint::Args),
     Mine(mine::Args),
 }
 
 /// How this process was started, as a line for a POSIX shell; the program by its name alone.
-fn command_line() -> String {
+pub(crate) fn command_line() -> String {
     let arguments = std::env::args().skip(1).map(quoted);
     std::iter::once("samtone".to_owned()).chain(arguments).collect::<Vec<_>>().join(" ")
 }
@@ -78,6 +82,8 @@ impl Cli {
             Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
+            Command::Infuse(args) => infuse::run(&args, self.format),
+            Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
         }

@@ -1,32 +1,26 @@
 //! `samtone plan`.
 
-use std::path::PathBuf;
-
 use burn::tensor::backend::AutodiffBackend;
 use samtone_train::plan::{Plan, plan};
 use samtone_train::{ExperimentConfig, TrainError};
 
-use super::train::configuration;
 use crate::device::{DeviceArgs, Task};
 use crate::output::Format;
+use crate::runner::ConfigArgs;
 
 /// Say how a run would fit into memory and how long its steps would take, without training.
 ///
 /// What it plans is what `samtone train` does where `train.chunk` is \"auto\".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The experiment, a TOML file; the quick start if absent.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one key, as in `--set train.batch_size=512`; may be repeated.
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let config = configuration(args.config.as_deref(), &args.set)?;
+    let config = args.config.read()?;
     let found = args.device.backend.run(Planning(&config))??;
     format.print(&found, text)
 }

@@ -1,0 +1,73 @@
+//! A TOML file with `section.key=value` overrides on top, and the place of every mistake in them.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+
+use crate::config::Place;
+use crate::error::TrainError;
+
+/// Reads the settings in `text`, which `path` names in messages, with `overrides` on top.
+pub(crate) fn parse<T: DeserializeOwned + Default>(
+    text: &str,
+    path: &Path,
+    overrides: &[String],
+) -> Result<T, TrainError> {
+    // The file alone first: its mistakes have a line and a column.
+    let _: T = toml::from_str(text).map_err(|error| {
+        let place = error.span().map(|span| line_and_column(text, span.start));
+        TrainError::config(Place::File(path.into(), place), error.message())
+    })?;
+    let mut table: toml::Table = toml::from_str(text).expect("the text was just parsed");
+    let mut config = T::default();
+    if overrides.is_empty() {
+        config = T::deserialize(table.clone())
+            .map_err(|error| TrainError::config(Place::File(path.into(), None), error.message()))?;
+    }
+    for text in overrides {
+        let place = || Place::Override(text.clone());
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| TrainError::config(place(), "expected `section.key=value`"))?;
+        set(&mut table, key.trim(), parse_value(value.trim()))
+            .map_err(|message| TrainError::config(place(), &message))?;
+        config = T::deserialize(table.clone())
+            .map_err(|error| TrainError::config(place(), error.message()))?;
+    }
+    Ok(config)
+}
+
+/// Puts `value` at the dotted `key`, making the tables on the way.
+fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), String> {
+    match key.split_once('.') {
+        None if key.is_empty() => Err("the key is empty".into()),
+        None => {
+            table.insert(key.into(), value);
+            Ok(())
+        }
+        Some((section, rest)) => {
+            let entry =
+                table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            match entry {
+                toml::Value::Table(inner) => set(inner, rest, value),
+                _ => Err(format!("`{section}` is a value, not a section")),
+            }
+        }
+    }
+}
+
+/// A TOML value; text that is none is a string, so that quotes may be left out.
+fn parse_value(text: &str) -> toml::Value {
+    toml::from_str::<toml::Table>(&format!("value = {text}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.into()))
+}
+
+/// The line and column, from 1, of byte `offset` in `text`.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}

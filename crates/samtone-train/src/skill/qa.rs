@@ -1,0 +1,221 @@
+//! A whole closed-book fine-tuning: questions in, a model that answers them and its judgment out.
+//!
+//! ```text
+//! run/  config.toml, metrics.jsonl, checkpoints/, environment.json, as of any run
+//!       model/                   the fine-tuned model's folder
+//!       predictions-SPLIT.jsonl  question, prediction, answers, whether it is right
+//!       summary.json             results alone
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::tensor::backend::AutodiffBackend;
+use samtone_data::embedded::{Split, World};
+use samtone_data::knowledge::{MaskForm, Mixture, QaPair, Source, Triple, matched, read_questions};
+use samtone_data::random::Key;
+use samtone_data::records::Records;
+use samtone_model::{Seq2Seq, TextToText};
+
+use super::config::{DecodingConfig, LearningConfig, QaConfig, QuestionConfig, Start};
+use super::fit::{Fitted, Lesson, fit};
+use super::judge::{predict, share, write_predictions};
+use super::summary::{QaResult, QaSummary};
+use crate::checkpoint::replace_file;
+use crate::config::EMBEDDED;
+use crate::environment::Environment;
+use crate::error::TrainError;
+use crate::prepare::EMBEDDED_SEED;
+use crate::record::Event;
+use crate::run::{CONFIG, RunOptions, check_folder, write_json};
+use crate::summary::Metrics;
+use crate::training::{Place, Work};
+
+/// Fine-tunes on questions, judges by exact match and writes the run folder.
+///
+/// # Errors
+/// Anything that keeps the run from starting or going on; checkpoints stay.
+pub fn qa<B: AutodiffBackend>(
+    config: &QaConfig,
+    options: RunOptions<'_>,
+    device: &B::Device,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<(QaSummary, Environment), TrainError> {
+    let started = Instant::now();
+    check_folder(options.folder, options.resume)?;
+    observe(Event::Phase("reading the questions"));
+    let questions = Questions::load(&config.data)?;
+    let start = open::<B>(&config.model, config.seed, || Ok(questions.texts()), device)?;
+    make_folder(options.folder, &config.to_toml())?;
+    let place = Place { folder: options.folder, stop: options.stop };
+    let tuning = Tuning {
+        questions: &questions,
+        data: &config.data,
+        train: &config.train,
+        eval: &config.eval,
+        seed: config.seed,
+    };
+    let tuned = tuning.run(&start, "questions", &place, device, observe)?;
+    let model = options.folder.join("model");
+    if !model.exists() {
+        tuned.model.valid().save(&model)?;
+    }
+    let summary = QaSummary { seed: config.seed, steps: tuned.steps, result: tuned.result };
+    let parameters = start.model.num_parameters();
+    let environment = Environment::new(options.backend, parameters, &tuned.work, started);
+    write_json(&options.folder.join("environment.json"), &environment)?;
+    write_json(&options.folder.join("summary.json"), &summary)?;
+    Ok((summary, environment))
+}
+
+/// The questions of a fine-tuning, by split.
+#[derive(Clone, Debug)]
+pub(crate) struct Questions {
+    pub(crate) train: Vec<QaPair>,
+    pub(crate) dev: Vec<QaPair>,
+    pub(crate) test: Vec<QaPair>,
+    /// For each test question whether the triples speak of it; empty if no triples were given.
+    is_matched: Vec<bool>,
+}
+
+impl Questions {
+    pub(crate) fn load(data: &QuestionConfig) -> Result<Self, TrainError> {
+        let world = |split| World::generate(EMBEDDED_SEED, data.embedded_size).qa(split);
+        let read = |path: Option<&PathBuf>, split| match path {
+            None => Ok(Vec::new()),
+            Some(path) if path == Path::new(EMBEDDED) => Ok(world(split)),
+            Some(path) => read_questions(path),
+        };
+        let train = read(Some(&data.train), Split::Train)?;
+        if train.is_empty() {
+            let (folder, split) = (data.train.clone(), "train".into());
+            return Err(TrainError::TooFewPairs { folder, split, pairs: 0, batch: 1 });
+        }
+        let dev = read(data.dev.as_ref(), Split::Dev)?;
+        let test = read(data.test.as_ref(), Split::Test)?;
+        let is_matched = match &data.matched {
+            None => Vec::new(),
+            Some(path) => matched(&test, open_triples(path, data.embedded_size)?.iter())?,
+        };
+        Ok(Self { train, dev, test, is_matched })
+    }
+
+    /// Of a closed part, whose questions are all spoken of.
+    pub(crate) fn of_part(splits: [Vec<QaPair>; 3]) -> Self {
+        let [train, dev, test] = splits;
+        Self { train, dev, test, is_matched: Vec::new() }
+    }
+
+    /// What a vocabulary is made of.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let texts = |pair: &QaPair| [vec![pair.question.clone()], pair.answers.clone()].concat();
+        self.train.iter().flat_map(texts).collect()
+    }
+
+    /// The splits that are judged.
+    fn judged(&self) -> impl Iterator<Item = (&'static str, &[QaPair])> {
+        let splits = [("dev", self.dev.as_slice()), ("test", self.test.as_slice())];
+        splits.into_iter().filter(|(_, questions)| !questions.is_empty())
+    }
+}
+
+/// One fine-tuning, of whatever model.
+pub(crate) struct Tuning<'a> {
+    pub(crate) questions: &'a Questions,
+    pub(crate) data: &'a QuestionConfig,
+    pub(crate) train: &'a LearningConfig,
+    pub(crate) eval: &'a DecodingConfig,
+    pub(crate) seed: u64,
+}
+
+/// A fine-tuned model.
+pub(crate) struct Tuned<B: AutodiffBackend> {
+    pub(crate) model: TextToText<B>,
+    pub(crate) result: QaResult,
+    pub(crate) steps: usize,
+    pub(crate) work: Work,
+}
+
+impl Tuning<'_> {
+    /// Fine-tunes `start` in `place`, judges and writes the predictions there.
+    pub(crate) fn run<B: AutodiffBackend>(
+        &self,
+        start: &TextToText<B>,
+        name: &str,
+        place: &Place<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Tuned<B>, TrainError> {
+        let Self { questions, data, train, eval, seed } = *self;
+        let source = Source::Questions(Records::in_memory(questions.train.clone()));
+        let key = Key::new(seed).child("questions");
+        let lens = [data.max_input, data.max_target];
+        let mixture = Mixture::new(vec![(1.0, source)], MaskForm::default(), lens, key);
+        let steps = train.steps(mixture.pass());
+        let dropout = key.child("dropout");
+        let lesson = Lesson { name, mixture: &mixture, train, steps, dropout };
+        let judge = |model: &TextToText<B::InnerBackend>| {
+            let dev = predict(model, &questions.dev, data, eval)?;
+            Ok::<_, TrainError>(Metrics::from([("exact_match".to_owned(), share(&dev))]))
+        };
+        let Fitted { model, steps, train_loss, work } =
+            fit(start, &lesson, &judge, place, device, observe)?;
+        observe(Event::Phase("answering"));
+        let mut result = QaResult { train_loss, ..QaResult::default() };
+        let valid = model.valid();
+        for (split, asked) in questions.judged() {
+            let predictions = predict(&valid, asked, data, eval)?;
+            let path = place.folder.join(format!("predictions-{split}.jsonl"));
+            write_predictions(&path, &predictions)?;
+            result.exact_match.insert(split.into(), share(&predictions));
+            result.questions.insert(split.into(), predictions.len());
+            if split == "test" && !questions.is_matched.is_empty() {
+                let pairs = predictions.iter().zip(&questions.is_matched);
+                let kept: Vec<_> = pairs.filter_map(|(p, is)| is.then_some(p)).collect();
+                result.questions.insert("test_matched".into(), kept.len());
+                result.exact_match.insert("test_matched".into(), share(kept));
+            }
+        }
+        Ok(Tuned { model, result, steps, work })
+    }
+}
+
+/// The triples of a file, or of the embedded world.
+pub(crate) fn open_triples(path: &Path, size: usize) -> Result<Records<Triple>, TrainError> {
+    if path == Path::new(EMBEDDED) {
+        let world = World::generate(EMBEDDED_SEED, size);
+        return Ok(Records::in_memory(world.triples().to_vec()));
+    }
+    Ok(Records::open(path, |line| Triple::parse(line).map(Some))?)
+}
+
+/// The model before its first step: read from `start.path`, or random weights and a vocabulary of
+/// `texts`.
+pub(crate) fn open<B: AutodiffBackend>(
+    start: &Start,
+    seed: u64,
+    texts: impl FnOnce() -> Result<Vec<String>, TrainError>,
+    device: &B::Device,
+) -> Result<TextToText<B>, TrainError> {
+    if let Some(path) = &start.path {
+        return Ok(TextToText::open(path, device)?);
+    }
+    let texts = texts()?;
+    let tokenizer =
+        samtone_data::TextTokenizer::train_text_to_text(&texts, start.encoder.vocab_size)?;
+    let config = start.seq2seq(tokenizer.vocab_size());
+    Ok(TextToText::new(Seq2Seq::init(&config, seed, device)?, tokenizer.into())?)
+}
+
+/// Makes the run folder, once all that it needs is known to be good.
+pub(crate) fn make_folder(folder: &Path, config: &str) -> Result<(), TrainError> {
+    std::fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    replace_file(&folder.join(CONFIG), config.as_bytes())
+}
+
+/// The numbers of several results, by their names.
+pub(crate) fn by_name(results: &BTreeMap<String, QaResult>) -> BTreeMap<String, Metrics> {
+    results.iter().map(|(name, result)| (name.clone(), result.exact_match.clone())).collect()
+}

@@ -1,0 +1,68 @@
+//! `samtone infuse`.
+
+use std::path::Path;
+
+use samtone_train::Environment;
+use samtone_train::skill::{InfuseConfig, InfuseSummary};
+use serde::Serialize;
+
+use crate::output::{Format, table};
+use crate::runner::{Done, RunArgs};
+use crate::skill_report;
+
+/// Infuse the triples of a knowledge graph into a T5, and ask what it knows (SKILL).
+///
+/// With nothing given: a small T5 on the embedded world, fine-tuned on questions with and without
+/// infusion.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result<'a> {
+    run: &'a Path,
+    summary: &'a InfuseSummary,
+    environment: &'a Environment,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let Done { folder, config, outcome, command } = args.run.run::<InfuseConfig>("infuse")?;
+    let (summary, environment) = outcome;
+    skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
+    let result = Result { run: &folder, summary: &summary, environment: &environment };
+    format.print(&result, |_| text(&folder, &summary, &environment))
+}
+
+fn text(folder: &Path, summary: &InfuseSummary, environment: &Environment) -> String {
+    let mut text = format!(
+        "{} triples, of which the model writes {:.1} % of the masked objects\n",
+        summary.triples,
+        100.0 * summary.facts
+    );
+    if !summary.exact_match.is_empty() {
+        let splits: Vec<&String> = summary.questions.keys().collect();
+        let mut header = vec!["exact match"];
+        header.extend(splits.iter().map(|split| split.as_str()));
+        let rows = summary.exact_match.iter().map(|(name, values)| {
+            let values = splits.iter().map(|split| {
+                values.get(*split).map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+            });
+            std::iter::once(name.clone()).chain(values).collect::<Vec<String>>()
+        });
+        text += &table(&header, rows);
+        text.push('\n');
+    }
+    text + &format!(
+        "{} parameters, {} steps of infusion in {:.0} s, {:.0} examples/s, {:.0} s in all on {}\nrun folder: {} (see its report.html)\n",
+        environment.parameters,
+        summary.steps,
+        environment.train_seconds,
+        environment.pairs_per_second,
+        environment.total_seconds,
+        environment.backend,
+        folder.display()
+    )
+}

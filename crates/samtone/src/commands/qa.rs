@@ -1,0 +1,53 @@
+//! `samtone qa`.
+
+use std::path::Path;
+
+use samtone_train::Environment;
+use samtone_train::skill::{QaConfig, QaSummary};
+use serde::Serialize;
+
+use crate::output::{Format, table};
+use crate::runner::{Done, RunArgs};
+use crate::skill_report;
+
+/// Fine-tune a T5 to answer questions without documents, and judge it by exact match.
+///
+/// Questions are JSON lines of `question` and `answers`, MetaQA's text files, FreebaseQA's and
+/// WebQuestions' JSON, or NQ-open's JSON lines.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result<'a> {
+    run: &'a Path,
+    summary: &'a QaSummary,
+    environment: &'a Environment,
+}
+
+pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let Done { folder, config, outcome, command } = args.run.run::<QaConfig>("qa")?;
+    let (summary, environment) = outcome;
+    skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
+    let result = Result { run: &folder, summary: &summary, environment: &environment };
+    format.print(&result, |_| text(&folder, &summary, &environment))
+}
+
+fn text(folder: &Path, summary: &QaSummary, environment: &Environment) -> String {
+    let result = &summary.result;
+    let rows = result.exact_match.iter().map(|(split, value)| {
+        vec![split.clone(), result.questions[split].to_string(), format!("{value:.4}")]
+    });
+    format!(
+        "{}\n{} parameters, {} steps in {:.0} s on {}\nrun folder: {} (see its report.html and predictions)\n",
+        table(&["split", "questions", "exact match"], rows),
+        environment.parameters,
+        summary.steps,
+        environment.train_seconds,
+        environment.backend,
+        folder.display()
+    )
+}

@@ -1,0 +1,331 @@
+//! What the commands that write a run folder share: their arguments, and how a run is watched and
+//! stopped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use burn::tensor::backend::AutodiffBackend;
+use indicatif::ProgressBar;
+use samtone_train::skill::{self, InfuseConfig, InfuseSummary, QaConfig, QaSummary};
+use samtone_train::{
+    Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions, TrainError,
+    check_folder,
+};
+
+use crate::commands::command_line;
+use crate::device::{DeviceArgs, Task};
+use crate::error::Usage;
+use crate::output::progress;
+use crate::tensorboard::EventFile;
+
+/// The configuration of a run, and the run.
+pub(crate) trait Run: Sized {
+    /// What the run finds.
+    type Outcome;
+
+    /// The configuration with nothing given, as TOML, where there is one.
+    const QUICK_START: Option<&str>;
+
+    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
+
+    fn run<B: AutodiffBackend>(
+        &self,
+        options: RunOptions<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self::Outcome, TrainError>;
+}
+
+impl Run for ExperimentConfig {
+    type Outcome = Outcome;
+    const QUICK_START: Option<&str> = Some(QUICK_START);
+
+    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::load(path, overrides)
+    }
+
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::parse(text, path, overrides)
+    }
+
+    fn run<B: AutodiffBackend>(
+        &self,
+        options: RunOptions<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self::Outcome, TrainError> {
+        samtone_train::run::<B>(self, options, device, observe)
+    }
+}
+
+impl Run for InfuseConfig {
+    type Outcome = (InfuseSummary, Environment);
+    const QUICK_START: Option<&str> = Some(skill::QUICK_START);
+
+    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::load(path, overrides)
+    }
+
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::parse(text, path, overrides)
+    }
+
+    fn run<B: AutodiffBackend>(
+        &self,
+        options: RunOptions<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self::Outcome, TrainError> {
+        skill::infuse::<B>(self, options, device, observe)
+    }
+}
+
+impl Run for QaConfig {
+    type Outcome = (QaSummary, Environment);
+    const QUICK_START: Option<&str> = None;
+
+    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::load(path, overrides)
+    }
+
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        Self::parse(text, path, overrides)
+    }
+
+    fn run<B: AutodiffBackend>(
+        &self,
+        options: RunOptions<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self::Outcome, TrainError> {
+        skill::qa::<B>(self, options, device, observe)
+    }
+}
+
+/// `--config` and `--set`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration, a TOML file; the quick start, where there is one, if absent.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override one key, as in `--set train.steps=200`; may be repeated.
+    #[arg(long, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The configuration that they name, with its overrides.
+    pub(crate) fn read<C: Run>(&self) -> anyhow::Result<C> {
+        match (&self.config, C::QUICK_START) {
+            (Some(path), _) => Ok(C::load(path, &self.set)?),
+            (None, Some(text)) => Ok(C::parse(text, Path::new("the quick start"), &self.set)?),
+            (None, None) => Err(Usage::new("`--config` is missing: it says what to do").into()),
+        }
+    }
+}
+
+/// The arguments of a command that writes a run folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The run folder; a new one under `runs/` if absent.
+    #[arg(long, value_name = "FOLDER")]
+    run_dir: Option<PathBuf>,
+    /// Go on with the run in `--run-dir` from its newest checkpoint.
+    #[arg(long, requires = "run_dir", conflicts_with_all = ["config", "set"])]
+    resume: bool,
+    /// Write the run's numbers as TensorBoard event files too, into `tensorboard/`.
+    #[arg(long)]
+    tensorboard: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// A run that has ended.
+pub(crate) struct Done<C: Run> {
+    pub(crate) folder: PathBuf,
+    pub(crate) config: C,
+    pub(crate) outcome: C::Outcome,
+    /// How it was started.
+    pub(crate) command: String,
+}
+
+impl RunArgs {
+    /// Begins the run, or goes on with it, and sees it to its end; a folder that is not named is called
+    /// after the configuration, or after `name`.
+    pub(crate) fn run<C: Run>(&self, name: &str) -> anyhow::Result<Done<C>> {
+        let folder = match &self.run_dir {
+            Some(folder) => folder.clone(),
+            None => new_folder(self.config.config.as_deref(), name),
+        };
+        let config = if self.resume {
+            check_folder(&folder, true)?;
+            C::load(&folder.join("config.toml"), &[])?
+        } else {
+            self.config.read()?
+        };
+        check_folder(&folder, self.resume)?;
+        let command = command_line();
+        let show = Show { tensorboard: self.tensorboard.then(|| Board::new(&folder)), bar: None };
+        let runner = Runner {
+            config: &config,
+            folder: &folder,
+            resume: self.resume,
+            device: &self.device,
+            command: &command,
+            show,
+        };
+        let outcome = runner.run()?;
+        Ok(Done { folder, config, outcome, command })
+    }
+}
+
+/// The first free folder under `runs/` with the configuration's name, or with `default`.
+fn new_folder(config: Option<&Path>, default: &str) -> PathBuf {
+    let name = config
+        .and_then(Path::file_stem)
+        .map_or_else(|| default.into(), |stem| stem.to_string_lossy().into_owned());
+    let numbered = |number| Path::new("runs").join(format!("{name}-{number}"));
+    (1..=u32::MAX).map(numbered).find(|folder| !folder.exists()).expect("some number is free")
+}
+
+/// A run on some backend, shown while it goes and ended by signals.
+pub(crate) struct Runner<'a, C> {
+    pub(crate) config: &'a C,
+    pub(crate) folder: &'a Path,
+    pub(crate) resume: bool,
+    pub(crate) device: &'a DeviceArgs,
+    pub(crate) command: &'a str,
+    pub(crate) show: Show,
+}
+
+impl<C: Run> Runner<'_, C> {
+    pub(crate) fn run(self) -> anyhow::Result<C::Outcome> {
+        let folder = self.folder;
+        self.device
+            .backend
+            .run(self)?
+            .with_context(|| format!("cannot train into `{}`", folder.display()))
+    }
+}
+
+impl<C: Run> Task for Runner<'_, C> {
+    type Output = anyhow::Result<C::Outcome>;
+
+    fn run<B: AutodiffBackend>(mut self, device: &B::Device) -> Self::Output {
+        let stop = stop_on_signals()?;
+        let options = RunOptions {
+            folder: self.folder,
+            resume: self.resume,
+            backend: &self.device.backend.to_string(),
+            command: self.command,
+            stop: &stop,
+        };
+        let show = &mut self.show;
+        let outcome = self.config.run::<B>(options, device, &mut |event| show.event(event));
+        if let Some(bar) = self.show.bar {
+            bar.abandon();
+        }
+        Ok(outcome?)
+    }
+}
+
+/// A flag that Ctrl-C and a termination signal set; the second Ctrl-C ends the process at once.
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot listen to signals")?;
+    }
+    Ok(stop)
+}
+
+/// Shows a run's events: on stderr, and to TensorBoard if asked.
+#[derive(Default)]
+pub(crate) struct Show {
+    tensorboard: Option<Board>,
+    bar: Option<ProgressBar>,
+}
+
+impl Show {
+    fn event(&mut self, event: Event<'_>) {
+        if let Some(board) = &mut self.tensorboard
+            && let Err(error) = board.event(&event)
+        {
+            tell(self.bar.as_ref(), &format!("warning: no more numbers for TensorBoard: {error}"));
+            self.tensorboard = None;
+        }
+        match event {
+            Event::Phase(what) => eprintln!("{what} …"),
+            Event::Training { loss, done, steps } => {
+                let new = progress(steps as u64, "training").with_position(done as u64);
+                new.reset_eta();
+                if new.is_hidden() {
+                    eprintln!("training with {loss}, step {done} of {steps} …");
+                }
+                self.bar = Some(new);
+            }
+            Event::Step(step) => {
+                let bar = self.bar.as_ref().expect("steps follow the start of training");
+                bar.set_message(format!(
+                    "loss {:.4} · lr {:.2e} · {:.0} pairs/s · {:.0} tokens/s · {:.0} % padding · {:.1} GB",
+                    step.loss,
+                    step.lr,
+                    step.pairs_per_second,
+                    step.tokens_per_second,
+                    100.0 * step.padded_share,
+                    samtone_train::peak_rss_bytes().unwrap_or(0) as f64 / 1e9
+                ));
+                bar.set_position(step.step as u64);
+            }
+            Event::Dev(metrics) => {
+                let metrics: Vec<String> =
+                    metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+                tell(self.bar.as_ref(), &format!("dev: {}", metrics.join(" · ")));
+            }
+            Event::Warning(warning) => tell(self.bar.as_ref(), &format!("warning: {warning}")),
+            Event::Trained => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish();
+                }
+            }
+        }
+    }
+}
+
+/// Where a run's numbers go for TensorBoard: a folder a training, for `train` and its baseline.
+struct Board {
+    folder: PathBuf,
+    file: Option<EventFile>,
+}
+
+impl Board {
+    fn new(run: &Path) -> Self {
+        Self { folder: run.join("tensorboard"), file: None }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> std::io::Result<()> {
+        match event {
+            Event::Training { loss, done, .. } => {
+                self.file = Some(EventFile::create(&self.folder.join(loss), *done)?);
+                Ok(())
+            }
+            Event::Step(step) => self.file.as_mut().map_or(Ok(()), |file| file.step(step)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A line on stderr, above the progress bar if there is one.
+fn tell(bar: Option<&ProgressBar>, line: &str) {
+    match bar {
+        Some(bar) => bar.suspend(|| eprintln!("{line}")),
+        None => eprintln!("{line}"),
+    }
+}
