@@ -43,11 +43,14 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.models import Normalize, Pooling, Transformer
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+import transformers
 from transformers import AutoTokenizer, BertConfig, BertModel, TrainerCallback
 
 torch.set_num_threads(options.threads)
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 BATCH, QUERY, DOCUMENT = 64, 64, 128
 data = pathlib.Path(options.data)
 
