@@ -34,7 +34,9 @@ pub struct Tsne {
     pub perplexity: f64,
     /// Gradient steps; the first 250 exaggerate the attraction 12-fold.
     pub epochs: usize,
-    /// The accuracy of the Barnes-Hut approximation, above 0: smaller is slower and closer.
+    /// The accuracy of the Barnes-Hut approximation, above 0: a cell counts as one point where its
+    /// width is below this share of its distance (scikit-learn's `angle`). Smaller is slower and
+    /// closer.
     pub theta: f64,
     /// Same seed, same points: same positions.
     pub seed: u64,
@@ -99,7 +101,8 @@ impl Tsne {
                 .early_exaggeration(EXAGGERATION)
                 .learning_rate((rows.len() as f32 / EXAGGERATION).max(LEAST_LEARNING_RATE))
                 .initial_embedding(start(&rows, seed))
-                .barnes_hut_with_neighbors(theta as f32, &neighbours);
+                // bhtsne, as van der Maaten's own program, compares half the width of a cell.
+                .barnes_hut_with_neighbors(0.5 * theta as f32, &neighbours);
             let plane = tsne.embedding();
             let positions: Vec<(f64, f64)> =
                 plane.chunks_exact(2).map(|p| (p[0].into(), p[1].into())).collect();
