@@ -144,6 +144,10 @@ const EXAGGERATION: f32 = 12.0;
 const LEAST_LEARNING_RATE: f32 = 200.0;
 
 /// Each row's `count` nearest others by Euclidean distance, nearest first, ties by index.
+///
+/// A row's squared distances are less that of its nearest: affinities, which are normalised row by
+/// row, do not change by it in exact numbers. In f32 they would: bhtsne adds an epsilon to the sum
+/// of a row's `e^(-β·d²)`, as large as the sum itself where all neighbours are far.
 fn nearest(rows: &[&[f32]], count: usize) -> Vec<Vec<Neighbor<f32>>> {
     let distance = |a: &[f32], b: &[f32]| {
         // Differences rather than products: near duplicates keep their small distances.
@@ -166,10 +170,14 @@ fn nearest(rows: &[&[f32]], count: usize) -> Vec<Vec<Neighbor<f32>>> {
         .map(|(row, squares)| {
             let others = squares.iter().enumerate().filter(|(index, _)| *index != row);
             let mut others: Vec<Neighbor<f32>> =
-                others.map(|(index, square)| Neighbor { index, distance: square.sqrt() }).collect();
+                others.map(|(index, square)| Neighbor { index, distance: *square }).collect();
             others.select_nth_unstable_by(count - 1, order);
             others.truncate(count);
             others.sort_unstable_by(order);
+            let least = others[0].distance;
+            for other in &mut others {
+                other.distance = (other.distance - least).sqrt();
+            }
             others
         })
         .collect()
