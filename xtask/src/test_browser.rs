@@ -97,8 +97,8 @@ fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
     texts_stay_text(&mut page).context("hostile text")?;
     names_are_there(&mut page).context("accessible names")?;
     page.call("Page.printToPDF", &json!({})).context("print")?;
-    page.quiet().context("console")?;
     page.requested_only(&url).context("network")?;
+    page.quiet().context("console")?;
     page.close()?;
 
     for (name, size) in [("desktop", DESKTOP), ("phone", PHONE)] {

@@ -34,7 +34,9 @@ pub struct Tsne {
     pub perplexity: f64,
     /// Gradient steps; the first 250 exaggerate the attraction 12-fold.
     pub epochs: usize,
-    /// The accuracy of the Barnes-Hut approximation, above 0: smaller is slower and closer.
+    /// The accuracy of the Barnes-Hut approximation, above 0: a cell counts as one point where its
+    /// width is below this share of its distance (scikit-learn's `angle`). Smaller is slower and
+    /// closer.
     pub theta: f64,
     /// Same seed, same points: same positions.
     pub seed: u64,
@@ -99,7 +101,8 @@ impl Tsne {
                 .early_exaggeration(EXAGGERATION)
                 .learning_rate((rows.len() as f32 / EXAGGERATION).max(LEAST_LEARNING_RATE))
                 .initial_embedding(start(&rows, seed))
-                .barnes_hut_with_neighbors(theta as f32, &neighbours);
+                // bhtsne, as van der Maaten's own program, compares half the width of a cell.
+                .barnes_hut_with_neighbors(0.5 * theta as f32, &neighbours);
             let plane = tsne.embedding();
             let positions: Vec<(f64, f64)> =
                 plane.chunks_exact(2).map(|p| (p[0].into(), p[1].into())).collect();
@@ -141,6 +144,10 @@ const EXAGGERATION: f32 = 12.0;
 const LEAST_LEARNING_RATE: f32 = 200.0;
 
 /// Each row's `count` nearest others by Euclidean distance, nearest first, ties by index.
+///
+/// A row's squared distances are less that of its nearest: affinities, which are normalised row by
+/// row, do not change by it in exact numbers. In f32 they would: bhtsne adds an epsilon to the sum
+/// of a row's `e^(-β·d²)`, as large as the sum itself where all neighbours are far.
 fn nearest(rows: &[&[f32]], count: usize) -> Vec<Vec<Neighbor<f32>>> {
     let distance = |a: &[f32], b: &[f32]| {
         // Differences rather than products: near duplicates keep their small distances.
@@ -163,10 +170,14 @@ fn nearest(rows: &[&[f32]], count: usize) -> Vec<Vec<Neighbor<f32>>> {
         .map(|(row, squares)| {
             let others = squares.iter().enumerate().filter(|(index, _)| *index != row);
             let mut others: Vec<Neighbor<f32>> =
-                others.map(|(index, square)| Neighbor { index, distance: square.sqrt() }).collect();
+                others.map(|(index, square)| Neighbor { index, distance: *square }).collect();
             others.select_nth_unstable_by(count - 1, order);
             others.truncate(count);
             others.sort_unstable_by(order);
+            let least = others[0].distance;
+            for other in &mut others {
+                other.distance = (other.distance - least).sqrt();
+            }
             others
         })
         .collect()

@@ -1,5 +1,6 @@
 //! The page and the files of `samtone analyze`.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
@@ -69,9 +70,10 @@ fn metrics(models: &[ModelAnalysis]) -> MetricTable {
 fn towers(analysis: &Analysis<'_>, sample: &Sample) -> Section {
     let models = &analysis.models;
     let mut section = Section::new("Towers").text(
-        "Two islands: queries lie with queries, and a linear probe tells the towers apart (AUC \
-         near 1). One cloud: a query lies with its documents (AUC near 0.5). What the plane shows \
-         the numbers must say too: t-SNE keeps neighbourhoods, not distances.",
+        "Two islands: queries lie with queries, a linear probe tells the towers apart (AUC near \
+         1) and their centroids lie far from each other. One cloud: a query lies among its \
+         documents. What the plane shows the numbers must say too: t-SNE keeps neighbourhoods, \
+         not distances, and the probe reads every dimension where the plane has two.",
     );
     for model in models {
         let mut plane = Scatter::new(
@@ -93,16 +95,31 @@ fn towers(analysis: &Analysis<'_>, sample: &Sample) -> Section {
         plane.points = points(model, sample);
         section = section.figure(plane);
     }
-    let names = models.iter().take(1).flat_map(|model| model.geometry.iter().map(|named| named.0));
-    let table = MetricTable::new("Geometry", names).description(format!(
-        "Of unit embeddings, over {} pairs. Probe AUC 0.5: the towers cannot be told apart. \
-         Alignment: mean squared distance in a pair, 0 is best. Uniformity: lower is more even. \
-         Hubness: skewness of how often a document is among a query's first 10.",
-        analysis.pairs
-    ));
-    section.figure(models.iter().fold(table, |table, model| {
-        table.row(&model.name, model.geometry.iter().map(|named| named.1))
-    }))
+    let (between, within) =
+        (0..BETWEEN, BETWEEN..models.first().map_or(BETWEEN, |m| m.geometry.len()));
+    section
+        .figure(geometry("Between the towers", models, between).description(format!(
+            "Of unit embeddings, over {} pairs. Probe AUC: how well a linear classifier tells \
+             queries from documents, 0.5 is not at all. Centroid gap: distance of the towers' \
+             means. Alignment: mean squared distance in a pair, 0 is best.",
+            analysis.pairs
+        )))
+        .figure(geometry("Within each tower", models, within).description(
+            "Uniformity: lower is more even. Effective rank: dimensions in use. Hubness: \
+             skewness of how often a document is among a query's first 10, and the share of \
+             documents that never are.",
+        ))
+}
+
+/// How many of the numbers of a model's geometry speak of both towers: the first ones.
+const BETWEEN: usize = 3;
+
+fn geometry(title: &str, models: &[ModelAnalysis], part: Range<usize>) -> MetricTable {
+    let numbers = |model: &'_ ModelAnalysis| model.geometry[part.clone()].to_vec();
+    let names = models.first().map(numbers).unwrap_or_default().into_iter().map(|named| named.0);
+    models.iter().fold(MetricTable::new(title, names), |table, model| {
+        table.row(&model.name, numbers(model).into_iter().map(|named| named.1))
+    })
 }
 
 /// The plotted queries, then their documents.

@@ -146,7 +146,9 @@ fn both_losses_of_a_run_are_analysed_side_by_side() {
         assert!((0.0..=1.0).contains(&auc), "{auc}");
     }
     let figures = bench.path("run/analysis/figures");
-    for figure in ["same-tower-queries-and-documents", "baseline-top-1-cosine", "geometry"] {
+    for figure in
+        ["same-tower-queries-and-documents", "baseline-top-1-cosine", "between-the-towers"]
+    {
         for extension in ["svg", "png", "csv", "json"] {
             assert!(
                 figures.join(format!("{figure}.{extension}")).is_file(),

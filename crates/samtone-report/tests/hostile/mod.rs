@@ -5,6 +5,7 @@ pub(crate) fn texts() -> Vec<String> {
     let seeds = [
         "<script>window.pwned = true</script>".to_owned(),
         "</script><script>window.pwned = true</script>".to_owned(),
+        "</script x><script y>window.pwned = true</script z> <!-- <script ".to_owned(),
         "<img src=x onerror=\"window.pwned = true\">".to_owned(),
         "<svg onload=window.pwned=true>".to_owned(),
         "\"><iframe src=https://example.org></iframe>".to_owned(),
