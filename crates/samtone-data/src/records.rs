@@ -56,7 +56,18 @@ impl<T> Clone for Records<T> {
 #[derive(Debug)]
 enum Source<T> {
     Memory(Vec<T>),
-    File { path: PathBuf, file: Mutex<File>, places: Vec<u64>, end: u64, parse: Parse<T> },
+    Disk(OnDisk<T>),
+}
+
+/// A file whose lines are all known to be good.
+#[derive(Debug)]
+struct OnDisk<T> {
+    path: PathBuf,
+    file: Mutex<File>,
+    /// Where every block of records begins.
+    places: Vec<u64>,
+    end: u64,
+    parse: Parse<T>,
 }
 
 impl<T> Records<T> {
@@ -102,7 +113,7 @@ impl<T> Records<T> {
             }
         };
         let (path, file) = (path.to_owned(), Mutex::new(file));
-        let source = Arc::new(Source::File { path, file, places, end, parse });
+        let source = Arc::new(Source::Disk(OnDisk { path, file, places, end, parse }));
         Ok(Self { source, len, unused })
     }
 
@@ -128,9 +139,22 @@ impl<T: Clone> Records<T> {
         Self { len: records.len(), unused: 0, source: Arc::new(Source::Memory(records)) }
     }
 
-    /// All records in their order.
+    /// All records in their order; the file is read once.
     pub fn iter(&self) -> impl Iterator<Item = Result<T, DataError>> + '_ {
-        (0..self.len).map(|number| self.get(number))
+        (0..self.len.div_ceil(STRIDE)).flat_map(|block| {
+            let records = match &*self.source {
+                Source::Memory(records) => {
+                    let end = self.len.min((block + 1) * STRIDE);
+                    Ok(records[block * STRIDE..end].to_vec())
+                }
+                Source::Disk(disk) => disk.block(block, STRIDE.min(self.len - block * STRIDE)),
+            };
+            let (records, error) = match records {
+                Ok(records) => (records, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            records.into_iter().map(Ok).chain(error)
+        })
     }
 
     /// Up to `most` records: all of them in their order, or so many drawn by `key`.
@@ -154,13 +178,22 @@ impl<T: Clone> Records<T> {
     /// If there is no such record.
     pub fn get(&self, number: usize) -> Result<T, DataError> {
         assert!(number < self.len, "record {number} of {}", self.len);
-        let (path, file, places, end, parse) = match &*self.source {
-            Source::Memory(records) => return Ok(records[number].clone()),
-            Source::File { path, file, places, end, parse } => (path, file, places, *end, parse),
-        };
-        let block = number / STRIDE;
+        match &*self.source {
+            Source::Memory(records) => Ok(records[number].clone()),
+            Source::Disk(disk) => {
+                let mut records = disk.block(number / STRIDE, number % STRIDE + 1)?;
+                Ok(records.pop().expect("a block has as many records as asked for"))
+            }
+        }
+    }
+}
+
+impl<T> OnDisk<T> {
+    /// The first `count` records of a block.
+    fn block(&self, block: usize, count: usize) -> Result<Vec<T>, DataError> {
+        let Self { path, file, places, end, parse } = self;
         let start = places[block];
-        let end = places.get(block + 1).copied().unwrap_or(end);
+        let end = places.get(block + 1).copied().unwrap_or(*end);
         let mut bytes = Vec::new();
         {
             // A panic elsewhere leaves nothing half-done: every read seeks first.
@@ -171,17 +204,19 @@ impl<T: Clone> Records<T> {
                 .map_err(|source| DataError::Read { path: path.clone(), source })?;
         }
         let mut lines = Lines::new(path, Box::new(BufReader::new(Cursor::new(bytes))));
-        let mut left = number % STRIDE;
-        while let Some(line) = lines.next()? {
+        let mut records = Vec::with_capacity(count);
+        while records.len() < count {
+            let Some(line) = lines.next()? else {
+                let changed = "it was changed while it was used";
+                let source = io::Error::new(io::ErrorKind::InvalidData, changed);
+                return Err(DataError::Read { path: path.clone(), source });
+            };
             match parse(line) {
-                Ok(Some(record)) if left == 0 => return Ok(record),
-                Ok(Some(_)) => left -= 1,
-                Ok(None) => {}
+                Ok(record) => records.extend(record),
                 Err(fault) => return Err(lines.fault(fault)),
             }
         }
-        let source = io::Error::new(io::ErrorKind::InvalidData, "it was changed while it was used");
-        Err(DataError::Read { path: path.clone(), source })
+        Ok(records)
     }
 }
 
@@ -224,6 +259,8 @@ mod tests {
                 for number in (0..expected.len()).rev() {
                     prop_assert_eq!(&records.get(number).unwrap(), expected[number]);
                 }
+                let all: Vec<String> = records.iter().map(Result::unwrap).collect();
+                prop_assert_eq!(all.iter().collect::<Vec<_>>(), expected.clone());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `report.html` of an infusion or a fine-tuning: from the run folder's files to a page.
+//! `report.html` and `figures/` of an infusion or a fine-tuning: from the run folder's files to a page.
 
 use std::path::Path;
 
@@ -105,7 +105,9 @@ fn finish(
     let setting = Section::new("Setting")
         .figure(KeyValues::from_json("Configuration", &config))
         .figure(KeyValues::from_json("Environment", &environment));
-    report.section(setting).write(folder.join("report.html"))?;
+    let report = report.section(setting);
+    report.write(folder.join("report.html"))?;
+    report.write_figures(folder.join("figures"))?;
     Ok(())
 }
 

@@ -498,4 +498,28 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
     }
+
+    #[test]
+    fn every_key_is_documented() {
+        let page = include_str!("../../../../docs/skill.md");
+        let infuse: fn(&str) -> Option<toml::de::Error> =
+            |text| toml::from_str::<InfuseConfig>(text).err();
+        let qa: fn(&str) -> Option<toml::de::Error> = |text| toml::from_str::<QaConfig>(text).err();
+        for (read, sections) in [
+            (infuse, &["data", "model", "train", "qa", "qa.data", "qa.train", "qa.eval"][..]),
+            (qa, &["data", "model", "train", "eval"]),
+        ] {
+            for section in sections {
+                let error = read(&format!("[{section}]\nno_such_key = 1")).unwrap();
+                let message = error.message();
+                let (_, known) = message.split_once("expected").expect("the known keys are listed");
+                let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+                assert!(!keys.is_empty(), "{message}");
+                for key in keys {
+                    let named = [format!("`{key}`"), format!("[{section}.{key}]")];
+                    assert!(named.iter().any(|name| page.contains(name)), "{section}.{key}");
+                }
+            }
+        }
+    }
 }
