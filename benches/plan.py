@@ -22,10 +22,11 @@ options = parser.parse_args()
 COMMON = [f'data.train="{options.data}"', 'data.document_text="text"', 'data.dev_split=""',
           'data.test_split=""', "model.query_max_len=64", "model.document_max_len=128",
           'loss.preset="samtone-query"']
-SMALL = ["vocab_size=8192", "hidden=128", "layers=2", "heads=4", "intermediate=512",
+SMALL = ['type="bert"', "vocab_size=8192", "hidden=128", "layers=2", "heads=4", "intermediate=512",
          "max_positions=128"]
 CONFIGURATIONS = {
-    "MiniLM's shape, 8,192 pairs, chunk 32": ["train.batch_size=8192", "train.chunk=32", "train.steps=1"],
+    "MiniLM's shape, 2,048 pairs, chunk 32": [
+        "train.batch_size=2048", "train.chunk=32", "train.steps=3"],
     "MiniLM's shape, 64 pairs, one pass": ["train.batch_size=64", "train.chunk=64", "train.steps=8"],
     "2 layers of 128, 512 pairs, chunk 128": [
         "train.batch_size=512", "train.chunk=128", "train.steps=20",
