@@ -197,7 +197,8 @@ class Points {
 
   draw(view, index) {
     const group = svg("g", { class: "dots" });
-    const d = pointPath(index, 3.8);
+    // Smaller in a narrow plane, where as many points must fit.
+    const d = pointPath(index, Math.min(3.8, Math.max(2.5, view.width / 130)));
     for (const [x, y] of this.series[index].points) {
       group.append(svg("path", { d, transform: `translate(${view.x(x)} ${view.y(y)})` }));
     }

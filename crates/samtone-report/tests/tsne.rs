@@ -1,5 +1,6 @@
 //! The projection against scikit-learn's on the same points.
 #![cfg(feature = "tsne")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use samtone_report::{ReportError, Tsne};
 
@@ -7,7 +8,7 @@ const POINTS: usize = 300;
 const DIM: usize = 16;
 const CLUSTERS: usize = 6;
 const PAIRS: usize = 300;
-const PAIR_DIM: usize = 48;
+const PAIR_DIM: usize = 256;
 
 /// How much of scikit-learn's trustworthiness may be lost.
 const TOLERANCE: f64 = 0.02;
@@ -30,7 +31,7 @@ fn clusters() -> Vec<f32> {
     numbers.map(|(at, number)| (number + place(at / DIM, at % DIM)) as f32).collect()
 }
 
-/// Pairs without clusters: as diffuse as the towers of a small model.
+/// Pairs without clusters, all about as far from each other: more diffuse than any model's towers.
 fn pairs() -> Vec<f32> {
     let numbers = numbers(3 * PAIRS * PAIR_DIM);
     let (shared, own) = numbers.split_at(PAIRS * PAIR_DIM);
@@ -91,7 +92,7 @@ fn clusters_are_kept_as_well_as_by_scikit_learn() {
 
 #[test]
 fn diffuse_neighbourhoods_are_kept_as_well_as_by_scikit_learn() {
-    check(&pairs(), PAIR_DIM, (-0.185_831_13, 0.745, 1.550));
+    check(&pairs(), PAIR_DIM, (0.15846962, 0.695, 1.322));
 }
 
 #[test]
