@@ -92,7 +92,29 @@ fn clusters_are_kept_as_well_as_by_scikit_learn() {
 
 #[test]
 fn diffuse_neighbourhoods_are_kept_as_well_as_by_scikit_learn() {
-    check(&pairs(), PAIR_DIM, (0.15846962, 0.695, 1.322));
+    check(&pairs(), PAIR_DIM, (0.158_469_62, 0.695, 1.322));
+}
+
+/// Two squares in the plane, far apart. Each point of the first has a dimension of its own besides,
+/// so that its neighbours are all far, and in f32 `e^(-β·d²)` is next to nothing.
+#[test]
+fn points_whose_neighbours_are_all_far_keep_them() {
+    const EACH: usize = 150;
+    const ROW: usize = 2 + EACH;
+    let places = numbers(4 * EACH);
+    let mut points = vec![0.0; 2 * EACH * ROW];
+    for (i, (row, place)) in points.chunks_exact_mut(ROW).zip(places.chunks_exact(2)).enumerate() {
+        let (shift, own) = if i < EACH { (0.0, 10.0) } else { (30.0, 0.0) };
+        row[0] = (10.0 * place[0] + shift) as f32;
+        row[1] = (10.0 * place[1]) as f32;
+        row[2 + i % EACH] = own;
+    }
+    let plane = Tsne::default().project(&points, ROW).unwrap().positions;
+    let (first, second) = points.split_at(EACH * ROW);
+    for (points, plane) in [(first, &plane[..EACH]), (second, &plane[EACH..])] {
+        let found = trustworthiness(points, ROW, plane, 10);
+        assert!(found > 0.9, "trustworthiness@10 of a square in the plane is {found}");
+    }
 }
 
 #[test]
