@@ -210,3 +210,86 @@ impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use burn::backend::{Autodiff, Flex};
+    use samtone_model::{BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing};
+
+    use super::*;
+
+    type B = Autodiff<Flex>;
+
+    /// A module's values and gradients of nothing, by parameter.
+    struct Still {
+        values: HashMap<ParamId, Vec<f32>>,
+        gradients: GradientsParams,
+    }
+
+    impl Still {
+        fn of(model: &DualEncoder<B>) -> Self {
+            let mut still = Self { values: HashMap::new(), gradients: GradientsParams::new() };
+            model.visit(&mut still);
+            still
+        }
+    }
+
+    impl ModuleVisitor<B> for Still {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+            let value = param.val().inner();
+            self.values.insert(param.id, value.to_data().to_vec().unwrap());
+            self.gradients.register(param.id, value.zeros_like());
+        }
+    }
+
+    /// A step without gradients leaves decay alone: what a parameter shrinks by is its rate times
+    /// its decay.
+    #[test]
+    fn matrices_decay_at_the_rate_of_their_part() {
+        let encoder = BertConfig {
+            hidden: 8,
+            layers: 2,
+            heads: 2,
+            intermediate: 16,
+            vocab_size: 30,
+            ..BertConfig::default()
+        };
+        let config = DualEncoderConfig {
+            encoder: EncoderConfig::Bert(encoder),
+            sharing: Sharing::Sde,
+            pooling: Pooling::Mean,
+            projection: Some(4),
+            normalize: true,
+        };
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+        let parameters = model.parameters().to_vec();
+        let Still { values: before, gradients } = Still::of(&model);
+        let update = Update {
+            rule: OptimizerName::AdamW,
+            weight_decay: 0.1,
+            layer_decay: 0.5,
+            projection_rate: 3.0,
+        };
+        let model = DualEncoderOptimizer::<B>::new(update, &parameters).step(0.2, model, gradients);
+        let after = Still::of(&model).values;
+        for parameter in &parameters {
+            let rate = match parameter.part {
+                Part::Embedder => 0.25,
+                Part::Layer(0) => 0.5,
+                Part::Layer(_) => 1.0,
+                Part::Projection => 3.0,
+                other => unreachable!("{other:?}"),
+            };
+            let kept = if parameter.shape.len() > 1 { 1.0 - 0.2 * 0.1 * rate } else { 1.0 };
+            for (before, after) in before[&parameter.id].iter().zip(&after[&parameter.id]) {
+                assert!(
+                    (before * kept - after).abs() <= 1e-6 * before.abs(),
+                    "{}: {before} to {after}",
+                    parameter.path
+                );
+            }
+        }
+    }
+}
