@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Device, Tensor};
@@ -144,24 +145,36 @@ impl BackendChoice {
         if matches!(self, Self::Flex | Self::NdArray) {
             return Ok(());
         }
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let probed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let one = Tensor::<B, 1>::ones([1], device).into_data();
-            one.iter::<f32>().next() == Some(1.0)
-        }));
-        std::panic::set_hook(hook);
-        if matches!(probed, Ok(true)) {
-            return Ok(());
-        }
+        let one = || Tensor::<B, 1>::ones([1], device).into_data().iter::<f32>().next();
+        let cause = match without_panic(one) {
+            Ok(Some(1.0)) => return Ok(()),
+            Ok(other) => format!("the device computes {other:?} where 1 is right"),
+            Err(message) => message,
+        };
         let hint = match self {
             Self::Cuda(_) => "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices",
             _ => {
                 "it needs a Vulkan, Metal or DirectX 12 driver (`vulkaninfo --summary` lists them)"
             }
         };
-        Err(Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint).into())
+        let usage = Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint);
+        Err(anyhow::Error::msg(cause).context(usage))
     }
+}
+
+/// What `work` returns, or the first line of the first panic, on whichever thread it was.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static FIRST: Mutex<Option<String>> = Mutex::new(None);
+    let first = || FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().and_then(|message| message.lines().next());
+        first().get_or_insert_with(|| message.unwrap_or("it gave no reason").to_owned());
+    }));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    std::panic::set_hook(before);
+    let message = first().take();
+    outcome.map_err(|_| message.unwrap_or_else(|| "it gave no reason".to_owned()))
 }
 
 #[cfg(test)]
@@ -175,5 +188,12 @@ mod tests {
         }
         assert!("cuda:x".parse::<BackendChoice>().is_err());
         assert!("tpu".parse::<BackendChoice>().is_err());
+    }
+
+    #[test]
+    fn a_panic_becomes_its_first_line_wherever_it_was() {
+        assert_eq!(without_panic(|| 3), Ok(3));
+        let deep = || std::thread::spawn(|| panic!("no driver\n  at 0x0")).join().unwrap();
+        assert_eq!(without_panic::<()>(deep), Err("no driver".into()));
     }
 }
