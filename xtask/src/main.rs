@@ -5,6 +5,7 @@
 mod arrows;
 mod check;
 mod command;
+mod conformance;
 mod parity;
 mod test_browser;
 
@@ -14,8 +15,10 @@ const HELP: &str = "\
 cargo xtask <command>
 
 Chores:
-  check [STEP...]   fmt, arrows, clippy, test, doc: cheapest first
+  check [STEP...]   fmt, arrows, clippy, test, conformance, doc: cheapest first
   test [ARGS...]    the tests alone (cargo-nextest where installed)
+  conformance [BACKEND...]
+                    what every backend must compute alike, on these (flex, ndarray)
   test-browser [REPORT...]
                     reports in headless Chromium: hover, toggles, zoom, hostile
                     texts, no network; CI runs it after `check`
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         }
         "check" => check::run(rest),
         "test" => check::test(rest),
+        "conformance" => conformance::run(rest),
         "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
         "parity" => parity::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),
