@@ -10,6 +10,9 @@ use crate::{arrows, conformance};
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
+/// Both CPU backends, where packages have a choice.
+const FEATURES: &str = "samtone/ndarray,samtone-conformance/ndarray";
+
 /// The steps in order.
 const STEPS: [Step; 6] = [
     ("fmt", format),
@@ -48,7 +51,7 @@ pub(crate) fn test_runner() -> anyhow::Result<Command> {
     let runner: &[&str] =
         if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
     let mut command = cargo(runner);
-    command.args(["--workspace", "--features", "samtone/ndarray"]).current_dir(root());
+    command.args(["--workspace", "--features", FEATURES]).current_dir(root());
     Ok(command)
 }
 
@@ -62,7 +65,7 @@ fn clippy() -> anyhow::Result<()> {
         "--workspace",
         "--all-targets",
         "--features",
-        "samtone/ndarray",
+        FEATURES,
         "--",
         "-D",
         "warnings",

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: `crates/samtone/tests/conformance` on chosen backends.
+//! `cargo xtask conformance`: the suite of the package `samtone-conformance` on chosen backends.
 
 use std::process::ExitCode;
 
@@ -32,10 +32,9 @@ fn on(backend: &str) -> anyhow::Result<()> {
             runner.args(["--test", "conformance"]);
             runner
         }
-        // One process, so that kernels are compiled once; the release build is that of
-        // `cargo xtask train --backend`.
+        // One process, so that kernels are compiled once.
         "wgpu" | "cuda" => {
-            let mut test = cargo(&["test", "--release", "--package", "samtone"]);
+            let mut test = cargo(&["test", "--package", "samtone-conformance"]);
             test.args(["--features", backend, "--test", "conformance"]);
             test.args(["--", "--test-threads", "1"]);
             test

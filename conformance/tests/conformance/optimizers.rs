@@ -28,7 +28,7 @@ fn compare<B: Backend, const D: usize, O: SimpleOptimizer<B>>(
     shape: [usize; D],
     dtype: DType,
 ) {
-    let fixture = include_str!("../../../samtone-train/tests/fixtures/optimizers.json");
+    let fixture = include_str!("../../../crates/samtone-train/tests/fixtures/optimizers.json");
     let fixture: Value = serde_json::from_str(fixture).unwrap();
     let n = shape.iter().product();
     let mut x = tensor::<B, D>(&wave(n, 0.3, 0.5), shape, dtype);

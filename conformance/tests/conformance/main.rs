@@ -71,7 +71,6 @@ macro_rules! conforms {
         fn $name() {
             use burn::backend::Autodiff;
             match std::env::var("SAMTONE_BACKEND").as_deref().unwrap_or("flex") {
-                #[cfg(feature = "flex")]
                 "flex" => check::$name::<Autodiff<burn::backend::Flex>>(),
                 #[cfg(feature = "ndarray")]
                 "ndarray" => check::$name::<Autodiff<burn::backend::NdArray>>(),

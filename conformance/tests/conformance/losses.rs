@@ -184,7 +184,7 @@ mod check {
 
     pub(super) fn the_whole_family_is_the_reference<B: AutodiffBackend>() {
         type Cases = Vec<Case>;
-        let fixture = include_str!("../../../samtone-loss/tests/fixtures/reference.json");
+        let fixture = include_str!("../../../crates/samtone-loss/tests/fixtures/reference.json");
         let cases: Cases = serde_json::from_str(fixture).unwrap();
         let dtypes = supported::<B::InnerBackend>(&FLOATS);
         for case in cases {
