@@ -10,6 +10,7 @@ use samtone_model::{
     BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side,
     T5Config,
 };
+use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
 
 use crate::{assert_near, conforms, values};
@@ -89,7 +90,7 @@ fn gradients<B: AutodiffBackend>(
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
         teacher: Vec::new(),
     };
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0 };
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
     let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     model.for_each_gradient(&out.parameters, |parameter, gradient| {

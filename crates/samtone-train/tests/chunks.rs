@@ -11,6 +11,7 @@ use samtone_loss::{LossConfig, Relations};
 use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config,
 };
+use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
 
 const ROWS: usize = 7;
@@ -73,7 +74,7 @@ fn gradients<B: AutodiffBackend>(
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
         teacher: Vec::new(),
     };
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0 };
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
     let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     model.for_each_gradient(&out.parameters, |parameter, gradient| {

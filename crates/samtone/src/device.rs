@@ -15,7 +15,23 @@ pub(crate) enum BackendChoice {
     Flex,
     NdArray,
     Wgpu,
+    WgpuUnfused,
     Cuda(usize),
+    CudaUnfused(usize),
+}
+
+/// A backend without the kernel fusion around it.
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+type Unfused<B> = <B as HasFusion>::Inner;
+
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+trait HasFusion {
+    type Inner;
+}
+
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+impl<B: burn_fusion::FusionBackend> HasFusion for burn_fusion::Fusion<B> {
+    type Inner = B;
 }
 
 /// Work that runs on any backend: [`BackendChoice::run`] picks the type.
@@ -27,7 +43,8 @@ pub(crate) trait Task {
 /// `--backend`, for the commands that compute with tensors.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
-    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda[:index]`, where the build has it.
+    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda[:index]`, where the build has it;
+    /// `wgpu-unfused` and `cuda-unfused[:index]` leave kernel fusion out.
     #[arg(long, default_value_t, value_name = "BACKEND")]
     pub(crate) backend: BackendChoice,
 }
@@ -50,8 +67,11 @@ impl fmt::Display for BackendChoice {
             Self::Flex => f.write_str("flex"),
             Self::NdArray => f.write_str("ndarray"),
             Self::Wgpu => f.write_str("wgpu"),
+            Self::WgpuUnfused => f.write_str("wgpu-unfused"),
             Self::Cuda(0) => f.write_str("cuda"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::CudaUnfused(0) => f.write_str("cuda-unfused"),
+            Self::CudaUnfused(index) => write!(f, "cuda-unfused:{index}"),
         }
     }
 }
@@ -64,11 +84,16 @@ impl FromStr for BackendChoice {
             "flex" => Ok(Self::Flex),
             "ndarray" => Ok(Self::NdArray),
             "wgpu" => Ok(Self::Wgpu),
+            "wgpu-unfused" => Ok(Self::WgpuUnfused),
             "cuda" => Ok(Self::Cuda(0)),
+            "cuda-unfused" => Ok(Self::CudaUnfused(0)),
             _ => s
-                .strip_prefix("cuda:")
-                .and_then(|index| index.parse().ok())
-                .map(Self::Cuda)
+                .split_once(':')
+                .and_then(|(name, index)| match name {
+                    "cuda" => Some(Self::Cuda(index.parse().ok()?)),
+                    "cuda-unfused" => Some(Self::CudaUnfused(index.parse().ok()?)),
+                    _ => None,
+                })
                 .ok_or_else(|| "expected flex, ndarray, wgpu, cuda or cuda:INDEX".into()),
         }
     }
@@ -76,13 +101,21 @@ impl FromStr for BackendChoice {
 
 impl BackendChoice {
     /// The cargo feature that holds this backend.
-    #[cfg(not(all(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
+    #[cfg(not(all(
+        feature = "flex",
+        feature = "ndarray",
+        feature = "wgpu",
+        feature = "cuda",
+        feature = "unfused"
+    )))]
     fn feature(self) -> &'static str {
         match self {
             Self::Flex => "flex",
             Self::NdArray => "ndarray",
             Self::Wgpu => "wgpu",
+            Self::WgpuUnfused => "wgpu,unfused",
             Self::Cuda(_) => "cuda",
+            Self::CudaUnfused(_) => "cuda,unfused",
         }
     }
 
@@ -108,6 +141,16 @@ impl BackendChoice {
                 task,
                 &Device::<burn::backend::Wgpu>::default(),
             ),
+            #[cfg(all(feature = "wgpu", feature = "unfused"))]
+            Self::WgpuUnfused => self.on::<Autodiff<Unfused<burn::backend::Wgpu>>, T>(
+                task,
+                &Device::<burn::backend::Wgpu>::default(),
+            ),
+            #[cfg(all(feature = "cuda", feature = "unfused"))]
+            Self::CudaUnfused(index) => self.on::<Autodiff<Unfused<burn::backend::Cuda>>, T>(
+                task,
+                &Device::<burn::backend::Cuda>::new(index),
+            ),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => self.on::<Autodiff<burn::backend::Cuda>, T>(
                 task,
@@ -117,17 +160,42 @@ impl BackendChoice {
                 feature = "flex",
                 feature = "ndarray",
                 feature = "wgpu",
-                feature = "cuda"
+                feature = "cuda",
+                feature = "unfused"
             )))]
             absent => {
                 let feature = absent.feature();
                 Err(Usage::new(format!("backend `{absent}` is not in this build"))
                     .with_hint(format!(
-                        "build with `--features {feature}`, or `cargo xtask <command> --backend {feature}` does it"
+                        "build with `--features {feature}`, or `cargo xtask <command> --backend {absent}` does it"
                     ))
                     .into())
             }
         }
+    }
+
+    /// Checks that this backend is built and finds its device.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        struct Nothing;
+        impl Task for Nothing {
+            type Output = ();
+            fn run<B: AutodiffBackend>(self, _: &B::Device) {}
+        }
+        self.run(Nothing)
+    }
+
+    /// The device of this choice, of the same backend as `device`.
+    pub(crate) fn beside<B: Backend>(self, device: &B::Device) -> B::Device {
+        let index = match self {
+            Self::Cuda(index) | Self::CudaUnfused(index) => index,
+            Self::Flex | Self::NdArray | Self::Wgpu | Self::WgpuUnfused => return device.clone(),
+        };
+        let mut id = device.to_id();
+        id.index_id = index as u16;
+        B::Device::from_id(id)
     }
 
     fn on<B: AutodiffBackend, T: Task>(
@@ -152,7 +220,9 @@ impl BackendChoice {
             Err(message) => message,
         };
         let hint = match self {
-            Self::Cuda(_) => "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices",
+            Self::Cuda(_) | Self::CudaUnfused(_) => {
+                "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices"
+            }
             _ => {
                 "it needs a Vulkan, Metal or DirectX 12 driver (`vulkaninfo --summary` lists them)"
             }
@@ -160,6 +230,19 @@ impl BackendChoice {
         let usage = Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint);
         Err(anyhow::Error::msg(cause).context(usage))
     }
+}
+
+/// Checks that all `backends` are there, and one backend with as many devices.
+///
+/// # Errors
+/// [`Usage`] where they are not.
+pub(crate) fn check_all(backends: &[BackendChoice]) -> anyhow::Result<()> {
+    let kind = std::mem::discriminant::<BackendChoice>;
+    if let Some(other) = backends.iter().find(|other| kind(other) != kind(&backends[0])) {
+        let message = format!("`{}` and `{other}` cannot share a batch", backends[0]);
+        return Err(Usage::new(message).with_hint("name devices of one backend").into());
+    }
+    backends.iter().try_for_each(|backend| backend.check())
 }
 
 /// What `work` returns, or the first line of the first panic, on whichever thread it was.
@@ -183,7 +266,8 @@ mod tests {
 
     #[test]
     fn names_parse_as_they_print() {
-        for name in ["flex", "ndarray", "wgpu", "cuda", "cuda:3"] {
+        for name in ["flex", "ndarray", "wgpu", "wgpu-unfused", "cuda", "cuda:3", "cuda-unfused:1"]
+        {
             assert_eq!(name.parse::<BackendChoice>().unwrap().to_string(), name);
         }
         assert!("cuda:x".parse::<BackendChoice>().is_err());

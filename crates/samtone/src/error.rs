@@ -51,7 +51,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Whether the mistake is in the call or its configuration.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let configuration = |error: &TrainError| matches!(error, TrainError::Config { .. });
+    let configuration = |error: &TrainError| {
+        use TrainError::{Config, Precision, TooManyDevices};
+        matches!(error, Config { .. } | Precision { .. } | TooManyDevices { .. })
+    };
     cause.is::<Usage>() || cause.downcast_ref().is_some_and(configuration)
 }
 

@@ -25,6 +25,14 @@ fn a_backend_that_does_not_exist_is_refused_with_those_that_do() {
 }
 
 #[test]
+fn devices_of_several_backends_cannot_share_a_batch() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    let output = command.args(["train", "--devices", "flex,ndarray"]).output();
+    let parts = ["`flex` and `ndarray` cannot share a batch", "name devices of one backend"];
+    check_refused(&output.expect("the binary was built"), &parts);
+}
+
+#[test]
 #[cfg(not(all(feature = "ndarray", feature = "wgpu", feature = "cuda")))]
 fn a_backend_that_is_not_built_names_its_feature() {
     let absent = [
