@@ -30,6 +30,8 @@ Chores:
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
                     is `cargo run --release -p samtone --features X -- train ...`
+  cargo xtask backends [--config F] [--backends flex,ndarray,wgpu,cuda]
+                    builds them all and runs one experiment on each
   cargo xtask help-samtone
                     lists its commands";
 
