@@ -155,6 +155,8 @@ impl Engine {
         let mut shards = Shard::group(devices.len());
         let own = shards.remove(0);
         std::thread::scope(|scope| {
+            // Dropped if this panics: the others do not wait for it then.
+            let own = own;
             for (device, shard) in devices[1..].iter().zip(shards) {
                 let copy = model.clone().fork(device);
                 scope.spawn(move || {

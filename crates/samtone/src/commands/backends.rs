@@ -8,11 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use safetensors::SafeTensors;
 use samtone_data::embedded::World;
-use samtone_train::{ExperimentConfig, StepRecord};
+use samtone_train::{ExperimentConfig, QUICK_START, StepRecord};
 use serde::{Deserialize, Serialize};
 
-use super::gradients;
-use super::train::configuration;
+use super::{command_line, gradients};
 use crate::backends_report;
 use crate::device::BackendChoice;
 use crate::embeddings::Embeddings;
@@ -138,7 +137,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let found = Comparison { reference: order.remove(0), backends };
     let json = serde_json::to_vec_pretty(&found).context("cannot write the result as JSON")?;
     fs::write(args.out.join("comparison.json"), json).context("cannot write `comparison.json`")?;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let command = command_line();
     backends_report::write(&args.out, &config, &found, &command)?;
     format.print(&found, |found| text(found, &args.out))?;
     let faults: Vec<String> = found
@@ -163,7 +162,10 @@ fn shortened(args: &Args) -> anyhow::Result<ExperimentConfig> {
     let short = ["train.steps=60", "train.warmup=10"].map(String::from);
     let mut set = if args.config.is_none() { short.to_vec() } else { Vec::new() };
     set.extend(args.set.iter().cloned());
-    let mut config = configuration(args.config.as_deref(), &set)?;
+    let mut config = match &args.config {
+        Some(path) => ExperimentConfig::load(path, &set)?,
+        None => ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), &set)?,
+    };
     config.train.baseline = None;
     config.train.log_every = 1;
     Ok(config)

@@ -10,21 +10,17 @@ use samtone_model::Part;
 use samtone_train::{ExperimentConfig, FirstStep, TrainError, first_step};
 use serde::{Deserialize, Serialize};
 
-use super::train::configuration;
 use crate::device::{DeviceArgs, Task};
 use crate::output::Format;
+use crate::runner::ConfigArgs;
 
 /// Write the gradients of an experiment's first step, to compare backends, machines or versions.
 ///
 /// Weights, batch and dropout masks are those that `samtone train` starts with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The experiment, a TOML file; the quick start if absent.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Override one key, as in `--set train.batch_size=16`; may be repeated.
-    #[arg(long, value_name = "SECTION.KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    config: ConfigArgs,
     /// The safetensors file to write: a tensor a parameter, named `PART/PARAMETER`.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -45,7 +41,7 @@ pub(crate) struct Result {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let config = configuration(args.config.as_deref(), &args.set)?;
+    let config = args.config.read::<ExperimentConfig>()?;
     let found = args.device.backend.run(First(&config))??;
     write(&found, args)?;
     let result = Result {
