@@ -165,7 +165,7 @@ impl RunArgs {
         shared: &[BackendChoice],
     ) -> anyhow::Result<Done<C>> {
         let own = [self.device.backend];
-        let backends = if shared.is_empty() { &own } else { shared };
+        let backends = if shared.is_empty() { &own[..] } else { shared };
         check_all(backends)?;
         let folder = match &self.run_dir {
             Some(folder) => folder.clone(),

@@ -47,7 +47,7 @@ pub(crate) const STEPS: usize = 50;
 pub(crate) const EMBEDDINGS: f64 = 1e-4;
 
 /// Documents that the trained model embeds on every backend.
-const TEXTS: usize = 64;
+const TEXTS: usize = 200;
 
 /// What one backend did.
 #[derive(Clone, Debug, Serialize)]
