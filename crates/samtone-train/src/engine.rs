@@ -169,7 +169,10 @@ impl Engine {
     }
 
     /// [`gradients`](Self::gradients), the work shared with the other shards of a group. Each calls
-    /// this with its own copy of the model; all get the same result. The batch has a pair for each.
+    /// this with a fork of the model; all get the same result. The batch has a pair for each.
+    ///
+    /// A fork, not a clone: the parameters of clones are leaves of one graph of Burn's autodiff, and
+    /// threads that share a graph can wait for each other's locks for ever.
     ///
     /// # Errors
     /// As [`gradients`](Self::gradients), the same for all.

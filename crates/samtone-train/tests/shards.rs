@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use burn::backend::{Autodiff, Flex};
+use burn::module::Module;
 use burn::tensor::FloatDType;
 use samtone_data::random::Key;
 use samtone_loss::{LossConfig, Relations};
@@ -94,7 +95,7 @@ fn gradients(
     }
     std::thread::scope(|scope| {
         let start = |shard| {
-            let (of, model) = (&of, model.clone());
+            let (of, model) = (&of, model.clone().fork(&Default::default()));
             scope.spawn(move || of(&model, Some(shard)))
         };
         let threads: Vec<_> = Shard::group(shards).into_iter().map(start).collect();

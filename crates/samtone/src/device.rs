@@ -228,8 +228,8 @@ impl BackendChoice {
                 "it needs a Vulkan, Metal or DirectX 12 driver (`vulkaninfo --summary` lists them)"
             }
         };
-        let usage = Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint);
-        Err(anyhow::Error::msg(cause).context(usage))
+        let usage = Usage::new(format!("backend `{self}` finds no device here"));
+        Err(usage.with_cause(cause).with_hint(hint).into())
     }
 }
 
