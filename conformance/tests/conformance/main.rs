@@ -57,10 +57,13 @@ impl Tolerance {
 /// Those of `dtypes` that the backend's device computes with.
 fn supported<B: Backend>(dtypes: &[DType]) -> Vec<DType> {
     let device = B::Device::default();
-    let supported: Vec<DType> =
-        dtypes.iter().copied().filter(|&dtype| B::supports_dtype(&device, dtype)).collect();
+    let name = B::name(&device);
+    // Burn's fusion says yes to f64 where the device does, and panics on it.
+    let is_fused_f64 = |dtype| dtype == DType::F64 && name.contains("fusion");
+    let supports = |dtype| B::supports_dtype(&device, dtype) && !is_fused_f64(dtype);
+    let supported: Vec<DType> = dtypes.iter().copied().filter(|&dtype| supports(dtype)).collect();
     assert!(supported.contains(&DType::F32), "every backend computes in f32");
-    println!("{}: {supported:?}", B::name(&device));
+    println!("{name}: {supported:?}");
     supported
 }
 
