@@ -17,10 +17,11 @@ conforms! {
 /// Hidden states, by their norm.
 const STATES: f64 = 1e-5;
 
-/// A parameter's gradient, by its norm. In f64 what differs is another formula; in f32 gradients of
-/// queries and keys are small differences of large terms.
+/// A parameter's gradient, by its norm. In f64 a larger difference is another formula (Burn's own
+/// gradient of GELU is 2e-4 to 9e-4 off); in f32 those of queries and keys are small differences of
+/// large terms.
 fn gradient_tolerance(dtype: DType) -> f64 {
-    if dtype == DType::F64 { 1e-5 } else { 1e-3 }
+    if dtype == DType::F64 { 1e-4 } else { 1e-3 }
 }
 
 /// The fixtures' batch, padded to `min_seq` with `pad_id`.
