@@ -468,8 +468,7 @@ fn several_devices_share_batches_and_resume() {
     }
 }
 
-/// How far the loss of a run in half precision may be from that in f32, of 2.8 nats: 8 bits a number
-/// and 11.
+/// How far the loss of a run in half precision may be from that in f32, of 2.8 nats: 8 bits a number.
 #[test]
 #[cfg(feature = "flex")]
 fn half_precision_trains_close_to_f32() {
@@ -485,7 +484,7 @@ fn half_precision_trains_close_to_f32() {
         losses(&bench.path(precision))
     };
     let single = train("f32");
-    for (precision, allowed) in [("bf16", 3e-2), ("f16", 5e-3)] {
+    for (precision, allowed) in [("bf16", 3e-2)] {
         let half = train(precision);
         let drift = single.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         println!("{precision}: {drift}");
