@@ -4,15 +4,24 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 
-use crate::arrows;
 use crate::command::{cargo, done, root, status};
+use crate::{arrows, conformance};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
+/// Both CPU backends, where packages have a choice.
+const FEATURES: &str = "samtone/ndarray,samtone-conformance/ndarray";
+
 /// The steps in order.
-const STEPS: [Step; 5] =
-    [("fmt", format), ("arrows", arrows::check), ("clippy", clippy), ("test", tests), ("doc", doc)];
+const STEPS: [Step; 6] = [
+    ("fmt", format),
+    ("arrows", arrows::check),
+    ("clippy", clippy),
+    ("test", tests),
+    ("conformance", conformance::on_cpu),
+    ("doc", doc),
+];
 
 /// Runs the steps that `names` lists, or all.
 pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
@@ -34,14 +43,15 @@ pub(crate) fn test(arguments: &[String]) -> anyhow::Result<ExitCode> {
     status(test_runner()?.args(arguments))
 }
 
-/// cargo-nextest where installed (a process a test), plain `cargo test` otherwise.
-fn test_runner() -> anyhow::Result<Command> {
+/// cargo-nextest where installed (a process a test), plain `cargo test` otherwise, with both CPU
+/// backends in the command line.
+pub(crate) fn test_runner() -> anyhow::Result<Command> {
     let nextest =
         cargo(&["nextest", "--version"]).output().context("cannot start cargo")?.status.success();
     let runner: &[&str] =
         if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
     let mut command = cargo(runner);
-    command.arg("--workspace").current_dir(root());
+    command.args(["--workspace", "--features", FEATURES]).current_dir(root());
     Ok(command)
 }
 
@@ -50,7 +60,16 @@ fn format() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
-    done(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    done(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        FEATURES,
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn tests() -> anyhow::Result<()> {

@@ -48,40 +48,52 @@ pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
     Ok(folder.into())
 }
 
-/// `samtone ARGUMENTS`, built in release with the feature of the backend that they name.
+/// `samtone ARGUMENTS`, built in release with the features of the backends that they name.
 pub(crate) fn samtone(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut command = cargo(&["run", "--release", "--package", "samtone"]);
-    let backend = backend(arguments).map(|name| name.split(':').next().unwrap_or(name));
-    // Flex is always in; of a name that is no backend, the command line says what it expected.
-    if let Some(feature @ ("ndarray" | "wgpu" | "cuda")) = backend {
-        command.args(["--features", feature]);
+    let features = features(arguments);
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
     }
     status(command.arg("--").args(arguments))
 }
 
-/// The value of `--backend` among `arguments`.
-fn backend(arguments: &[String]) -> Option<&str> {
-    let mut rest = arguments.iter();
+/// The cargo features of the backends that `arguments` name.
+fn features(arguments: &[String]) -> Vec<&'static str> {
+    let mut named: Vec<&str> = Vec::new();
+    let mut rest = arguments.iter().map(String::as_str);
     while let Some(argument) = rest.next() {
-        if argument == "--backend" {
-            return rest.next().map(String::as_str);
-        }
-        if let Some(value) = argument.strip_prefix("--backend=") {
-            return Some(value);
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (argument, None),
+        };
+        if ["--backend", "--backends", "--devices"].contains(&name) {
+            named.extend(value.or_else(|| rest.next()).into_iter().flat_map(|v| v.split(',')));
         }
     }
-    None
+    if named.is_empty() && arguments.first().is_some_and(|command| command == "backends") {
+        named.push("ndarray"); // its default is flex,ndarray
+    }
+    // Flex is always in; of a name that is no backend, the command line says what it expected.
+    let is_named =
+        |feature: &&str| named.iter().any(|n| n.split([':', '-']).any(|p| p == *feature));
+    ["ndarray", "wgpu", "cuda", "unfused"].into_iter().filter(is_named).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::backend;
+    use super::features;
 
     #[test]
-    fn the_backend_is_read_in_both_spellings() {
+    fn backends_are_read_in_every_spelling() {
         let arguments = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
-        assert_eq!(backend(&arguments("train --backend cuda:1 --x y")), Some("cuda:1"));
-        assert_eq!(backend(&arguments("train --backend=wgpu")), Some("wgpu"));
-        assert_eq!(backend(&arguments("train")), None);
+        let of = |line: &str| features(&arguments(line)).join(",");
+        assert_eq!(of("train --backend cuda:1 --x y"), "cuda");
+        assert_eq!(of("train --backend=wgpu"), "wgpu");
+        assert_eq!(of("train --devices cuda:0,cuda:1"), "cuda");
+        assert_eq!(of("train"), "");
+        assert_eq!(of("backends --backends wgpu,cuda-unfused:1"), "wgpu,cuda,unfused");
+        assert_eq!(of("backends"), "ndarray");
+        assert_eq!(of("backends --backends wgpu,flex,ndarray --out x"), "ndarray,wgpu");
     }
 }

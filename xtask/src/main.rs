@@ -5,6 +5,7 @@
 mod arrows;
 mod check;
 mod command;
+mod conformance;
 mod parity;
 mod test_browser;
 
@@ -14,8 +15,10 @@ const HELP: &str = "\
 cargo xtask <command>
 
 Chores:
-  check [STEP...]   fmt, arrows, clippy, test, doc: cheapest first
+  check [STEP...]   fmt, arrows, clippy, test, conformance, doc: cheapest first
   test [ARGS...]    the tests alone (cargo-nextest where installed)
+  conformance [BACKEND...]
+                    what every backend must compute alike, on these (flex, ndarray)
   test-browser [REPORT...]
                     reports in headless Chromium: hover, toggles, zoom, hostile
                     texts, no network; CI runs it after `check`
@@ -27,6 +30,8 @@ Chores:
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
                     is `cargo run --release -p samtone --features X -- train ...`
+  cargo xtask backends [--config F] [--backends flex,ndarray,wgpu,cuda]
+                    builds them all and runs one experiment on each
   cargo xtask help-samtone
                     lists its commands";
 
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
         }
         "check" => check::run(rest),
         "test" => check::test(rest),
+        "conformance" => conformance::run(rest),
         "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
         "parity" => parity::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),

@@ -1,5 +1,6 @@
 //! Two towers and what they share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -203,7 +204,18 @@ impl<B: Backend> DualEncoder<B> {
     /// Holds the parameters in another float type (f64 for proofs, half types to save memory).
     #[must_use]
     pub fn cast(self, dtype: FloatDType) -> Self {
-        visit::cast(self, dtype)
+        visit::cast(self, dtype, |_| false)
+    }
+
+    /// Holds the parameters of the token embedders and layers in another float type, those of norms
+    /// and projections as they are: a copy to compute with. The states between layers have its type
+    /// then; norms, pooling and what follows compute in f32.
+    #[must_use]
+    pub fn cast_layers(self, dtype: FloatDType) -> Self {
+        let is_norm = |p: &Parameter| p.name.to_lowercase().replace('_', "").contains("layernorm");
+        let keeps = |p: &&Parameter| p.part == Part::Projection || is_norm(p);
+        let kept: HashSet<_> = self.parameters.iter().filter(keeps).map(|p| p.id).collect();
+        visit::cast(self, dtype, |id| kept.contains(&id))
     }
 }
 

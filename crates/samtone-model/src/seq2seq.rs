@@ -350,7 +350,7 @@ impl<B: Backend> Seq2Seq<B> {
     /// Holds the parameters in another float type (f64 for proofs, half types to save memory).
     #[must_use]
     pub fn cast(self, dtype: FloatDType) -> Self {
-        visit::cast(self, dtype)
+        visit::cast(self, dtype, |_| false)
     }
 }
 

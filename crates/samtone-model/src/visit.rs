@@ -58,18 +58,25 @@ pub(crate) fn for_each_gradient<B: AutodiffBackend>(
     module.visit(&mut Visitor { parameters: by_id(parameters), gradients, visit });
 }
 
-/// The module with its parameters in another float type.
-pub(crate) fn cast<B: Backend, M: Module<B>>(module: M, dtype: FloatDType) -> M {
-    struct Cast(FloatDType);
-    impl<B: Backend> ModuleMapper<B> for Cast {
+/// The module with its parameters in another float type, but for those whose ids `keeps` says.
+pub(crate) fn cast<B: Backend, M: Module<B>>(
+    module: M,
+    dtype: FloatDType,
+    keeps: impl Fn(ParamId) -> bool,
+) -> M {
+    struct Cast<F>(FloatDType, F);
+    impl<B: Backend, F: Fn(ParamId) -> bool> ModuleMapper<B> for Cast<F> {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+            if self.1(param.id) {
+                return param;
+            }
             let (id, tensor, mapper) = param.consume();
             let is_trainable = tensor.is_require_grad();
             let tensor = tensor.cast(self.0).detach().set_require_grad(is_trainable);
             Param::from_mapped_value(id, tensor, mapper)
         }
     }
-    module.map(&mut Cast(dtype))
+    module.map(&mut Cast(dtype, keeps))
 }
 
 /// A trainable parameter without a usable gradient.

@@ -10,6 +10,7 @@ mod objective;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::DType;
 use samtone_loss::LossConfig;
 use samtone_model::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use serde::{Deserialize, Serialize};
@@ -125,6 +126,8 @@ pub struct TrainConfig {
     /// Memory that `chunk = "auto"` may plan with, in GiB; half of the machine's if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gib: Option<f64>,
+    /// What token embedders and layers compute with.
+    pub precision: Precision,
     /// Which rows may share a batch.
     pub sampler: Sampler,
     /// Hard negatives a row; chosen anew at each step where the data has more for it, and filled up
@@ -176,6 +179,7 @@ impl Default for TrainConfig {
             batch_size: 64,
             chunk: Chunk::default(),
             memory_gib: None,
+            precision: Precision::default(),
             sampler: Sampler::default(),
             hard_negatives: 0,
             bucket: 16,
@@ -208,6 +212,49 @@ pub enum Sampler {
     NoDuplicates,
     /// Any rows; what they share is left to the loss's masks.
     Random,
+}
+
+/// What token embedders and layers compute with. Weights are held and updated in f32; norms, pooling,
+/// the projection and the loss compute in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of f32.
+    Bf16,
+    /// 16 bits with a narrower range: gradients are computed 4,096 times as large.
+    F16,
+}
+
+impl Precision {
+    /// The type that a copy of the layers is held in; none where they compute as they are.
+    pub(crate) fn half(self) -> Option<DType> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(DType::BF16),
+            Self::F16 => Some(DType::F16),
+        }
+    }
+
+    /// The factor of gradients on their way through the layers: f16 holds nothing below 6e-8.
+    pub(crate) fn gradient_scale(self) -> f64 {
+        match self {
+            Self::F32 | Self::Bf16 => 1.0,
+            Self::F16 => 4096.0,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
 }
 
 /// The update rule.

@@ -4,8 +4,11 @@
 //! sends those back through the encoder. A batch of several chunks is encoded without a graph
 //! first, then chunk by chunk with one (gradient caching, Gao et al. 2021, arXiv:2101.06983): the
 //! loss sees the whole batch, activations exist for one chunk.
+//!
+//! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
+//! embeddings of all.
 
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Module};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
@@ -14,7 +17,10 @@ use samtone_data::random::Key;
 use samtone_loss::{LossError, Relations, Temperature};
 use samtone_model::{Dropout, DualEncoder, Side};
 
+use crate::config::Precision;
+use crate::gradients;
 use crate::objective::{Embeddings, Objective};
+use crate::shards::Shard;
 
 /// The token rows of a batch and who is related to whom in it.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +41,12 @@ pub struct Batch {
 impl Batch {
     /// Real tokens of all texts.
     pub fn tokens(&self) -> usize {
-        self.streams().iter().flat_map(|(_, _, rows)| rows.iter()).map(Vec::len).sum()
+        self.streams().iter().flat_map(|stream| stream.rows).map(Vec::len).sum()
     }
 
     /// Tokens of the longest text.
     pub(crate) fn longest(&self) -> usize {
-        let rows = self.streams().into_iter().flat_map(|(_, _, rows)| rows);
+        let rows = self.streams().into_iter().flat_map(|stream| stream.rows);
         rows.map(Vec::len).max().unwrap_or(0)
     }
 
@@ -55,14 +61,37 @@ impl Batch {
         }
     }
 
-    /// The three kinds of text, each with its side and its name in the dropout's key.
-    fn streams(&self) -> [(Side, &'static str, &[Vec<u32>]); 3] {
+    /// The three kinds of text.
+    fn streams(&self) -> [Stream<'_>; 3] {
+        let whole = |side, name, rows| Stream { side, name, rows, first: 0 };
         [
-            (Side::Query, "query", &self.queries),
-            (Side::Document, "document", &self.documents),
-            (Side::Document, "hard-negative", &self.hard_negatives),
+            whole(Side::Query, "query", &*self.queries),
+            whole(Side::Document, "document", &*self.documents),
+            whole(Side::Document, "hard-negative", &*self.hard_negatives),
         ]
     }
+
+    /// What of each kind a shard of the batch encodes: whole pairs with their hard negatives.
+    fn streams_of<B: Backend>(&self, shard: Option<&Shard<B>>) -> [Stream<'_>; 3] {
+        let Some(shard) = shard else { return self.streams() };
+        let pairs = shard.rows(self.queries.len());
+        self.streams().map(|stream| {
+            let per_pair = stream.rows.len() / self.queries.len().max(1);
+            let (first, end) = (pairs.start * per_pair, pairs.end * per_pair);
+            Stream { rows: &stream.rows[first..end], first, ..stream }
+        })
+    }
+}
+
+/// Texts of one kind.
+#[derive(Clone, Copy)]
+struct Stream<'b> {
+    side: Side,
+    /// Its name in the dropout's key.
+    name: &'static str,
+    rows: &'b [Vec<u32>],
+    /// Where in the batch the rows begin.
+    first: usize,
 }
 
 /// The loss of a batch and what it asks of the parameters.
@@ -84,6 +113,8 @@ pub struct Engine {
     pub chunk: usize,
     /// The token that padding is made of.
     pub pad_id: u32,
+    /// What the layers compute with.
+    pub precision: Precision,
 }
 
 impl Engine {
@@ -98,47 +129,129 @@ impl Engine {
         temperature: Temperature,
         dropout: Option<Key>,
     ) -> Result<BatchGradients, LossError> {
-        let streams = batch.streams();
-        if self.is_one_pass(batch) {
+        self.shard_gradients(model, batch, temperature, dropout, None)
+    }
+
+    /// [`gradients`](Self::gradients), the work shared by `devices`: each gets a copy of the model. The
+    /// result lies on the model's own device, which is the first.
+    ///
+    /// # Errors
+    /// As [`gradients`](Self::gradients).
+    ///
+    /// # Panics
+    /// If the batch has fewer pairs than there are devices, or a device fails.
+    pub fn gradients_on<B: AutodiffBackend>(
+        &self,
+        devices: &[B::Device],
+        model: &DualEncoder<B>,
+        batch: &Batch,
+        temperature: Temperature,
+        dropout: Option<Key>,
+    ) -> Result<BatchGradients, LossError> {
+        if devices.len() < 2 {
+            return self.gradients(model, batch, temperature, dropout);
+        }
+        assert!(devices.len() <= batch.queries.len(), "every device wants a pair");
+        let mut shards = Shard::group(devices.len());
+        let own = shards.remove(0);
+        std::thread::scope(|scope| {
+            // Dropped if this panics: the others do not wait for it then.
+            let own = own;
+            for (device, shard) in devices[1..].iter().zip(shards) {
+                let copy = model.clone().fork(device);
+                scope.spawn(move || {
+                    // What fails here fails in the first shard too, which tells of it.
+                    let _ = self.shard_gradients(&copy, batch, temperature, dropout, Some(&shard));
+                });
+            }
+            self.shard_gradients(model, batch, temperature, dropout, Some(&own))
+        })
+    }
+
+    /// [`gradients`](Self::gradients), the work shared with the other shards of a group. Each calls
+    /// this with a fork of the model; all get the same result. The batch has a pair for each.
+    ///
+    /// A fork, not a clone: the parameters of clones are leaves of one graph of Burn's autodiff, and
+    /// threads that share a graph can wait for each other's locks for ever.
+    ///
+    /// # Errors
+    /// As [`gradients`](Self::gradients), the same for all.
+    ///
+    /// # Panics
+    /// If another shard of the group is dropped before.
+    pub fn shard_gradients<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &Batch,
+        temperature: Temperature,
+        dropout: Option<Key>,
+        shard: Option<&Shard<B::InnerBackend>>,
+    ) -> Result<BatchGradients, LossError> {
+        let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
+        let (master, model) = (model, layers.as_ref().unwrap_or(model));
+        let streams = batch.streams_of(shard);
+        // From a shard's rows to those of all, and from the gradient for all to the shard's rows.
+        let gather = |own: Option<Tensor<B::InnerBackend, 2>>| match shard {
+            Some(shard) => own.map(|own| shard.gather(own)),
+            None => own,
+        };
+        let own = |all: Tensor<B::InnerBackend, 2>, stream: &Stream<'_>| match shard {
+            Some(_) => all.narrow(0, stream.first, stream.rows.len()),
+            None => all,
+        };
+        let scale = self.precision.gradient_scale();
+        let sum = |mut own: GradientsParams| {
+            if self.precision.half().is_some() {
+                gradients::to_single(master, &mut own, scale.recip());
+            }
+            match shard {
+                Some(shard) => shard.sum::<B, _>(master, own),
+                None => own,
+            }
+        };
+        if self.is_one_pass(&streams) {
             // One chunk: one pass, its graph kept until the loss has spoken.
-            let graphs = streams.map(|(side, name, rows)| {
-                let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: 0 });
+            let graphs = streams.map(|Stream { side, name, rows, first }| {
+                let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
                 (!rows.is_empty()).then(|| self.encode(model, side, rows, dropout))
             });
-            let embeddings = graphs.clone().map(|graph| graph.map(Tensor::inner));
+            let embeddings = graphs.clone().map(|graph| gather(graph.map(Tensor::inner)));
             let (loss, log_temperature, wanted) =
                 self.loss_gradients::<B>(embeddings, batch, temperature)?;
             let surrogate = graphs
                 .into_iter()
                 .zip(wanted)
-                .filter_map(|(graph, wanted)| Some(surrogate(graph?, wanted?)))
+                .zip(&streams)
+                .filter_map(|((graph, wanted), stream)| {
+                    Some(surrogate(graph?, own(wanted?, stream), scale))
+                })
                 .reduce(|sum, term| sum + term)
                 .expect("a batch has queries");
-            let parameters = GradientsParams::from_grads(surrogate.backward(), model);
+            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model));
             return Ok(BatchGradients { loss, log_temperature, parameters });
         }
 
         let plain = model.valid();
-        let embeddings = streams.map(|(side, name, rows)| {
+        let embeddings = streams.map(|stream| {
             let chunks: Vec<_> = self
-                .chunks(rows, name, dropout)
-                .map(|(_, rows, dropout)| self.encode(&plain, side, rows, dropout))
+                .chunks(stream, dropout)
+                .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout))
                 .collect();
-            (!chunks.is_empty()).then(|| Tensor::cat(chunks, 0))
+            gather((!chunks.is_empty()).then(|| Tensor::cat(chunks, 0)))
         });
         let (loss, log_temperature, wanted) =
             self.loss_gradients::<B>(embeddings, batch, temperature)?;
-        let mut sum = GradientsAccumulator::new();
-        for ((side, name, rows), wanted) in streams.into_iter().zip(wanted) {
+        let mut chunks = GradientsAccumulator::new();
+        for (stream, wanted) in streams.into_iter().zip(wanted) {
             let Some(wanted) = wanted else { continue };
-            for (first, rows, dropout) in self.chunks(rows, name, dropout) {
-                let graph = self.encode(model, side, rows, dropout);
+            for (first, rows, dropout) in self.chunks(stream, dropout) {
+                let graph = self.encode(model, stream.side, rows, dropout);
                 let wanted = wanted.clone().narrow(0, first, rows.len());
-                let gradients = surrogate(graph, wanted).backward();
-                sum.accumulate(model, GradientsParams::from_grads(gradients, model));
+                let gradients = surrogate(graph, wanted, scale).backward();
+                chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
         }
-        Ok(BatchGradients { loss, log_temperature, parameters: sum.grads() })
+        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads()) })
     }
 
     /// Tokens that one pass of `model` over `batch` computes: with its padding, unless the model
@@ -150,7 +263,7 @@ impl Engine {
     /// The most tokens whose activations exist at once.
     pub(crate) fn longest_chunk<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
         let chunks = self.tokens_by_chunk(model, batch);
-        if self.is_one_pass(batch) { chunks.sum() } else { chunks.max().unwrap_or(0) }
+        if self.is_one_pass(&batch.streams()) { chunks.sum() } else { chunks.max().unwrap_or(0) }
     }
 
     /// The tokens that each chunk computes.
@@ -160,28 +273,27 @@ impl Engine {
         batch: &'b Batch,
     ) -> impl Iterator<Item = usize> + 'b {
         let (size, skips_padding) = (self.chunk, model.skips_padding());
-        let chunks = batch.streams().into_iter().flat_map(move |(_, _, rows)| rows.chunks(size));
+        let chunks = batch.streams().into_iter().flat_map(move |stream| stream.rows.chunks(size));
         chunks.map(move |rows| {
             let lengths = rows.iter().map(Vec::len);
             if skips_padding { lengths.sum() } else { rows.len() * lengths.max().unwrap_or(0) }
         })
     }
 
-    /// Whether `batch` goes through whole.
-    fn is_one_pass(&self, batch: &Batch) -> bool {
-        batch.streams().iter().all(|(_, _, rows)| rows.len() <= self.chunk)
+    /// Whether all texts go through at once.
+    fn is_one_pass(&self, streams: &[Stream<'_>]) -> bool {
+        streams.iter().all(|stream| stream.rows.len() <= self.chunk)
     }
 
-    /// The chunks of `rows`, each with its first row and its dropout.
+    /// The chunks of a stream, each with its first row in the batch and its dropout.
     fn chunks<'r>(
         &self,
-        rows: &'r [Vec<u32>],
-        name: &str,
+        stream: Stream<'r>,
         dropout: Option<Key>,
     ) -> impl Iterator<Item = (usize, &'r [Vec<u32>], Option<Dropout>)> {
-        let (size, key) = (self.chunk, dropout.map(|key| key.child(name)));
-        rows.chunks(size).enumerate().map(move |(i, rows)| {
-            let first_row = i * size;
+        let (size, key) = (self.chunk, dropout.map(|key| key.child(stream.name)));
+        stream.rows.chunks(size).enumerate().map(move |(i, rows)| {
+            let first_row = stream.first + i * size;
             (first_row, rows, key.map(|key| Dropout { key, first_row }))
         })
     }
@@ -227,10 +339,12 @@ impl Engine {
     }
 }
 
-/// A number whose gradient with respect to `embeddings` is `wanted`.
+/// A number whose gradient with respect to `embeddings` is `scale` times `wanted`.
 fn surrogate<B: AutodiffBackend>(
     embeddings: Tensor<B, 2>,
     wanted: Tensor<B::InnerBackend, 2>,
+    scale: f64,
 ) -> Tensor<B, 1> {
+    let wanted = if scale == 1.0 { wanted } else { wanted * scale };
     (embeddings * Tensor::from_inner(wanted)).sum()
 }

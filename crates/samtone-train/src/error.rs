@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Place;
+use crate::config::{Place, Precision};
 
 /// A training run that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +55,22 @@ pub enum TrainError {
         split: String,
         /// Pairs that it holds.
         pairs: usize,
+        /// `train.batch_size`.
+        batch: usize,
+    },
+    /// A device that does not compute in a float type.
+    #[error("`train.precision` is `{precision}`, which {backend} does not compute with here")]
+    Precision {
+        /// `train.precision`.
+        precision: Precision,
+        /// Burn's name of the backend.
+        backend: String,
+    },
+    /// More devices than pairs in a batch.
+    #[error("{devices} devices cannot share batches of {batch} pairs")]
+    TooManyDevices {
+        /// Devices that were asked for.
+        devices: usize,
         /// `train.batch_size`.
         batch: usize,
     },
@@ -160,6 +176,12 @@ impl TrainError {
             Self::TooFewPairs { pairs, .. } => {
                 Some(format!("set `train.batch_size` to at most {pairs}"))
             }
+            Self::Precision { .. } => {
+                Some("every backend computes with `f32`; `samtone train --help` names them".into())
+            }
+            Self::TooManyDevices { batch, .. } => Some(format!(
+                "name at most {batch} devices, or set a larger `train.batch_size`"
+            )),
             Self::NothingToLearn { .. } => Some(
                 "rows of a file of pairs have `negatives` and `scores`; in a folder, documents judged 0 are a query's negatives".into(),
             ),

@@ -39,13 +39,14 @@ pub(crate) struct Fitted<B: AutodiffBackend> {
     pub(crate) work: Work,
 }
 
-/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`.
+/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
+/// on the first of `devices`; the others share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
     prepared: &Prepared<'_>,
     config: &ExperimentConfig,
     place: &Place<'_>,
-    device: &B::Device,
+    devices: &[B::Device],
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fitted<B>, TrainError> {
     let train = &config.train;
@@ -73,6 +74,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         prepared,
         retriever: &retriever,
         batches: &batches,
+        devices,
         second_begins: course.stages.second_begins(),
         second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
         dropout: Key::new(config.seed).child("dropout"),
@@ -82,14 +84,16 @@ pub(crate) fn fit<B: AutodiffBackend>(
             objective: first,
             chunk: plan.texts(train.hard_negatives),
             pad_id: retriever.tokenizer(Side::Query).pad_id(),
+            precision: train.precision,
         },
     };
     let model = retriever.model.clone();
     let optimizer = DualEncoderOptimizer::new(train, model.parameters());
     let batch_of = |step| Ok(batches.at(step));
-    let Trained { model, steps, train_loss, best, work } =
-        Training::new(&mut task, &course, model, optimizer)
-            .run(&batch_of, place, device, observe)?;
+    let Trained { model, steps, train_loss, best, work } = Training::new(
+        &mut task, &course, model, optimizer,
+    )
+    .run(&batch_of, place, &devices[0], observe)?;
     let temperature = task.temperature.value.value();
     retriever.model = model;
     retriever.temperature = Some(temperature);
@@ -102,6 +106,7 @@ struct Contrast<'a, B: AutodiffBackend> {
     prepared: &'a Prepared<'a>,
     retriever: &'a Retriever<B>,
     batches: &'a Batches<'a>,
+    devices: &'a [B::Device],
     engine: Engine,
     /// The first step of the second stage, and its objective until then.
     second_begins: Option<usize>,
@@ -145,7 +150,7 @@ impl<B: AutodiffBackend> Task<B> for Contrast<'_, B> {
         let dropout = self.dropout.at(step as u64);
         let out = self
             .engine
-            .gradients(model, &batch.batch, self.temperature.value, Some(dropout))
+            .gradients_on(self.devices, model, &batch.batch, self.temperature.value, Some(dropout))
             .map_err(|error| error.to_string())?;
         self.log_temperature = out.log_temperature;
         Ok((out.loss, out.parameters))
@@ -202,7 +207,10 @@ impl<B: AutodiffBackend> Task<B> for Contrast<'_, B> {
 }
 
 /// What a run minimises under `loss`.
-fn objective(config: &ExperimentConfig, loss: &LossConfig) -> Result<Objective, LossError> {
+pub(crate) fn objective(
+    config: &ExperimentConfig,
+    loss: &LossConfig,
+) -> Result<Objective, LossError> {
     let mut objective = Objective::from(loss.resolve()?);
     if let Some(matryoshka) = &config.matryoshka {
         objective = objective.with_matryoshka(matryoshka);

@@ -2,8 +2,8 @@
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::{DType, Tensor};
 
 /// The Euclidean norm of one parameter's gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +46,29 @@ pub fn scale<B: AutodiffBackend, M: AutodiffModule<B>>(
     factor: f64,
 ) {
     module.visit(&mut ScaleVisitor { gradients, factor });
+}
+
+/// Turns every gradient into f32 times `factor`.
+pub(crate) fn to_single<B: AutodiffBackend, M: AutodiffModule<B>>(
+    module: &M,
+    gradients: &mut GradientsParams,
+    factor: f64,
+) {
+    module.visit(&mut SingleVisitor { gradients, factor });
+}
+
+struct SingleVisitor<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl<B: AutodiffBackend> ModuleVisitor<B> for SingleVisitor<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        if let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) {
+            let single = gradient.cast(DType::F32).mul_scalar(self.factor);
+            self.gradients.register(param.id, single);
+        }
+    }
 }
 
 struct NormVisitor<'a, B: AutodiffBackend> {

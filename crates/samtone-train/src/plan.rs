@@ -4,7 +4,7 @@
 //! Memory is counted from the tensors that a step holds at its three peaks; each count names them.
 //! The lengths come from the run's own batches. Time is measured on the device, on a small batch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
@@ -22,7 +22,7 @@ use crate::environment::memory_bytes;
 use crate::error::TrainError;
 use crate::objective::Objective;
 use crate::optimizer::DualEncoderOptimizer;
-use crate::prepare::{Prepared, Sources, start, train_sets};
+use crate::prepare::{Prepared, Sources, check_precision, start, train_sets};
 
 /// What to expect of a run's steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -99,7 +99,12 @@ pub(crate) fn choose<B: Backend>(
     let plan = |chunk: usize| {
         let is_cached = chunk < batch_size;
         let texts = if is_cached { chunk } else { batch_size * per_row };
-        let engine = Engine { objective: objective.clone(), chunk: texts, pad_id: 0 };
+        let engine = Engine {
+            objective: objective.clone(),
+            chunk: texts,
+            pad_id: 0,
+            precision: train.precision,
+        };
         let tokens: usize = sample.iter().map(|b| engine.computed_tokens(model, b)).sum();
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
         let memory = Memory {
@@ -231,26 +236,39 @@ pub fn plan<B: AutodiffBackend>(
     config: &ExperimentConfig,
     device: &B::Device,
 ) -> Result<Plan, TrainError> {
+    check_precision::<B>(config, device)?;
     let sources = Sources::load(&config.data)?;
     let train = train_sets(&sources, config)?;
     let retriever = start::<B>(&train, config, device)?;
-    let own = std::env::temp_dir().join(format!("samtone-plan-{}", std::process::id()));
-    let cache = config.data.token_cache.clone().unwrap_or_else(|| own.clone());
-    let prepared = Prepared::new(&sources, train, config, &retriever, &cache);
-    let plan = prepared.and_then(|prepared| {
-        let batches = Batches::new(&prepared, config);
-        let loss = config.loss.resolve()?;
-        let mut plan = choose(&retriever.model, &batches, &loss, config);
-        plan.seconds_per_step = Some(seconds(&retriever, &batches, loss, config, &plan, device)?);
-        Ok(plan)
-    });
-    remove(&own);
-    plan
+    let own = Temporary::new("plan");
+    let cache = config.data.token_cache.as_deref().unwrap_or(own.path());
+    let prepared = Prepared::new(&sources, train, config, &retriever, cache)?;
+    let batches = Batches::new(&prepared, config);
+    let loss = config.loss.resolve()?;
+    let mut plan = choose(&retriever.model, &batches, &loss, config);
+    plan.seconds_per_step = Some(seconds(&retriever, &batches, loss, config, &plan, device)?);
+    Ok(plan)
 }
 
-fn remove(folder: &Path) {
-    // A temporary folder that cannot be removed is the system's to clean.
-    let _ = std::fs::remove_dir_all(folder);
+/// A folder that is gone when this is.
+pub(crate) struct Temporary(PathBuf);
+
+impl Temporary {
+    /// One of this process, for `purpose`; made by whoever writes into it first.
+    pub(crate) fn new(purpose: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("samtone-{purpose}-{}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // A temporary folder that cannot be removed is the system's to clean.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Tokens of the small batch that encoding is timed on, about.
@@ -274,7 +292,7 @@ fn seconds<B: AutodiffBackend>(
     let temperature = loss.temperature();
     let chunk = small.hard_negatives.len().max(rows);
     let pad_id = retriever.tokenizer(Side::Query).pad_id();
-    let engine = Engine { objective, chunk, pad_id };
+    let engine = Engine { objective, chunk, pad_id, precision: config.train.precision };
     let encode = || engine.gradients(model, &small, temperature, Some(Key::new(0)));
     let gradients = encode()?.parameters; // warms up
     let started = Instant::now();

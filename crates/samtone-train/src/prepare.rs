@@ -81,6 +81,23 @@ pub(crate) struct TrainSet<'a> {
     pub(crate) pairs: Vec<Pair>,
 }
 
+/// Checks that `device` computes with what `train.precision` asks for.
+///
+/// # Errors
+/// [`TrainError::Precision`] where it does not.
+pub(crate) fn check_precision<B: Backend>(
+    config: &ExperimentConfig,
+    device: &B::Device,
+) -> Result<(), TrainError> {
+    let precision = config.train.precision;
+    match precision.half() {
+        Some(half) if !B::supports_dtype(device, half) => {
+            Err(TrainError::Precision { precision, backend: B::name(device) })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The splits to train on.
 ///
 /// # Errors

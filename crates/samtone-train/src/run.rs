@@ -30,7 +30,7 @@ use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::fit::{Fitted, fit};
 use crate::judge::{judge, judge_bm25, means};
-use crate::prepare::{Prepared, Sources, TestSet, start, train_sets};
+use crate::prepare::{Prepared, Sources, TestSet, check_precision, start, train_sets};
 use crate::record::Event;
 use crate::summary::{Baseline, Metrics, Summary};
 use crate::training::Place;
@@ -102,19 +102,29 @@ pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
 
 /// Trains, judges and writes the run folder.
 ///
-/// The folder is made once the configuration, the data and the model are known to be good.
+/// The folder is made once the configuration, the data and the model are known to be good. Several
+/// `devices` share every batch (see [`crate::shards`]); the first does all that is no training.
 ///
 /// # Errors
 /// Anything that keeps the run from starting or going on; checkpoints stay.
+///
+/// # Panics
+/// If `devices` is empty.
 pub fn run<B: AutodiffBackend>(
     config: &ExperimentConfig,
     options: RunOptions<'_>,
-    device: &B::Device,
+    devices: &[B::Device],
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
     let folder = options.folder;
     check_folder(folder, options.resume)?;
+    if devices.len() > config.train.batch_size {
+        let batch = config.train.batch_size;
+        return Err(TrainError::TooManyDevices { devices: devices.len(), batch });
+    }
+    let device = devices.first().expect("a run has a device");
+    check_precision::<B>(config, device)?;
     observe(Event::Phase("reading the data"));
     let sources = Sources::load(&config.data)?;
     let train = train_sets(&sources, config)?;
@@ -129,7 +139,7 @@ pub fn run<B: AutodiffBackend>(
     let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
 
     let place = Place { folder, stop: options.stop };
-    let trained = fit(retriever.clone(), &prepared, config, &place, device, observe)?;
+    let trained = fit(retriever.clone(), &prepared, config, &place, devices, observe)?;
     let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
         let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
         keep(&found, &path)
@@ -183,7 +193,7 @@ pub fn run<B: AutodiffBackend>(
             .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
         let place = Place { folder: &folder, stop: options.stop };
-        let fitted = fit(retriever, &prepared, &config, &place, device, observe)?;
+        let fitted = fit(retriever, &prepared, &config, &place, devices, observe)?;
         let mut found = judged_splits(&fitted, place.folder)?;
         found.bm25.clone_from(&summary.bm25);
         save(&fitted, &config, &found, place.folder)?;

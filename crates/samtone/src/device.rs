@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
+use burn::prelude::DeviceOps;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Device, Tensor};
 
@@ -14,7 +16,23 @@ pub(crate) enum BackendChoice {
     Flex,
     NdArray,
     Wgpu,
+    WgpuUnfused,
     Cuda(usize),
+    CudaUnfused(usize),
+}
+
+/// A backend without the kernel fusion around it.
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+type Unfused<B> = <B as HasFusion>::Inner;
+
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+trait HasFusion {
+    type Inner;
+}
+
+#[cfg(all(feature = "unfused", any(feature = "wgpu", feature = "cuda")))]
+impl<B: burn_fusion::FusionBackend> HasFusion for burn_fusion::Fusion<B> {
+    type Inner = B;
 }
 
 /// Work that runs on any backend: [`BackendChoice::run`] picks the type.
@@ -26,7 +44,8 @@ pub(crate) trait Task {
 /// `--backend`, for the commands that compute with tensors.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
-    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda[:index]`, where the build has it.
+    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda[:index]`, where the build has it;
+    /// `wgpu-unfused` and `cuda-unfused[:index]` leave kernel fusion out.
     #[arg(long, default_value_t, value_name = "BACKEND")]
     pub(crate) backend: BackendChoice,
 }
@@ -49,8 +68,11 @@ impl fmt::Display for BackendChoice {
             Self::Flex => f.write_str("flex"),
             Self::NdArray => f.write_str("ndarray"),
             Self::Wgpu => f.write_str("wgpu"),
+            Self::WgpuUnfused => f.write_str("wgpu-unfused"),
             Self::Cuda(0) => f.write_str("cuda"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::CudaUnfused(0) => f.write_str("cuda-unfused"),
+            Self::CudaUnfused(index) => write!(f, "cuda-unfused:{index}"),
         }
     }
 }
@@ -63,11 +85,16 @@ impl FromStr for BackendChoice {
             "flex" => Ok(Self::Flex),
             "ndarray" => Ok(Self::NdArray),
             "wgpu" => Ok(Self::Wgpu),
+            "wgpu-unfused" => Ok(Self::WgpuUnfused),
             "cuda" => Ok(Self::Cuda(0)),
+            "cuda-unfused" => Ok(Self::CudaUnfused(0)),
             _ => s
-                .strip_prefix("cuda:")
-                .and_then(|index| index.parse().ok())
-                .map(Self::Cuda)
+                .split_once(':')
+                .and_then(|(name, index)| match name {
+                    "cuda" => Some(Self::Cuda(index.parse().ok()?)),
+                    "cuda-unfused" => Some(Self::CudaUnfused(index.parse().ok()?)),
+                    _ => None,
+                })
                 .ok_or_else(|| "expected flex, ndarray, wgpu, cuda or cuda:INDEX".into()),
         }
     }
@@ -75,13 +102,21 @@ impl FromStr for BackendChoice {
 
 impl BackendChoice {
     /// The cargo feature that holds this backend.
-    #[cfg(not(all(feature = "flex", feature = "ndarray", feature = "wgpu", feature = "cuda")))]
+    #[cfg(not(all(
+        feature = "flex",
+        feature = "ndarray",
+        feature = "wgpu",
+        feature = "cuda",
+        feature = "unfused"
+    )))]
     fn feature(self) -> &'static str {
         match self {
             Self::Flex => "flex",
             Self::NdArray => "ndarray",
             Self::Wgpu => "wgpu",
+            Self::WgpuUnfused => "wgpu,unfused",
             Self::Cuda(_) => "cuda",
+            Self::CudaUnfused(_) => "cuda,unfused",
         }
     }
 
@@ -107,6 +142,16 @@ impl BackendChoice {
                 task,
                 &Device::<burn::backend::Wgpu>::default(),
             ),
+            #[cfg(all(feature = "wgpu", feature = "unfused"))]
+            Self::WgpuUnfused => self.on::<Autodiff<Unfused<burn::backend::Wgpu>>, T>(
+                task,
+                &Device::<burn::backend::Wgpu>::default(),
+            ),
+            #[cfg(all(feature = "cuda", feature = "unfused"))]
+            Self::CudaUnfused(index) => self.on::<Autodiff<Unfused<burn::backend::Cuda>>, T>(
+                task,
+                &Device::<burn::backend::Cuda>::new(index),
+            ),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => self.on::<Autodiff<burn::backend::Cuda>, T>(
                 task,
@@ -116,17 +161,42 @@ impl BackendChoice {
                 feature = "flex",
                 feature = "ndarray",
                 feature = "wgpu",
-                feature = "cuda"
+                feature = "cuda",
+                feature = "unfused"
             )))]
             absent => {
                 let feature = absent.feature();
                 Err(Usage::new(format!("backend `{absent}` is not in this build"))
                     .with_hint(format!(
-                        "build with `--features {feature}`, or `cargo xtask <command> --backend {feature}` does it"
+                        "build with `--features {feature}`, or `cargo xtask <command> --backend {absent}` does it"
                     ))
                     .into())
             }
         }
+    }
+
+    /// Checks that this backend is built and finds its device.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn check(self) -> anyhow::Result<()> {
+        struct Nothing;
+        impl Task for Nothing {
+            type Output = ();
+            fn run<B: AutodiffBackend>(self, _: &B::Device) {}
+        }
+        self.run(Nothing)
+    }
+
+    /// The device of this choice, of the same backend as `device`.
+    pub(crate) fn beside<B: Backend>(self, device: &B::Device) -> B::Device {
+        let index = match self {
+            Self::Cuda(index) | Self::CudaUnfused(index) => index,
+            Self::Flex | Self::NdArray | Self::Wgpu | Self::WgpuUnfused => return device.clone(),
+        };
+        let mut id = device.to_id();
+        id.index_id = index as u16;
+        B::Device::from_id(id)
     }
 
     fn on<B: AutodiffBackend, T: Task>(
@@ -144,24 +214,51 @@ impl BackendChoice {
         if matches!(self, Self::Flex | Self::NdArray) {
             return Ok(());
         }
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        let probed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let one = Tensor::<B, 1>::ones([1], device).into_data();
-            one.iter::<f32>().next() == Some(1.0)
-        }));
-        std::panic::set_hook(hook);
-        if matches!(probed, Ok(true)) {
-            return Ok(());
-        }
+        let one = || Tensor::<B, 1>::ones([1], device).into_data().iter::<f32>().next();
+        let cause = match without_panic(one) {
+            Ok(Some(1.0)) => return Ok(()),
+            Ok(other) => format!("the device computes {other:?} where 1 is right"),
+            Err(message) => message,
+        };
         let hint = match self {
-            Self::Cuda(_) => "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices",
+            Self::Cuda(_) | Self::CudaUnfused(_) => {
+                "it needs an NVIDIA driver, and `nvidia-smi -L` lists the indices"
+            }
             _ => {
                 "it needs a Vulkan, Metal or DirectX 12 driver (`vulkaninfo --summary` lists them)"
             }
         };
-        Err(Usage::new(format!("backend `{self}` finds no device here")).with_hint(hint).into())
+        let usage = Usage::new(format!("backend `{self}` finds no device here"));
+        Err(usage.with_cause(cause).with_hint(hint).into())
     }
+}
+
+/// Checks that all `backends` are there, and one backend with as many devices.
+///
+/// # Errors
+/// [`Usage`] where they are not.
+pub(crate) fn check_all(backends: &[BackendChoice]) -> anyhow::Result<()> {
+    let kind = std::mem::discriminant::<BackendChoice>;
+    if let Some(other) = backends.iter().find(|other| kind(other) != kind(&backends[0])) {
+        let message = format!("`{}` and `{other}` cannot share a batch", backends[0]);
+        return Err(Usage::new(message).with_hint("name devices of one backend").into());
+    }
+    backends.iter().try_for_each(|backend| backend.check())
+}
+
+/// What `work` returns, or the first line of the first panic, on whichever thread it was.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static FIRST: Mutex<Option<String>> = Mutex::new(None);
+    let first = || FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().and_then(|message| message.lines().next());
+        first().get_or_insert_with(|| message.unwrap_or("it gave no reason").to_owned());
+    }));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    std::panic::set_hook(before);
+    let message = first().take();
+    outcome.map_err(|_| message.unwrap_or_else(|| "it gave no reason".to_owned()))
 }
 
 #[cfg(test)]
@@ -170,10 +267,18 @@ mod tests {
 
     #[test]
     fn names_parse_as_they_print() {
-        for name in ["flex", "ndarray", "wgpu", "cuda", "cuda:3"] {
+        for name in ["flex", "ndarray", "wgpu", "wgpu-unfused", "cuda", "cuda:3", "cuda-unfused:1"]
+        {
             assert_eq!(name.parse::<BackendChoice>().unwrap().to_string(), name);
         }
         assert!("cuda:x".parse::<BackendChoice>().is_err());
         assert!("tpu".parse::<BackendChoice>().is_err());
+    }
+
+    #[test]
+    fn a_panic_becomes_its_first_line_wherever_it_was() {
+        assert_eq!(without_panic(|| 3), Ok(3));
+        let deep = || std::thread::spawn(|| panic!("no driver\n  at 0x0")).join().unwrap();
+        assert_eq!(without_panic::<()>(deep), Err("no driver".into()));
     }
 }

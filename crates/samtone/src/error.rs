@@ -14,11 +14,17 @@ use samtone_train::TrainError;
 pub(crate) struct Usage {
     message: String,
     hint: Option<String>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Usage {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self { message: message.into(), hint: None, cause: None }
+    }
+
+    pub(crate) fn with_cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into().into());
+        self
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -33,7 +39,11 @@ impl std::fmt::Display for Usage {
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for Usage {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// Prints `error` with its causes and its hint to stderr; the exit code is 2 for a usage mistake
 /// and 1 for anything else.
@@ -51,7 +61,10 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 
 /// Whether the mistake is in the call or its configuration.
 fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let configuration = |error: &TrainError| matches!(error, TrainError::Config { .. });
+    let configuration = |error: &TrainError| {
+        use TrainError::{Config, Precision, TooManyDevices};
+        matches!(error, Config { .. } | Precision { .. } | TooManyDevices { .. })
+    };
     cause.is::<Usage>() || cause.downcast_ref().is_some_and(configuration)
 }
 

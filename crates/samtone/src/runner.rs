@@ -15,7 +15,7 @@ use samtone_train::{
 };
 
 use crate::commands::command_line;
-use crate::device::{DeviceArgs, Task};
+use crate::device::{BackendChoice, DeviceArgs, Task, check_all};
 use crate::error::Usage;
 use crate::output::progress;
 use crate::tensorboard::EventFile;
@@ -31,10 +31,11 @@ pub(crate) trait Run: Sized {
     fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
     fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
 
+    /// The run on the first of `devices`, or on all where it can share its batches.
     fn run<B: AutodiffBackend>(
         &self,
         options: RunOptions<'_>,
-        device: &B::Device,
+        devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self::Outcome, TrainError>;
 }
@@ -54,10 +55,10 @@ impl Run for ExperimentConfig {
     fn run<B: AutodiffBackend>(
         &self,
         options: RunOptions<'_>,
-        device: &B::Device,
+        devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self::Outcome, TrainError> {
-        samtone_train::run::<B>(self, options, device, observe)
+        samtone_train::run::<B>(self, options, devices, observe)
     }
 }
 
@@ -76,10 +77,10 @@ impl Run for InfuseConfig {
     fn run<B: AutodiffBackend>(
         &self,
         options: RunOptions<'_>,
-        device: &B::Device,
+        devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self::Outcome, TrainError> {
-        skill::infuse::<B>(self, options, device, observe)
+        skill::infuse::<B>(self, options, &devices[0], observe)
     }
 }
 
@@ -98,10 +99,10 @@ impl Run for QaConfig {
     fn run<B: AutodiffBackend>(
         &self,
         options: RunOptions<'_>,
-        device: &B::Device,
+        devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self::Outcome, TrainError> {
-        skill::qa::<B>(self, options, device, observe)
+        skill::qa::<B>(self, options, &devices[0], observe)
     }
 }
 
@@ -156,8 +157,16 @@ pub(crate) struct Done<C: Run> {
 
 impl RunArgs {
     /// Begins the run, or goes on with it, and sees it to its end; a folder that is not named is called
-    /// after the configuration, or after `name`.
-    pub(crate) fn run<C: Run>(&self, name: &str) -> anyhow::Result<Done<C>> {
+    /// after the configuration, or after `name`. `shared`: devices instead of the one in the
+    /// arguments; may be empty.
+    pub(crate) fn run<C: Run>(
+        &self,
+        name: &str,
+        shared: &[BackendChoice],
+    ) -> anyhow::Result<Done<C>> {
+        let own = [self.device.backend];
+        let backends = if shared.is_empty() { &own[..] } else { shared };
+        check_all(backends)?;
         let folder = match &self.run_dir {
             Some(folder) => folder.clone(),
             None => new_folder(self.config.config.as_deref(), name),
@@ -175,7 +184,7 @@ impl RunArgs {
             config: &config,
             folder: &folder,
             resume: self.resume,
-            device: &self.device,
+            backends,
             command: &command,
             show,
         };
@@ -198,7 +207,8 @@ pub(crate) struct Runner<'a, C> {
     pub(crate) config: &'a C,
     pub(crate) folder: &'a Path,
     pub(crate) resume: bool,
-    pub(crate) device: &'a DeviceArgs,
+    /// Of one kind; one unless they share batches.
+    pub(crate) backends: &'a [BackendChoice],
     pub(crate) command: &'a str,
     pub(crate) show: Show,
 }
@@ -206,8 +216,7 @@ pub(crate) struct Runner<'a, C> {
 impl<C: Run> Runner<'_, C> {
     pub(crate) fn run(self) -> anyhow::Result<C::Outcome> {
         let folder = self.folder;
-        self.device
-            .backend
+        self.backends[0]
             .run(self)?
             .with_context(|| format!("cannot train into `{}`", folder.display()))
     }
@@ -221,12 +230,14 @@ impl<C: Run> Task for Runner<'_, C> {
         let options = RunOptions {
             folder: self.folder,
             resume: self.resume,
-            backend: &self.device.backend.to_string(),
+            backend: &self.backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             command: self.command,
             stop: &stop,
         };
         let show = &mut self.show;
-        let outcome = self.config.run::<B>(options, device, &mut |event| show.event(event));
+        let devices: Vec<B::Device> =
+            self.backends.iter().map(|backend| backend.beside::<B>(device)).collect();
+        let outcome = self.config.run::<B>(options, &devices, &mut |event| show.event(event));
         if let Some(bar) = self.show.bar {
             bar.abandon();
         }

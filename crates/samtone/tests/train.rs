@@ -435,6 +435,92 @@ fn no_kill_costs_a_checkpoint() {
 }
 
 #[test]
+fn several_devices_share_batches_and_resume() {
+    let bench = Bench::new("checkpoint_every = 7\n");
+    let config = bench.path("config.toml");
+    let three = [backend(), backend(), backend()].join(",");
+    let train = |run: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.arg("train").arg("--run-dir").arg(bench.path(run)).args(["--devices", &three]);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let config = ["--config", config.to_str().unwrap()];
+    train("shared", &config);
+    bench.train("alone", &[]);
+    let (alone, shared) = (losses(&bench.path("alone")), losses(&bench.path("shared")));
+    for (step, (a, b)) in alone.iter().zip(&shared).enumerate() {
+        assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}: {a} and {b}");
+    }
+
+    train("stopped", &config);
+    for later in [14, 20] {
+        let step = bench.path("stopped").join(format!("checkpoints/step-{later}"));
+        let _ = fs::remove_dir_all(step);
+    }
+    fs::remove_dir_all(bench.path("stopped/model")).unwrap();
+    train("stopped", &["--resume"]);
+    if is_exact() {
+        for file in ["summary.json", WEIGHTS] {
+            let same = bench.bytes("shared", file) == bench.bytes("stopped", file);
+            assert!(same, "{file} differs");
+        }
+    }
+}
+
+/// How far the loss of a run in half precision may be from that in f32, of 2.8 nats: 8 bits a number.
+#[test]
+#[cfg(feature = "flex")]
+fn half_precision_trains_close_to_f32() {
+    let bench = Bench::new("");
+    let config = bench.path("config.toml");
+    let train = |precision: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.args(["train", "--backend", "flex", "--config"]).arg(&config);
+        let set = format!("train.precision={precision}");
+        command.args(["--set", &set, "--run-dir"]).arg(bench.path(precision));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        losses(&bench.path(precision))
+    };
+    let single = train("f32");
+    for (precision, allowed) in [("bf16", 3e-2)] {
+        let half = train(precision);
+        let drift = single.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("{precision}: {drift}");
+        assert!(drift > 0.0 && drift < allowed, "{precision}: {drift}\n{single:?}\n{half:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "ndarray")]
+fn a_precision_that_the_backend_lacks_is_refused() {
+    let bench = Bench::new("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    command.arg("train").arg("--config").arg(bench.path("config.toml"));
+    command.arg("--run-dir").arg(bench.path("run")).args(["--backend", "ndarray"]);
+    let output = command.args(["--set", "train.precision=bf16"]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("`train.precision` is `bf16`"), "{words}");
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
+fn more_devices_than_pairs_are_refused() {
+    let bench = Bench::new("");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    command.arg("train").arg("--config").arg(bench.path("config.toml"));
+    command.arg("--run-dir").arg(bench.path("run"));
+    let many = vec![backend(); 17].join(",");
+    let output = command.args(["--devices", &many]).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    assert!(words.contains("17 devices cannot share batches of 16 pairs"), "{words}");
+    assert!(!bench.path("run").exists());
+}
+
+#[test]
 fn a_run_that_cannot_start_leaves_nothing_behind() {
     let bench = Bench::new("");
     let mut command = bench.command("run");

@@ -92,7 +92,7 @@ fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
         config: &cell.config,
         folder: &cell.folder,
         resume: cell.is_begun(),
-        device: &args.device,
+        backends: &[args.device.backend],
         command,
         show: Default::default(),
     };

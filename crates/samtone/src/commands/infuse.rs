@@ -29,7 +29,7 @@ struct Result<'a> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } = args.run.run::<InfuseConfig>("infuse")?;
+    let Done { folder, config, outcome, command } = args.run.run::<InfuseConfig>("infuse", &[])?;
     let (summary, environment) = outcome;
     skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
     let result = Result { run: &folder, summary: &summary, environment: &environment };

@@ -2,11 +2,13 @@
 
 mod ablate;
 pub(crate) mod analyze;
+pub(crate) mod backends;
 mod bm25;
 mod compare;
 mod encode;
 pub(crate) mod eval;
 mod export;
+mod gradients;
 mod import;
 mod infuse;
 mod lint;
@@ -37,6 +39,8 @@ enum Command {
     Train(train::Args),
     Plan(plan::Args),
     Ablate(ablate::Args),
+    Backends(backends::Args),
+    Gradients(gradients::Args),
     Eval(Box<eval::Args>),
     Encode(encode::Args),
     Export(export::Args),
@@ -72,6 +76,8 @@ impl Cli {
         match self.command {
             Command::Train(args) => train::run(&args, self.format),
             Command::Ablate(args) => ablate::run(&args, self.format),
+            Command::Backends(args) => backends::run(&args, self.format),
+            Command::Gradients(args) => gradients::run(&args, self.format),
             Command::Plan(args) => plan::run(&args, self.format),
             Command::Eval(args) => eval::run(&args, self.format),
             Command::Encode(args) => encode::run(&args, self.format),

@@ -29,7 +29,7 @@ struct Result<'a> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } = args.run.run::<QaConfig>("qa")?;
+    let Done { folder, config, outcome, command } = args.run.run::<QaConfig>("qa", &[])?;
     let (summary, environment) = outcome;
     skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
     let result = Result { run: &folder, summary: &summary, environment: &environment };

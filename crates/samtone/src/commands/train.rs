@@ -6,6 +6,7 @@ use samtone_report::{Estimate, MetricTable};
 use samtone_train::{ExperimentConfig, Outcome};
 use serde::Serialize;
 
+use crate::device::BackendChoice;
 use crate::output::{Format, table};
 use crate::run_report;
 use crate::runner::{Done, RunArgs};
@@ -17,6 +18,14 @@ use crate::runner::{Done, RunArgs};
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,
+    /// Share every batch among these devices, all of one backend, as in `cuda:0,cuda:1`.
+    #[arg(
+        long,
+        value_name = "BACKEND,BACKEND,...",
+        value_delimiter = ',',
+        conflicts_with = "backend"
+    )]
+    devices: Vec<BackendChoice>,
 }
 
 /// What `--format json` prints.
@@ -29,7 +38,7 @@ struct Result<'a> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let Done { folder, config, outcome, command } =
-        args.run.run::<ExperimentConfig>("quick-start")?;
+        args.run.run::<ExperimentConfig>("quick-start", &args.devices)?;
     let results = run_report::results(&folder, &config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results);
     run_report::write(&folder, &config, &outcome, results, &command)?;

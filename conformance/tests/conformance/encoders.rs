@@ -1,0 +1,88 @@
+//! The encoders against transformers, on tiny random checkpoints.
+
+use std::path::Path;
+
+use burn::optim::GradientsParams;
+use burn::tensor::DType;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_data::TokenBatch;
+use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
+
+use crate::{assert_near, conforms, supported, tensor, values};
+
+conforms! {
+    states_and_gradients_are_those_of_transformers
+}
+
+/// Hidden states, by their norm.
+const STATES: f64 = 1e-5;
+
+/// A parameter's gradient, by its norm. In f64 a larger difference is another formula (Burn's own
+/// gradient of GELU is 2e-4 to 9e-4 off); in f32 those of queries and keys are small differences of
+/// large terms.
+fn gradient_tolerance(dtype: DType) -> f64 {
+    if dtype == DType::F64 { 1e-4 } else { 1e-3 }
+}
+
+/// The fixtures' batch, padded to `min_seq` with `pad_id`.
+fn batch(pad_id: u32, min_seq: usize) -> TokenBatch {
+    let row =
+        |(row, length): (u32, u32)| (0..length).map(|at| 2 + (5 * row + 3 * at) % 21).collect();
+    let rows: Vec<Vec<u32>> =
+        [7, 3, 5].into_iter().enumerate().map(|(i, n)| row((i as u32, n))).collect();
+    TokenBatch::pad_to(&rows, pad_id, min_seq)
+}
+
+fn double(values: &[f32]) -> Vec<f64> {
+    values.iter().copied().map(f64::from).collect()
+}
+
+mod check {
+    use super::*;
+
+    pub(super) fn states_and_gradients_are_those_of_transformers<B: AutodiffBackend>() {
+        // Cargo says where the crate lies at run time too, and so does who runs the suite without it.
+        let here = std::env::var("CARGO_MANIFEST_DIR");
+        let here = here.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
+        let fixtures = Path::new(&here).join("../crates/samtone-model/tests/fixtures");
+        for name in ["bert", "roberta", "t5-v1.0", "t5-v1.1"] {
+            let folder = fixtures.join(name);
+            let model: DualEncoder<B> =
+                ModelFolder::open(&folder).unwrap().load(0, &Default::default()).unwrap();
+            let expected =
+                Checkpoint::read_file(&folder.join("expected.safetensors"), |_| false).unwrap();
+            for dtype in supported::<B::InnerBackend>(&[DType::F64, DType::F32]) {
+                let model = model.clone().cast(dtype.into());
+                let states = model.token_states(Side::Query, &batch(0, 9), None);
+                let expected_states = &expected.get("states", &[15, 12]).unwrap().values;
+                assert_near(name, &values(states.clone()), &double(expected_states), STATES, 0.0);
+
+                let [rows, width] = states.dims();
+                let weights: Vec<f64> =
+                    (0..rows * width).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
+                let weights = tensor::<B, 2>(&weights, [rows, width], states.dtype());
+                let graph = (states * weights).sum();
+                let gradients = GradientsParams::from_grads(graph.backward(), &model);
+                model.for_each_gradient(&gradients, |parameter, gradient| {
+                    let of = |key: &str| {
+                        let key = format!("gradient.{key}");
+                        double(&expected.get(&key, &parameter.shape).unwrap().values)
+                    };
+                    // The bias of the keys moves all scores of a query alike: its gradient is 0 but for
+                    // the rounding of terms as large as those of the queries' bias.
+                    let terms = of(&parameter.name.replace("self.key.bias", "self.query.bias"));
+                    let floor = crate::norm(terms);
+                    let what = format!("{name} {}, {dtype:?}", parameter.name);
+                    let got = values(gradient.unwrap());
+                    assert_near(
+                        &what,
+                        &got,
+                        &of(&parameter.name),
+                        gradient_tolerance(dtype),
+                        floor,
+                    );
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What every backend must compute alike: written once, run on the one that `SAMTONE_BACKEND` names
+//! (`flex` if unset), which the build must hold.
+//!
+//! ```text
+//! cargo xtask conformance                    flex and ndarray; part of `cargo xtask check`
+//! cargo xtask conformance wgpu               the same on another backend
+//! ```
+//!
+//! The truth is the portable path of Flex in f64, computed beside, and fixtures of PyTorch,
+//! transformers and NumPy. The loss and the update are held to it in every float type that the
+//! device computes with; encoders, towers and gradient caching in f32.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
+mod encoders;
+mod losses;
+mod optimizers;
+mod search;
+mod towers;
+
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor, TensorData};
+
+/// How far a float type may be off, relative to the size of what is compared.
+#[derive(Clone, Copy, Debug)]
+struct Tolerance {
+    /// Values of the loss.
+    loss: f64,
+    /// A gradient, by its Euclidean norm.
+    gradient: f64,
+    /// A parameter after some updates, relative to one step.
+    update: f64,
+}
+
+/// Other orders of a few thousand terms.
+const F64: Tolerance = Tolerance { loss: 1e-10, gradient: 1e-9, update: 1e-5 };
+/// A logit of 50 is rounded by 3e-6, which is the relative error of its exponential; GPUs have an
+/// exponential of their own.
+const F32: Tolerance = Tolerance { loss: 1e-5, gradient: 5e-5, update: 1e-4 };
+/// The loss computes in f32; what it returns is rounded to 11 bits.
+const F16: Tolerance = Tolerance { loss: 1e-5, gradient: 1e-3, update: f64::NAN };
+/// As [`F16`], with 8 bits.
+const BF16: Tolerance = Tolerance { loss: 1e-5, gradient: 8e-3, update: f64::NAN };
+
+impl Tolerance {
+    fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::F64 => F64,
+            DType::F32 => F32,
+            DType::F16 => F16,
+            DType::BF16 => BF16,
+            other => unreachable!("{other:?} is no float type of the suite"),
+        }
+    }
+}
+
+/// Those of `dtypes` that the backend's device computes with.
+fn supported<B: Backend>(dtypes: &[DType]) -> Vec<DType> {
+    let device = B::Device::default();
+    let name = B::name(&device);
+    // Burn's fusion says yes to f64 where the device does, and panics on it.
+    let is_fused_f64 = |dtype| dtype == DType::F64 && name.contains("fusion");
+    let supports = |dtype| B::supports_dtype(&device, dtype) && !is_fused_f64(dtype);
+    let supported: Vec<DType> = dtypes.iter().copied().filter(|&dtype| supports(dtype)).collect();
+    assert!(supported.contains(&DType::F32), "every backend computes in f32");
+    println!("{name}: {supported:?}");
+    supported
+}
+
+/// Makes a test of each `check::<B: AutodiffBackend>()`, on the backend that is asked for.
+macro_rules! conforms {
+    ($($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            use burn::backend::Autodiff;
+            match std::env::var("SAMTONE_BACKEND").as_deref().unwrap_or("flex") {
+                "flex" => check::$name::<Autodiff<burn::backend::Flex>>(),
+                #[cfg(feature = "ndarray")]
+                "ndarray" => check::$name::<Autodiff<burn::backend::NdArray>>(),
+                #[cfg(feature = "wgpu")]
+                "wgpu" => check::$name::<Autodiff<burn::backend::Wgpu>>(),
+                #[cfg(feature = "cuda")]
+                "cuda" => check::$name::<Autodiff<burn::backend::Cuda>>(),
+                other => panic!("`{other}` is not in this build: add `--features {other}`"),
+            }
+        }
+    )*};
+}
+use conforms;
+
+/// The numbers of a tensor.
+fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
+    x.into_data().iter::<f64>().collect()
+}
+
+/// A tensor of `dtype` on the default device.
+fn tensor<B: Backend, const D: usize>(
+    numbers: &[f64],
+    shape: [usize; D],
+    dtype: DType,
+) -> Tensor<B, D> {
+    let data = TensorData::new(numbers.to_vec(), shape);
+    Tensor::from_data(data, (&B::Device::default(), dtype))
+}
+
+fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// Asserts that `got` differs from `expected` by at most `tolerance` of its size, or of `floor`
+/// where that is larger.
+#[track_caller]
+fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: f64, floor: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let difference = norm(got.iter().zip(expected).map(|(a, b)| a - b));
+    let size = norm(expected.iter().copied()).max(floor);
+    assert!(
+        difference <= tolerance * size,
+        "{what}: off by {:e} of its size, allowed {tolerance:e}",
+        difference / size
+    );
+}

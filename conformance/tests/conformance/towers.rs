@@ -1,0 +1,185 @@
+//! Towers of every sharing and pooling, and gradient caching, against Flex in f64.
+
+use burn::backend::{Autodiff, Flex};
+use burn::tensor::FloatDType;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_data::TokenBatch;
+use samtone_data::random::Key;
+use samtone_loss::{LossConfig, Relations};
+use samtone_model::{
+    BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side,
+    T5Config,
+};
+use samtone_train::config::Precision;
+use samtone_train::engine::{Batch, Engine};
+
+use crate::{assert_near, conforms, values};
+
+conforms! {
+    weights_are_the_same_to_the_bit
+    embeddings_of_every_tower_agree
+    a_text_alone_or_padded_has_one_embedding
+    gradients_of_a_step_agree_whole_and_in_chunks
+}
+
+/// Embeddings of length 1, by their norm: two layers in f32.
+const EMBEDDINGS: f64 = 5e-6;
+/// The gradient of a step, by parameter.
+const GRADIENTS: f64 = 1e-3;
+/// Gradients in chunks against those of the whole batch: sums in another order.
+const CHUNKS: f64 = 1e-4;
+
+const ROWS: usize = 7;
+const NEGATIVES: usize = 2;
+
+fn encoders() -> [EncoderConfig; 2] {
+    let bert = BertConfig {
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        intermediate: 12,
+        max_positions: 16,
+        dropout: 0.2,
+        attention_dropout: 0.3,
+        ..BertConfig::default()
+    };
+    let t5 = T5Config {
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        head_dim: 4,
+        intermediate: 12,
+        relative_buckets: 8,
+        relative_max_distance: 6,
+        dropout: 0.2,
+        ..T5Config::default()
+    };
+    [EncoderConfig::Bert(bert), EncoderConfig::T5(t5)]
+}
+
+fn model<B: Backend>(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoder<B> {
+    let config =
+        DualEncoderConfig { encoder, sharing, pooling, projection: Some(6), normalize: true };
+    DualEncoder::init(&config, 1, &Default::default()).unwrap()
+}
+
+/// Texts of 1 to 9 tokens.
+fn texts(name: &str, n: usize) -> Vec<Vec<u32>> {
+    let key = Key::new(0).child(name);
+    let word = |text: usize, i: usize| 1 + key.at(text as u64).below(i as u64 + 1, 29) as u32;
+    let length = |text: usize| 1 + key.at(text as u64).below(0, 9);
+    (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
+}
+
+/// The loss, its gradient by ln τ, and every parameter's gradient.
+fn gradients<B: AutodiffBackend>(
+    model: &DualEncoder<B>,
+    dropout: Option<Key>,
+    chunk: usize,
+) -> Vec<(String, Vec<f64>)> {
+    let loss: LossConfig =
+        toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
+    let loss = loss.resolve().unwrap();
+    let temperature = loss.temperature();
+    let batch = Batch {
+        queries: texts("query", ROWS),
+        documents: texts("document", ROWS),
+        hard_negatives: texts("hard-negative", ROWS * NEGATIVES),
+        relations: Relations { known: vec![(1, 4)], ..Relations::default() },
+        teacher: Vec::new(),
+    };
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
+    let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
+    let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
+    model.for_each_gradient(&out.parameters, |parameter, gradient| {
+        found.push((parameter.path.clone(), values(gradient.unwrap())));
+    });
+    found
+}
+
+/// Compares gradients by parameter. Some are zero but for rounding, so each may also be off by the
+/// tolerance's share of a hundredth.
+#[track_caller]
+fn compare(
+    what: &str,
+    got: &[(String, Vec<f64>)],
+    expected: &[(String, Vec<f64>)],
+    tolerance: f64,
+) {
+    for ((path, got), (_, expected)) in got.iter().zip(expected) {
+        assert_near(&format!("{what}: {path}"), got, expected, tolerance, 1e-2);
+    }
+}
+
+mod check {
+    use super::*;
+
+    pub(super) fn weights_are_the_same_to_the_bit<B: AutodiffBackend>() {
+        for encoder in encoders() {
+            let weights = |model: &DualEncoder<B::InnerBackend>| {
+                let mut found = Vec::new();
+                model.for_each_parameter(|p, x| found.push((p.path.clone(), values(x))));
+                found
+            };
+            let here = model::<B::InnerBackend>(encoder.clone(), Sharing::Ade, Pooling::Mean);
+            let mut expected = Vec::new();
+            model::<Flex>(encoder, Sharing::Ade, Pooling::Mean)
+                .for_each_parameter(|p, x| expected.push((p.path.clone(), values(x))));
+            assert_eq!(weights(&here), expected);
+        }
+    }
+
+    pub(super) fn embeddings_of_every_tower_agree<B: AutodiffBackend>() {
+        let all = Sharing::ALL.map(|sharing| (sharing, Pooling::Mean));
+        let more = [Pooling::Cls, Pooling::Last].map(|pooling| (Sharing::Ade, pooling));
+        let batch = TokenBatch::pad(&texts("query", ROWS), 0);
+        let dropout = Some(Dropout { key: Key::new(3), first_row: 2 });
+        for encoder in encoders() {
+            for (sharing, pooling) in all.into_iter().chain(more) {
+                let here = model::<B::InnerBackend>(encoder.clone(), sharing, pooling);
+                let exact = model::<Flex>(encoder.clone(), sharing, pooling).cast(FloatDType::F64);
+                for side in Side::ALL {
+                    for dropout in [None, dropout] {
+                        let what = format!("{sharing}, {pooling:?}, {side:?}, {dropout:?}");
+                        let got = values(here.encode(side, &batch, dropout));
+                        let expected = values(exact.encode(side, &batch, dropout));
+                        assert_near(&what, &got, &expected, EMBEDDINGS, 0.0);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn a_text_alone_or_padded_has_one_embedding<B: AutodiffBackend>() {
+        let rows = texts("document", 4);
+        for encoder in encoders() {
+            let model = model::<B::InnerBackend>(encoder, Sharing::Sde, Pooling::Mean);
+            let embed = |batch: &TokenBatch| values(model.encode(Side::Document, batch, None));
+            let together = embed(&TokenBatch::pad(&rows, 0));
+            let padded = embed(&TokenBatch::pad_to(&rows, 13, 16));
+            assert_near("more padding", &padded, &together, EMBEDDINGS, 0.0);
+            let alone: Vec<f64> =
+                rows.iter().flat_map(|row| embed(&TokenBatch::pad(&[row], 0))).collect();
+            assert_near("alone", &alone, &together, EMBEDDINGS, 0.0);
+        }
+    }
+
+    pub(super) fn gradients_of_a_step_agree_whole_and_in_chunks<B: AutodiffBackend>() {
+        for encoder in encoders() {
+            let here = model::<B>(encoder.clone(), Sharing::AdeSpl, Pooling::Mean);
+            let exact = model::<Autodiff<Flex>>(encoder, Sharing::AdeSpl, Pooling::Mean);
+            let exact = exact.cast(FloatDType::F64);
+            for dropout in [None, Some(Key::new(3))] {
+                let expected = gradients(&exact, dropout, ROWS * NEGATIVES);
+                let whole = gradients(&here, dropout, ROWS * NEGATIVES);
+                compare("whole", &whole, &expected, GRADIENTS);
+                for chunk in [2, 5] {
+                    let chunked = gradients(&here, dropout, chunk);
+                    compare(&format!("chunks of {chunk}"), &chunked, &whole, CHUNKS);
+                }
+            }
+        }
+    }
+}
