@@ -63,7 +63,7 @@ fn supported<B: Backend>(dtypes: &[DType]) -> Vec<DType> {
     let supports = |dtype| B::supports_dtype(&device, dtype) && !is_fused_f64(dtype);
     let supported: Vec<DType> = dtypes.iter().copied().filter(|&dtype| supports(dtype)).collect();
     assert!(supported.contains(&DType::F32), "every backend computes in f32");
-    println!("{name}: {supported:?}");
+    eprintln!("{name}: {supported:?}");
     supported
 }
 

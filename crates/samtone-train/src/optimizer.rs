@@ -216,6 +216,7 @@ mod tests {
     use std::collections::HashMap;
 
     use burn::backend::{Autodiff, Flex};
+    use burn::module::Module;
     use samtone_model::{BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 
     use super::*;

@@ -3,7 +3,7 @@
 //!
 //! Embeddings are exchanged by value and each shard takes its rows of the loss's closed-form
 //! gradient, so nothing is sent back through an exchange. Sums are taken in the order of the
-//! shards: the same bits on every one, and in every run.
+//! shards: the same bits on every one.
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

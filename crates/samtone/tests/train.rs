@@ -460,11 +460,10 @@ fn several_devices_share_batches_and_resume() {
     }
     fs::remove_dir_all(bench.path("stopped/model")).unwrap();
     train("stopped", &["--resume"]);
-    if is_exact() {
-        for file in ["summary.json", WEIGHTS] {
-            let same = bench.bytes("shared", file) == bench.bytes("stopped", file);
-            assert!(same, "{file} differs");
-        }
+    let stopped = losses(&bench.path("stopped"));
+    assert_eq!(stopped.len(), shared.len());
+    for (step, (a, b)) in shared.iter().zip(&stopped).enumerate() {
+        assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}, resumed: {a} and {b}");
     }
 }
 
@@ -484,12 +483,9 @@ fn half_precision_trains_close_to_f32() {
         losses(&bench.path(precision))
     };
     let single = train("f32");
-    for (precision, allowed) in [("bf16", 3e-2)] {
-        let half = train(precision);
-        let drift = single.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        println!("{precision}: {drift}");
-        assert!(drift > 0.0 && drift < allowed, "{precision}: {drift}\n{single:?}\n{half:?}");
-    }
+    let half = train("bf16");
+    let drift = single.iter().zip(&half).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(drift > 0.0 && drift < 3e-2, "{drift}\n{single:?}\n{half:?}");
 }
 
 #[test]

@@ -197,7 +197,7 @@ impl Work<'_> {
             ("--out", Some(&self.out.join("embeddings"))),
         ])?;
         let steps = steps(&run.join("metrics.jsonl"))?;
-        let (steps_per_second, tokens_per_second) = speed(&steps, trained.batch_size(&run)?);
+        let (steps_per_second, tokens_per_second) = speed(&steps, Trained::batch_size(&run)?);
         Ok(Ran {
             backend: self.backend.into(),
             start_up_seconds: (first.seconds_at_first - first.seconds).max(0.0),
@@ -268,7 +268,7 @@ struct Peak {
 }
 
 impl Trained {
-    fn batch_size(&self, run: &Path) -> anyhow::Result<usize> {
+    fn batch_size(run: &Path) -> anyhow::Result<usize> {
         Ok(ExperimentConfig::load(&run.join("config.toml"), &[])?.train.batch_size)
     }
 }
