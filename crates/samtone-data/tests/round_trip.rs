@@ -315,3 +315,12 @@ proptest! {
         prop_assert_eq!(again.judgments("test"), dataset.judgments("test"));
     }
 }
+
+#[test]
+fn a_label_that_is_an_object_comes_back_as_its_text() {
+    let line = br#"{"anchor":"a","positive":"b","label":{"quoted":"\""}}"#;
+    let row = columns::parse_json(Line { number: 1, bytes: line }).unwrap();
+    let mut out = Vec::new();
+    columns::write_json(&mut out, &row).unwrap();
+    assert_eq!(columns::parse_json(Line { number: 1, bytes: &out }).unwrap(), row);
+}

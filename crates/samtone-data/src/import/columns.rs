@@ -103,8 +103,10 @@ impl<'de> Visitor<'de> for RowVisitor {
         let mut columns = Vec::new();
         while let Some(Text(name)) = map.next_key()? {
             let value = if LABELS.contains(&&*name) {
-                let value: serde_json::Value = map.next_value()?;
-                Cow::Owned(value.to_string().trim_matches('"').to_owned())
+                Cow::Owned(match map.next_value()? {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                })
             } else {
                 let Text(text) = map.next_value()?;
                 text
