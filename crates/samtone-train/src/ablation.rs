@@ -235,6 +235,7 @@ impl SeedValues {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Configuration;
 
     fn config(text: &str) -> Result<ExperimentConfig, TrainError> {
         ExperimentConfig::parse(text, Path::new("x.toml"), &[])

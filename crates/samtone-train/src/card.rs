@@ -6,6 +6,7 @@ use samtone_model::Side;
 
 use crate::config::ExperimentConfig;
 use crate::prepare::TrainSet;
+use crate::settings::Configuration;
 use crate::summary::{Metrics, Summary};
 
 /// What a card tells beside the configuration.

@@ -1,6 +1,6 @@
 //! What decides a run's result: the experiment configuration.
 //!
-//! A TOML file of ours, every key with a default, unknown keys refused. [`ExperimentConfig::load`]
+//! A TOML file of ours, every key with a default, unknown keys refused. [`Configuration::load`]
 //! reads a file and applies `section.key=value` overrides on top.
 
 mod ablate;
@@ -8,16 +8,15 @@ mod data;
 mod objective;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::tensor::DType;
 use samtone_loss::LossConfig;
 use samtone_model::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use serde::{Deserialize, Serialize};
 
-use crate::error::TrainError;
 use crate::schedule::Decay;
-use crate::settings;
+use crate::settings::Configuration;
 
 pub use ablate::{AblateConfig, LossVariant};
 pub use data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
@@ -224,7 +223,7 @@ pub enum Precision {
     F32,
     /// 16 bits with the range of f32.
     Bf16,
-    /// 16 bits with a narrower range: gradients are computed 4,096 times as large.
+    /// 16 bits with a narrower range: gradients are scaled to it at every step.
     F16,
 }
 
@@ -235,14 +234,6 @@ impl Precision {
             Self::F32 => None,
             Self::Bf16 => Some(DType::BF16),
             Self::F16 => Some(DType::F16),
-        }
-    }
-
-    /// The factor of gradients on their way through the layers: f16 holds nothing below 6e-8.
-    pub(crate) fn gradient_scale(self) -> f64 {
-        match self {
-            Self::F32 | Self::Bf16 => 1.0,
-            Self::F16 => 4096.0,
         }
     }
 }
@@ -356,47 +347,8 @@ impl fmt::Display for Place {
     }
 }
 
-impl ExperimentConfig {
-    /// Reads the file at `path`, applies `overrides` (`section.key=value`) and validates.
-    ///
-    /// # Errors
-    /// A missing file, a syntax error, an unknown key (with the nearest known one) or a value out
-    /// of range, each with its place.
-    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TrainError::Read { path: path.into(), source })?;
-        Self::parse(&text, path, overrides)
-    }
-
-    /// As [`ExperimentConfig::load`], from `text`; `path` names it in messages.
-    ///
-    /// # Errors
-    /// As [`ExperimentConfig::load`], but for the missing file.
-    pub fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        let config: Self = settings::parse(text, path, overrides)?;
-        config.validate(path)?;
-        Ok(config)
-    }
-
-    /// The configuration as TOML with every key in it, as the run folder holds it.
-    ///
-    /// # Panics
-    /// Never: every configuration is representable.
-    pub fn to_toml(&self) -> String {
-        toml::to_string_pretty(self).expect("every configuration is representable as TOML")
-    }
-
-    /// The loss in a word: its preset's name.
-    pub fn loss_name(&self) -> String {
-        match self.loss.group {
-            Some(_) => "groups of its own".into(),
-            None => self.loss.preset.unwrap_or_default().to_string(),
-        }
-    }
-
-    fn validate(&self, path: &Path) -> Result<(), TrainError> {
-        let wrong =
-            |message: String| Err(TrainError::config(Place::File(path.into(), None), &message));
+impl Configuration for ExperimentConfig {
+    fn mistake(&self) -> Option<String> {
         let (model, train, eval) = (&self.model, &self.train, &self.eval);
         let positive = [
             ("train.steps", train.steps.unwrap_or(1)),
@@ -408,21 +360,21 @@ impl ExperimentConfig {
         ];
         for (key, value) in positive {
             if value == 0 {
-                return wrong(format!("`{key}` is 0: expected a positive number"));
+                return Some(format!("`{key}` is 0: expected a positive number"));
             }
         }
         for (key, length) in
             [("query_max_len", model.query_max_len), ("document_max_len", model.document_max_len)]
         {
             if length < 3 {
-                return wrong(format!(
+                return Some(format!(
                     "`model.{key}` is {length}: expected at least 3, a token between the special ones"
                 ));
             }
         }
         for (key, value) in [("weight_decay", train.weight_decay), ("clip", train.clip)] {
             if !(value.is_finite() && value >= 0.0) {
-                return wrong(format!("`train.{key}` is {value}: expected a finite number ≥ 0"));
+                return Some(format!("`train.{key}` is {value}: expected a finite number ≥ 0"));
             }
         }
         for (key, value) in [
@@ -432,49 +384,58 @@ impl ExperimentConfig {
             ("layer_decay", train.layer_decay),
         ] {
             if !(value.is_finite() && value > 0.0) {
-                return wrong(format!("`train.{key}` is {value}: expected a finite number > 0"));
+                return Some(format!("`train.{key}` is {value}: expected a finite number > 0"));
             }
         }
         if train.steps.is_some() && train.epochs.is_some() {
-            return wrong("`train.steps` and `train.epochs` are both given: expected one".into());
+            return Some("`train.steps` and `train.epochs` are both given: expected one".into());
         }
         if train.epochs.is_some_and(|epochs| !(epochs.is_finite() && epochs > 0.0)) {
-            return wrong("`train.epochs` must be a finite number > 0".into());
+            return Some("`train.epochs` must be a finite number > 0".into());
         }
         if train.memory_gib.is_some_and(|gib| !(gib.is_finite() && gib > 0.0)) {
-            return wrong("`train.memory_gib` must be a finite number > 0".into());
+            return Some("`train.memory_gib` must be a finite number > 0".into());
         }
-        if let Some(message) = self.mistake_in_choice() {
-            return wrong(message);
+        if let Some(mistake) = self.mistake_in_choice() {
+            return Some(mistake);
         }
         for metric in &eval.metrics {
             if let Err(error) = metric.parse::<samtone_eval::Metric>() {
-                return wrong(format!("`eval.metrics`: {error}"));
+                return Some(format!("`eval.metrics`: {error}"));
             }
         }
         if let Err(error) = model.dual_encoder(model.encoder.vocab_size()).validate() {
-            return wrong(format!("`model`: {error}"));
+            return Some(format!("`model`: {error}"));
         }
         let mut uses_hard_negatives = self.distillation.is_some();
         for (key, loss) in self.losses() {
             match loss.resolve() {
                 Ok(loss) => uses_hard_negatives |= loss.uses_hard_negatives(),
-                Err(error) => return wrong(format!("`{key}`: {error}")),
+                Err(error) => return Some(format!("`{key}`: {error}")),
             }
         }
         if train.hard_negatives > 0 && !uses_hard_negatives {
-            return wrong(format!(
+            return Some(format!(
                 "`train.hard_negatives` is {}, but the loss `{}` looks at none",
                 train.hard_negatives,
                 self.loss_name()
             ));
         }
         if let Err(message) = self.data.check() {
-            return wrong(message);
+            return Some(message);
         }
         let grid = self.ablate.as_ref();
-        let mistake = self.objective_mistake().or_else(|| grid.and_then(|grid| grid.mistake(self)));
-        mistake.map_or(Ok(()), wrong)
+        self.objective_mistake().or_else(|| grid.and_then(|grid| grid.mistake(self)))
+    }
+}
+
+impl ExperimentConfig {
+    /// The loss in a word: its preset's name.
+    pub fn loss_name(&self) -> String {
+        match self.loss.group {
+            Some(_) => "groups of its own".into(),
+            None => self.loss.preset.unwrap_or_default().to_string(),
+        }
     }
 
     /// The losses of the run, with their keys.
@@ -505,7 +466,10 @@ impl ExperimentConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::error::TrainError;
 
     fn parse(text: &str, overrides: &[&str]) -> Result<ExperimentConfig, TrainError> {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();

@@ -199,8 +199,7 @@ impl Engine {
             Some(_) => all.narrow(0, stream.first, stream.rows.len()),
             None => all,
         };
-        let scale = self.precision.gradient_scale();
-        let sum = |mut own: GradientsParams| {
+        let sum = |mut own: GradientsParams, scale: f64| {
             if self.precision.half().is_some() {
                 gradients::to_single(master, &mut own, scale.recip());
             }
@@ -218,6 +217,7 @@ impl Engine {
             let embeddings = graphs.clone().map(|graph| gather(graph.map(Tensor::inner)));
             let (loss, log_temperature, wanted) =
                 self.loss_gradients::<B>(embeddings, batch, temperature)?;
+            let scale = self.gradient_scale(&wanted);
             let surrogate = graphs
                 .into_iter()
                 .zip(wanted)
@@ -227,7 +227,7 @@ impl Engine {
                 })
                 .reduce(|sum, term| sum + term)
                 .expect("a batch has queries");
-            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model));
+            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model), scale);
             return Ok(BatchGradients { loss, log_temperature, parameters });
         }
 
@@ -241,6 +241,7 @@ impl Engine {
         });
         let (loss, log_temperature, wanted) =
             self.loss_gradients::<B>(embeddings, batch, temperature)?;
+        let scale = self.gradient_scale(&wanted);
         let mut chunks = GradientsAccumulator::new();
         for (stream, wanted) in streams.into_iter().zip(wanted) {
             let Some(wanted) = wanted else { continue };
@@ -251,7 +252,20 @@ impl Engine {
                 chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
         }
-        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads()) })
+        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale) })
+    }
+
+    /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and
+    /// nothing above 65,504: the largest gradient of an embedding becomes about 1.
+    fn gradient_scale<B: Backend>(&self, wanted: &[Option<Tensor<B, 2>>; 3]) -> f64 {
+        if self.precision != Precision::F16 {
+            return 1.0;
+        }
+        let largest = wanted.iter().flatten().map(|wanted| wanted.clone().abs().max());
+        let largest = Tensor::cat(largest.collect(), 0).max().into_data();
+        let largest = largest.iter::<f64>().next().expect("a maximum is a number");
+        // A power of two, which rounds nothing.
+        if largest > 0.0 { (-largest.log2().floor()).exp2() } else { 1.0 }
     }
 
     /// Tokens that one pass of `model` over `batch` computes: with its padding, unless the model

@@ -40,5 +40,6 @@ pub use first_step::{FirstStep, first_step};
 pub use optimizer::{DualEncoderOptimizer, ModelOptimizer, Update};
 pub use record::{Event, StepRecord};
 pub use run::{Outcome, QUICK_START, RunOptions, check_folder, evaluation_path, run};
+pub use settings::Configuration;
 pub use summary::{Baseline, Best, Metrics, Summary};
 pub use temperature::TemperatureState;

@@ -32,6 +32,7 @@ use crate::fit::{Fitted, fit};
 use crate::judge::{judge, judge_bm25, means};
 use crate::prepare::{Prepared, Sources, TestSet, check_precision, start, train_sets};
 use crate::record::Event;
+use crate::settings::Configuration;
 use crate::summary::{Baseline, Metrics, Summary};
 use crate::training::Place;
 

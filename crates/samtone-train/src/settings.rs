@@ -2,13 +2,51 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Place;
 use crate::error::TrainError;
 
+/// The configuration of a run: a TOML file, every key with a default, unknown keys refused.
+pub trait Configuration: Serialize + DeserializeOwned + Default {
+    /// What is wrong with the values, the key named; none if they fit together.
+    fn mistake(&self) -> Option<String>;
+
+    /// Reads the file at `path`, applies `overrides` (`section.key=value`) and validates.
+    ///
+    /// # Errors
+    /// A missing file, a syntax error, an unknown key (with the nearest known one) or a value out
+    /// of range, each with its place.
+    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainError::Read { path: path.into(), source })?;
+        Self::parse(&text, path, overrides)
+    }
+
+    /// As [`load`](Self::load), from `text`; `path` names it in messages.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), but for the missing file.
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+        let config: Self = read(text, path, overrides)?;
+        match config.mistake() {
+            None => Ok(config),
+            Some(mistake) => Err(TrainError::config(Place::File(path.into(), None), &mistake)),
+        }
+    }
+
+    /// The configuration as TOML with every key in it, as the run folder holds it.
+    ///
+    /// # Panics
+    /// Never: every configuration is representable.
+    fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("every configuration is representable as TOML")
+    }
+}
+
 /// Reads the settings in `text`, which `path` names in messages, with `overrides` on top.
-pub(crate) fn parse<T: DeserializeOwned + Default>(
+fn read<T: DeserializeOwned + Default>(
     text: &str,
     path: &Path,
     overrides: &[String],

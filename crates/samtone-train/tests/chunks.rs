@@ -3,35 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
+mod tiny;
+
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_data::random::Key;
-use samtone_loss::{LossConfig, Relations};
-use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config,
-};
+use samtone_loss::Relations;
+use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config};
 use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
 
-const ROWS: usize = 7;
-const NEGATIVES: usize = 2;
-
-/// Sums of a few thousand terms in other orders.
-const TOLERANCE: f64 = 1e-9;
+use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
 
 fn encoders() -> [EncoderConfig; 2] {
-    let bert = BertConfig {
-        vocab_size: 30,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        intermediate: 12,
-        max_positions: 16,
-        dropout: 0.2,
-        attention_dropout: 0.3,
-        ..BertConfig::default()
-    };
     let t5 = T5Config {
         vocab_size: 30,
         hidden: 8,
@@ -44,15 +29,7 @@ fn encoders() -> [EncoderConfig; 2] {
         dropout: 0.2,
         ..T5Config::default()
     };
-    [EncoderConfig::Bert(bert), EncoderConfig::T5(t5)]
-}
-
-/// Texts of 1 to 9 tokens.
-fn texts(name: &str, n: usize) -> Vec<Vec<u32>> {
-    let key = Key::new(0).child(name);
-    let word = |text: usize, i: usize| 1 + key.at(text as u64).below(i as u64 + 1, 29) as u32;
-    let length = |text: usize| 1 + key.at(text as u64).below(0, 9);
-    (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
+    [EncoderConfig::Bert(bert()), EncoderConfig::T5(t5)]
 }
 
 /// The loss, its gradient by ln τ, and every parameter's gradient.
@@ -62,9 +39,7 @@ fn gradients<B: AutodiffBackend>(
     dropout: Option<Key>,
     chunk: usize,
 ) -> Vec<(String, Vec<f64>)> {
-    let loss: LossConfig =
-        toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
-    let loss = loss.resolve().unwrap();
+    let loss = loss();
     let temperature = loss.temperature();
     let [queries, documents, hard_negatives] = texts.clone();
     let batch = Batch {

@@ -2,38 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
+mod tiny;
+
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
 use samtone_data::random::Key;
-use samtone_loss::{LossConfig, Relations};
-use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
+use samtone_loss::Relations;
+use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
 use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
 use samtone_train::shards::Shard;
 
+use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
+
 type B = Autodiff<Flex>;
 
-const ROWS: usize = 7;
-const NEGATIVES: usize = 2;
-
-/// Sums of a few thousand terms in other orders.
-const TOLERANCE: f64 = 1e-9;
-
 fn model() -> DualEncoder<B> {
-    let bert = BertConfig {
-        vocab_size: 30,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        intermediate: 12,
-        max_positions: 16,
-        dropout: 0.2,
-        attention_dropout: 0.3,
-        ..BertConfig::default()
-    };
     let config = DualEncoderConfig {
-        encoder: EncoderConfig::Bert(bert),
+        encoder: EncoderConfig::Bert(bert()),
         sharing: Sharing::AdeSpl,
         projection: Some(6),
         ..DualEncoderConfig::default()
@@ -42,12 +29,6 @@ fn model() -> DualEncoder<B> {
 }
 
 fn batch(relations: Relations) -> Batch {
-    let texts = |name: &str, n: usize| {
-        let key = Key::new(0).child(name);
-        let word = |text: usize, i: usize| 1 + key.at(text as u64).below(i as u64 + 1, 29) as u32;
-        let length = |text: usize| 1 + key.at(text as u64).below(0, 9);
-        (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
-    };
     Batch {
         queries: texts("query", ROWS),
         documents: texts("document", ROWS),
@@ -75,9 +56,7 @@ fn gradients(
     chunk: usize,
     shards: usize,
 ) -> Vec<Vec<Vec<f64>>> {
-    let loss: LossConfig =
-        toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
-    let loss = loss.resolve().unwrap();
+    let loss = tiny::loss();
     let temperature = loss.temperature();
     let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
     let dropout = Some(Key::new(3));

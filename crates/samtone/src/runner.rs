@@ -10,9 +10,10 @@ use burn::tensor::backend::AutodiffBackend;
 use indicatif::ProgressBar;
 use samtone_train::skill::{self, InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::{
-    Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions, TrainError,
-    check_folder,
+    Configuration, Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions,
+    TrainError, check_folder,
 };
+use serde::Serialize;
 
 use crate::commands::command_line;
 use crate::device::{BackendChoice, DeviceArgs, Task, check_all};
@@ -20,16 +21,13 @@ use crate::error::Usage;
 use crate::output::progress;
 use crate::tensorboard::EventFile;
 
-/// The configuration of a run, and the run.
-pub(crate) trait Run: Sized {
+/// A configuration that can be run.
+pub(crate) trait Run: Configuration {
     /// What the run finds.
     type Outcome;
 
     /// The configuration with nothing given, as TOML, where there is one.
     const QUICK_START: Option<&str>;
-
-    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError>;
 
     /// The run on the first of `devices`, or on all where it can share its batches.
     fn run<B: AutodiffBackend>(
@@ -43,14 +41,6 @@ pub(crate) trait Run: Sized {
 impl Run for ExperimentConfig {
     type Outcome = Outcome;
     const QUICK_START: Option<&str> = Some(QUICK_START);
-
-    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::load(path, overrides)
-    }
-
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::parse(text, path, overrides)
-    }
 
     fn run<B: AutodiffBackend>(
         &self,
@@ -66,14 +56,6 @@ impl Run for InfuseConfig {
     type Outcome = (InfuseSummary, Environment);
     const QUICK_START: Option<&str> = Some(skill::QUICK_START);
 
-    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::load(path, overrides)
-    }
-
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::parse(text, path, overrides)
-    }
-
     fn run<B: AutodiffBackend>(
         &self,
         options: RunOptions<'_>,
@@ -87,14 +69,6 @@ impl Run for InfuseConfig {
 impl Run for QaConfig {
     type Outcome = (QaSummary, Environment);
     const QUICK_START: Option<&str> = None;
-
-    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::load(path, overrides)
-    }
-
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-        Self::parse(text, path, overrides)
-    }
 
     fn run<B: AutodiffBackend>(
         &self,
@@ -153,6 +127,14 @@ pub(crate) struct Done<C: Run> {
     pub(crate) outcome: C::Outcome,
     /// How it was started.
     pub(crate) command: String,
+}
+
+/// What `--format json` prints of it.
+#[derive(Serialize)]
+pub(crate) struct Ended<'a, S> {
+    pub(crate) run: &'a Path,
+    pub(crate) summary: &'a S,
+    pub(crate) environment: &'a Environment,
 }
 
 impl RunArgs {

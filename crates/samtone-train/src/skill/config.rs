@@ -1,17 +1,16 @@
 //! What decides an infusion and a fine-tuning, as the user writes it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use samtone_data::knowledge::MaskForm;
 use samtone_model::{Decoding, Head, Seq2SeqConfig, T5Config};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Chunk, EMBEDDED, OptimizerName, Place};
-use crate::error::TrainError;
+use crate::config::{Chunk, EMBEDDED, OptimizerName};
 use crate::optimizer::Update;
 use crate::plan::LARGEST_CHUNK;
 use crate::schedule::Decay;
-use crate::settings;
+use crate::settings::Configuration;
 
 /// `samtone infuse`: a model learns triples, and is perhaps asked about them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,7 +107,8 @@ impl Default for CorpusConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuestionConfig {
-    /// Questions to learn from, in any format `read_questions` knows, or `"embedded"`.
+    /// Questions to learn from, in any format `read_questions` knows, or `"embedded"`: the generated
+    /// world's, whose dev and test questions come with them.
     pub train: PathBuf,
     /// Questions to look at on the way; none if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,8 +132,8 @@ impl Default for QuestionConfig {
     fn default() -> Self {
         Self {
             train: EMBEDDED.into(),
-            dev: Some(EMBEDDED.into()),
-            test: Some(EMBEDDED.into()),
+            dev: None,
+            test: None,
             matched: None,
             max_input: 64,
             max_target: 32,
@@ -316,55 +316,8 @@ impl Default for FineTuning {
     }
 }
 
-/// Reading, writing and checking, the same for both commands.
-macro_rules! settings_file {
-    ($config:ty) => {
-        impl $config {
-            /// Reads the file at `path`, applies `overrides` (`section.key=value`) and validates.
-            ///
-            /// # Errors
-            /// A missing file, a syntax error, an unknown key (with the nearest known one) or a value
-            /// out of range, each with its place.
-            pub fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| TrainError::Read { path: path.into(), source })?;
-                Self::parse(&text, path, overrides)
-            }
-
-            /// As `load`, from `text`; `path` names it in messages.
-            ///
-            /// # Errors
-            /// As `load`, but for the missing file.
-            pub fn parse(
-                text: &str,
-                path: &Path,
-                overrides: &[String],
-            ) -> Result<Self, TrainError> {
-                let config: Self = settings::parse(text, path, overrides)?;
-                match config.problem() {
-                    None => Ok(config),
-                    Some(problem) => {
-                        Err(TrainError::config(Place::File(path.into(), None), &problem))
-                    }
-                }
-            }
-
-            /// The configuration as TOML with every key in it, as the run folder holds it.
-            ///
-            /// # Panics
-            /// Never: every configuration is representable.
-            pub fn to_toml(&self) -> String {
-                toml::to_string_pretty(self).expect("every configuration is representable as TOML")
-            }
-        }
-    };
-}
-
-settings_file!(InfuseConfig);
-settings_file!(QaConfig);
-
-impl InfuseConfig {
-    fn problem(&self) -> Option<String> {
+impl Configuration for InfuseConfig {
+    fn mistake(&self) -> Option<String> {
         let CorpusConfig { triple_weight, sentence_weight, text_weight, object_share, .. } =
             self.data;
         let weights = [
@@ -387,35 +340,35 @@ impl InfuseConfig {
             return Some("`qa.text_control` needs `data.text`".into());
         }
         lengths("data", self.data.max_input, self.data.max_target)
-            .or_else(|| self.model.problem())
-            .or_else(|| self.train.problem("train"))
+            .or_else(|| self.model.mistake())
+            .or_else(|| self.train.mistake("train"))
             .or_else(|| {
                 let qa = self.qa.as_ref()?;
                 lengths("qa.data", qa.data.max_input, qa.data.max_target)
-                    .or_else(|| qa.train.problem("qa.train"))
-                    .or_else(|| qa.eval.problem("qa.eval"))
+                    .or_else(|| qa.train.mistake("qa.train"))
+                    .or_else(|| qa.eval.mistake("qa.eval"))
             })
     }
 }
 
-impl QaConfig {
-    fn problem(&self) -> Option<String> {
+impl Configuration for QaConfig {
+    fn mistake(&self) -> Option<String> {
         lengths("data", self.data.max_input, self.data.max_target)
-            .or_else(|| self.model.problem())
-            .or_else(|| self.train.problem("train"))
-            .or_else(|| self.eval.problem("eval"))
+            .or_else(|| self.model.mistake())
+            .or_else(|| self.train.mistake("train"))
+            .or_else(|| self.eval.mistake("eval"))
     }
 }
 
 impl Start {
-    fn problem(&self) -> Option<String> {
+    fn mistake(&self) -> Option<String> {
         let checked = self.seq2seq(self.encoder.vocab_size).validate();
         checked.err().map(|error| format!("`model`: {error}"))
     }
 }
 
 impl LearningConfig {
-    fn problem(&self, section: &str) -> Option<String> {
+    fn mistake(&self, section: &str) -> Option<String> {
         let counts = [
             ("steps", self.steps.unwrap_or(1)),
             ("batch_size", self.batch_size),
@@ -443,7 +396,7 @@ impl LearningConfig {
 }
 
 impl DecodingConfig {
-    fn problem(&self, section: &str) -> Option<String> {
+    fn mistake(&self, section: &str) -> Option<String> {
         let counts = [("beams", self.beams), ("batch_size", self.batch_size)];
         let zero = counts.into_iter().find(|(_, count)| *count == 0);
         zero.map(|(key, _)| format!("`{section}.{key}` is 0: expected a positive number"))
@@ -463,7 +416,10 @@ fn lengths(section: &str, max_input: usize, max_target: usize) -> Option<String>
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::error::TrainError;
 
     fn parse(text: &str, overrides: &[&str]) -> Result<InfuseConfig, TrainError> {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();

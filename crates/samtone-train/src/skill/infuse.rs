@@ -37,6 +37,7 @@ use crate::error::TrainError;
 use crate::prepare::EMBEDDED_SEED;
 use crate::record::Event;
 use crate::run::{RunOptions, check_folder, write_json};
+use crate::settings::Configuration;
 use crate::summary::Metrics;
 use crate::training::Place;
 

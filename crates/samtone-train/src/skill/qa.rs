@@ -29,6 +29,7 @@ use crate::error::TrainError;
 use crate::prepare::EMBEDDED_SEED;
 use crate::record::Event;
 use crate::run::{CONFIG, RunOptions, check_folder, write_json};
+use crate::settings::Configuration;
 use crate::summary::Metrics;
 use crate::training::{Place, Work};
 
@@ -82,9 +83,11 @@ pub(crate) struct Questions {
 impl Questions {
     pub(crate) fn load(data: &QuestionConfig) -> Result<Self, TrainError> {
         let world = |split| World::generate(EMBEDDED_SEED, data.embedded_size).qa(split);
-        let read = |path: Option<&PathBuf>, split| match path {
+        let embedded = PathBuf::from(EMBEDDED);
+        let beside_train = (data.train == embedded).then_some(&embedded);
+        let read = |path: Option<&PathBuf>, split| match path.or(beside_train) {
             None => Ok(Vec::new()),
-            Some(path) if path == Path::new(EMBEDDED) => Ok(world(split)),
+            Some(path) if *path == embedded => Ok(world(split)),
             Some(path) => read_questions(path),
         };
         let train = read(Some(&data.train), Split::Train)?;
@@ -218,4 +221,23 @@ pub(crate) fn make_folder(folder: &Path, config: &str) -> Result<(), TrainError>
 /// The numbers of several results, by their names.
 pub(crate) fn by_name(results: &BTreeMap<String, QaResult>) -> BTreeMap<String, Metrics> {
     results.iter().map(|(name, result)| (name.clone(), result.exact_match.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_of_a_file_bring_none_of_the_embedded_world() {
+        let embedded = Questions::load(&QuestionConfig::default()).unwrap();
+        assert_eq!(embedded.judged().count(), 2);
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("train.jsonl");
+        std::fs::write(&file, r#"{"question": "who", "answers": ["she"]}"#).unwrap();
+        let mut data = QuestionConfig { train: file, ..QuestionConfig::default() };
+        assert_eq!(Questions::load(&data).unwrap().judged().count(), 0);
+        data.test = Some(EMBEDDED.into());
+        assert_eq!(Questions::load(&data).unwrap().test.len(), embedded.test.len());
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
-use samtone_train::{ExperimentConfig, TrainError};
+use samtone_train::{Configuration, ExperimentConfig, TrainError};
 
 use crate::device::DeviceArgs;
 use crate::error::Usage;

@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use samtone_data::random::Key;
 use samtone_loss::{Batch, Loss, Relations};
-use samtone_train::{ExperimentConfig, peak_rss_bytes};
+use samtone_train::{Configuration, ExperimentConfig, peak_rss_bytes};
 use serde::Serialize;
 
 use crate::device::{DeviceArgs, Task};

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use samtone_train::Environment;
 use samtone_train::skill::{QaConfig, QaSummary};
-use serde::Serialize;
 
 use crate::output::{Format, table};
-use crate::runner::{Done, RunArgs};
+use crate::runner::{Done, Ended, RunArgs};
 use crate::skill_report;
 
 /// Fine-tune a T5 to answer questions without documents, and judge it by exact match.
@@ -20,19 +19,11 @@ pub(crate) struct Args {
     run: RunArgs,
 }
 
-/// What `--format json` prints.
-#[derive(Serialize)]
-struct Result<'a> {
-    run: &'a Path,
-    summary: &'a QaSummary,
-    environment: &'a Environment,
-}
-
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let Done { folder, config, outcome, command } = args.run.run::<QaConfig>("qa", &[])?;
     let (summary, environment) = outcome;
     skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
-    let result = Result { run: &folder, summary: &summary, environment: &environment };
+    let result = Ended { run: &folder, summary: &summary, environment: &environment };
     format.print(&result, |_| text(&folder, &summary, &environment))
 }
 

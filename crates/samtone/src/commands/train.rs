@@ -4,12 +4,11 @@ use std::path::Path;
 
 use samtone_report::{Estimate, MetricTable};
 use samtone_train::{ExperimentConfig, Outcome};
-use serde::Serialize;
 
 use crate::device::BackendChoice;
 use crate::output::{Format, table};
 use crate::run_report;
-use crate::runner::{Done, RunArgs};
+use crate::runner::{Done, Ended, RunArgs};
 
 /// Train a dual encoder, judge it and write a run folder.
 ///
@@ -28,14 +27,6 @@ pub(crate) struct Args {
     devices: Vec<BackendChoice>,
 }
 
-/// What `--format json` prints.
-#[derive(Serialize)]
-struct Result<'a> {
-    run: &'a Path,
-    summary: &'a samtone_train::Summary,
-    environment: &'a samtone_train::Environment,
-}
-
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let Done { folder, config, outcome, command } =
         args.run.run::<ExperimentConfig>("quick-start", &args.devices)?;
@@ -43,7 +34,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let text = text(&folder, &outcome, &results);
     run_report::write(&folder, &config, &outcome, results, &command)?;
     let result =
-        Result { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
+        Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
     format.print(&result, |_| text)
 }
 
