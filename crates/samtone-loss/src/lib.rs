@@ -41,8 +41,9 @@
 //! - [`Loss::definition`] is the equation in plain tensor operations, with the whole score matrix:
 //!   the reference that the other two are tested against.
 //!
-//! On the Flex backend f32 batches run in a fused kernel on all cores; every other backend and
-//! type runs the same algorithm in tensor operations.
+//! On the Flex backend f32 batches run in a fused kernel on all cores. Every other backend and type
+//! walks tiles in tensor operations; on CUDA and WGPU what is done to a tile of f32 scores beside
+//! the products runs in kernels of this crate.
 //!
 //! # Examples
 //!
@@ -68,6 +69,7 @@
 //! # Features
 //!
 //! - `flex` (default): the fused CPU kernel for the Flex backend.
+//! - `wgpu`, `cuda`: the kernels for tiles of scores on these runtimes, with and without burn-fusion.
 //!
 //! # What is left out
 //!
@@ -89,6 +91,7 @@ mod preset;
 mod rows;
 mod streaming;
 mod temperature;
+mod tile;
 
 pub use batch::{Batch, Relations};
 pub use config::{Combine, HardNegatives, Hardness, HardnessOn, LossConfig, Similarity};
@@ -96,6 +99,7 @@ pub use definition::Definition;
 pub use error::{Input, LossError};
 pub use false_negatives::{FalseNegatives, Margin};
 pub use group::{Anchor, Candidates, Group, GroupConfig};
+pub use kernel::has_kernels;
 pub use loss::{Loss, LossGradients};
 pub use preset::Preset;
 pub use temperature::{MaxScale, Temperature, TemperatureConfig};

@@ -2,17 +2,23 @@
 //!
 //! Two passes over tiles of the score matrices. The first gathers the terms `A_t` of
 //! [`crate::plan`] online; the second turns each tile into the weights `∂L/∂s` and multiplies them
-//! into the gradients. Tiles that fit the memory are kept between the passes.
+//! into the gradients. Tiles that fit the memory are kept between the passes. What is done to a
+//! single tile of scores is in [`crate::tile`].
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
-use burn::tensor::{Bool, DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::{DType, Tensor, backend::Backend};
 
 use crate::batch::Sizes;
 use crate::hidden::Hidden;
-use crate::plan::{Axis, Matrix, Plan, Side};
-use crate::rows::{HIDDEN, UnitRows, column, inverse, working_type};
+use crate::plan::{Axis, Matrix, Plan, Side, Term};
+use crate::rows::{UnitRows, column, inverse, working_type};
+use crate::tile::{self, Reading, ScaledSum};
 use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
+
+/// The largest tensor made on the way, in bytes: what WebGPU binds by default.
+const LARGEST: usize = 128 << 20;
 
 /// The portable kernel.
 pub(crate) fn value_and_gradients<B: Backend>(
@@ -37,22 +43,24 @@ struct Pass<B: Backend> {
     dtype: DType,
     device: B::Device,
     hidden: Hidden,
+    /// Rows of the batch in a strip, and the most rows and columns of a tile.
     tile: usize,
-    sides: [Option<Embeddings<B>>; 3],
+    sides: [Vec<Strip<B>>; 3],
     /// s(q_i, d_i), `[batch, 1]`.
     positive: Tensor<B, 2>,
     /// The score above which a candidate is hidden, `[batch, 1]`.
-    threshold: Option<Tensor<B, 2>>,
+    thresholds: Option<Tensor<B, 2>>,
 }
 
-/// One side of the batch, ready to be scored.
-struct Embeddings<B: Backend> {
+/// Consecutive rows of one side of the batch, ready to be scored. No operation takes more at once,
+/// so that what it binds does not grow with the batch.
+struct Strip<B: Backend> {
     /// `[rows, dim]`, unit rows where the similarity is cosine.
     scored: Tensor<B, 2>,
     unit: Option<UnitRows<B>>,
 }
 
-impl<B: Backend> Embeddings<B> {
+impl<B: Backend> Strip<B> {
     fn new(rows: Tensor<B, 2>, similarity: Similarity) -> Self {
         match similarity {
             Similarity::Cosine => {
@@ -88,13 +96,13 @@ impl Tile {
 
 /// Score tiles kept from the first pass, in order, while they fit.
 struct Kept<B: Backend> {
-    tiles: std::collections::VecDeque<Option<Tensor<B, 2>>>,
+    tiles: VecDeque<Option<Tensor<B, 2>>>,
     bytes_left: usize,
 }
 
 impl<B: Backend> Kept<B> {
     fn new(bytes: usize) -> Self {
-        Self { tiles: std::collections::VecDeque::new(), bytes_left: bytes }
+        Self { tiles: VecDeque::new(), bytes_left: bytes }
     }
 
     fn push(&mut self, scores: Tensor<B, 2>) {
@@ -108,50 +116,10 @@ impl<B: Backend> Kept<B> {
     }
 }
 
-/// `Σ e^x` for each anchor, relative to a logit no smaller than any in the sum. The sum itself would
-/// leave the number type, and its logarithm would round away what the second pass needs.
-#[derive(Clone)]
-struct ScaledSum<B: Backend> {
-    /// `[anchors, 1]`.
-    largest: Tensor<B, 2>,
-    /// `Σ e^(x - largest)`, `[anchors, 1]`.
-    sum: Tensor<B, 2>,
-}
-
-impl<B: Backend> ScaledSum<B> {
-    /// The sum over the candidates of a tile whose anchors lie along `axis`.
-    fn of(logits: Tensor<B, 2>, axis: Axis) -> Self {
-        let candidates = match axis {
-            Axis::Rows => 1,
-            Axis::Columns => 0,
-        };
-        let anchors = logits.dims()[1 - candidates];
-        let largest = logits.clone().max_dim(candidates);
-        let sum = (logits - largest.clone()).exp().sum_dim(candidates);
-        Self { largest: largest.reshape([anchors, 1]), sum: sum.reshape([anchors, 1]) }
-    }
-
-    /// The sum relative to another logit.
-    fn relative_to(&self, largest: &Tensor<B, 2>) -> Tensor<B, 2> {
-        self.sum.clone() * (self.largest.clone() - largest.clone()).exp()
-    }
-
-    fn add(self, other: Self) -> Self {
-        let largest = self.largest.clone().max_pair(other.largest.clone());
-        let sum = self.relative_to(&largest) + other.relative_to(&largest);
-        Self { largest, sum }
-    }
-}
-
-/// λ of a term, as `e^(a·s - λ) = factor·e^(a·s - shift)`, `[batch, 1]` each.
-struct Lambda<B: Backend> {
-    shift: Tensor<B, 2>,
-    factor: Tensor<B, 2>,
-}
-
 /// What the first pass leaves for the second.
 struct Normalisers<B: Backend> {
-    terms: Vec<Lambda<B>>,
+    /// λ of each term, as [`tile::weigh`] takes it.
+    lambdas: Vec<Tensor<B, 2>>,
     /// ∂L/∂s(q_i, d_i) · τ through the positive's own places in the loss, `[batch, 1]`.
     positive: Tensor<B, 2>,
     /// ℓ, `[batch, 1]`.
@@ -164,13 +132,27 @@ impl<B: Backend> Pass<B> {
     fn new(loss: &Loss, batch: &Batch<B>, temperature: Temperature) -> Self {
         let sizes = batch.sizes();
         let dtype = working_type(batch.queries.dtype());
-        let side = |rows: Tensor<B, 2>| Embeddings::new(rows.cast(dtype), loss.similarity);
-        let hard = batch.hard_negatives.clone().filter(|_| sizes.negatives > 0);
-        let hard = hard.map(|hard| side(hard.reshape([sizes.rows * sizes.negatives, sizes.dim])));
-        let queries = side(batch.queries.clone());
-        let documents = side(batch.documents.clone());
-        let positive = (queries.scored.clone() * documents.scored.clone()).sum_dim(1);
-        let threshold = loss.false_negatives.margin.map(|margin| {
+        let tile = tile_rows(loss, sizes, dtype);
+        let strips = |side: &Tensor<B, 3>| -> Vec<Strip<B>> {
+            let [rows, width, dim] = side.dims();
+            let strip = |rows: Range<usize>| {
+                let flat = [rows.len() * width, dim];
+                Strip::new(
+                    side.clone().slice_dim(0, rows).reshape(flat).cast(dtype),
+                    loss.similarity,
+                )
+            };
+            split(0..rows, tile).map(strip).collect()
+        };
+        let pairs = |side: &Tensor<B, 2>| strips(&side.clone().unsqueeze_dim(1));
+        let hard = batch.hard_negatives.as_ref().filter(|_| sizes.negatives > 0);
+        let sides =
+            [pairs(&batch.queries), pairs(&batch.documents), hard.map_or(Vec::new(), strips)];
+        let [queries, documents, _] = &sides;
+        let products = queries.iter().zip(documents);
+        let products = products.map(|(q, d)| (q.scored.clone() * d.scored.clone()).sum_dim(1));
+        let positive = Tensor::cat(products.collect(), 0);
+        let thresholds = loss.false_negatives.margin.map(|margin| {
             positive.clone() + positive.clone().abs() * margin.relative + margin.absolute
         });
         Self {
@@ -180,15 +162,27 @@ impl<B: Backend> Pass<B> {
             dtype,
             device: batch.queries.device(),
             hidden: Hidden::new(loss.false_negatives, &batch.relations, sizes),
-            tile: loss.tile.unwrap_or_else(|| tile_rows(loss.score_memory, dtype)),
-            sides: [Some(queries), Some(documents), hard],
+            tile,
+            sides,
             positive,
-            threshold,
+            thresholds,
         }
     }
 
-    fn side(&self, side: Side) -> &Embeddings<B> {
-        self.sides[side as usize].as_ref().expect("terms on hard negatives need some")
+    /// The strip of a side that holds `rows`, and where in it they lie.
+    fn place(&self, side: Side, rows: &Range<usize>) -> (usize, Range<usize>) {
+        let length = match side {
+            Side::Query | Side::Document => self.tile,
+            Side::Hard => self.tile * self.sizes.negatives,
+        };
+        let strip = rows.start / length;
+        (strip, rows.start - strip * length..rows.end - strip * length)
+    }
+
+    /// Some rows of a side, all of one strip, `[rows, dim]`.
+    fn scored(&self, side: Side, rows: &Range<usize>) -> Tensor<B, 2> {
+        let (strip, rows) = self.place(side, rows);
+        self.sides[side as usize][strip].scored.clone().slice_dim(0, rows)
     }
 
     /// Every tile of every matrix, in the order of both passes.
@@ -196,19 +190,18 @@ impl<B: Backend> Pass<B> {
         let Sizes { rows, negatives, .. } = self.sizes;
         let mut tiles = Vec::new();
         for matrix in self.plan.matrices() {
-            let columns = match matrix.sides().1 {
-                Side::Hard => rows * negatives,
-                Side::Query | Side::Document => rows,
-            };
-            for rows in split(rows, self.tile) {
+            for rows in split(0..rows, self.tile) {
+                let mut add = |columns| tiles.push(Tile { matrix, rows: rows.clone(), columns });
                 if matrix.is_own() {
-                    let columns = rows.start * negatives..rows.end * negatives;
-                    tiles.push(Tile { matrix, rows, columns });
+                    add(rows.start * negatives..rows.end * negatives);
                     continue;
                 }
-                for columns in split(columns, self.tile) {
-                    if !matrix.is_symmetric() || rows.start <= columns.start {
-                        tiles.push(Tile { matrix, rows: rows.clone(), columns });
+                for strip in split(0..self.sizes.rows, self.tile) {
+                    if matrix.sides().1 == Side::Hard {
+                        let hard = strip.start * negatives..strip.end * negatives;
+                        split(hard, self.tile).for_each(&mut add);
+                    } else if !matrix.is_symmetric() || rows.start <= strip.start {
+                        add(strip);
                     }
                 }
             }
@@ -216,13 +209,10 @@ impl<B: Backend> Pass<B> {
         tiles
     }
 
-    /// The two sides of a tile; of its own hard negatives as `[rows, negatives, dim]` see `own`.
+    /// The two sides of a tile, `[rows, dim]` and `[columns, dim]`.
     fn operands(&self, tile: &Tile) -> (Tensor<B, 2>, Tensor<B, 2>) {
         let (rows, columns) = tile.matrix.sides();
-        (
-            slice(&self.side(rows).scored, &tile.rows),
-            slice(&self.side(columns).scored, &tile.columns),
-        )
+        (self.scored(rows, &tile.rows), self.scored(columns, &tile.columns))
     }
 
     /// The scores of a tile, those that relations hide already pushed out of sight.
@@ -236,34 +226,33 @@ impl<B: Backend> Pass<B> {
         } else {
             rows.matmul(columns.transpose())
         };
-        match self.hidden_in(tile) {
-            Some(mask) => scores.mask_fill(mask, HIDDEN),
-            None => scores,
-        }
+        let width = scores.dims()[1];
+        tile::hide(scores, self.hidden_in(tile, width))
     }
 
-    /// Which scores of a tile relations hide, the diagonal included; `None` where none.
-    fn hidden_in(&self, tile: &Tile) -> Option<Tensor<B, 2, Bool>> {
+    /// The scores of a tile that relations hide, the diagonal included, as [`tile::hide`] takes
+    /// them.
+    fn hidden_in(&self, tile: &Tile, width: usize) -> Vec<u32> {
         let Tile { matrix, rows, columns } = tile;
-        let width = if matrix.is_own() { self.sizes.negatives } else { columns.len() };
-        let mut bits = Vec::new();
+        let mut places = Vec::new();
         self.hidden.for_each(*matrix, rows, columns, self.sizes.negatives, |row, column| {
-            if bits.is_empty() {
-                bits.resize(rows.len() * width, false);
-            }
-            bits[row * width + column] = true;
+            places.push((row * width + column) as u32);
         });
-        let data = (!bits.is_empty()).then(|| TensorData::new(bits, [rows.len(), width]))?;
-        Some(Tensor::from_data(data, &self.device))
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
-    /// The logits of one reading, with the margin applied; anchors lie along `axis` of the tile.
-    fn logits(&self, tile: &Tile, axis: Axis, scores: &Tensor<B, 2>, scale: f64) -> Tensor<B, 2> {
-        let logits = scores.clone() * scale;
-        let Some(threshold) = &self.threshold else { return logits };
-        let threshold = along(slice(threshold, tile.anchors(axis)), axis);
-        let too_close = scores.clone().greater(threshold.expand(scores.dims()));
-        logits.mask_fill(too_close, HIDDEN * scale)
+    /// The terms that read a tile: their positions, how they read it.
+    fn terms_of<'a>(&'a self, tile: &'a Tile) -> impl Iterator<Item = (usize, Reading<'a, B>)> {
+        tile.readings().iter().flat_map(move |&(axis, anchors)| {
+            let reading = move |(index, term): (usize, &Term)| {
+                let thresholds = self.thresholds.as_ref();
+                let anchors = tile.anchors(axis);
+                (index, Reading { axis, anchors, scale: term.scale, thresholds })
+            };
+            self.plan.terms_on(tile.matrix, anchors).map(reading)
+        })
     }
 
     /// First pass: the sum of every term for each row of the batch.
@@ -273,15 +262,9 @@ impl<B: Backend> Pass<B> {
             vec![vec![None; strips]; self.plan.terms.len()];
         for tile in self.tiles() {
             let scores = self.scores(&tile);
-            for &(axis, anchors) in tile.readings() {
-                for (index, term) in self.plan.terms_on(tile.matrix, anchors) {
-                    let sum = ScaledSum::of(self.logits(&tile, axis, &scores, term.scale), axis);
-                    let so_far = &mut sums[index][tile.anchors(axis).start / self.tile];
-                    *so_far = Some(match so_far.take() {
-                        Some(so_far) => so_far.add(sum),
-                        None => sum,
-                    });
-                }
+            for (index, reading) in self.terms_of(&tile) {
+                let so_far = &mut sums[index][reading.anchors.start / self.tile];
+                *so_far = Some(tile::extend(so_far.take(), &scores, &reading));
             }
             kept.push(scores);
         }
@@ -324,10 +307,10 @@ impl<B: Backend> Pass<B> {
         }
         let lambda = |weight: Option<ScaledSum<B>>| {
             let weight = weight.expect("every term has a group");
-            Lambda { shift: -weight.largest, factor: weight.sum * shares.clone() }
+            Tensor::cat(vec![-weight.largest, weight.sum * shares.clone()], 1)
         };
         Normalisers {
-            terms: weights.into_iter().map(lambda).collect(),
+            lambdas: weights.into_iter().map(lambda).collect(),
             positive: of_positive * shares.clone(),
             loss: (per_row.clone() * shares.clone()).sum(),
             per_row,
@@ -335,28 +318,16 @@ impl<B: Backend> Pass<B> {
     }
 
     /// Second pass: the gradients for the scored embeddings, still lacking the factor 1/τ.
-    fn gradients(&self, normalisers: &Normalisers<B>, kept: Kept<B>) -> [Option<Tensor<B, 2>>; 3] {
-        let mut parts = Parts::new(self);
+    fn gradients(&self, normalisers: &Normalisers<B>, kept: Kept<B>) -> Gradients<B> {
+        let mut gradients = Gradients::new(self, normalisers);
         for (tile, scores) in self.tiles().into_iter().zip(kept.tiles) {
             let scores = scores.unwrap_or_else(|| self.scores(&tile));
-            let weights = tile
-                .readings()
-                .iter()
-                .flat_map(|&(axis, anchors)| {
-                    self.plan.terms_on(tile.matrix, anchors).map(move |term| (axis, term))
-                })
-                .map(|(axis, (index, term))| {
-                    let Lambda { shift, factor } = &normalisers.terms[index];
-                    let of_anchors = |values| along(slice(values, tile.anchors(axis)), axis);
-                    let logits = self.logits(&tile, axis, &scores, term.scale);
-                    (logits - of_anchors(shift)).exp() * of_anchors(factor)
-                })
-                .reduce(Tensor::add);
-            if let Some(weights) = weights {
-                parts.add(self, &tile, weights);
-            }
+            let terms = self.terms_of(&tile);
+            let terms = terms.map(|(index, reading)| (reading, &normalisers.lambdas[index]));
+            let weights = tile::weigh(scores, terms.collect());
+            gradients.add(self, &tile, weights);
         }
-        parts.whole(self, normalisers)
+        gradients
     }
 
     /// Scales, undoes the normalisation, and reads the loss with the signs of trouble.
@@ -364,66 +335,72 @@ impl<B: Backend> Pass<B> {
         &self,
         batch: &Batch<B>,
         normalisers: Normalisers<B>,
-        gradients: [Option<Tensor<B, 2>>; 3],
+        gradients: Gradients<B>,
     ) -> Result<LossGradients<B>, LossError> {
         let scale = self.temperature.scale();
         // L depends on the embeddings through products of two of them, so by Euler's identity
         // Σ <x, ∂L/∂x> = 2 Σ s·∂L/∂s, and ∂L/∂(ln τ) = -Σ s·∂L/∂s.
         let mut radial = normalisers.loss.zeros_like();
-        let mut sums = Vec::new();
-        let mut finished = Vec::new();
-        for (side, gradient) in self.sides.iter().zip(gradients) {
-            let Some((side, gradient)) = side.as_ref().zip(gradient) else {
-                finished.push(None);
-                continue;
-            };
-            sums.push(side.scored.clone().sum_dim(1).sum());
+        let mut embeddings = normalisers.loss.zeros_like();
+        let mut finish = |strip: &Strip<B>, gradient: Tensor<B, 2>| {
+            let sum = |x: Tensor<B, 2>| x.sum_dim(1).sum();
             let gradient = gradient * scale;
-            radial = radial + (gradient.clone() * side.scored.clone()).sum_dim(1).sum();
-            let gradient = match &side.unit {
+            embeddings = embeddings.clone() + sum(strip.scored.clone());
+            radial = radial.clone() + sum(gradient.clone() * strip.scored.clone());
+            let gradient = match &strip.unit {
                 Some(unit) => unit.backward(gradient),
                 None => gradient,
             };
-            finished.push(Some(gradient.cast(batch.queries.dtype())));
-        }
-        sums.push(normalisers.loss);
-        sums.push(radial * -0.5);
-        let read: Vec<f64> = Tensor::cat(sums, 0).into_data().iter::<f64>().collect();
+            gradient.cast(batch.queries.dtype())
+        };
+        let [queries, documents, hard] = gradients.sides;
+        let mut join = |side: Side, gradients: Vec<Option<Tensor<B, 2>>>| {
+            let strips = self.sides[side as usize].iter().zip(gradients);
+            let whole = |(strip, gradient): (&Strip<B>, Option<_>)| {
+                finish(strip, gradient.unwrap_or_else(|| strip.scored.zeros_like()))
+            };
+            Tensor::cat(strips.map(whole).collect(), 0)
+        };
+        let queries = join(Side::Query, queries);
+        let documents = join(Side::Document, documents);
+        let hard = (!hard.is_empty()).then(|| join(Side::Hard, hard));
+        let signs = vec![normalisers.loss, radial * -0.5, embeddings];
+        let read: Vec<f64> = Tensor::cat(signs, 0).into_data().iter::<f64>().collect();
         if read.iter().any(|value| !value.is_finite()) {
             return Err(diagnose(batch, &normalisers.per_row));
         }
-        let [loss, log_temperature] = read[read.len() - 2..] else {
-            unreachable!("two values were appended")
-        };
         let Sizes { rows, negatives, dim } = self.sizes;
-        let mut finished = finished.into_iter();
-        let mut next = || finished.next().flatten();
         Ok(LossGradients {
-            loss,
+            loss: read[0],
             per_row: normalisers.per_row.reshape([rows]),
-            queries: next().expect("queries have a gradient"),
-            documents: next().expect("documents have a gradient"),
-            hard_negatives: match (&batch.hard_negatives, next()) {
+            queries,
+            documents,
+            hard_negatives: match (&batch.hard_negatives, hard) {
                 (Some(_), Some(gradient)) => Some(gradient.reshape([rows, negatives, dim])),
                 (Some(empty), None) => Some(empty.zeros_like()),
                 (None, _) => None,
             },
-            log_temperature,
+            log_temperature: read[1],
         })
     }
 }
 
-/// Gradients in the making, one tensor a tile of rows.
-struct Parts<B: Backend> {
+/// Gradients in the making, one tensor a strip; `None` for zeros.
+struct Gradients<B: Backend> {
     sides: [Vec<Option<Tensor<B, 2>>>; 3],
 }
 
-impl<B: Backend> Parts<B> {
-    fn new(pass: &Pass<B>) -> Self {
-        let tiles = pass.sizes.rows.div_ceil(pass.tile);
-        // Hard negatives are summed by whole rows of the batch where they are own ones and by
-        // flat tiles otherwise; the flat gradient is kept whole.
-        Self { sides: [vec![None; tiles], vec![None; tiles], vec![None; 1]] }
+impl<B: Backend> Gradients<B> {
+    /// The positives' own share.
+    fn new(pass: &Pass<B>, normalisers: &Normalisers<B>) -> Self {
+        let [queries, documents, hard] = &pass.sides;
+        let of_positive = |others: &[Strip<B>]| {
+            let rows = split(0..pass.sizes.rows, pass.tile);
+            let weights = rows.map(|rows| normalisers.positive.clone().slice_dim(0, rows));
+            others.iter().zip(weights).map(|(other, w)| Some(other.scored.clone() * w)).collect()
+        };
+        let none = hard.iter().map(|_| None).collect();
+        Self { sides: [of_positive(documents), of_positive(queries), none] }
     }
 
     fn add(&mut self, pass: &Pass<B>, tile: &Tile, weights: Tensor<B, 2>) {
@@ -445,67 +422,36 @@ impl<B: Backend> Parts<B> {
     }
 
     fn put(&mut self, pass: &Pass<B>, side: Side, rows: &Range<usize>, part: Tensor<B, 2>) {
-        if side == Side::Hard {
-            let whole = &mut self.sides[side as usize][0];
-            let so_far = whole.take().unwrap_or_else(|| pass.side(side).scored.zeros_like());
-            let sum = slice(&so_far, rows) + part;
-            *whole = Some(so_far.slice_assign([rows.clone(), 0..pass.sizes.dim], sum));
-        } else {
-            let slot = &mut self.sides[side as usize][rows.start / pass.tile];
-            *slot = Some(match slot.take() {
+        let (strip, rows) = pass.place(side, rows);
+        let slot = &mut self.sides[side as usize][strip];
+        let whole = &pass.sides[side as usize][strip].scored;
+        *slot = Some(if part.dims() == whole.dims() {
+            match slot.take() {
                 Some(so_far) => so_far + part,
                 None => part,
-            });
-        }
-    }
-
-    /// Joins the tiles and adds the positives' own share.
-    fn whole(self, pass: &Pass<B>, normalisers: &Normalisers<B>) -> [Option<Tensor<B, 2>>; 3] {
-        let [queries, documents, hard] = self.sides;
-        let join = |tiles: Vec<Option<Tensor<B, 2>>>, side: Side, other: Side| {
-            let of_positive = pass.side(other).scored.clone() * normalisers.positive.clone();
-            let zeros = |index: usize| {
-                let start = index * pass.tile;
-                let end = (start + pass.tile).min(pass.sizes.rows);
-                slice(&pass.side(side).scored, &(start..end)).zeros_like()
-            };
-            let tiles = tiles.into_iter().enumerate();
-            let tiles = tiles.map(|(index, tile)| tile.unwrap_or_else(|| zeros(index))).collect();
-            Some(Tensor::cat(tiles, 0) + of_positive)
-        };
-        let zeros = || pass.sides[Side::Hard as usize].as_ref().map(|h| h.scored.zeros_like());
-        [
-            join(queries, Side::Query, Side::Document),
-            join(documents, Side::Document, Side::Query),
-            hard.into_iter().next().flatten().or_else(zeros),
-        ]
+            }
+        } else {
+            let so_far = slot.take().unwrap_or_else(|| whole.zeros_like());
+            let sum = so_far.clone().slice_dim(0, rows.clone()) + part;
+            so_far.slice_assign([rows, 0..pass.sizes.dim], sum)
+        });
     }
 }
 
-/// Rows of a tile: about a sixteenth of the memory each, as several are alive at once.
-fn tile_rows(score_memory: usize, dtype: DType) -> usize {
-    let elements = score_memory / 16 / dtype.size();
-    (elements.isqrt() / 64 * 64).clamp(64, 4096)
+/// Rows of a strip and of a tile: of a tile about a sixteenth of the memory, as several are alive
+/// at once, and no tensor beyond [`LARGEST`].
+fn tile_rows(loss: &Loss, sizes: Sizes, dtype: DType) -> usize {
+    let from_memory = (loss.score_memory / 16 / dtype.size()).isqrt() / 64 * 64;
+    let wanted = loss.tile.unwrap_or(from_memory.clamp(64, 4096));
+    let largest = LARGEST / dtype.size();
+    let of_strip = largest / (sizes.dim * sizes.negatives.max(1));
+    wanted.min(largest.isqrt()).min(of_strip).max(1)
 }
 
-/// `0..length` in steps of `step`.
-fn split(length: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..length).step_by(step).map(move |start| start..(start + step).min(length))
-}
-
-fn slice<B: Backend>(tensor: &Tensor<B, 2>, rows: &Range<usize>) -> Tensor<B, 2> {
-    tensor.clone().slice_dim(0, rows.clone())
-}
-
-/// A column `[n, 1]` laid along the axis of a tile that its anchors lie on.
-fn along<B: Backend>(values: Tensor<B, 2>, axis: Axis) -> Tensor<B, 2> {
-    match axis {
-        Axis::Rows => values,
-        Axis::Columns => {
-            let length = values.dims()[0];
-            values.reshape([1, length])
-        }
-    }
+/// `range` in steps of `step`.
+fn split(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { start, end } = range;
+    (start..end).step_by(step).map(move |start| start..(start + step).min(end))
 }
 
 /// Finds the reason for a result that is not finite.
@@ -525,4 +471,28 @@ pub(crate) fn diagnose<B: Backend>(batch: &Batch<B>, per_row: &Tensor<B, 2>) -> 
     }
     let row = per_row.to_data().iter::<f64>().position(|value| !value.is_finite());
     LossError::Overflow { row: row.unwrap_or(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LossConfig;
+
+    #[test]
+    fn no_tile_and_no_strip_is_larger_than_webgpu_binds() {
+        let loss = LossConfig { score_memory_mib: Some(1 << 20), ..LossConfig::default() };
+        let loss = loss.resolve().unwrap();
+        for dtype in [DType::F32, DType::F64] {
+            for loss in [loss.clone(), loss.clone().with_tile(1 << 20)] {
+                for (dim, negatives) in [(64, 0), (768, 0), (768, 7), (4096, 31), (1 << 24, 0)] {
+                    let sizes = Sizes { rows: 1 << 20, negatives, dim };
+                    let tile = tile_rows(&loss, sizes, dtype);
+                    assert!(tile > 0);
+                    for elements in [tile * tile, tile * dim * negatives.max(1)] {
+                        assert!(elements * dtype.size() <= LARGEST, "{dim}, {negatives}: {tile}");
+                    }
+                }
+            }
+        }
+    }
 }

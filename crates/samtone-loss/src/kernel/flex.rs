@@ -1,6 +1,6 @@
 //! Hands f32 batches of the Flex backend to the CPU kernel.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
@@ -9,6 +9,11 @@ use burn_flex::FlexTensor;
 use super::cpu;
 use crate::batch::Sizes;
 use crate::{Batch, Loss, LossError, LossGradients, Temperature};
+
+/// Whether the kernel takes embeddings of type `dtype` on `B`.
+pub(super) fn runs_on<B: Backend>(dtype: DType) -> bool {
+    dtype == DType::F32 && TypeId::of::<B::FloatTensorPrimitive>() == TypeId::of::<FlexTensor>()
+}
 
 /// The loss by the CPU kernel; `None` where the batch is no f32 batch of the Flex backend.
 pub(super) fn value_and_gradients<B: Backend>(
@@ -54,7 +59,7 @@ pub(super) fn value_and_gradients<B: Backend>(
 
 /// The tensor on the host, in order, if it is an f32 tensor of the Flex backend.
 fn host<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
-    if tensor.dtype() != DType::F32 {
+    if !runs_on::<B>(tensor.dtype()) {
         return None;
     }
     let primitive = tensor.clone().into_primitive().tensor();

@@ -2,12 +2,30 @@
 
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "cubecl")]
+pub(crate) mod cube;
 #[cfg(feature = "flex")]
 mod flex;
 
+use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 
 use crate::{Batch, Loss, LossError, LossGradients, Temperature, streaming};
+
+/// Whether this build has kernels for the loss of embeddings of type `dtype` on `B`. Where it has
+/// none the loss is computed in tensor operations throughout.
+pub fn has_kernels<B: Backend>(dtype: DType) -> bool {
+    let mut found = false;
+    #[cfg(feature = "flex")]
+    {
+        found |= flex::runs_on::<B>(dtype);
+    }
+    #[cfg(feature = "cubecl")]
+    {
+        found |= cube::runs_on::<B>(crate::rows::working_type(dtype));
+    }
+    found
+}
 
 /// The loss and its gradients by the fastest way there is for the backend and the batch.
 pub(crate) fn value_and_gradients<B: Backend>(
@@ -36,7 +54,9 @@ mod tests {
         let device = B::Device::default();
         let queries = Tensor::<B, 2>::from_data([[1.0, 0.0], [0.5, 1.0]], (&device, dtype));
         let batch = Batch::new(queries.clone(), queries);
-        flex::value_and_gradients(&loss, &batch, loss.temperature()).is_some()
+        let taken = flex::value_and_gradients(&loss, &batch, loss.temperature()).is_some();
+        assert_eq!(taken, flex::runs_on::<B>(dtype));
+        taken
     }
 
     #[test]
