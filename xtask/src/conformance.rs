@@ -37,9 +37,6 @@ fn on(backend: &str) -> anyhow::Result<()> {
             let feature = backend.trim_end_matches("-unfused");
             let mut test = cargo(&["test", "--package", "samtone-conformance"]);
             test.args(["--features", feature, "--test", "conformance"]);
-            if backend == "wgpu" {
-                test.args(["--test", "webgpu_limits"]);
-            }
             test.args(["--", "--test-threads", "1"]);
             test
         }
