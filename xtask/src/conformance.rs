@@ -33,13 +33,16 @@ fn on(backend: &str) -> anyhow::Result<()> {
             runner
         }
         // One process, so that kernels are compiled once.
-        "wgpu" | "cuda" => {
+        "wgpu" | "wgpu-unfused" | "cuda" | "cuda-unfused" => {
+            let feature = backend.trim_end_matches("-unfused");
             let mut test = cargo(&["test", "--package", "samtone-conformance"]);
-            test.args(["--features", backend, "--test", "conformance"]);
+            test.args(["--features", feature, "--test", "conformance"]);
             test.args(["--", "--test-threads", "1"]);
             test
         }
-        other => bail!("`{other}` is no backend: they are flex, ndarray, wgpu and cuda"),
+        other => bail!(
+            "`{other}` is no backend: they are flex, ndarray, wgpu, cuda, wgpu-unfused, cuda-unfused"
+        ),
     };
     done(command.env("SAMTONE_BACKEND", backend))
 }

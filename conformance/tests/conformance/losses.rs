@@ -3,7 +3,9 @@
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::random::Key;
-use samtone_loss::{Batch, Loss, LossConfig, LossGradients, Relations};
+use samtone_loss::{
+    Batch, Input, Loss, LossConfig, LossError, LossGradients, Preset, Relations, has_kernels,
+};
 use serde::Deserialize;
 
 use crate::{Tolerance, assert_near, conforms, supported, tensor, values};
@@ -11,6 +13,10 @@ use crate::{Tolerance, assert_near, conforms, supported, tensor, values};
 conforms! {
     the_whole_family_is_the_reference
     many_tiles_with_every_mask_are_one_truth
+    every_preset_is_one_truth_at_any_tile_and_temperature
+    hardness_is_one_truth_where_terms_share_a_matrix
+    a_number_that_is_not_finite_is_found
+    kernels_run_where_there_are_some
 }
 
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
@@ -209,5 +215,69 @@ mod check {
         let config = "preset = 'samtone'\nsimilarity = 'dot'\nhardness = { on = 'all', strength = 2.0 }\ntemperature = 0.5";
         let loss = resolve(config).with_tile(64);
         compare::<B::InnerBackend>("dot products with hardness", &loss, &at, &dtypes);
+    }
+
+    pub(super) fn every_preset_is_one_truth_at_any_tile_and_temperature<B: AutodiffBackend>() {
+        let at = large();
+        let masks = "{ ids = true, known = true, margin = { absolute = 0.05, relative = -0.1 } }";
+        // Tiles of 37 leave some of 2 rows, fewer than a kernel has units; one of 1000 holds all.
+        for (tile, temperature) in [(37, 0.05), (1000, 0.01)] {
+            for preset in Preset::ALL {
+                let uses_hard = LossConfig::preset(preset).resolve().unwrap().uses_hard_negatives();
+                let hard_negatives: &[&str] = match uses_hard {
+                    true => &["hard_negatives = 'own'", "hard_negatives = 'all'"],
+                    false => &[""],
+                };
+                for hard in hard_negatives {
+                    let config = format!(
+                        "preset = '{preset}'\ntemperature = {temperature}\n{hard}\n\
+                         false_negatives = {masks}"
+                    );
+                    let what = format!("{preset}, τ {temperature}, {hard}, tiles of {tile}");
+                    let loss = resolve(&config).with_tile(tile);
+                    compare::<B::InnerBackend>(&what, &loss, &at, &[DType::F32]);
+                }
+            }
+        }
+    }
+
+    pub(super) fn hardness_is_one_truth_where_terms_share_a_matrix<B: AutodiffBackend>() {
+        let at = large();
+        for on in ["in-batch", "hard", "all"] {
+            let config = format!(
+                "temperature = 0.1\nhardness = {{ on = '{on}', strength = 3.0 }}\n\
+                 [[group]]\nanchor = 'query'\ncandidates = ['cross', 'hard', 'opposite', 'opposite-hard']\n\
+                 [[group]]\nanchor = 'document'\n\
+                 candidates = ['cross', 'opposite', 'hard']"
+            );
+            let loss = resolve(&config).with_tile(40);
+            let what = format!("hardness on {on}");
+            compare::<B::InnerBackend>(&what, &loss, &at, &[DType::F32]);
+        }
+    }
+
+    pub(super) fn a_number_that_is_not_finite_is_found<B: AutodiffBackend>() {
+        let loss = LossConfig::default().resolve().unwrap().with_tile(64);
+        let check = |number: f64| {
+            let mut at = large();
+            at.embeddings[1][70 * at.dim] = number;
+            let batch = at.batch::<B::InnerBackend>(DType::F32);
+            let error = loss.value_and_gradients(&batch, loss.temperature()).unwrap_err();
+            let expected = LossError::NonFinite { what: Input::Documents, row: 70 };
+            assert_eq!(error.to_string(), expected.to_string());
+        };
+        check(f64::NAN);
+        check(f64::INFINITY);
+    }
+
+    pub(super) fn kernels_run_where_there_are_some<B: AutodiffBackend>() {
+        let name = B::InnerBackend::name(&Default::default());
+        let found = FLOATS.map(has_kernels::<B::InnerBackend>); // f64, f32, f16, bf16
+        let expected = match () {
+            () if name.contains("cubecl") => [false, true, true, true],
+            () if name == "flex" => [false, true, false, false],
+            () => [false; 4],
+        };
+        assert_eq!(found, expected, "{name}");
     }
 }

@@ -1,5 +1,11 @@
 //! The kernels. Sums are reduced in a fixed order, so a result does not change from run to run.
 
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    clippy::len_zero,
+    reason = "the macro's expansion takes references, and a sequence has no `is_empty`"
+)]
+
 use cubecl::prelude::*;
 
 use crate::rows;
@@ -41,7 +47,7 @@ pub(super) fn extend(
 ) {
     let lanes = comptime!((if by_rows { ACROSS } else { DOWN }) as usize);
     let anchors = comptime!((if by_rows { DOWN } else { ACROSS }) as usize);
-    let anchor_axis = comptime!(if by_rows { 0usize } else { 1usize });
+    let anchor_axis = comptime!(usize::from(!by_rows));
     let candidate_axis = comptime!(1 - anchor_axis);
     let lane = if comptime!(by_rows) { UNIT_POS_X as usize } else { UNIT_POS_Y as usize };
     let slot = if comptime!(by_rows) { UNIT_POS_Y as usize } else { UNIT_POS_X as usize };
