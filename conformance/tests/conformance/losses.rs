@@ -224,9 +224,10 @@ mod check {
         for (tile, temperature) in [(37, 0.05), (1000, 0.01)] {
             for preset in Preset::ALL {
                 let uses_hard = LossConfig::preset(preset).resolve().unwrap().uses_hard_negatives();
-                let hard_negatives: &[&str] = match uses_hard {
-                    true => &["hard_negatives = 'own'", "hard_negatives = 'all'"],
-                    false => &[""],
+                let hard_negatives: &[&str] = if uses_hard {
+                    &["hard_negatives = 'own'", "hard_negatives = 'all'"]
+                } else {
+                    &[""]
                 };
                 for hard in hard_negatives {
                     let config = format!(
