@@ -1,4 +1,4 @@
-//! The streaming form in tensor operations: every backend can run it.
+//! The streaming form, which every backend can run.
 //!
 //! Two passes over tiles of the score matrices. The first gathers the terms `A_t` of
 //! [`crate::plan`] online; the second turns each tile into the weights `∂L/∂s` and multiplies them
@@ -20,7 +20,7 @@ use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperatur
 /// The largest tensor made on the way, in bytes: what WebGPU binds by default.
 const LARGEST: usize = 128 << 20;
 
-/// The portable kernel.
+/// The loss and its gradients, tile by tile.
 pub(crate) fn value_and_gradients<B: Backend>(
     loss: &Loss,
     batch: &Batch<B>,
