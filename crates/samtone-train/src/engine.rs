@@ -19,8 +19,9 @@ use samtone_model::{Dropout, DualEncoder, Side};
 
 use crate::config::Precision;
 use crate::gradients;
+use crate::nodes::NodesError;
 use crate::objective::{Embeddings, Objective};
-use crate::shards::Shard;
+use crate::shards::{Shard, Workers};
 
 /// The token rows of a batch and who is related to whom in it.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +105,17 @@ pub struct BatchGradients {
     pub parameters: GradientsParams,
 }
 
+/// Why a batch gave no gradients.
+#[derive(Debug, thiserror::Error)]
+pub enum GradientsError {
+    /// A non-finite embedding or loss, named with its row.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// A node that shares the batch is gone.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
+}
+
 /// How a batch is turned into gradients.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -128,31 +140,32 @@ impl Engine {
         batch: &Batch,
         temperature: Temperature,
         dropout: Option<Key>,
-    ) -> Result<BatchGradients, LossError> {
+    ) -> Result<BatchGradients, GradientsError> {
         self.shard_gradients(model, batch, temperature, dropout, None)
     }
 
-    /// [`gradients`](Self::gradients), the work shared by `devices`: each gets a copy of the model. The
+    /// [`gradients`](Self::gradients), the work shared: each device gets a copy of the model. The
     /// result lies on the model's own device, which is the first.
     ///
     /// # Errors
-    /// As [`gradients`](Self::gradients).
+    /// As [`gradients`](Self::gradients), or that another node is gone.
     ///
     /// # Panics
     /// If the batch has fewer pairs than there are devices, or a device fails.
-    pub fn gradients_on<B: AutodiffBackend>(
+    pub fn shared_gradients<B: AutodiffBackend>(
         &self,
-        devices: &[B::Device],
+        workers: &Workers<'_, B>,
         model: &DualEncoder<B>,
         batch: &Batch,
         temperature: Temperature,
         dropout: Option<Key>,
-    ) -> Result<BatchGradients, LossError> {
-        if devices.len() < 2 {
+    ) -> Result<BatchGradients, GradientsError> {
+        let &Workers { devices, nodes } = workers;
+        if workers.count() < 2 {
             return self.gradients(model, batch, temperature, dropout);
         }
-        assert!(devices.len() <= batch.queries.len(), "every device wants a pair");
-        let mut shards = Shard::group(devices.len());
+        assert!(workers.count() <= batch.queries.len(), "every device wants a pair");
+        let mut shards = Shard::group(devices.len(), nodes.cloned());
         let own = shards.remove(0);
         std::thread::scope(|scope| {
             // Dropped if this panics: the others do not wait for it then.
@@ -175,7 +188,7 @@ impl Engine {
     /// threads that share a graph can wait for each other's locks for ever.
     ///
     /// # Errors
-    /// As [`gradients`](Self::gradients), the same for all.
+    /// As [`shared_gradients`](Self::shared_gradients), the same for all.
     ///
     /// # Panics
     /// If another shard of the group is dropped before.
@@ -186,14 +199,14 @@ impl Engine {
         temperature: Temperature,
         dropout: Option<Key>,
         shard: Option<&Shard<B::InnerBackend>>,
-    ) -> Result<BatchGradients, LossError> {
+    ) -> Result<BatchGradients, GradientsError> {
         let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));
         let streams = batch.streams_of(shard);
         // From a shard's rows to those of all, and from the gradient for all to the shard's rows.
         let gather = |own: Option<Tensor<B::InnerBackend, 2>>| match shard {
-            Some(shard) => own.map(|own| shard.gather(own)),
-            None => own,
+            Some(shard) => own.map(|own| shard.gather(own)).transpose(),
+            None => Ok(own),
         };
         let own = |all: Tensor<B::InnerBackend, 2>, stream: &Stream<'_>| match shard {
             Some(_) => all.narrow(0, stream.first, stream.rows.len()),
@@ -205,7 +218,7 @@ impl Engine {
             }
             match shard {
                 Some(shard) => shard.sum::<B, _>(master, own),
-                None => own,
+                None => Ok(own),
             }
         };
         if self.is_one_pass(&streams) {
@@ -214,7 +227,7 @@ impl Engine {
                 let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
                 (!rows.is_empty()).then(|| self.encode(model, side, rows, dropout))
             });
-            let embeddings = graphs.clone().map(|graph| gather(graph.map(Tensor::inner)));
+            let embeddings = each(graphs.clone(), |graph| gather(graph.map(Tensor::inner)))?;
             let (loss, log_temperature, wanted) =
                 self.loss_gradients::<B>(embeddings, batch, temperature)?;
             let scale = self.gradient_scale(&wanted);
@@ -227,18 +240,18 @@ impl Engine {
                 })
                 .reduce(|sum, term| sum + term)
                 .expect("a batch has queries");
-            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model), scale);
+            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model), scale)?;
             return Ok(BatchGradients { loss, log_temperature, parameters });
         }
 
         let plain = model.valid();
-        let embeddings = streams.map(|stream| {
+        let embeddings = each(streams, |stream| {
             let chunks: Vec<_> = self
                 .chunks(stream, dropout)
                 .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout))
                 .collect();
             gather((!chunks.is_empty()).then(|| Tensor::cat(chunks, 0)))
-        });
+        })?;
         let (loss, log_temperature, wanted) =
             self.loss_gradients::<B>(embeddings, batch, temperature)?;
         let scale = self.gradient_scale(&wanted);
@@ -252,7 +265,7 @@ impl Engine {
                 chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
         }
-        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale) })
+        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale)? })
     }
 
     /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and
@@ -351,6 +364,11 @@ impl Engine {
         });
         Ok((out.loss, out.log_temperature, [Some(queries), Some(documents), hard_negatives]))
     }
+}
+
+/// What `of` makes of each of three, up to the first error.
+fn each<T, U, E>([a, b, c]: [T; 3], mut of: impl FnMut(T) -> Result<U, E>) -> Result<[U; 3], E> {
+    Ok([of(a)?, of(b)?, of(c)?])
 }
 
 /// A number whose gradient with respect to `embeddings` is `scale` times `wanted`.

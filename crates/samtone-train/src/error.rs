@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::config::{Place, Precision};
+use crate::engine::GradientsError;
+use crate::nodes::NodesError;
 
 /// A training run that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +115,9 @@ pub enum TrainError {
     /// A checkpoint that cannot be written or read back.
     #[error("cannot use the checkpoint")]
     Checkpoint(#[source] burn::record::RecorderError),
+    /// Nodes that do not train together.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
     /// Data that cannot be used.
     #[error(transparent)]
     Data(#[from] samtone_data::DataError),
@@ -125,6 +130,15 @@ pub enum TrainError {
     /// An evaluation that cannot be done.
     #[error(transparent)]
     Eval(#[from] samtone_eval::EvalError),
+}
+
+impl From<GradientsError> for TrainError {
+    fn from(error: GradientsError) -> Self {
+        match error {
+            GradientsError::Loss(error) => error.into(),
+            GradientsError::Nodes(error) => error.into(),
+        }
+    }
 }
 
 impl TrainError {
@@ -196,6 +210,7 @@ impl TrainError {
             Self::ForeignRun { .. } => {
                 Some("is it a run of this data set, and of these queries?".into())
             }
+            Self::Nodes(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Loss(error) => error.hint(),

@@ -11,7 +11,7 @@ use samtone_model::{DeadParameter, DualEncoder, Retriever, Side};
 
 use crate::batches::{Batches, StepBatch};
 use crate::config::ExperimentConfig;
-use crate::engine::Engine;
+use crate::engine::{Engine, GradientsError};
 use crate::error::TrainError;
 use crate::judge::{judge, means};
 use crate::objective::Objective;
@@ -20,6 +20,7 @@ use crate::plan;
 use crate::prepare::Prepared;
 use crate::record::{Event, StepRecord};
 use crate::schedule::{Schedule, Stages};
+use crate::shards::Workers;
 use crate::summary::{Best, Metrics};
 use crate::temperature::TemperatureState;
 use crate::training::{Course, Place, Task, Trained, Training, Work};
@@ -40,7 +41,7 @@ pub(crate) struct Fitted<B: AutodiffBackend> {
 }
 
 /// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
-/// on the first of `devices`; the others share its batches.
+/// on the first of `devices`; the others, and those of other nodes, share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
     prepared: &Prepared<'_>,
@@ -54,6 +55,10 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
     if !plan.fits() {
         observe(Event::Warning(plan.warning()));
+    }
+    if let Some(nodes) = place.nodes {
+        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
+        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
     }
     let second = config.second_stage.as_ref();
     let schedule =
@@ -74,7 +79,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         prepared,
         retriever: &retriever,
         batches: &batches,
-        devices,
+        workers: Workers { devices, nodes: place.nodes },
         second_begins: course.stages.second_begins(),
         second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
         dropout: Key::new(config.seed).child("dropout"),
@@ -106,7 +111,7 @@ struct Contrast<'a, B: AutodiffBackend> {
     prepared: &'a Prepared<'a>,
     retriever: &'a Retriever<B>,
     batches: &'a Batches<'a>,
-    devices: &'a [B::Device],
+    workers: Workers<'a, B>,
     engine: Engine,
     /// The first step of the second stage, and its objective until then.
     second_begins: Option<usize>,
@@ -145,13 +150,19 @@ impl<B: AutodiffBackend> Task<B> for Contrast<'_, B> {
         model: &DualEncoder<B>,
         step: usize,
         batch: &StepBatch,
-    ) -> Result<(f64, GradientsParams), String> {
+        folder: &Path,
+    ) -> Result<(f64, GradientsParams), TrainError> {
         self.enter_stage(step);
-        let dropout = self.dropout.at(step as u64);
+        let (dropout, temperature) = (self.dropout.at(step as u64), self.temperature.value);
         let out = self
             .engine
-            .gradients_on(self.devices, model, &batch.batch, self.temperature.value, Some(dropout))
-            .map_err(|error| error.to_string())?;
+            .shared_gradients(&self.workers, model, &batch.batch, temperature, Some(dropout))
+            .map_err(|error| match error {
+                GradientsError::Loss(what) => {
+                    self.not_finite(step, what.to_string(), batch, folder)
+                }
+                lost @ GradientsError::Nodes(_) => lost.into(),
+            })?;
         self.log_temperature = out.log_temperature;
         Ok((out.loss, out.parameters))
     }

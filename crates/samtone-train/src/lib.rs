@@ -19,6 +19,7 @@ mod fit;
 pub mod gradients;
 mod judge;
 pub mod mine;
+pub mod nodes;
 pub mod objective;
 mod optimizer;
 pub mod plan;

@@ -15,6 +15,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -30,9 +31,11 @@ use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::fit::{Fitted, fit};
 use crate::judge::{judge, judge_bm25, means};
+use crate::nodes::Nodes;
 use crate::prepare::{Prepared, Sources, TestSet, check_precision, start, train_sets};
 use crate::record::Event;
 use crate::settings::Configuration;
+use crate::shards::Workers;
 use crate::summary::{Baseline, Metrics, Summary};
 use crate::training::Place;
 
@@ -52,6 +55,8 @@ pub struct RunOptions<'a> {
     pub command: &'a str,
     /// Set from outside to end the run after its current step, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// Other processes that train the same run, each into a folder of its own; a dual encoder's alone.
+    pub nodes: Option<&'a Arc<Nodes>>,
 }
 
 /// A run's results.
@@ -104,7 +109,8 @@ pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good. Several
-/// `devices` share every batch (see [`crate::shards`]); the first does all that is no training.
+/// `devices` share every batch (see [`crate::shards`]); the first does all that is no training. Other
+/// nodes with devices of theirs call this with the same configuration.
 ///
 /// # Errors
 /// Anything that keeps the run from starting or going on; checkpoints stay.
@@ -120,11 +126,17 @@ pub fn run<B: AutodiffBackend>(
     let started = Instant::now();
     let folder = options.folder;
     check_folder(folder, options.resume)?;
-    if devices.len() > config.train.batch_size {
-        let batch = config.train.batch_size;
-        return Err(TrainError::TooManyDevices { devices: devices.len(), batch });
+    let (workers, batch) =
+        (Workers::<B> { devices, nodes: options.nodes }, config.train.batch_size);
+    if workers.count() > batch {
+        return Err(TrainError::TooManyDevices { devices: workers.count(), batch });
     }
     let device = devices.first().expect("a run has a device");
+    if let Some(nodes) = options.nodes {
+        nodes.agree("the build", env!("CARGO_PKG_VERSION"))?;
+        nodes.agree("the backend", &B::name(device))?;
+        nodes.agree("the configuration", &config.to_toml())?;
+    }
     check_precision::<B>(config, device)?;
     observe(Event::Phase("reading the data"));
     let sources = Sources::load(&config.data)?;
@@ -139,7 +151,7 @@ pub fn run<B: AutodiffBackend>(
     let cache = config.data.token_cache.clone().unwrap_or_else(|| folder.join("tokens"));
     let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
 
-    let place = Place { folder, stop: options.stop };
+    let place = Place { folder, stop: options.stop, nodes: options.nodes };
     let trained = fit(retriever.clone(), &prepared, config, &place, devices, observe)?;
     let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
         let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
@@ -193,7 +205,7 @@ pub fn run<B: AutodiffBackend>(
         fs::create_dir_all(&folder)
             .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
-        let place = Place { folder: &folder, stop: options.stop };
+        let place = Place { folder: &folder, stop: options.stop, nodes: options.nodes };
         let fitted = fit(retriever, &prepared, &config, &place, devices, observe)?;
         let mut found = judged_splits(&fitted, place.folder)?;
         found.bm25.clone_from(&summary.bm25);

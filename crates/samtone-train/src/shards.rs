@@ -2,35 +2,57 @@
 //! embedding, and their gradients are summed.
 //!
 //! Embeddings are exchanged by value and each shard takes its rows of the loss's closed-form
-//! gradient, so nothing is sent back through an exchange. Sums are taken in the order of the
-//! shards: the same bits on every one.
+//! gradient, so nothing is sent back through an exchange. The shards of a process meet in memory, and
+//! one of them exchanges with other [`Nodes`] for all. Sums are taken in the order of the shards, then
+//! of the nodes: the same bits on every one.
 
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Bytes, Tensor, TensorData};
+
+use crate::nodes::{Nodes, NodesError};
+
+/// Who shares the work on a batch.
+#[derive(Debug)]
+pub struct Workers<'a, B: Backend> {
+    /// This process's devices, the model's first.
+    pub devices: &'a [B::Device],
+    /// Other processes with devices of theirs.
+    pub nodes: Option<&'a Arc<Nodes>>,
+}
+
+impl<B: Backend> Workers<'_, B> {
+    /// How many devices all have.
+    pub fn count(&self) -> usize {
+        self.nodes.map_or(self.devices.len(), |nodes| nodes.devices())
+    }
+}
 
 /// One of the shards that compute a batch together, each on a thread of its own.
 #[derive(Debug)]
 pub struct Shard<B: Backend> {
+    /// Its place in the group.
     rank: usize,
     group: Arc<Group<B>>,
 }
 
-/// Where shards leave what the others want.
+/// Where the shards of a process leave what the others want.
 #[derive(Debug)]
 struct Group<B: Backend> {
+    nodes: Option<Arc<Nodes>>,
     round: Mutex<Round<B>>,
     changed: Condvar,
 }
 
-/// One exchange: every shard posts, then every shard reads all.
+/// One exchange: every shard posts, the last one combines, then every shard reads.
 #[derive(Debug)]
 struct Round<B: Backend> {
     posted: Vec<Option<Tensor<B, 1>>>,
+    combined: Option<Result<Tensor<B, 1>, NodesError>>,
     /// Shards that have read.
     readers: usize,
     /// Whether a shard has ended: nobody waits for it.
@@ -63,62 +85,102 @@ impl<B: Backend> Drop for Shard<B> {
     }
 }
 
-impl<B: Backend> Shard<B> {
-    /// A group of `count` shards, in order.
-    pub fn group(count: usize) -> Vec<Self> {
-        let posted = vec![None; count];
-        let round = Mutex::new(Round { posted, readers: 0, is_over: false });
-        let group = Arc::new(Group { round, changed: Condvar::new() });
-        (0..count).map(|rank| Self { rank, group: group.clone() }).collect()
-    }
+/// How tensors become one.
+#[derive(Clone, Copy)]
+enum Combine {
+    /// One after the other.
+    Concat,
+    /// Number by number.
+    Sum,
+}
 
-    /// Shards in the group.
-    pub fn count(&self) -> usize {
-        self.group.round().posted.len()
+impl Combine {
+    /// Of tensors, on the device of the first.
+    fn tensors<B: Backend>(self, parts: Vec<Tensor<B, 1>>) -> Tensor<B, 1> {
+        let device = parts[0].device();
+        let mut parts = parts.into_iter().map(|part| part.to_device(&device));
+        match self {
+            Self::Concat => Tensor::cat(parts.collect(), 0),
+            Self::Sum => {
+                let first = parts.next().expect("a group has a shard");
+                parts.fold(first, |sum, part| sum + part)
+            }
+        }
+    }
+}
+
+impl<B: Backend> Shard<B> {
+    /// A group of `count` shards, in order; with other `nodes`, those of this process alone.
+    pub fn group(count: usize, nodes: Option<Arc<Nodes>>) -> Vec<Self> {
+        let round = Round { posted: vec![None; count], combined: None, readers: 0, is_over: false };
+        let group = Arc::new(Group { nodes, round: Mutex::new(round), changed: Condvar::new() });
+        (0..count).map(|rank| Self { rank, group: group.clone() }).collect()
     }
 
     /// Which of `rows` rows are this shard's.
     pub fn rows(&self, rows: usize) -> Range<usize> {
-        let count = self.count();
-        rows * self.rank / count..rows * (self.rank + 1) / count
+        let (rank, count) = match &self.group.nodes {
+            Some(nodes) => (nodes.own_devices().start + self.rank, nodes.devices()),
+            None => (self.rank, self.group.round().posted.len()),
+        };
+        rows * rank / count..rows * (rank + 1) / count
     }
 
-    /// What each shard gives, in order, wherever it lies.
-    fn exchange(&self, own: Tensor<B, 1>) -> Vec<Tensor<B, 1>> {
-        let mut round = self.group.wait(|round| round.posted[self.rank].is_none());
+    /// What the shards of all nodes give, combined; on the device of `own`.
+    fn exchange(&self, own: Tensor<B, 1>, combine: Combine) -> Result<Tensor<B, 1>, NodesError> {
+        let device = own.device();
+        let mut round = self.group.wait(|round| round.combined.is_none());
         round.posted[self.rank] = Some(own);
-        drop(round);
-        self.group.changed.notify_all();
-        let mut round = self.group.wait(|round| round.posted.iter().all(Option::is_some));
-        let all = round.posted.iter().flatten().cloned().collect();
+        if round.posted.iter().all(Option::is_some) {
+            let parts = round.posted.iter_mut().filter_map(Option::take).collect();
+            drop(round);
+            let mut combined = Ok(combine.tensors(parts));
+            if let (Some(nodes), Ok(own)) = (&self.group.nodes, &combined) {
+                combined = with_nodes(nodes, own.clone(), combine);
+            }
+            self.group.round().combined = Some(combined);
+            self.group.changed.notify_all();
+        } else {
+            drop(round);
+        }
+        let mut round = self.group.wait(|round| round.combined.is_some());
+        let combined = round.combined.clone().expect("waited for");
         round.readers += 1;
         if round.readers == round.posted.len() {
             round.readers = 0;
-            round.posted.fill(None);
+            round.combined = None;
             self.group.changed.notify_all();
         }
-        all
+        Ok(combined?.to_device(&device))
     }
 
     /// The rows of all shards: `[own rows, dim]` → `[all rows, dim]`. Blocks until all have given
     /// theirs.
     ///
+    /// # Errors
+    /// If another node is gone.
+    ///
     /// # Panics
     /// If another shard of the group is dropped before.
-    pub fn gather(&self, own: Tensor<B, 2>) -> Tensor<B, 2> {
-        let (device, [_, dim]) = (own.device(), own.dims());
-        let parts = self.exchange(own.flatten(0, 1)).into_iter().map(|part| {
-            let rows = part.dims()[0] / dim;
-            part.to_device(&device).reshape([rows, dim])
-        });
-        Tensor::cat(parts.collect(), 0)
+    pub fn gather(&self, own: Tensor<B, 2>) -> Result<Tensor<B, 2>, NodesError> {
+        let [_, dim] = own.dims();
+        let all = self.exchange(own.flatten(0, 1), Combine::Concat)?;
+        let rows = all.dims()[0] / dim;
+        Ok(all.reshape([rows, dim]))
     }
 
     /// The sum of all shards' gradients of `module`. Blocks until all have given theirs.
     ///
+    /// # Errors
+    /// If another node is gone.
+    ///
     /// # Panics
     /// If another shard of the group is dropped before.
-    pub fn sum<A, M>(&self, module: &M, mut own: GradientsParams) -> GradientsParams
+    pub fn sum<A, M>(
+        &self,
+        module: &M,
+        mut own: GradientsParams,
+    ) -> Result<GradientsParams, NodesError>
     where
         A: AutodiffBackend<InnerBackend = B>,
         M: AutodiffModule<A>,
@@ -126,15 +188,32 @@ impl<B: Backend> Shard<B> {
         let mut flat = Flatten { from: &own, parts: Vec::new() };
         module.visit(&mut flat);
         if flat.parts.is_empty() {
-            return own;
+            return Ok(own);
         }
-        let flat = Tensor::cat(flat.parts, 0);
-        let device = flat.device();
-        let parts = self.exchange(flat).into_iter().map(|part| part.to_device(&device));
-        let sum = parts.reduce(|sum, part| sum + part).expect("a group has a shard");
+        let sum = self.exchange(Tensor::cat(flat.parts, 0), Combine::Sum)?;
         module.visit(&mut Unflatten { from: sum, at: 0, to: &mut own });
-        own
+        Ok(own)
     }
+}
+
+/// What all nodes give, combined, where `own` is.
+fn with_nodes<B: Backend>(
+    nodes: &Nodes,
+    own: Tensor<B, 1>,
+    combine: Combine,
+) -> Result<Tensor<B, 1>, NodesError> {
+    let (device, dtype) = (own.device(), own.dtype());
+    let tensor = |bytes: Vec<u8>| {
+        let shape = [bytes.len() / dtype.size()];
+        let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, dtype);
+        Tensor::<B, 1>::from_data(data, (&device, dtype))
+    };
+    let bytes = |tensor: Tensor<B, 1>| tensor.into_data().as_bytes().to_vec();
+    let all = nodes.exchange(bytes(own), |all| match combine {
+        Combine::Concat => all.concat(),
+        Combine::Sum => bytes(combine.tensors(all.into_iter().map(tensor).collect())),
+    })?;
+    Ok(tensor(all))
 }
 
 /// Reads the gradients of a module, in its order.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::{Checkpoint, Checkpoints};
 use crate::error::TrainError;
 use crate::gradients;
+use crate::nodes::{Nodes, NodesError};
 use crate::optimizer::ModelOptimizer;
 use crate::record::{Event, Log, StepRecord};
 use crate::schedule::Stages;
@@ -35,14 +37,15 @@ pub(crate) trait Task<B: AutodiffBackend> {
     /// Its name, for whoever watches.
     fn name(&self) -> String;
 
-    /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0; or what
-    /// of it is no finite number, as a sentence.
+    /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0. A batch
+    /// that gives no finite number is saved into `folder`.
     fn gradients(
         &mut self,
         model: &Self::Model,
         step: usize,
         batch: &Self::Batch,
-    ) -> Result<(f64, GradientsParams), String>;
+        folder: &Path,
+    ) -> Result<(f64, GradientsParams), TrainError>;
 
     /// The parameters that `gradients` leave as they are.
     fn dead_parameters(
@@ -130,10 +133,11 @@ impl std::ops::AddAssign for Work {
     }
 }
 
-/// The files of one training inside a run folder, and what may interrupt it.
+/// The files of one training inside a run folder, what may interrupt it, and who else trains the same.
 pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) stop: &'a AtomicBool,
+    pub(crate) nodes: Option<&'a Arc<Nodes>>,
 }
 
 impl Place<'_> {
@@ -143,6 +147,12 @@ impl Place<'_> {
 
     fn metrics(&self) -> PathBuf {
         self.folder.join("metrics.jsonl")
+    }
+
+    /// Whether this or another node is to stop.
+    fn is_to_stop(&self) -> Result<bool, NodesError> {
+        let stop = self.stop.load(Ordering::Relaxed);
+        self.nodes.map_or(Ok(stop), |nodes| nodes.any(stop))
     }
 }
 
@@ -251,6 +261,9 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
             self = self.restore(checkpoint, device)?;
         }
         let first = self.state.step;
+        if let Some(nodes) = place.nodes {
+            nodes.agree("where they begin", &self.position()?)?;
+        }
         let mut log = Log::open(&place.metrics(), first)?;
         observe(Event::Training { loss: &self.task.name(), done: first, steps });
 
@@ -266,7 +279,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
                 }
             });
             while self.state.step < steps && !self.is_stalled() {
-                if place.stop.load(Ordering::Relaxed) {
+                if place.is_to_stop()? {
                     self.write(place)?;
                     let step = self.state.step;
                     return Err(TrainError::Interrupted { step, folder: place.folder.into() });
@@ -279,7 +292,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
                 record.pairs_per_second = work.per_second(work.pairs);
                 record.tokens_per_second = work.per_second(work.tokens);
                 record.padded_share = work.padded_share();
-                let is_best = self.judge(&mut record, observe)?;
+                let is_best = self.judge(&mut record, place, observe)?;
                 if self.is_to_log(&record) {
                     log.write(&record)?;
                 }
@@ -314,10 +327,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<StepRecord, TrainError> {
         let step = self.state.step;
-        let (loss, mut gradients) = self
-            .task
-            .gradients(&self.model, step, batch)
-            .map_err(|what| self.task.not_finite(step, what, batch, place.folder))?;
+        let (loss, mut gradients) = self.task.gradients(&self.model, step, batch, place.folder)?;
         let norm = gradients::global_norm(&gradients::norms(&self.model, &gradients));
         if step == 0 {
             for dead in self.task.dead_parameters(&self.model, &gradients) {
@@ -345,6 +355,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
     fn judge(
         &mut self,
         record: &mut StepRecord,
+        place: &Place<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, TrainError> {
         let (step, course) = (self.state.step, self.course);
@@ -354,6 +365,12 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
             return Ok(false);
         }
         record.dev = self.task.judge(&self.model)?;
+        if let Some(nodes) = place.nodes {
+            // Machines may round otherwise, and this decides what is kept and when to stop.
+            let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");
+            let heads = nodes.of_head(own)?;
+            record.dev = serde_json::from_slice(&heads).expect("the head wrote it so");
+        }
         if record.dev.is_empty() {
             return Ok(false);
         }
@@ -378,6 +395,14 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         let step = record.step;
         let is_end = step == 1 || step == self.course.stages.steps();
         is_end || is_due(step, self.course.log_every) || !record.dev.is_empty()
+    }
+
+    /// The steps done and the weights, as a text that is another where they are.
+    fn position(&self) -> Result<String, TrainError> {
+        let record = self.model.clone().into_record();
+        let model: Vec<u8> =
+            Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
+        Ok(format!("step {}, weights {}", self.state.step, blake3::hash(&model)))
     }
 
     /// Writes a checkpoint.

@@ -4,6 +4,10 @@
 
 mod tiny;
 
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
@@ -12,6 +16,7 @@ use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
 use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
+use samtone_train::nodes::{Nodes, Seat};
 use samtone_train::shards::Shard;
 
 use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
@@ -49,37 +54,52 @@ fn duplicates() -> Relations {
     }
 }
 
-/// The loss, its gradient by ln τ, and every parameter's gradient, on each of `shards`.
+/// The loss, its gradient by ln τ, and every parameter's gradient.
+fn found(
+    model: &DualEncoder<B>,
+    batch: &Batch,
+    chunk: usize,
+    shard: Option<&Shard<Flex>>,
+) -> Vec<Vec<f64>> {
+    let loss = tiny::loss();
+    let temperature = loss.temperature();
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
+    let out = engine.shard_gradients(model, batch, temperature, Some(Key::new(3)), shard).unwrap();
+    let mut found = vec![vec![out.loss, out.log_temperature]];
+    model.for_each_gradient(&out.parameters, |_, gradient| {
+        found.push(gradient.unwrap().into_data().iter::<f64>().collect());
+    });
+    found
+}
+
+/// The same on each of `shards`.
+fn on_each(
+    model: &DualEncoder<B>,
+    batch: &Batch,
+    chunk: usize,
+    shards: Vec<Shard<Flex>>,
+) -> Vec<Vec<Vec<f64>>> {
+    std::thread::scope(|scope| {
+        let start = |shard| {
+            let model = model.clone().fork(&Default::default());
+            scope.spawn(move || found(&model, batch, chunk, Some(&shard)))
+        };
+        let threads: Vec<_> = shards.into_iter().map(start).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// The same on each of so many shards of one process.
 fn gradients(
     model: &DualEncoder<B>,
     batch: &Batch,
     chunk: usize,
     shards: usize,
 ) -> Vec<Vec<Vec<f64>>> {
-    let loss = tiny::loss();
-    let temperature = loss.temperature();
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
-    let dropout = Some(Key::new(3));
-    let of = |model: &DualEncoder<B>, shard: Option<Shard<Flex>>| {
-        let out =
-            engine.shard_gradients(model, batch, temperature, dropout, shard.as_ref()).unwrap();
-        let mut found = vec![vec![out.loss, out.log_temperature]];
-        model.for_each_gradient(&out.parameters, |_, gradient| {
-            found.push(gradient.unwrap().into_data().iter::<f64>().collect());
-        });
-        found
-    };
-    if shards == 1 {
-        return vec![of(model, None)];
+    match shards {
+        1 => vec![found(model, batch, chunk, None)],
+        _ => on_each(model, batch, chunk, Shard::group(shards, None)),
     }
-    std::thread::scope(|scope| {
-        let start = |shard| {
-            let (of, model) = (&of, model.clone().fork(&Default::default()));
-            scope.spawn(move || of(&model, Some(shard)))
-        };
-        let threads: Vec<_> = Shard::group(shards).into_iter().map(start).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
 }
 
 #[track_caller]
@@ -106,6 +126,44 @@ fn shards_find_what_one_device_finds_with_dropout_and_chunks() {
     }
 }
 
+/// The same on every shard of nodes with so many devices each, which meet over TCP.
+fn gradients_on_nodes(
+    model: &DualEncoder<B>,
+    batch: &Batch,
+    chunk: usize,
+    devices: &[usize],
+) -> Vec<Vec<Vec<f64>>> {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    std::thread::scope(|scope| {
+        let start = |(node, &count)| {
+            // A node has a model of its own.
+            let (model, free) = (model.clone().fork(&Default::default()), &free);
+            let seat = Seat { node, nodes: devices.len() };
+            scope.spawn(move || {
+                let nodes = Nodes::meet(seat, count, free, Duration::from_mins(1)).unwrap();
+                on_each(&model, batch, chunk, Shard::group(count, Some(Arc::new(nodes))))
+            })
+        };
+        let threads: Vec<_> = devices.iter().enumerate().map(start).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn nodes_find_what_one_device_finds_and_mask_duplicates_across_them() {
+    let model = model().cast(FloatDType::F64);
+    let batch = batch(duplicates());
+    let whole = gradients(&model, &batch, ROWS * NEGATIVES, 1).remove(0);
+    for devices in [&[1, 1][..], &[2, 1], &[1, 1, 3], &[7]] {
+        for chunk in [ROWS * NEGATIVES, 2] {
+            let all = gradients_on_nodes(&model, &batch, chunk, devices);
+            assert_eq!(all.len(), devices.iter().sum::<usize>());
+            assert_close(&format!("{devices:?}, chunks of {chunk}"), &all[0], &whole);
+            assert!(all.iter().all(|one| *one == all[0]), "{devices:?} differ");
+        }
+    }
+}
+
 #[test]
 fn duplicates_on_other_shards_are_masked() {
     let model = model().cast(FloatDType::F64);
@@ -116,7 +174,7 @@ fn duplicates_on_other_shards_are_masked() {
 #[test]
 #[should_panic(expected = "another device's thread has ended")]
 fn a_shard_that_ends_leaves_nobody_waiting() {
-    let mut shards = Shard::<Flex>::group(2);
+    let mut shards = Shard::<Flex>::group(2, None);
     drop(shards.pop());
     let rows = burn::tensor::Tensor::zeros([1, 2], &Default::default());
     let _ = shards[0].gather(rows);

@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use indicatif::ProgressBar;
+use samtone_train::nodes::{Nodes, Seat};
 use samtone_train::skill::{self, InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::{
     Configuration, Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions,
@@ -120,6 +122,18 @@ pub(crate) struct RunArgs {
     device: DeviceArgs,
 }
 
+/// Who shares a run's batches.
+#[derive(Default)]
+pub(crate) struct Shared<'a> {
+    /// Devices instead of the one in the arguments; may be empty.
+    pub(crate) devices: &'a [BackendChoice],
+    /// Which of several processes this is, and where it meets the others.
+    pub(crate) node: Option<(Seat, &'a str)>,
+}
+
+/// How long a node waits for the others to start.
+const PATIENCE: Duration = Duration::from_mins(10);
+
 /// A run that has ended.
 pub(crate) struct Done<C: Run> {
     pub(crate) folder: PathBuf,
@@ -139,15 +153,10 @@ pub(crate) struct Ended<'a, S> {
 
 impl RunArgs {
     /// Begins the run, or goes on with it, and sees it to its end; a folder that is not named is called
-    /// after the configuration, or after `name`. `shared`: devices instead of the one in the
-    /// arguments; may be empty.
-    pub(crate) fn run<C: Run>(
-        &self,
-        name: &str,
-        shared: &[BackendChoice],
-    ) -> anyhow::Result<Done<C>> {
+    /// after the configuration, or after `name`.
+    pub(crate) fn run<C: Run>(&self, name: &str, shared: Shared<'_>) -> anyhow::Result<Done<C>> {
         let own = [self.device.backend];
-        let backends = if shared.is_empty() { &own[..] } else { shared };
+        let backends = if shared.devices.is_empty() { &own[..] } else { shared.devices };
         check_all(backends)?;
         let folder = match &self.run_dir {
             Some(folder) => folder.clone(),
@@ -160,6 +169,15 @@ impl RunArgs {
             self.config.read()?
         };
         check_folder(&folder, self.resume)?;
+        let nodes = match shared.node {
+            Some((seat, head)) => {
+                eprintln!("waiting for the other nodes at {head} …");
+                Some(Arc::new(
+                    Nodes::meet(seat, backends.len(), head, PATIENCE).map_err(TrainError::from)?,
+                ))
+            }
+            None => None,
+        };
         let command = command_line();
         let show = Show { tensorboard: self.tensorboard.then(|| Board::new(&folder)), bar: None };
         let runner = Runner {
@@ -167,6 +185,7 @@ impl RunArgs {
             folder: &folder,
             resume: self.resume,
             backends,
+            nodes: nodes.as_ref(),
             command: &command,
             show,
         };
@@ -191,6 +210,7 @@ pub(crate) struct Runner<'a, C> {
     pub(crate) resume: bool,
     /// Of one kind; one unless they share batches.
     pub(crate) backends: &'a [BackendChoice],
+    pub(crate) nodes: Option<&'a Arc<Nodes>>,
     pub(crate) command: &'a str,
     pub(crate) show: Show,
 }
@@ -215,6 +235,7 @@ impl<C: Run> Task for Runner<'_, C> {
             backend: &self.backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             command: self.command,
             stop: &stop,
+            nodes: self.nodes,
         };
         let show = &mut self.show;
         let devices: Vec<B::Device> =

@@ -6,8 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
@@ -465,6 +466,107 @@ fn several_devices_share_batches_and_resume() {
     for (step, (a, b)) in shared.iter().zip(&stopped).enumerate() {
         assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}, resumed: {a} and {b}");
     }
+}
+
+/// Starts two nodes, the second with two devices, that run into the folders `NAME-0` and `NAME-1`, each
+/// with `arguments` of its own.
+fn start_nodes(bench: &Bench, name: &str, arguments: [&[&str]; 2]) -> [Child; 2] {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let two = [backend(), backend()].join(",");
+    [(0, backend()), (1, two)].map(|(node, devices)| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        command.arg("train").arg("--run-dir").arg(bench.path(&format!("{name}-{node}")));
+        command.args(["--node", &format!("{node}/2"), "--head", &free, "--devices", &devices]);
+        command.args(arguments[node]).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    })
+}
+
+/// What each node says, which must be that it ended well or not.
+#[track_caller]
+fn said(nodes: [Child; 2], is_success: bool) -> [String; 2] {
+    nodes.map(|node| {
+        let output = node.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), is_success, "{said}");
+        said
+    })
+}
+
+#[test]
+fn nodes_share_batches_and_resume() {
+    let bench = Bench::new("checkpoint_every = 7\n");
+    let config = bench.path("config.toml");
+    let config = ["--config", config.to_str().unwrap()];
+    bench.train("alone", &[]);
+    said(start_nodes(&bench, "shared", [&config; 2]), true);
+    let runs = ["alone", "shared-0", "shared-1"];
+    let [alone, head, other] = runs.map(|run| losses(&bench.path(run)));
+    assert_eq!(head, other);
+    assert!(bench.bytes("shared-0", WEIGHTS) == bench.bytes("shared-1", WEIGHTS));
+    for (step, (a, b)) in alone.iter().zip(&head).enumerate() {
+        assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}: {a} and {b}");
+    }
+
+    let forget = |run: &str| {
+        fs::remove_dir_all(bench.path(run).join("model")).unwrap();
+        for later in [14, 20] {
+            let step = bench.path(run).join(format!("checkpoints/step-{later}"));
+            let _ = fs::remove_dir_all(step);
+        }
+    };
+    forget("shared-0");
+    let resume: [&[&str]; 2] = [&["--resume"]; 2];
+    for said in said(start_nodes(&bench, "shared", resume), false) {
+        assert!(
+            said.contains("the nodes differ in where they begin: `step 20, weights "),
+            "{said}"
+        );
+    }
+    forget("shared-1");
+    said(start_nodes(&bench, "shared", resume), true);
+    let [resumed, other] = ["shared-0", "shared-1"].map(|run| losses(&bench.path(run)));
+    assert_eq!(resumed, other);
+    assert_eq!(resumed.len(), head.len());
+    for (step, (a, b)) in head.iter().zip(&resumed).enumerate() {
+        assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}, resumed: {a} and {b}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn when_one_node_is_to_stop_all_do_after_the_same_step() {
+    let bench = Bench::new("checkpoint_every = 7\n");
+    let config = bench.path("config.toml");
+    let arguments = ["--config", config.to_str().unwrap(), "--set", "train.steps=100000"];
+    let mut nodes = start_nodes(&bench, "stopped", [&arguments; 2]);
+    let first = bench.path("stopped-0").join("checkpoints/step-7");
+    while !first.exists() && nodes[0].try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").arg(nodes[1].id().to_string()).status().unwrap().success());
+    let [head, other] = said(nodes, false).map(|said| {
+        let line = said.lines().find(|line| line.contains("interrupted after"));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    });
+    assert_eq!(head, other);
+}
+
+#[test]
+fn nodes_that_would_train_something_else_leave_nothing_behind() {
+    let bench = Bench::new("");
+    let config = bench.path("config.toml");
+    let config = config.to_str().unwrap();
+    let other = ["--config", config, "--set", "train.lr=1e-4"];
+    for said in said(start_nodes(&bench, "differ", [&["--config", config], &other]), false) {
+        assert!(
+            said.contains(
+                "differ in the configuration: `lr = 0.0001` at node 1, `lr = 0.003` at node 0"
+            ),
+            "{said}"
+        );
+    }
+    assert!(!bench.path("differ-0").exists() && !bench.path("differ-1").exists());
 }
 
 #[test]

@@ -105,7 +105,8 @@ impl<B: AutodiffBackend> Task<B> for Writing<'_, B> {
         model: &Seq2Seq<B>,
         step: usize,
         pairs: &Vec<TokenPair>,
-    ) -> Result<(f64, GradientsParams), String> {
+        folder: &Path,
+    ) -> Result<(f64, GradientsParams), TrainError> {
         let pad_id = self.start.tokenizer().pad_id();
         let key = self.lesson.dropout.at(step as u64);
         let tokens: usize = pairs.iter().map(|pair| pair.target.len()).sum();
@@ -124,7 +125,7 @@ impl<B: AutodiffBackend> Task<B> for Writing<'_, B> {
             sum.accumulate(model, gradients);
         }
         if !total.is_finite() {
-            return Err("the loss is not finite".into());
+            return Err(self.not_finite(step, "the loss is not finite".into(), pairs, folder));
         }
         Ok((total, sum.grads()))
     }

@@ -86,7 +86,7 @@ pub fn infuse<B: AutodiffBackend>(
         steps,
         dropout: key.child("infusion"),
     };
-    let place = Place { folder, stop: options.stop };
+    let place = Place { folder, stop: options.stop, nodes: None };
     let nothing = |_: &TextToText<B::InnerBackend>| Ok::<_, TrainError>(Metrics::new());
     let Fitted { model: infused, steps: done, train_loss, work } =
         fit(&start, &lesson, &nothing, &place, device, observe)?;
@@ -115,7 +115,7 @@ pub fn infuse<B: AutodiffBackend>(
         let mut results: BTreeMap<String, QaResult> = BTreeMap::new();
         let mut ask = |name: &str, model: &TextToText<B>, observe: &mut dyn FnMut(Event<'_>)| {
             let folder = folder.join(format!("qa-{name}"));
-            let place = Place { folder: &folder, stop: options.stop };
+            let place = Place { folder: &folder, stop: options.stop, nodes: None };
             let lesson = format!("questions ({name})");
             let tuned = tuning
                 .run::<B>(model, &lesson, &place, device, observe)
@@ -129,7 +129,7 @@ pub fn infuse<B: AutodiffBackend>(
         }
         if qa.text_control {
             let folder = folder.join("text");
-            let place = Place { folder: &folder, stop: options.stop };
+            let place = Place { folder: &folder, stop: options.stop, nodes: None };
             let mixture = corpus.text_alone(&config.data, Key::new(config.seed).child("text"));
             let dropout = key.child("text");
             let steps = steps.div_ceil(2);

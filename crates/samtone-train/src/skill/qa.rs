@@ -49,7 +49,7 @@ pub fn qa<B: AutodiffBackend>(
     let questions = Questions::load(&config.data)?;
     let start = open::<B>(&config.model, config.seed, || Ok(questions.texts()), device)?;
     make_folder(options.folder, &config.to_toml())?;
-    let place = Place { folder: options.folder, stop: options.stop };
+    let place = Place { folder: options.folder, stop: options.stop, nodes: None };
     let tuning = Tuning {
         questions: &questions,
         data: &config.data,

@@ -93,6 +93,7 @@ fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
         folder: &cell.folder,
         resume: cell.is_begun(),
         backends: &[args.device.backend],
+        nodes: None,
         command,
         show: Default::default(),
     };

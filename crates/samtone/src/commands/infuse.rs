@@ -6,7 +6,7 @@ use samtone_train::Environment;
 use samtone_train::skill::{InfuseConfig, InfuseSummary};
 
 use crate::output::{Format, table};
-use crate::runner::{Done, Ended, RunArgs};
+use crate::runner::{Done, Ended, RunArgs, Shared};
 use crate::skill_report;
 
 /// Infuse the triples of a knowledge graph into a T5, and ask what it knows (SKILL).
@@ -20,7 +20,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } = args.run.run::<InfuseConfig>("infuse", &[])?;
+    let Done { folder, config, outcome, command } =
+        args.run.run::<InfuseConfig>("infuse", Shared::default())?;
     let (summary, environment) = outcome;
     skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
     let result = Ended { run: &folder, summary: &summary, environment: &environment };

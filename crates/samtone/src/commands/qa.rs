@@ -6,7 +6,7 @@ use samtone_train::Environment;
 use samtone_train::skill::{QaConfig, QaSummary};
 
 use crate::output::{Format, table};
-use crate::runner::{Done, Ended, RunArgs};
+use crate::runner::{Done, Ended, RunArgs, Shared};
 use crate::skill_report;
 
 /// Fine-tune a T5 to answer questions without documents, and judge it by exact match.
@@ -20,7 +20,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } = args.run.run::<QaConfig>("qa", &[])?;
+    let Done { folder, config, outcome, command } =
+        args.run.run::<QaConfig>("qa", Shared::default())?;
     let (summary, environment) = outcome;
     skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
     let result = Ended { run: &folder, summary: &summary, environment: &environment };

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use samtone_report::{Estimate, MetricTable};
+use samtone_train::nodes::Seat;
 use samtone_train::{ExperimentConfig, Outcome};
 
 use crate::device::BackendChoice;
 use crate::output::{Format, table};
 use crate::run_report;
-use crate::runner::{Done, Ended, RunArgs};
+use crate::runner::{Done, Ended, RunArgs, Shared};
 
 /// Train a dual encoder, judge it and write a run folder.
 ///
@@ -25,11 +26,19 @@ pub(crate) struct Args {
         conflicts_with = "backend"
     )]
     devices: Vec<BackendChoice>,
+    /// Which process this is of several that share every batch, as in `0/2` and `1/2`; each has devices
+    /// and a run folder of its own.
+    #[arg(long, value_name = "NODE/NODES", requires = "head")]
+    node: Option<Seat>,
+    /// The address of node 0, where the others find it; on a trusted network.
+    #[arg(long, value_name = "HOST:PORT", requires = "node")]
+    head: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let shared = Shared { devices: &args.devices, node: args.node.zip(args.head.as_deref()) };
     let Done { folder, config, outcome, command } =
-        args.run.run::<ExperimentConfig>("quick-start", &args.devices)?;
+        args.run.run::<ExperimentConfig>("quick-start", shared)?;
     let results = run_report::results(&folder, &config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results);
     run_report::write(&folder, &config, &outcome, results, &command)?;
