@@ -19,7 +19,7 @@ const STEPS: [Step; 6] = [
     ("arrows", arrows::check),
     ("clippy", clippy),
     ("test", tests),
-    ("conformance", conformance::on_cpu),
+    ("conformance", || conformance::on_cpu(&[])),
     ("doc", doc),
 ];
 

@@ -7,36 +7,44 @@ use anyhow::bail;
 use crate::check::test_runner;
 use crate::command::{cargo, done};
 
-/// The suite on the backends that `names` lists; flex and ndarray if none.
-pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
+/// The suite on the backends that `arguments` list, flex and ndarray if none; after `--`, the tests of
+/// it by parts of their names, all if none.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let mut parts = arguments.splitn(2, |argument| argument == "--");
+    let (names, tests) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     if names.is_empty() {
-        on_cpu()?;
+        on_cpu(tests)?;
     }
     for name in names {
-        on(name)?;
+        on(name, tests)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The suite on both CPU backends.
-pub(crate) fn on_cpu() -> anyhow::Result<()> {
-    on("flex")?;
-    on("ndarray")
+/// The same on both CPU backends.
+pub(crate) fn on_cpu(tests: &[String]) -> anyhow::Result<()> {
+    on("flex", tests)?;
+    on("ndarray", tests)
 }
 
-fn on(backend: &str) -> anyhow::Result<()> {
+fn on(backend: &str, tests: &[String]) -> anyhow::Result<()> {
     eprintln!("conformance of {backend}");
     let mut command = match backend {
         "flex" | "ndarray" => {
             let mut runner = test_runner()?;
-            runner.args(["--test", "conformance"]);
+            runner.args(["--test", "conformance", "--"]);
             runner
         }
-        // One process, so that kernels are compiled once.
+        // One process, so that kernels are compiled once. The loss's own tests hold its kernels.
         "wgpu" | "wgpu-unfused" | "cuda" | "cuda-unfused" => {
             let feature = backend.trim_end_matches("-unfused");
-            let mut test = cargo(&["test", "--package", "samtone-conformance"]);
-            test.args(["--features", feature, "--test", "conformance"]);
+            let mut test =
+                cargo(&["test", "--package", "samtone-conformance", "--package", "samtone-loss"]);
+            test.args(["--features", &format!("samtone-conformance/{feature}")]);
+            test.args(["--lib", "--test", "conformance"]);
+            if backend == "wgpu" {
+                test.args(["--test", "webgpu_limits"]);
+            }
             test.args(["--", "--test-threads", "1"]);
             test
         }
@@ -44,5 +52,5 @@ fn on(backend: &str) -> anyhow::Result<()> {
             "`{other}` is no backend: they are flex, ndarray, wgpu, cuda, wgpu-unfused, cuda-unfused"
         ),
     };
-    done(command.env("SAMTONE_BACKEND", backend))
+    done(command.args(tests).env("SAMTONE_BACKEND", backend))
 }

@@ -17,8 +17,9 @@ cargo xtask <command>
 Chores:
   check [STEP...]   fmt, arrows, clippy, test, conformance, doc: cheapest first
   test [ARGS...]    the tests alone (cargo-nextest where installed)
-  conformance [BACKEND...]
-                    what every backend must compute alike, on these (flex, ndarray)
+  conformance [BACKEND...] [-- TEST...]
+                    what every backend must compute alike, on these (flex, ndarray);
+                    of it the tests whose names hold one of these words
   test-browser [REPORT...]
                     reports in headless Chromium: hover, toggles, zoom, hostile
                     texts, no network; CI runs it after `check`

@@ -3,7 +3,7 @@
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Tensor, TensorData};
 
-use crate::rows::working_type;
+use crate::rows::{LARGEST, split, working_type};
 use crate::{Batch, Loss, LossError, LossGradients, Temperature};
 
 impl Loss {
@@ -68,26 +68,69 @@ impl Loss {
         let dtype = working_type(batch.queries.dtype());
         let value = TensorData::new(vec![gradients.loss], [1]);
         let loss = Tensor::from_data(value, (&batch.queries.device(), dtype))
-            + attach(batch.queries.clone(), gradients.queries.clone())
-            + attach(batch.documents.clone(), gradients.documents.clone());
+            + attach(batch.queries.clone(), gradients.queries.clone(), LARGEST)
+            + attach(batch.documents.clone(), gradients.documents.clone(), LARGEST);
         let hard = batch.hard_negatives.clone().zip(gradients.hard_negatives.clone());
         let loss = match hard {
-            Some((hard, gradient)) => loss + attach(hard, gradient),
+            Some((hard, gradient)) => loss + attach(hard, gradient, LARGEST),
             None => loss,
         };
         Ok((loss, gradients))
     }
 }
 
-/// A zero whose gradient with respect to `embeddings` is `gradient`: `<e, g> - sg(<e, g>)`.
+/// A zero whose gradient with respect to `embeddings` is `gradient`: `<e, g> - sg(<e, g>)`, computed
+/// from no tensor beyond `largest` bytes but these two.
 ///
 /// The difference is taken before anything is added, so it is exactly zero.
 fn attach<B: AutodiffBackend, const D: usize>(
     embeddings: Tensor<B, D>,
     gradient: Tensor<B::InnerBackend, D>,
+    largest: usize,
 ) -> Tensor<B, 1> {
     let dtype = working_type(embeddings.dtype());
-    let gradient = Tensor::from_inner(gradient.cast(dtype));
-    let product = (embeddings.cast(dtype) * gradient).sum();
+    let product = |embeddings: Tensor<B, D>, gradient: Tensor<B::InnerBackend, D>| {
+        (embeddings.cast(dtype) * Tensor::from_inner(gradient.cast(dtype))).sum()
+    };
+    let shape = embeddings.dims();
+    let row = shape[1..].iter().product::<usize>() * dtype.size();
+    let step = (largest / row.max(1)).max(1);
+    let product = if shape[0] <= step {
+        product(embeddings, gradient)
+    } else {
+        // A side in half precision that a device can bind may be more in f32 than it can.
+        split(0..shape[0], step)
+            .map(|rows| {
+                let embeddings = embeddings.clone().slice_dim(0, rows.clone());
+                product(embeddings, gradient.clone().slice_dim(0, rows))
+            })
+            .reduce(|sum, strip| sum + strip)
+            .expect("there are more rows than a strip has")
+    };
     product.clone() - product.detach()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::{Autodiff, Flex};
+    use burn::tensor::{DType, Distribution};
+
+    use super::*;
+
+    #[test]
+    fn strips_attach_the_gradient_of_the_whole() {
+        type B = Autodiff<Flex>;
+        let device = Default::default();
+        let random = || Tensor::<Flex, 3>::random([7, 2, 3], Distribution::Default, &device);
+        for dtype in [DType::F32, DType::F16] {
+            let gradient = random().cast(dtype);
+            for largest in [usize::MAX, 2 * 6 * 4, 6 * 4, 1] {
+                let embeddings = Tensor::<B, 3>::from_inner(random().cast(dtype)).require_grad();
+                let zero = attach(embeddings.clone(), gradient.clone(), largest);
+                assert_eq!(zero.to_data().iter::<f32>().collect::<Vec<_>>(), [0.0]);
+                let got = embeddings.grad(&zero.backward()).unwrap();
+                got.into_data().assert_eq(&gradient.to_data(), true);
+            }
+        }
+    }
 }

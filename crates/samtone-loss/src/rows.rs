@@ -1,5 +1,7 @@
 //! Row-wise building blocks shared by the definition and the streaming form.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
 
 /// Rows shorter than this have no direction: they score 0 with everything and receive no gradient.
@@ -8,6 +10,15 @@ pub(crate) const SHORTEST: f64 = 1e-12;
 /// Logit of a hidden candidate. Finite, so that no difference of two is undefined; far enough
 /// below every other that its exponential is exactly zero.
 pub(crate) const HIDDEN: f64 = -1e30;
+
+/// The largest tensor made on the way, in bytes: what WebGPU binds by default.
+pub(crate) const LARGEST: usize = 128 << 20;
+
+/// `range` in steps of `step`.
+pub(crate) fn split(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    let Range { start, end } = range;
+    (start..end).step_by(step).map(move |start| start..(start + step).min(end))
+}
 
 /// The type a loss computes in: f64 for f64 embeddings, f32 for all others.
 pub(crate) fn working_type(dtype: DType) -> DType {

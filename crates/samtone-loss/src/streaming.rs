@@ -13,12 +13,9 @@ use burn::tensor::{DType, Tensor, backend::Backend};
 use crate::batch::Sizes;
 use crate::hidden::Hidden;
 use crate::plan::{Axis, Matrix, Plan, Side, Term};
-use crate::rows::{UnitRows, column, inverse, working_type};
+use crate::rows::{LARGEST, UnitRows, column, inverse, split, working_type};
 use crate::tile::{self, Reading, ScaledSum};
 use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
-
-/// The largest tensor made on the way, in bytes: what WebGPU binds by default.
-const LARGEST: usize = 128 << 20;
 
 /// The loss and its gradients, tile by tile.
 pub(crate) fn value_and_gradients<B: Backend>(
@@ -446,12 +443,6 @@ fn tile_rows(loss: &Loss, sizes: Sizes, dtype: DType) -> usize {
     let largest = LARGEST / dtype.size();
     let of_strip = largest / (sizes.dim * sizes.negatives.max(1));
     wanted.min(largest.isqrt()).min(of_strip).max(1)
-}
-
-/// `range` in steps of `step`.
-fn split(range: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
-    let Range { start, end } = range;
-    (start..end).step_by(step).map(move |start| start..(start + step).min(end))
 }
 
 /// Finds the reason for a result that is not finite.
