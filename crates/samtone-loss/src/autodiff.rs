@@ -80,7 +80,7 @@ impl Loss {
 }
 
 /// A zero whose gradient with respect to `embeddings` is `gradient`: `<e, g> - sg(<e, g>)`, computed
-/// from no tensor beyond `largest` bytes but these two.
+/// from tensors of at most `largest` bytes, or of these two's size.
 ///
 /// The difference is taken before anything is added, so it is exactly zero.
 fn attach<B: AutodiffBackend, const D: usize>(
@@ -95,7 +95,7 @@ fn attach<B: AutodiffBackend, const D: usize>(
     let shape = embeddings.dims();
     let row = shape[1..].iter().product::<usize>() * dtype.size();
     let step = (largest / row.max(1)).max(1);
-    let product = if shape[0] <= step {
+    let product = if embeddings.dtype() == dtype || shape[0] <= step {
         product(embeddings, gradient)
     } else {
         // A side in half precision that a device can bind may be more in f32 than it can.

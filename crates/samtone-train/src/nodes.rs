@@ -8,9 +8,10 @@
 //! Nothing is encrypted and nobody proves who they are: the network must be a trusted one.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -91,6 +92,12 @@ pub enum NodesError {
         /// What the connection to it says.
         cause: String,
     },
+    /// A run folder that another node writes.
+    #[error("the run folder `{}` is another node's", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A node that would train something else.
     #[error("the nodes differ in {what}: {difference}")]
     Differ {
@@ -114,11 +121,10 @@ impl NodesError {
             Self::Missing { .. } => "start every node, all with the same `--head`",
             Self::Refused { .. } => "of N nodes each gets one of `--node 0/N` to `--node N-1/N`",
             Self::Lost { .. } => {
-                "its own output says why; `--resume` wants the same newest checkpoint in the run folder of every node"
+                "its own output says why; `--resume` on every node goes on from node 0's newest checkpoint"
             }
-            Self::Differ { .. } => {
-                "every node wants the same build, configuration, data and newest checkpoint"
-            }
+            Self::Folder { .. } => "give every node a `--run-dir` of its own",
+            Self::Differ { .. } => "every node wants the same version, configuration and data",
         };
         Some(hint.into())
     }
@@ -134,7 +140,8 @@ pub struct Nodes {
     links: Mutex<Vec<TcpStream>>,
 }
 
-/// Before anything else each node sends this, its number and how many there are to be.
+/// Before anything else each node sends this, which names the protocol, its number and how many there
+/// are to be.
 const MAGIC: &[u8; 8] = b"samtone1";
 const GREETING: usize = MAGIC.len() + 4;
 
@@ -142,6 +149,10 @@ const GREETING: usize = MAGIC.len() + 4;
 const WELCOME: u8 = 0;
 const TAKEN: u8 = 1;
 const OTHER_COUNT: u8 = 2;
+/// What a node answers to its welcome: it is still there.
+const THANKS: u8 = 3;
+/// What the head says when all are there; nobody speaks before.
+const BEGIN: u8 = 4;
 
 /// How long a stranger may take to say who it is.
 const GREETING_TIME: Duration = Duration::from_secs(5);
@@ -149,6 +160,8 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A machine that says nothing for so long, and then does not answer, is gone.
 const SILENCE: Duration = Duration::from_mins(1);
+/// Instead of a message's length: the head has lost a node, whose number follows.
+const LOST: u64 = u64::MAX;
 
 impl Nodes {
     /// Meets the other nodes at `head`, `HOST:PORT` of node 0, and waits for them at most `patience`. This
@@ -164,15 +177,26 @@ impl Nodes {
     ) -> Result<Self, NodesError> {
         let until = Instant::now() + patience;
         let links = if seat.node == 0 {
-            await_all(seat, head, until)?
+            let mut links = await_all(seat, head, until)?;
+            for (i, link) in links.iter_mut().enumerate() {
+                link.write_all(&[BEGIN]).map_err(lost(i + 1))?;
+            }
+            links
         } else {
-            vec![join(seat, head, until)?]
+            let mut link = join(seat, head, until)?;
+            link.read_exact(&mut [0]).map_err(lost(0))?;
+            vec![link]
         };
         let mut met = Self { node: seat.node, devices: Vec::new(), links: Mutex::new(links) };
         let all = met.exchange((devices as u32).to_le_bytes().to_vec(), |all| all.concat())?;
         let counts = all.as_chunks().0;
         met.devices = counts.iter().map(|&count| u32::from_le_bytes(count) as usize).collect();
         Ok(met)
+    }
+
+    /// Which of the nodes this is.
+    pub fn node(&self) -> usize {
+        self.node
     }
 
     /// How many devices all nodes have.
@@ -197,22 +221,17 @@ impl Nodes {
         combine: impl FnOnce(Vec<Vec<u8>>) -> Vec<u8>,
     ) -> Result<Vec<u8>, NodesError> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost =
-            |node| move |error: io::Error| NodesError::Lost { node, cause: error.to_string() };
         if self.node > 0 {
             let head = &mut links[0];
             return send(head, &own).and_then(|()| receive(head)).map_err(lost(0));
         }
-        let mut all = vec![own];
-        for link in &mut *links {
-            let node = all.len();
-            all.push(receive(link).map_err(lost(node))?);
+        let combined = lead(&mut links, own, combine);
+        if let Err(NodesError::Lost { node, .. }) = &combined {
+            for link in &mut *links {
+                let _ = link.write_all(&[LOST, *node as u64].map(u64::to_le_bytes).concat());
+            }
         }
-        let combined = combine(all);
-        for (i, link) in links.iter_mut().enumerate() {
-            send(link, &combined).map_err(lost(i + 1))?;
-        }
-        Ok(combined)
+        combined
     }
 
     /// Whether any node says so.
@@ -229,6 +248,7 @@ impl Nodes {
     /// # Errors
     /// If a node is gone.
     pub fn of_head(&self, own: Vec<u8>) -> Result<Vec<u8>, NodesError> {
+        let own = if self.node == 0 { own } else { Vec::new() };
         self.exchange(own, |mut all| all.swap_remove(0))
     }
 
@@ -247,6 +267,28 @@ impl Nodes {
         let difference = String::from_utf8_lossy(&found).into_owned();
         Err(NodesError::Differ { what: what.into(), difference })
     }
+}
+
+/// The head's part in an exchange.
+fn lead(
+    links: &mut [TcpStream],
+    own: Vec<u8>,
+    combine: impl FnOnce(Vec<Vec<u8>>) -> Vec<u8>,
+) -> Result<Vec<u8>, NodesError> {
+    let mut all = vec![own];
+    for link in &mut *links {
+        let node = all.len();
+        all.push(receive(link).map_err(lost(node))?);
+    }
+    let combined = combine(all);
+    for (i, link) in links.iter_mut().enumerate() {
+        send(link, &combined).map_err(lost(i + 1))?;
+    }
+    Ok(combined)
+}
+
+fn lost(node: usize) -> impl Fn(io::Error) -> NodesError {
+    move |error| NodesError::Lost { node, cause: error.to_string() }
 }
 
 /// The first line in which the text of `node` is not the head's.
@@ -271,7 +313,8 @@ fn await_all(seat: Seat, head: &str, until: Instant) -> Result<Vec<TcpStream>, N
     let listener = TcpListener::bind(head).map_err(fault)?;
     listener.set_nonblocking(true).map_err(fault)?;
     let mut links: Vec<Option<TcpStream>> = (1..seat.nodes).map(|_| None).collect();
-    while let Some(missing) = links.iter().position(Option::is_none) {
+    let is_missing = |link: &Option<TcpStream>| link.as_ref().is_none_or(is_gone);
+    while let Some(missing) = links.iter().position(is_missing) {
         match listener.accept() {
             Ok((stream, _)) => {
                 // A stranger is no reason to give up on the others.
@@ -297,17 +340,30 @@ fn welcome(mut stream: TcpStream, nodes: usize, links: &mut [Option<TcpStream>])
     let (node, count) =
         (usize::from(u16::from_le_bytes([a, b])), usize::from(u16::from_le_bytes([c, d])));
     let place = node.checked_sub(1).and_then(|place| links.get_mut(place));
-    let answer = match &place {
-        _ if count != nodes => OTHER_COUNT,
-        Some(None) => WELCOME,
-        _ => TAKEN,
+    let place = match place {
+        _ if count != nodes => return stream.write_all(&[OTHER_COUNT]),
+        Some(place) if place.as_ref().is_none_or(is_gone) => place,
+        _ => return stream.write_all(&[TAKEN]),
     };
-    stream.write_all(&[answer])?;
-    if let (WELCOME, Some(place)) = (answer, place) {
+    stream.write_all(&[WELCOME])?;
+    // It may have given up while others were served.
+    let mut thanks = [0];
+    stream.read_exact(&mut thanks)?;
+    if thanks == [THANKS] {
         settle(&stream)?;
         *place = Some(stream);
     }
     Ok(())
+}
+
+/// Whether the node that came in `stream`, and waits for the others, has left.
+fn is_gone(stream: &TcpStream) -> bool {
+    let peek = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
+    let _ = stream.set_nonblocking(false);
+    match peek {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() != ErrorKind::WouldBlock,
+    }
 }
 
 /// Another node's connection to the head.
@@ -318,7 +374,7 @@ fn join(seat: Seat, head: &str, until: Instant) -> Result<TcpStream, NodesError>
         cause: cause.into(),
     };
     loop {
-        match greet(seat, head) {
+        match greet(seat, head, until) {
             Ok((stream, WELCOME)) => return Ok(stream),
             Ok((_, TAKEN)) => return Err(refused("that one is there already")),
             Ok(_) => return Err(refused("it waits for another number of nodes")),
@@ -331,15 +387,20 @@ fn join(seat: Seat, head: &str, until: Instant) -> Result<TcpStream, NodesError>
 }
 
 /// A connection to the head, and how it was answered.
-fn greet(seat: Seat, head: &str) -> io::Result<(TcpStream, u8)> {
+fn greet(seat: Seat, head: &str, until: Instant) -> io::Result<(TcpStream, u8)> {
     let mut stream = TcpStream::connect(head)?;
-    stream.set_read_timeout(Some(GREETING_TIME))?;
+    // The head may have others to greet first.
+    let left = until.saturating_duration_since(Instant::now());
+    stream.set_read_timeout(Some(left.max(GREETING_TIME)))?;
     let mut greeting = MAGIC.to_vec();
     greeting.extend((seat.node as u16).to_le_bytes());
     greeting.extend((seat.nodes as u16).to_le_bytes());
     stream.write_all(&greeting)?;
     let mut answer = [0];
     stream.read_exact(&mut answer)?;
+    if answer == [WELCOME] {
+        stream.write_all(&[THANKS])?;
+    }
     settle(&stream)?;
     Ok((stream, answer[0]))
 }
@@ -349,7 +410,11 @@ fn settle(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 6);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    // Keep-alives rest while bytes are on their way.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(2 * SILENCE))?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
@@ -360,7 +425,13 @@ fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {
 fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 8];
     stream.read_exact(&mut length)?;
-    let mut bytes = vec![0; u64::from_le_bytes(length) as usize];
+    let length = u64::from_le_bytes(length);
+    if length == LOST {
+        let mut node = [0; 8];
+        stream.read_exact(&mut node)?;
+        return Err(io::Error::other(format!("it has lost node {}", u64::from_le_bytes(node))));
+    }
+    let mut bytes = vec![0; length as usize];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)
 }
@@ -432,12 +503,28 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_goes_is_missed() {
-        let found = on_each(2, |nodes| match nodes.node {
-            0 => nodes.any(true).map(drop),
-            _ => Ok(()),
+    fn a_node_that_goes_is_named_to_all() {
+        let found = on_each(3, |nodes| match nodes.node {
+            2 => String::new(),
+            _ => nodes.any(true).unwrap_err().to_string(),
         });
-        assert!(matches!(found[0], Err(NodesError::Lost { node: 1, .. })), "{found:?}");
+        assert!(found[0].starts_with("node 2 has gone: "), "{found:?}");
+        assert_eq!(found[1], "node 0 has gone: it has lost node 2");
+    }
+
+    #[test]
+    fn a_node_that_dies_before_all_are_there_may_come_again() {
+        let head = free_address();
+        let meet = |node| Nodes::meet(Seat { node, nodes: 3 }, 1, &head, PATIENCE);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| meet(0));
+            let until = Instant::now() + PATIENCE;
+            drop(join(Seat { node: 1, nodes: 3 }, &head, until).unwrap());
+            let nodes = [scope.spawn(|| meet(1)), scope.spawn(|| meet(2)), first];
+            for node in nodes {
+                assert_eq!(node.join().unwrap().unwrap().devices(), 3);
+            }
+        });
     }
 
     #[test]

@@ -9,11 +9,13 @@
 //!       summary.json        results alone
 //!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
 //!       environment.json    machine, versions, times, speeds
+//!       node                which of several nodes wrote the folder
 //!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
 //!                           model, evaluations
 //! ```
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -31,7 +33,7 @@ use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::fit::{Fitted, fit};
 use crate::judge::{judge, judge_bm25, means};
-use crate::nodes::Nodes;
+use crate::nodes::{Nodes, NodesError};
 use crate::prepare::{Prepared, Sources, TestSet, check_precision, start, train_sets};
 use crate::record::Event;
 use crate::settings::Configuration;
@@ -89,10 +91,26 @@ pub(crate) fn is_begun(folder: &Path) -> bool {
 
 /// Whether `folder` holds nothing, or what a run leaves that was killed in its first moment.
 fn is_empty(folder: &Path) -> bool {
-    let leftover = format!("{CONFIG}.tmp");
-    fs::read_dir(folder)
-        .is_ok_and(|entries| entries.flatten().all(|entry| *entry.file_name() == *leftover))
+    let leftovers = [format!("{CONFIG}.tmp"), NODE.into()];
+    fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().all(|entry| leftovers.iter().any(|name| *entry.file_name() == **name))
+    })
 }
+
+/// Makes `folder` this node's, which no other may write.
+fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
+    let (path, own) = (folder.join(NODE), nodes.node().to_string());
+    let fault = |source| TrainError::Write { path: path.clone(), source };
+    match File::create_new(&path) {
+        Ok(mut file) => file.write_all(own.as_bytes()).map_err(fault),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault(error)),
+        Err(_) if fs::read_to_string(&path).map_err(fault)? == own => Ok(()),
+        Err(_) => Err(NodesError::Folder { path: folder.into() }.into()),
+    }
+}
+
+/// The file that says which node a run folder belongs to, if there are several.
+const NODE: &str = "node";
 
 /// The configuration in a run folder.
 pub(crate) const CONFIG: &str = "config.toml";
@@ -133,7 +151,7 @@ pub fn run<B: AutodiffBackend>(
     }
     let device = devices.first().expect("a run has a device");
     if let Some(nodes) = options.nodes {
-        nodes.agree("the build", env!("CARGO_PKG_VERSION"))?;
+        nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
         nodes.agree("the backend", &B::name(device))?;
         nodes.agree("the configuration", &config.to_toml())?;
     }
@@ -147,6 +165,12 @@ pub fn run<B: AutodiffBackend>(
 
     fs::create_dir_all(folder)
         .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    if let Some(nodes) = options.nodes {
+        claim(folder, nodes)?;
+        let pairs = train.iter().map(|set| set.pairs.len()).sum::<usize>();
+        let data = format!("{pairs} pairs, {num_parameters} parameters");
+        nodes.agree("what they train", &data)?;
+    }
     replace_file(&folder.join(CONFIG), config.to_toml().as_bytes())?;
     let cache = config.data.token_cache.clone().unwrap_or_else(|| folder.join("tokens"));
     let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
@@ -206,7 +230,8 @@ pub fn run<B: AutodiffBackend>(
             .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
         let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
         let place = Place { folder: &folder, stop: options.stop, nodes: options.nodes };
-        let fitted = fit(retriever, &prepared, &config, &place, devices, observe)?;
+        let fitted = fit(retriever, &prepared, &config, &place, devices, observe)
+            .map_err(|error| error.in_run(options.folder))?;
         let mut found = judged_splits(&fitted, place.folder)?;
         found.bm25.clone_from(&summary.bm25);
         save(&fitted, &config, &found, place.folder)?;

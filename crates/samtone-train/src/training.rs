@@ -260,9 +260,10 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         if let Some(checkpoint) = &newest {
             self = self.restore(checkpoint, device)?;
         }
+        self = self.like_head(place, device)?;
         let first = self.state.step;
-        if let Some(nodes) = place.nodes {
-            nodes.agree("where they begin", &self.position()?)?;
+        if place.nodes.is_some() {
+            place.checkpoints().forget_after(first);
         }
         let mut log = Log::open(&place.metrics(), first)?;
         observe(Event::Training { loss: &self.task.name(), done: first, steps });
@@ -315,6 +316,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
                 ))),
             }
         }
+        self = self.like_head(place, device)?;
         let best = best.filter(|best| best.step == self.state.step);
         Ok(Trained { model: self.model, steps, train_loss, best, work })
     }
@@ -397,23 +399,20 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         is_end || is_due(step, self.course.log_every) || !record.dev.is_empty()
     }
 
-    /// The steps done and the weights, as a text that is another where they are.
-    fn position(&self) -> Result<String, TrainError> {
-        let record = self.model.clone().into_record();
-        let model: Vec<u8> =
-            Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
-        Ok(format!("step {}, weights {}", self.state.step, blake3::hash(&model)))
-    }
-
-    /// Writes a checkpoint.
-    fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
+    /// The files of a checkpoint.
+    fn files(&mut self) -> Result<[(&'static str, Vec<u8>); 3], TrainError> {
         self.state.task = self.task.state();
         let record = self.model.clone().into_record();
         let model =
             Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
         let optimizer = self.optimizer.to_bytes().map_err(TrainError::Checkpoint)?;
         let state = serde_json::to_vec_pretty(&self.state).expect("it is representable as JSON");
-        let files = [(MODEL, model), (OPTIMIZER, optimizer), (STATE, state)];
+        Ok([(MODEL, model), (OPTIMIZER, optimizer), (STATE, state)])
+    }
+
+    /// Writes a checkpoint.
+    fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
+        let files = self.files()?;
         let best = self.state.best.as_ref().map(|best| best.step);
         place.checkpoints().write(self.state.step, &files, self.course.keep, best)?;
         Ok(())
@@ -421,13 +420,29 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
 
     /// This training where `checkpoint` left it.
     fn restore(self, checkpoint: &Checkpoint, device: &B::Device) -> Result<Self, TrainError> {
-        let model = Recorder::<B>::load(&recorder(), checkpoint.read(MODEL)?, device)
-            .map_err(TrainError::Checkpoint)?;
-        let optimizer = self
-            .optimizer
-            .with_bytes(checkpoint.read(OPTIMIZER)?, device)
-            .map_err(TrainError::Checkpoint)?;
-        let state: State<T::State> = serde_json::from_slice(&checkpoint.read(STATE)?)
+        let read = |name| checkpoint.read(name);
+        self.with_files([read(MODEL)?, read(OPTIMIZER)?, read(STATE)?], device)
+    }
+
+    /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
+    /// own or rounded otherwise.
+    fn like_head(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
+        let Some(nodes) = place.nodes else { return Ok(self) };
+        let [model, optimizer, state] = self.files()?.map(|(_, bytes)| nodes.of_head(bytes));
+        self.with_files([model?, optimizer?, state?], device)
+    }
+
+    /// This training where the `[model, optimizer, state]` of a checkpoint left it.
+    fn with_files(
+        self,
+        [model, optimizer, state]: [Vec<u8>; 3],
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        let model =
+            Recorder::<B>::load(&recorder(), model, device).map_err(TrainError::Checkpoint)?;
+        let optimizer =
+            self.optimizer.with_bytes(optimizer, device).map_err(TrainError::Checkpoint)?;
+        let state: State<T::State> = serde_json::from_slice(&state)
             .map_err(|error| RecorderError::DeserializeError(error.to_string()))
             .map_err(TrainError::Checkpoint)?;
         self.task.restore(state.task.clone());

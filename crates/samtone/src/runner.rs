@@ -160,7 +160,7 @@ impl RunArgs {
         check_all(backends)?;
         let folder = match &self.run_dir {
             Some(folder) => folder.clone(),
-            None => new_folder(self.config.config.as_deref(), name),
+            None => new_folder(self.config.config.as_deref(), name, shared.node.map(|node| node.0)),
         };
         let config = if self.resume {
             check_folder(&folder, true)?;
@@ -194,11 +194,15 @@ impl RunArgs {
     }
 }
 
-/// The first free folder under `runs/` with the configuration's name, or with `default`.
-fn new_folder(config: Option<&Path>, default: &str) -> PathBuf {
-    let name = config
+/// The first free folder under `runs/` with the configuration's name, or with `default`; one of several
+/// nodes has its own.
+fn new_folder(config: Option<&Path>, default: &str, seat: Option<Seat>) -> PathBuf {
+    let mut name = config
         .and_then(Path::file_stem)
         .map_or_else(|| default.into(), |stem| stem.to_string_lossy().into_owned());
+    if let Some(Seat { node, .. }) = seat {
+        name += &format!("-node{node}");
+    }
     let numbered = |number| Path::new("runs").join(format!("{name}-{number}"));
     (1..=u32::MAX).map(numbered).find(|folder| !folder.exists()).expect("some number is free")
 }

@@ -437,7 +437,7 @@ fn no_kill_costs_a_checkpoint() {
 
 #[test]
 fn several_devices_share_batches_and_resume() {
-    let bench = Bench::new("checkpoint_every = 7\n");
+    let bench = Bench::new("checkpoint_every = 7\nkeep = 9\n");
     let config = bench.path("config.toml");
     let three = [backend(), backend(), backend()].join(",");
     let train = |run: &str, arguments: &[&str]| {
@@ -468,9 +468,21 @@ fn several_devices_share_batches_and_resume() {
     }
 }
 
+/// A node's process, which does not outlive the test.
+struct Node(Option<Child>);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// Starts two nodes, the second with two devices, that run into the folders `NAME-0` and `NAME-1`, each
 /// with `arguments` of its own.
-fn start_nodes(bench: &Bench, name: &str, arguments: [&[&str]; 2]) -> [Child; 2] {
+fn start_nodes(bench: &Bench, name: &str, arguments: [&[&str]; 2]) -> [Node; 2] {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let two = [backend(), backend()].join(",");
     [(0, backend()), (1, two)].map(|(node, devices)| {
@@ -478,15 +490,15 @@ fn start_nodes(bench: &Bench, name: &str, arguments: [&[&str]; 2]) -> [Child; 2]
         command.arg("train").arg("--run-dir").arg(bench.path(&format!("{name}-{node}")));
         command.args(["--node", &format!("{node}/2"), "--head", &free, "--devices", &devices]);
         command.args(arguments[node]).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().unwrap()
+        Node(Some(command.spawn().unwrap()))
     })
 }
 
 /// What each node says, which must be that it ended well or not.
 #[track_caller]
-fn said(nodes: [Child; 2], is_success: bool) -> [String; 2] {
-    nodes.map(|node| {
-        let output = node.wait_with_output().unwrap();
+fn said(nodes: [Node; 2], is_success: bool) -> [String; 2] {
+    nodes.map(|mut node| {
+        let output = node.0.take().unwrap().wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.success(), is_success, "{said}");
         said
@@ -495,7 +507,7 @@ fn said(nodes: [Child; 2], is_success: bool) -> [String; 2] {
 
 #[test]
 fn nodes_share_batches_and_resume() {
-    let bench = Bench::new("checkpoint_every = 7\n");
+    let bench = Bench::new("checkpoint_every = 7\nkeep = 9\n");
     let config = bench.path("config.toml");
     let config = ["--config", config.to_str().unwrap()];
     bench.train("alone", &[]);
@@ -508,29 +520,32 @@ fn nodes_share_batches_and_resume() {
         assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}: {a} and {b}");
     }
 
-    let forget = |run: &str| {
+    // The head goes on from step 7; the other has lost that and takes it from there.
+    let forget = |run: &str, steps: &[u32]| {
         fs::remove_dir_all(bench.path(run).join("model")).unwrap();
-        for later in [14, 20] {
-            let step = bench.path(run).join(format!("checkpoints/step-{later}"));
-            let _ = fs::remove_dir_all(step);
+        for step in steps {
+            let step = bench.path(run).join(format!("checkpoints/step-{step}"));
+            fs::remove_dir_all(step).unwrap();
         }
     };
-    forget("shared-0");
-    let resume: [&[&str]; 2] = [&["--resume"]; 2];
-    for said in said(start_nodes(&bench, "shared", resume), false) {
-        assert!(
-            said.contains("the nodes differ in where they begin: `step 20, weights "),
-            "{said}"
-        );
+    forget("shared-0", &[14, 20]);
+    forget("shared-1", &[7]);
+    for said in said(start_nodes(&bench, "shared", [&["--resume"]; 2]), true) {
+        assert!(said.contains("step 7 of 20"), "{said}");
     }
-    forget("shared-1");
-    said(start_nodes(&bench, "shared", resume), true);
     let [resumed, other] = ["shared-0", "shared-1"].map(|run| losses(&bench.path(run)));
-    assert_eq!(resumed, other);
+    assert_eq!(resumed[7..], other[7..]);
     assert_eq!(resumed.len(), head.len());
+    assert!(bench.bytes("shared-0", WEIGHTS) == bench.bytes("shared-1", WEIGHTS));
     for (step, (a, b)) in head.iter().zip(&resumed).enumerate() {
         assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}, resumed: {a} and {b}");
     }
+
+    // A folder is one node's.
+    fs::write(bench.path("shared-1").join("node"), "0").unwrap();
+    let said = said(start_nodes(&bench, "shared", [&["--resume"]; 2]), false);
+    assert!(said[1].contains("is another node's"), "{}", said[1]);
+    assert!(said[0].contains("node 1 has gone"), "{}", said[0]);
 }
 
 #[test]
@@ -538,13 +553,16 @@ fn nodes_share_batches_and_resume() {
 fn when_one_node_is_to_stop_all_do_after_the_same_step() {
     let bench = Bench::new("checkpoint_every = 7\n");
     let config = bench.path("config.toml");
-    let arguments = ["--config", config.to_str().unwrap(), "--set", "train.steps=100000"];
-    let mut nodes = start_nodes(&bench, "stopped", [&arguments; 2]);
+    let arguments = ["--config", config.to_str().unwrap(), "--set", "train.steps=5000"];
+    let nodes = start_nodes(&bench, "stopped", [&arguments; 2]);
     let first = bench.path("stopped-0").join("checkpoints/step-7");
-    while !first.exists() && nodes[0].try_wait().unwrap().is_none() {
+    let patience = Instant::now() + Duration::from_mins(2);
+    while !first.exists() {
+        assert!(Instant::now() < patience, "no checkpoint was written");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(Command::new("kill").arg(nodes[1].id().to_string()).status().unwrap().success());
+    let other = nodes[1].0.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").arg(other).status().unwrap().success());
     let [head, other] = said(nodes, false).map(|said| {
         let line = said.lines().find(|line| line.contains("interrupted after"));
         line.unwrap_or_else(|| panic!("{said}")).to_owned()
