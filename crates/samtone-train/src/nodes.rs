@@ -288,7 +288,13 @@ fn lead(
 }
 
 fn lost(node: usize) -> impl Fn(io::Error) -> NodesError {
-    move |error| NodesError::Lost { node, cause: error.to_string() }
+    move |error| {
+        let cause = match error.kind() {
+            ErrorKind::UnexpectedEof => "it has closed the connection".into(),
+            _ => error.to_string(),
+        };
+        NodesError::Lost { node, cause }
+    }
 }
 
 /// The first line in which the text of `node` is not the head's.
@@ -508,7 +514,7 @@ mod tests {
             2 => String::new(),
             _ => nodes.any(true).unwrap_err().to_string(),
         });
-        assert!(found[0].starts_with("node 2 has gone: "), "{found:?}");
+        assert_eq!(found[0], "node 2 has gone: it has closed the connection");
         assert_eq!(found[1], "node 0 has gone: it has lost node 2");
     }
 
