@@ -12,6 +12,7 @@ use samtone_model::{
 };
 use samtone_train::config::Precision;
 use samtone_train::engine::{Batch, Engine};
+use samtone_train::shards::Workers;
 
 use crate::{assert_near, conforms, values};
 
@@ -20,6 +21,7 @@ conforms! {
     embeddings_of_every_tower_agree
     a_text_alone_or_padded_has_one_embedding
     gradients_of_a_step_agree_whole_and_in_chunks
+    workers_on_one_device_find_what_one_finds
 }
 
 /// Embeddings of length 1, by their norm: two layers in f32.
@@ -73,11 +75,12 @@ fn texts(name: &str, n: usize) -> Vec<Vec<u32>> {
     (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
 }
 
-/// The loss, its gradient by ln τ, and every parameter's gradient.
+/// The loss, its gradient by ln τ, and every parameter's gradient, the work shared by so many threads.
 fn gradients<B: AutodiffBackend>(
     model: &DualEncoder<B>,
     dropout: Option<Key>,
     chunk: usize,
+    workers: usize,
 ) -> Vec<(String, Vec<f64>)> {
     let loss: LossConfig =
         toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
@@ -91,7 +94,9 @@ fn gradients<B: AutodiffBackend>(
         teacher: Vec::new(),
     };
     let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
-    let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
+    let devices = vec![B::Device::default(); workers];
+    let workers = Workers { devices: &devices, nodes: None };
+    let out = engine.shared_gradients(&workers, model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     model.for_each_gradient(&out.parameters, |parameter, gradient| {
         found.push((parameter.path.clone(), values(gradient.unwrap())));
@@ -172,14 +177,24 @@ mod check {
             let exact = model::<Autodiff<Flex>>(encoder, Sharing::AdeSpl, Pooling::Mean);
             let exact = exact.cast(FloatDType::F64);
             for dropout in [None, Some(Key::new(3))] {
-                let expected = gradients(&exact, dropout, ROWS * NEGATIVES);
-                let whole = gradients(&here, dropout, ROWS * NEGATIVES);
+                let expected = gradients(&exact, dropout, ROWS * NEGATIVES, 1);
+                let whole = gradients(&here, dropout, ROWS * NEGATIVES, 1);
                 compare("whole", &whole, &expected, GRADIENTS);
                 for chunk in [2, 5] {
-                    let chunked = gradients(&here, dropout, chunk);
+                    let chunked = gradients(&here, dropout, chunk, 1);
                     compare(&format!("chunks of {chunk}"), &chunked, &whole, CHUNKS);
                 }
             }
+        }
+    }
+    pub(super) fn workers_on_one_device_find_what_one_finds<B: AutodiffBackend>() {
+        let [bert, _] = encoders();
+        let model = model::<B>(bert, Sharing::AdeSpl, Pooling::Mean);
+        let (dropout, chunk) = (Some(Key::new(3)), ROWS * NEGATIVES);
+        let one = gradients(&model, dropout, chunk, 1);
+        for workers in [2, 3] {
+            let shared = gradients(&model, dropout, chunk, workers);
+            compare(&format!("{workers} workers"), &shared, &one, CHUNKS);
         }
     }
 }
