@@ -15,6 +15,9 @@ pub struct Environment {
     pub burn: String,
     /// Backend and device.
     pub backend: String,
+    /// Devices that shared the work, those of other nodes too.
+    #[serde(default = "one")]
+    pub devices: usize,
     /// Operating system and processor family.
     pub platform: String,
     /// The processor's own name, where the system tells it.
@@ -39,12 +42,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of a run which did `work` on `backend` and began at `started`.
+    /// That of a run which did `work` on one device of `backend` and began at `started`.
     pub(crate) fn new(backend: &str, parameters: usize, work: &Work, started: Instant) -> Self {
         Self {
             samtone: env!("CARGO_PKG_VERSION").into(),
             burn: "0.21.0".into(),
             backend: backend.into(),
+            devices: one(),
             platform: platform(),
             processor: processor(),
             threads: threads(),
@@ -57,6 +61,10 @@ impl Environment {
             peak_rss_bytes: peak_rss_bytes(),
         }
     }
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Operating system and processor family, as in `linux x86_64`.

@@ -238,7 +238,10 @@ pub fn run<B: AutodiffBackend>(
         summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
     }
 
-    let environment = Environment::new(options.backend, num_parameters, &trained.work, started);
+    let environment = Environment {
+        devices: workers.count(),
+        ..Environment::new(options.backend, num_parameters, &trained.work, started)
+    };
     write_json(&folder.join("environment.json"), &environment)?;
     write_json(&folder.join("summary.json"), &summary)?;
     Ok(Outcome { summary, environment })

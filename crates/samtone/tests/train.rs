@@ -516,6 +516,8 @@ fn nodes_share_batches_and_resume() {
     let [alone, head, other] = runs.map(|run| losses(&bench.path(run)));
     assert_eq!(head, other);
     assert!(bench.bytes("shared-0", WEIGHTS) == bench.bytes("shared-1", WEIGHTS));
+    let environment = String::from_utf8(bench.bytes("shared-0", "environment.json")).unwrap();
+    assert!(environment.contains("\"devices\": 3"), "{environment}");
     for (step, (a, b)) in alone.iter().zip(&head).enumerate() {
         assert!((a - b).abs() < 1e-3 * a.abs(), "step {step}: {a} and {b}");
     }
