@@ -73,7 +73,7 @@ impl Batch {
     }
 
     /// What of each kind a shard of the batch encodes: whole pairs with their hard negatives.
-    fn streams_of<B: Backend>(&self, shard: Option<&Shard<B>>) -> [Stream<'_>; 3] {
+    fn streams_of(&self, shard: Option<&Shard>) -> [Stream<'_>; 3] {
         let Some(shard) = shard else { return self.streams() };
         let pairs = shard.rows(self.queries.len());
         self.streams().map(|stream| {
@@ -198,7 +198,7 @@ impl Engine {
         batch: &Batch,
         temperature: Temperature,
         dropout: Option<Key>,
-        shard: Option<&Shard<B::InnerBackend>>,
+        shard: Option<&Shard>,
     ) -> Result<BatchGradients, GradientsError> {
         let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Bytes, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, Tensor, TensorData};
 
 use crate::nodes::{Nodes, NodesError};
 
@@ -34,33 +34,35 @@ impl<B: Backend> Workers<'_, B> {
 
 /// One of the shards that compute a batch together, each on a thread of its own.
 #[derive(Debug)]
-pub struct Shard<B: Backend> {
+pub struct Shard {
     /// Its place in the group.
     rank: usize,
-    group: Arc<Group<B>>,
+    group: Arc<Group>,
 }
 
 /// Where the shards of a process leave what the others want.
 #[derive(Debug)]
-struct Group<B: Backend> {
+struct Group {
     nodes: Option<Arc<Nodes>>,
-    round: Mutex<Round<B>>,
+    round: Mutex<Round>,
     changed: Condvar,
 }
 
-/// One exchange: every shard posts, the last one combines, then every shard reads.
+/// One exchange: every shard posts, the last one combines, then every shard reads. What is exchanged
+/// are numbers of the host: a thread may not use another's tensors before they are computed, which
+/// fused backends do not promise.
 #[derive(Debug)]
-struct Round<B: Backend> {
-    posted: Vec<Option<Tensor<B, 1>>>,
-    combined: Option<Result<Tensor<B, 1>, NodesError>>,
+struct Round {
+    posted: Vec<Option<Vec<u8>>>,
+    combined: Option<Result<Arc<Vec<u8>>, NodesError>>,
     /// Shards that have read.
     readers: usize,
     /// Whether a shard has ended: nobody waits for it.
     is_over: bool,
 }
 
-impl<B: Backend> Group<B> {
-    fn round(&self) -> MutexGuard<'_, Round<B>> {
+impl Group {
+    fn round(&self) -> MutexGuard<'_, Round> {
         self.round.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,7 +70,7 @@ impl<B: Backend> Group<B> {
     ///
     /// # Panics
     /// If a shard ended before.
-    fn wait(&self, is_ready: impl Fn(&Round<B>) -> bool) -> MutexGuard<'_, Round<B>> {
+    fn wait(&self, is_ready: impl Fn(&Round) -> bool) -> MutexGuard<'_, Round> {
         let mut round = self.round();
         while !is_ready(&round) {
             assert!(!round.is_over, "another device's thread has ended");
@@ -78,38 +80,50 @@ impl<B: Backend> Group<B> {
     }
 }
 
-impl<B: Backend> Drop for Shard<B> {
+impl Drop for Shard {
     fn drop(&mut self) {
         self.group.round().is_over = true;
         self.group.changed.notify_all();
     }
 }
 
-/// How tensors become one.
+/// How the numbers of several become those of all.
 #[derive(Clone, Copy)]
 enum Combine {
     /// One after the other.
     Concat,
-    /// Number by number.
-    Sum,
+    /// Number by number, of this type.
+    Sum(DType),
 }
 
 impl Combine {
-    /// Of tensors, on the device of the first.
-    fn tensors<B: Backend>(self, parts: Vec<Tensor<B, 1>>) -> Tensor<B, 1> {
-        let device = parts[0].device();
-        let mut parts = parts.into_iter().map(|part| part.to_device(&device));
-        match self {
-            Self::Concat => Tensor::cat(parts.collect(), 0),
-            Self::Sum => {
-                let first = parts.next().expect("a group has a shard");
-                parts.fold(first, |sum, part| sum + part)
+    fn all(self, parts: Vec<Vec<u8>>) -> Vec<u8> {
+        let Self::Sum(dtype) = self else { return parts.concat() };
+        let mut parts = parts.into_iter();
+        let mut sum = parts.next().expect("a group has a shard");
+        for part in parts {
+            match dtype {
+                DType::F64 => add(&mut sum, &part, |a, b| {
+                    (f64::from_ne_bytes(a) + f64::from_ne_bytes(b)).to_ne_bytes()
+                }),
+                DType::F32 => add(&mut sum, &part, |a, b| {
+                    (f32::from_ne_bytes(a) + f32::from_ne_bytes(b)).to_ne_bytes()
+                }),
+                other => unreachable!("gradients are summed in single precision, not in {other:?}"),
             }
         }
+        sum
     }
 }
 
-impl<B: Backend> Shard<B> {
+/// Adds the numbers of `part` to those of `sum`, each of `N` bytes.
+fn add<const N: usize>(sum: &mut [u8], part: &[u8], add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
+    for (a, b) in sum.as_chunks_mut().0.iter_mut().zip(part.as_chunks().0) {
+        *a = add(*a, *b);
+    }
+}
+
+impl Shard {
     /// A group of `count` shards, in order; with other `nodes`, those of this process alone.
     pub fn group(count: usize, nodes: Option<Arc<Nodes>>) -> Vec<Self> {
         let round = Round { posted: vec![None; count], combined: None, readers: 0, is_over: false };
@@ -127,18 +141,24 @@ impl<B: Backend> Shard<B> {
     }
 
     /// What the shards of all nodes give, combined; on the device of `own`.
-    fn exchange(&self, own: Tensor<B, 1>, combine: Combine) -> Result<Tensor<B, 1>, NodesError> {
-        let device = own.device();
+    fn exchange<B: Backend>(
+        &self,
+        own: Tensor<B, 1>,
+        combine: Combine,
+    ) -> Result<Tensor<B, 1>, NodesError> {
+        let (device, dtype) = (own.device(), own.dtype());
+        let own = own.into_data().as_bytes().to_vec();
         let mut round = self.group.wait(|round| round.combined.is_none());
         round.posted[self.rank] = Some(own);
         if round.posted.iter().all(Option::is_some) {
             let parts = round.posted.iter_mut().filter_map(Option::take).collect();
             drop(round);
-            let mut combined = Ok(combine.tensors(parts));
-            if let (Some(nodes), Ok(own)) = (&self.group.nodes, &combined) {
-                combined = with_nodes(nodes, own.clone(), combine);
-            }
-            self.group.round().combined = Some(combined);
+            let own = combine.all(parts);
+            let combined = match &self.group.nodes {
+                Some(nodes) => nodes.exchange(own, |all| combine.all(all)),
+                None => Ok(own),
+            };
+            self.group.round().combined = Some(combined.map(Arc::new));
             self.group.changed.notify_all();
         } else {
             drop(round);
@@ -151,7 +171,10 @@ impl<B: Backend> Shard<B> {
             round.combined = None;
             self.group.changed.notify_all();
         }
-        Ok(combined?.to_device(&device))
+        drop(round);
+        let bytes = Bytes::from_bytes_vec(combined?.to_vec());
+        let shape = [bytes.len() / dtype.size()];
+        Ok(Tensor::from_data(TensorData::from_bytes(bytes, shape, dtype), (&device, dtype)))
     }
 
     /// The rows of all shards: `[own rows, dim]` → `[all rows, dim]`. Blocks until all have given
@@ -162,7 +185,7 @@ impl<B: Backend> Shard<B> {
     ///
     /// # Panics
     /// If another shard of the group is dropped before.
-    pub fn gather(&self, own: Tensor<B, 2>) -> Result<Tensor<B, 2>, NodesError> {
+    pub fn gather<B: Backend>(&self, own: Tensor<B, 2>) -> Result<Tensor<B, 2>, NodesError> {
         let [_, dim] = own.dims();
         let all = self.exchange(own.flatten(0, 1), Combine::Concat)?;
         let rows = all.dims()[0] / dim;
@@ -182,38 +205,20 @@ impl<B: Backend> Shard<B> {
         mut own: GradientsParams,
     ) -> Result<GradientsParams, NodesError>
     where
-        A: AutodiffBackend<InnerBackend = B>,
+        A: AutodiffBackend,
         M: AutodiffModule<A>,
     {
-        let mut flat = Flatten { from: &own, parts: Vec::new() };
+        let mut flat = Flatten::<A::InnerBackend> { from: &own, parts: Vec::new() };
         module.visit(&mut flat);
         if flat.parts.is_empty() {
             return Ok(own);
         }
-        let sum = self.exchange(Tensor::cat(flat.parts, 0), Combine::Sum)?;
+        let flat = Tensor::cat(flat.parts, 0);
+        let dtype = flat.dtype();
+        let sum = self.exchange(flat, Combine::Sum(dtype))?;
         module.visit(&mut Unflatten { from: sum, at: 0, to: &mut own });
         Ok(own)
     }
-}
-
-/// What all nodes give, combined, where `own` is.
-fn with_nodes<B: Backend>(
-    nodes: &Nodes,
-    own: Tensor<B, 1>,
-    combine: Combine,
-) -> Result<Tensor<B, 1>, NodesError> {
-    let (device, dtype) = (own.device(), own.dtype());
-    let tensor = |bytes: Vec<u8>| {
-        let shape = [bytes.len() / dtype.size()];
-        let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, dtype);
-        Tensor::<B, 1>::from_data(data, (&device, dtype))
-    };
-    let bytes = |tensor: Tensor<B, 1>| tensor.into_data().as_bytes().to_vec();
-    let all = nodes.exchange(bytes(own), |all| match combine {
-        Combine::Concat => all.concat(),
-        Combine::Sum => bytes(combine.tensors(all.into_iter().map(tensor).collect())),
-    })?;
-    Ok(tensor(all))
 }
 
 /// Reads the gradients of a module, in its order.

@@ -59,7 +59,7 @@ fn found(
     model: &DualEncoder<B>,
     batch: &Batch,
     chunk: usize,
-    shard: Option<&Shard<Flex>>,
+    shard: Option<&Shard>,
 ) -> Vec<Vec<f64>> {
     let loss = tiny::loss();
     let temperature = loss.temperature();
@@ -77,7 +77,7 @@ fn on_each(
     model: &DualEncoder<B>,
     batch: &Batch,
     chunk: usize,
-    shards: Vec<Shard<Flex>>,
+    shards: Vec<Shard>,
 ) -> Vec<Vec<Vec<f64>>> {
     std::thread::scope(|scope| {
         let start = |shard| {
@@ -174,8 +174,8 @@ fn duplicates_on_other_shards_are_masked() {
 #[test]
 #[should_panic(expected = "another device's thread has ended")]
 fn a_shard_that_ends_leaves_nobody_waiting() {
-    let mut shards = Shard::<Flex>::group(2, None);
+    let mut shards = Shard::group(2, None);
     drop(shards.pop());
-    let rows = burn::tensor::Tensor::zeros([1, 2], &Default::default());
+    let rows = burn::tensor::Tensor::<Flex, 2>::zeros([1, 2], &Default::default());
     let _ = shards[0].gather(rows);
 }
