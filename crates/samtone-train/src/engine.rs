@@ -165,6 +165,8 @@ impl Engine {
             return self.gradients(model, batch, temperature, dropout);
         }
         assert!(workers.count() <= batch.queries.len(), "every device wants a pair");
+        // Fused backends compute late: other threads want the weights as they are now.
+        B::sync(&devices[0]).expect("the device computes");
         let mut shards = Shard::group(devices.len(), nodes.cloned());
         let own = shards.remove(0);
         std::thread::scope(|scope| {
