@@ -187,6 +187,7 @@ mod check {
             }
         }
     }
+
     pub(super) fn workers_on_one_device_find_what_one_finds<B: AutodiffBackend>() {
         let [bert, _] = encoders();
         let model = model::<B>(bert, Sharing::AdeSpl, Pooling::Mean);

@@ -416,11 +416,7 @@ fn settle(stream: &TcpStream) -> io::Result<()> {
     stream.set_read_timeout(None)?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 6);
-    let socket = SockRef::from(stream);
-    // Keep-alives rest while bytes are on their way.
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(2 * SILENCE))?;
-    socket.set_tcp_keepalive(&keepalive)
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 fn send(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<()> {

@@ -444,7 +444,9 @@ fn several_devices_share_batches_and_resume() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
         command.arg("train").arg("--run-dir").arg(bench.path(run)).args(["--devices", &three]);
         let output = command.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        said
     };
     let config = ["--config", config.to_str().unwrap()];
     train("shared", &config);
@@ -460,7 +462,7 @@ fn several_devices_share_batches_and_resume() {
         let _ = fs::remove_dir_all(step);
     }
     fs::remove_dir_all(bench.path("stopped/model")).unwrap();
-    train("stopped", &["--resume"]);
+    assert!(train("stopped", &["--resume"]).contains("step 7 of 20"));
     let stopped = losses(&bench.path("stopped"));
     assert_eq!(stopped.len(), shared.len());
     for (step, (a, b)) in shared.iter().zip(&stopped).enumerate() {
