@@ -126,7 +126,8 @@ pub struct JudgmentLine<'a> {
 impl<'a> JudgmentLine<'a> {
     /// Parses a line of `qrels/<split>.tsv`; `None` for the header.
     ///
-    /// The first line is a header if its third column is not a number.
+    /// The first line is a header if its columns are called `query-id`, `corpus-id` and `score`, or as
+    /// other files spell these.
     ///
     /// # Errors
     /// A [`Fault`] if the line is not a judgment.
@@ -139,15 +140,14 @@ impl<'a> JudgmentLine<'a> {
             let got = text.split('\t').count();
             return Err(Fault::Columns { expected: BEIR_JUDGMENT, got });
         };
-        match grade.trim().parse() {
-            Ok(grade) => {
-                check_id("query-id", query_id)?;
-                check_id("corpus-id", document_id)?;
-                Ok(Some(Self { query_id, document_id, grade }))
-            }
-            Err(_) if line.number == 1 => Ok(None),
-            Err(_) => Err(Fault::Number { field: "score", got: grade.to_owned() }),
+        if line.number == 1 && is_header([query_id, document_id, grade]) {
+            return Ok(None);
         }
+        check_id("query-id", query_id)?;
+        check_id("corpus-id", document_id)?;
+        let number = grade.trim().parse();
+        let grade = number.map_err(|_| Fault::Number { field: "score", got: grade.to_owned() })?;
+        Ok(Some(Self { query_id, document_id, grade }))
     }
 
     /// The judgment, on its own.
@@ -158,6 +158,19 @@ impl<'a> JudgmentLine<'a> {
             grade: self.grade,
         }
     }
+}
+
+/// Whether these are the names of a qrels file's columns: BEIR's or another known spelling, letter case
+/// and `_` for `-` aside. `samtone-eval` has the same rule.
+fn is_header(columns: [&str; 3]) -> bool {
+    const NAMES: [&[&str]; 3] = [
+        &["query-id", "queryid", "qid"],
+        &["corpus-id", "corpusid", "doc-id", "docid", "did", "document-id", "passage-id", "pid"],
+        &["score", "grade", "label", "rel", "relevance"],
+    ];
+    columns.into_iter().zip(NAMES).all(|(column, names)| {
+        names.contains(&&*column.trim().to_ascii_lowercase().replace('_', "-"))
+    })
 }
 
 /// A folder in BEIR layout.
@@ -320,4 +333,59 @@ pub fn write_query(out: &mut impl Write, id: &str, text: &str) -> std::io::Resul
     out.write_all(b",\"text\":")?;
     serde_json::to_writer(&mut *out, text)?;
     out.write_all(b"}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judgment(number: u64, text: &str) -> Result<Option<JudgmentLine<'_>>, Fault> {
+        JudgmentLine::parse(Line { number, bytes: text.as_bytes() })
+    }
+
+    #[test]
+    fn a_header_is_what_names_the_columns_on_the_first_line() {
+        for header in [
+            QRELS_HEADER,
+            "query_id\tcorpus_id\tscore",
+            "Query-ID\tDoc-ID\tRelevance",
+            " qid\tpid\tlabel ",
+        ] {
+            assert_eq!(judgment(1, header), Ok(None), "{header}");
+            let got = header.rsplit('\t').next().unwrap().to_owned();
+            assert_eq!(judgment(2, header), Err(Fault::Number { field: "score", got }));
+        }
+    }
+
+    #[test]
+    fn the_first_judgment_is_a_judgment() {
+        for number in [1, 2] {
+            for got in ["1.0", "yes", "", "score"] {
+                let text = format!("q\ta\t{got}");
+                let fault = Fault::Number { field: "score", got: got.to_owned() };
+                assert_eq!(judgment(number, &text), Err(fault), "{text}");
+            }
+            let text = "query-id-7\tcorpus-id\t 1 ";
+            let expected =
+                JudgmentLine { query_id: "query-id-7", document_id: "corpus-id", grade: 1 };
+            assert_eq!(judgment(number, text), Ok(Some(expected)));
+            let empty = Err(Fault::EmptyField { field: "query-id" });
+            assert_eq!(judgment(number, "\tcorpus-id\tscore"), empty);
+        }
+    }
+
+    #[test]
+    fn null_is_not_missing() {
+        let line = |text: &'static str| Line { number: 1, bytes: text.as_bytes() };
+        let null = |field| Some(Fault::NullField { field });
+        let document = |text| DocumentLine::parse(line(text)).err();
+        assert_eq!(document(r#"{"_id": "1", "text": null}"#), null("text"));
+        assert_eq!(document(r#"{"_id": null, "text": "a"}"#), null("_id"));
+        assert_eq!(document(r#"{"_id": "1", "text": "a", "title": null}"#), None);
+        let query = |text| QueryLine::parse(line(text)).err();
+        assert_eq!(query(r#"{"_id": "1", "text": null}"#), null("text"));
+        assert_eq!(query(r#"{"_id": null, "text": "a"}"#), null("_id"));
+        let missing = Fault::MissingField { field: "text", found: vec!["_id".to_owned()] };
+        assert_eq!(query(r#"{"_id": "1"}"#), Some(missing));
+    }
 }

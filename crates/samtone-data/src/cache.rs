@@ -1,10 +1,10 @@
 //! Texts tokenised once, kept in a file and read through a memory map.
 //!
-//! A cache file is named by its key: a hash of the texts, the tokenizer and the length limit. Another
-//! text or tokenizer is another file, so a stale one is never read; any of them may be deleted at any
-//! time. A file is written under another name and renamed when it is whole, so processes that write the
-//! same one at once end with the same bytes; on opening, its checksum is compared, so a torn or altered
-//! file is written anew.
+//! A cache file is named by its key: a hash of the texts, the tokenizer, the length limit, the version
+//! of the library that encodes and that of this format. Another of them is another file, so a stale one
+//! is never read; any of them may be deleted at any time. A file appears when it is whole, so processes
+//! that write the same one at once end with the same bytes; on opening, its checksum is compared, so a
+//! torn or altered file is written anew.
 //!
 //! ```text
 //! "samtone tokens 1"   16 bytes
@@ -17,19 +17,22 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Read, Seek, Write},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    io::{self, Read, Seek, Write},
+    path::Path,
 };
 
 use memmap2::Mmap;
 
 use crate::{
-    error::{DataError, write_error},
+    error::{DataError, Unwritten, write_error},
+    files,
     tokenizer::TextTokenizer,
 };
 
+/// What a file begins with. Its number is raised whenever another file is made of the same texts.
 const MAGIC: &[u8; 16] = b"samtone tokens 1";
+/// What encodes: another version may encode otherwise. A test compares it with the lock file.
+const ENCODER: &str = "tokenizers 0.23.2";
 const HASH: usize = 32;
 const HEADER: usize = MAGIC.len() + HASH;
 
@@ -90,9 +93,8 @@ impl TokenCache {
         max_len: usize,
         visit: impl Fn(&mut dyn FnMut(&str)) -> Result<(), DataError>,
     ) -> Result<Self, DataError> {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(tokenizer.fingerprint().as_bytes());
-        hasher.update(&(max_len as u64).to_le_bytes());
+        tokenizer.room(max_len)?;
+        let mut hasher = begin_key([MAGIC, ENCODER.as_bytes()], tokenizer, max_len);
         visit(&mut |text| {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
@@ -103,17 +105,20 @@ impl TokenCache {
             return Ok(cache);
         }
         fs::create_dir_all(dir).map_err(write_error(dir))?;
-        let mut builder = Builder::create(&path, key.as_bytes(), tokenizer, max_len)?;
-        let mut failed = None;
-        visit(&mut |text| {
-            if failed.is_none() {
-                failed = builder.push(text).err();
+        let written = files::write_whole(&path, |out| {
+            let mut builder = Builder::create(out, key.as_bytes(), tokenizer, max_len)?;
+            let mut failed = None;
+            visit(&mut |text| {
+                if failed.is_none() {
+                    failed = builder.push(text).err();
+                }
+            })?;
+            match failed {
+                Some(failure) => Err(failure),
+                None => builder.finish(),
             }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        builder.finish()?;
+        });
+        written.map_err(|failure: Unwritten| failure.at(&path))?;
         let torn = || io::Error::new(io::ErrorKind::InvalidData, "changed while it was written");
         let cache = Self::open(&path, key.as_bytes())?;
         cache.ok_or_else(|| DataError::Read { path: path.clone(), source: torn() })
@@ -256,11 +261,20 @@ fn read_whole(file: &mut File, bytes: &mut [u8]) -> io::Result<Option<()>> {
     }
 }
 
+/// The beginning of a key: all but the texts.
+fn begin_key(versions: [&[u8]; 2], tokenizer: &TextTokenizer, max_len: usize) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    for part in [versions[0], versions[1], tokenizer.fingerprint().as_bytes()] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hasher.update(&(max_len as u64).to_le_bytes());
+    hasher
+}
+
 /// A cache being written.
-struct Builder<'a> {
-    path: PathBuf,
-    partial: PathBuf,
-    out: BufWriter<File>,
+struct Builder<'a, W> {
+    out: W,
     hasher: blake3::Hasher,
     tokenizer: &'a TextTokenizer,
     max_len: usize,
@@ -270,42 +284,28 @@ struct Builder<'a> {
     tokens: u64,
 }
 
-/// Tells apart the files that threads of one process write at once.
-static WRITER: AtomicU64 = AtomicU64::new(0);
-
-impl<'a> Builder<'a> {
+impl<'a, W: Write> Builder<'a, W> {
     fn create(
-        path: &Path,
+        out: W,
         key: &[u8; HASH],
         tokenizer: &'a TextTokenizer,
         max_len: usize,
-    ) -> Result<Self, DataError> {
-        let writer = WRITER.fetch_add(1, Ordering::Relaxed);
-        let partial = path.with_extension(format!("{}-{writer}.partial", std::process::id()));
-        let file = File::create(&partial).map_err(write_error(&partial))?;
-        let mut builder = Self {
-            path: path.to_owned(),
-            partial,
-            out: BufWriter::with_capacity(1 << 18, file),
-            hasher: blake3::Hasher::new(),
-            tokenizer,
-            max_len,
-            group: Vec::new(),
-            group_bytes: 0,
-            ends: Vec::new(),
-            tokens: 0,
-        };
+    ) -> io::Result<Self> {
+        let (hasher, group, ends) = (blake3::Hasher::new(), Vec::new(), Vec::new());
+        let (group_bytes, tokens) = (0, 0);
+        let mut builder =
+            Self { out, hasher, tokenizer, max_len, group, group_bytes, ends, tokens };
         builder.write(MAGIC)?;
         builder.write(key)?;
         Ok(builder)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), DataError> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
-        self.out.write_all(bytes).map_err(write_error(&self.partial))
+        self.out.write_all(bytes)
     }
 
-    fn push(&mut self, text: &str) -> Result<(), DataError> {
+    fn push(&mut self, text: &str) -> Result<(), Unwritten> {
         self.group.push(text.to_owned());
         self.group_bytes += text.len();
         if self.group.len() == GROUP || self.group_bytes >= GROUP_BYTES {
@@ -314,7 +314,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn encode_group(&mut self) -> Result<(), DataError> {
+    fn encode_group(&mut self) -> Result<(), Unwritten> {
         let mut bytes = Vec::new();
         for row in self.tokenizer.encode_batch(&self.group, self.max_len)? {
             bytes.extend(row.iter().flat_map(|id| id.to_le_bytes()));
@@ -323,37 +323,25 @@ impl<'a> Builder<'a> {
         }
         self.group.clear();
         self.group_bytes = 0;
-        self.write(&bytes)
+        Ok(self.write(&bytes)?)
     }
 
-    fn finish(mut self) -> Result<(), DataError> {
+    fn finish(mut self) -> Result<(), Unwritten> {
         self.encode_group()?;
         let ends = std::mem::take(&mut self.ends);
         for part in ends.chunks(8192) {
             let bytes: Vec<u8> = part.iter().flat_map(|end| end.to_le_bytes()).collect();
             self.write(&bytes)?;
         }
-        let rows = ends.len() as u64;
-        self.write(&rows.to_le_bytes())?;
-        let checksum = self.hasher.finalize();
-        let mut write = || {
-            self.out.write_all(checksum.as_bytes())?;
-            self.out.flush()
-        };
-        write().map_err(write_error(&self.partial))?;
-        fs::rename(&self.partial, &self.path).map_err(write_error(&self.path))
-    }
-}
-
-impl Drop for Builder<'_> {
-    fn drop(&mut self) {
-        // Renamed away after success; after failure it is of no use.
-        let _ = fs::remove_file(&self.partial);
+        self.write(&(ends.len() as u64).to_le_bytes())?;
+        Ok(self.out.write_all(self.hasher.finalize().as_bytes())?)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -404,6 +392,52 @@ mod tests {
             assert_eq!(cache.row(0), tokenizer.encode(texts[0], max_len).unwrap());
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn other_versions_are_other_files() {
+        let key = |versions| begin_key(versions, &tokenizer(), 8).finalize();
+        let versions: [[&[u8]; 2]; 4] = [
+            [MAGIC, ENCODER.as_bytes()],
+            [MAGIC, b"tokenizers 0.0.0"],
+            [b"samtone tokens 0", ENCODER.as_bytes()],
+            [b"samtone tokens 0t", &ENCODER.as_bytes()[1..]],
+        ];
+        for (i, &one) in versions.iter().enumerate() {
+            for (j, &other) in versions.iter().enumerate() {
+                assert_eq!(key(one) == key(other), i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn the_encoder_is_the_one_that_is_built_in() {
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+        let lock = fs::read_to_string(lock).unwrap();
+        // Named with its version where the lock holds several.
+        let (_, ours) = lock.split_once("name = \"samtone-data\"\n").unwrap();
+        let ours = ours.lines().find_map(|line| line.trim().strip_prefix("\"tokenizers"));
+        let version = match ours.unwrap().trim_matches([' ', '"', ',']) {
+            "" => {
+                let (_, package) = lock.split_once("name = \"tokenizers\"\n").unwrap();
+                package.lines().next().unwrap().trim_start_matches("version = ").trim_matches('"')
+            }
+            version => version,
+        };
+        assert_eq!(ENCODER, format!("tokenizers {version}"));
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_leaves_no_file() {
+        let (dir, tokenizer) = (tempfile::tempdir().unwrap(), tokenizer());
+        let calls = std::cell::Cell::new(0);
+        let error = TokenCache::of_stream(dir.path(), &tokenizer, 8, |each| {
+            each("water");
+            calls.set(calls.get() + 1);
+            if calls.get() == 2 { Err(DataError::NothingOf { what: "text" }) } else { Ok(()) }
+        });
+        assert!(matches!(error, Err(DataError::NothingOf { .. })));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -25,7 +25,8 @@ use self::{
 };
 use crate::{
     dataset::Dataset,
-    error::{DataError, write_error},
+    error::{DataError, Unwritten},
+    files,
     knowledge::{self, QaPair, Triple},
     random::Key,
     record::{Document, Judgment, Query},
@@ -194,6 +195,7 @@ impl World {
     }
 
     /// Writes the world: a folder in BEIR layout, with `triples.tsv` and `qa/<split>.jsonl` beside it.
+    /// It appears whole or not at all.
     ///
     /// # Errors
     /// If the folder exists, or a file cannot be written.
@@ -201,15 +203,18 @@ impl World {
         if dir.exists() {
             return Err(DataError::Exists { path: dir.to_owned() });
         }
-        self.dataset().save(dir)?;
-        knowledge::write_triples(&dir.join("triples.tsv"), &self.triples)?;
-        let qa = dir.join("qa");
-        std::fs::create_dir_all(&qa).map_err(write_error(&qa))?;
-        for split in Split::ALL {
-            let path = qa.join(format!("{}.jsonl", split.name()));
-            knowledge::write_qa(&path, &self.qa(split))?;
-        }
-        Ok(())
+        let written = files::write_folder(dir, |dir| {
+            self.dataset().save(dir)?;
+            knowledge::write_triples(&dir.join("triples.tsv"), &self.triples)?;
+            let qa = dir.join("qa");
+            std::fs::create_dir(&qa)?;
+            for split in Split::ALL {
+                let path = qa.join(format!("{}.jsonl", split.name()));
+                knowledge::write_qa(&path, &self.qa(split))?;
+            }
+            Ok(())
+        });
+        written.map_err(|failure: Unwritten| failure.at(dir))
     }
 
     /// The world as a retrieval data set with the splits `train`, `dev` and `test`.
@@ -430,6 +435,13 @@ mod tests {
         let qa = knowledge::read_qa(&out.join("qa/test.jsonl")).unwrap();
         assert_eq!(qa, world.qa(Split::Test));
         assert!(matches!(world.save(&out), Err(DataError::Exists { .. })));
+    }
+
+    #[test]
+    fn a_world_has_three_splits_and_says_so() {
+        let dataset = World::generate(0, 100).dataset();
+        assert!(dataset.split_names().eq(["dev", "test", "train"]));
+        assert!(Split::ALL.iter().all(|split| !dataset.judgments(split.name()).is_empty()));
     }
 
     #[test]

@@ -80,12 +80,15 @@ impl<'de> Visitor<'de> for IdVisitor {
     }
 }
 
-/// The fault that `field` is not in `line`, with the fields that are.
+/// The fault that `field` is not in `line`, with the fields that are, or is null.
 pub(crate) fn missing(line: Line<'_>, field: &'static str) -> Fault {
     fn keys<T: DeserializeOwned>(line: Line<'_>) -> Option<T> {
         serde_json::from_slice(line.bytes).ok()
     }
     let object: Option<serde_json::Map<String, serde_json::Value>> = keys(line);
+    if object.as_ref().is_some_and(|object| object.contains_key(field)) {
+        return Fault::NullField { field };
+    }
     let found = object.map(|object| object.keys().cloned().collect()).unwrap_or_default();
     Fault::MissingField { field, found }
 }

@@ -17,10 +17,17 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use crate::error::{DataError, Fault, open_error};
+use crate::{
+    error::{DataError, Fault, open_error},
+    signature::Signature,
+};
 
 /// No record is longer than this, in bytes: a longer line is a fault, not a reason to fill the memory.
 pub const MAX_LINE: usize = 64 << 20;
+
+/// What a record may hold beside [`MAX_LINE`] bytes (a byte order mark and a line end), and a byte more:
+/// who holds that is too long.
+const BESIDE: usize = 3 + 2 + 1;
 
 const BUFFER: usize = 256 << 10;
 
@@ -62,7 +69,7 @@ impl Compression {
 /// Opens a file for reading, decompressing it by its name.
 ///
 /// # Errors
-/// If it cannot be opened.
+/// If it cannot be opened, or is compressed and not named so.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
     open_counted(path, Arc::default())
 }
@@ -71,8 +78,16 @@ pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
 /// can compare with the file's length.
 fn open_counted(path: &Path, count: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, DataError> {
     let file = File::open(path).map_err(|source| open_error(path, source))?;
-    let file = BufReader::with_capacity(BUFFER, Counted { reader: file, count });
-    Ok(decompress(file, Compression::of(path)))
+    let mut file = BufReader::with_capacity(BUFFER, Counted { reader: file, count });
+    let compression = Compression::of(path);
+    let start = file.fill_buf();
+    let start = start.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    match Signature::of(start) {
+        Some(kind) if compression == Compression::Plain => {
+            Err(DataError::NotText { path: path.to_owned(), kind })
+        }
+        _ => Ok(decompress(file, compression)),
+    }
 }
 
 /// The decompressed bytes of a reader: every member of a gzip file, every frame of a zstd file.
@@ -182,6 +197,8 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// The number of the line read last.
     number: u64,
+    /// The number of the record's first line.
+    first: u64,
     /// Where the record read last begins, and where the reader stands, in decompressed bytes.
     start: u64,
     consumed: u64,
@@ -222,7 +239,7 @@ impl Lines {
     /// Opens a file, plain, `.gz` or `.zst`.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// As [`open`].
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let count = Arc::default();
         let reader = open_counted(path, Arc::clone(&count))?;
@@ -232,9 +249,9 @@ impl Lines {
     /// The lines of any reader; `path` is what errors name.
     pub fn new(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
         let (buffer, count) = (Vec::new(), Arc::default());
-        let (number, start, consumed, broken_off) = (0, 0, 0, false);
+        let (number, first, start, consumed, broken_off) = (0, 0, 0, 0, false);
         let path = path.to_owned();
-        Self { path, reader, buffer, number, start, consumed, broken_off, count }
+        Self { path, reader, buffer, number, first, start, consumed, broken_off, count }
     }
 
     /// The file that errors name.
@@ -278,10 +295,10 @@ impl Lines {
     ) -> Result<Option<Line<'_>>, DataError> {
         self.pass_rest_of_line()?;
         self.buffer.clear();
-        let mut first = 0;
         loop {
-            let start = self.buffer.len();
-            let room = (MAX_LINE + 2).saturating_sub(start) as u64;
+            // At least a byte: what was read before is a record that is not too long, and its line end.
+            let room = (MAX_LINE + BESIDE - self.buffer.len()) as u64;
+            let is_first = self.buffer.is_empty();
             let read = self.reader.by_ref().take(room).read_until(b'\n', &mut self.buffer);
             let read =
                 read.map_err(|source| DataError::Read { path: self.path.clone(), source })?;
@@ -289,8 +306,8 @@ impl Lines {
                 break;
             }
             self.number += 1;
-            if first == 0 {
-                self.start = self.consumed;
+            if is_first {
+                (self.first, self.start) = (self.number, self.consumed);
             }
             self.consumed += read as u64;
             if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
@@ -306,9 +323,6 @@ impl Lines {
                 self.buffer.clear();
                 continue;
             }
-            if first == 0 {
-                first = self.number;
-            }
             if complete(&self.buffer[..end]) {
                 break;
             }
@@ -317,7 +331,7 @@ impl Lines {
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Line { number: first, bytes: &self.buffer }))
+        Ok(Some(Line { number: self.first, bytes: &self.buffer }))
     }
 
     /// Passes over what is left of a line that was too long.
@@ -334,9 +348,9 @@ impl Lines {
         Ok(())
     }
 
-    /// The error that the line read last has this fault.
+    /// The error that the record read last has this fault, with the number of its first line.
     pub fn fault(&self, fault: Fault) -> DataError {
-        DataError::Record { path: self.path.clone(), line: self.number, fault }
+        DataError::Record { path: self.path.clone(), line: self.first, fault }
     }
 }
 
@@ -407,6 +421,73 @@ mod tests {
             lines.next(),
             Err(DataError::Record { line: 1, fault: Fault::TooLong { .. }, .. })
         ));
+    }
+
+    #[test]
+    fn the_longest_record_is_read_whole_and_a_longer_one_refused() {
+        let mark = b"\xEF\xBB\xBF".as_slice();
+        for end in ["\n", "\r\n"] {
+            // Two lines of a record; and, before and after it, one line of the same length.
+            let half = [vec![b'a'; MAX_LINE / 2], end.into()].concat();
+            let rest = vec![b'b'; MAX_LINE - half.len()];
+            let record = [half, rest].concat();
+            let line = vec![b'c'; MAX_LINE];
+            let end = end.as_bytes();
+            let text = [mark, &line, end, &record, end, b".", end, &line, end, b"last"].concat();
+            let mut lines = Lines::new(Path::new("long"), Box::new(io::Cursor::new(text)));
+            assert_eq!(lines.next().unwrap().unwrap().bytes.len(), MAX_LINE);
+            let mut calls = 0;
+            let mut second = |_: &[u8]| {
+                calls += 1;
+                calls == 2
+            };
+            let found = lines.next_until(&mut second).unwrap().unwrap();
+            assert_eq!((found.number, found.bytes.len()), (2, MAX_LINE));
+            assert_eq!(lines.next().unwrap().unwrap().bytes, b".");
+            assert_eq!(lines.next().unwrap().unwrap().number, 5);
+            assert_eq!(lines.next().unwrap().unwrap().bytes, b"last");
+
+            // The same with a third line that does not end it: longer than it may be, not unfinished.
+            let text = [&record, end, b".", end, b"last"].concat();
+            let mut lines = Lines::new(Path::new("long"), Box::new(io::Cursor::new(text)));
+            let error = lines.next_until(|_| false).err().unwrap();
+            let fault = Fault::TooLong { limit: MAX_LINE };
+            assert_eq!(error.to_string(), lines.fault(fault).to_string());
+            assert!(error.to_string().starts_with("`long`, line 1: longer than"), "{error}");
+            assert_eq!(lines.next().unwrap().unwrap().bytes, b"last");
+        }
+        // One byte too many, with or without a mark, is no line and a rest.
+        for mark in [mark, b""] {
+            let text = [mark, &vec![b'c'; MAX_LINE + 1], b"\nlast"].concat();
+            let mut lines = Lines::new(Path::new("long"), Box::new(io::Cursor::new(text)));
+            lines.next().unwrap_err();
+            assert_eq!(lines.next().unwrap().unwrap().bytes, b"last");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_on_the_first_line_of_its_record() {
+        let text = "\n\none\ntwo.\n\nthree\nfour.\n";
+        let mut lines = Lines::new(Path::new("a"), Box::new(io::Cursor::new(text)));
+        for expected in [3, 6] {
+            let record = lines.next_until(|bytes| bytes.ends_with(b".")).unwrap().unwrap();
+            assert_eq!(record.number, expected);
+            let error = lines.fault(Fault::EmptyField { field: "text" });
+            assert!(matches!(error, DataError::Record { line, .. } if line == expected));
+        }
+    }
+
+    #[test]
+    fn compressed_bytes_under_a_plain_name_are_named() {
+        for (bytes, suffix) in [(gzip(b"one\n"), ".gz"), (zstd(b"one\n"), ".zst")] {
+            let error = lines_of("a.txt", &bytes).unwrap_err();
+            assert!(matches!(&error, DataError::NotText { .. }), "{error}");
+            let hint = error.hint().unwrap();
+            assert!(hint.contains(&format!("end in `{suffix}`")), "{hint}");
+            assert_eq!(lines_of(&format!("a{suffix}"), &bytes).unwrap(), [(1, "one".to_owned())]);
+        }
+        assert_eq!(lines_of("a", b"\x1f").unwrap(), [(1, "\x1f".to_owned())]);
+        assert_eq!(lines_of("a", b"").unwrap(), []);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     dataset::{Dataset, text_hash},
     error::DataError,
-    record::DocumentText,
+    record::{DocumentText, id_fits_trec},
     tokenizer::TextTokenizer,
 };
 
@@ -87,6 +87,8 @@ pub struct LintReport {
     pub near_duplicate_queries: usize,
     /// Hard negatives that are a positive of the same query.
     pub contradictory_negatives: usize,
+    /// Ids of documents and of queries of the split that cannot stand in a TREC file.
+    pub ids_with_white_space: usize,
     /// What random batches will hold.
     pub collisions: Vec<Collisions>,
     /// Overlap with each test set.
@@ -149,7 +151,7 @@ pub struct Lengths {
 }
 
 /// The kinds of findings, by the names that `--deny` takes.
-pub const FINDINGS: [&str; 9] = [
+pub const FINDINGS: [&str; 10] = [
     "empty-documents",
     "queries-without-positive",
     "duplicate-documents",
@@ -157,6 +159,7 @@ pub const FINDINGS: [&str; 9] = [
     "near-duplicate-documents",
     "near-duplicate-queries",
     "contradictory-negatives",
+    "ids-with-white-space",
     "leakage",
     "near-leakage",
 ];
@@ -210,6 +213,9 @@ pub fn lint(
         let mut later = HashSet::new();
         pairs.filter(|&(a, b)| keys(a) != keys(b) && later.insert(b)).collect()
     };
+    let ids = dataset.documents().iter().map(|document| &document.id);
+    let ids = ids.chain(queries.iter().map(|&query| &dataset.queries()[query].id));
+    let unfit = ids.filter(|id| !id_fits_trec(id)).map(|id| format!("`{id}`"));
     let near_documents = near(&passages, &|i| document_keys[i]);
     let near_queries = near(&query_texts, &|i| query_keys[queries[i]]);
 
@@ -240,6 +246,7 @@ pub fn lint(
                 .map(|(a, b)| pair_of(query_id(queries[a]), query_id(queries[b]))),
         ),
         contradictory_negatives: examples.count("contradictory-negatives", contradictory),
+        ids_with_white_space: examples.count("ids-with-white-space", unfit),
         collisions: collisions(
             pairs.iter().map(|pair| (query_keys[pair.query], document_keys[pair.document])),
             &options.batch_sizes,
@@ -394,6 +401,7 @@ impl LintReport {
             self.near_duplicate_documents,
             self.near_duplicate_queries,
             self.contradictory_negatives,
+            self.ids_with_white_space,
             self.leakage.iter().map(same).sum(),
             self.leakage.iter().map(near).sum(),
         ];
@@ -450,6 +458,14 @@ impl LintReport {
             self.contradictory_negatives,
             self.list("contradictory-negatives")
         )?;
+        if self.ids_with_white_space > 0 {
+            writeln!(
+                out,
+                "{} ids hold white space, so that no TREC file can name them{}",
+                self.ids_with_white_space,
+                self.list("ids-with-white-space")
+            )?;
+        }
         for collisions in &self.collisions {
             writeln!(
                 out,
@@ -575,6 +591,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_no_trec_file_can_name_are_found() {
+        let document = |id: &str| Document { id: id.into(), title: String::new(), text: id.into() };
+        let query = |id: &str| Query { id: id.into(), text: id.into() };
+        let judgment =
+            |query: &str| Judgment { query_id: query.into(), document_id: "d1".into(), grade: 1 };
+        let data = Dataset::from_records(
+            vec![document("d1"), document("doc two"), document("d\u{a0}3")],
+            vec![query("q 1"), query("q2"), query("q 3")],
+            // Query `q 3` is not of the split.
+            [("train".to_owned(), vec![judgment("q 1"), judgment("q2")])],
+        )
+        .unwrap();
+        let report = lint(&data, &LintOptions::default(), &[]).unwrap();
+        assert_eq!(report.findings()["ids-with-white-space"], 2);
+        assert_eq!(report.examples["ids-with-white-space"], ["`doc two`", "`q 1`"]);
+        let expected =
+            "2 ids hold white space, so that no TREC file can name them: `doc two`, `q 1`";
+        assert!(report.to_string().contains(expected), "{report}");
+    }
+
+    #[test]
     fn collisions_are_the_mean_over_all_batches() {
         // Rows of documents a a b c: one of the 6 pairs collides. A batch of 3 holds 3 pairs: 0.5.
         let rows = [(0, 0), (1, 0), (2, 1), (3, 2)];
@@ -591,6 +628,7 @@ mod tests {
         let options = LintOptions { limits: vec![32, 100], ..LintOptions::default() };
         let lengths = lengths(&texts, &options).unwrap();
         assert_eq!((lengths.p50, lengths.p95, lengths.max), (50, 95, 100));
-        assert!((lengths.truncated[&32] - 0.68).abs() < 1e-12 && lengths.truncated[&100] == 0.0);
+        // 68 of 100: the nearest number of f64 to it, as the literal is.
+        assert_eq!((lengths.truncated[&32], lengths.truncated[&100]), (0.68, 0.0));
     }
 }

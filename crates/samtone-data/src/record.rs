@@ -4,6 +4,12 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+/// Whether an id can stand in a TREC run or qrels file: it is not empty and holds no white space (of
+/// ASCII, which is what parts the columns).
+pub fn id_fits_trec(id: &str) -> bool {
+    !id.is_empty() && !id.contains(|c: char| c.is_ascii_whitespace())
+}
+
 /// A query: what is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Query {

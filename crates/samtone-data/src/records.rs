@@ -76,6 +76,18 @@ impl<T> Records<T> {
     /// # Errors
     /// If it cannot be read, or at the first line that `parse` refuses.
     pub fn open(path: &Path, parse: Parse<T>) -> Result<Self, DataError> {
+        Self::open_each(path, parse, |_| {})
+    }
+
+    /// As [`Records::open`]; `each` sees every record once, in their order.
+    ///
+    /// # Errors
+    /// As [`Records::open`].
+    pub fn open_each(
+        path: &Path,
+        parse: Parse<T>,
+        mut each: impl FnMut(&T),
+    ) -> Result<Self, DataError> {
         let mut lines = Lines::open(path)?;
         let mut copy = match Compression::of(path) {
             Compression::Plain => None,
@@ -84,7 +96,7 @@ impl<T> Records<T> {
         let (mut places, mut len, mut unused, mut end) = (Vec::new(), 0_usize, 0, 0);
         while let Some(line) = lines.next()? {
             match parse(line) {
-                Ok(Some(_)) => {}
+                Ok(Some(record)) => each(&record),
                 Ok(None) => {
                     unused += 1;
                     continue;
@@ -254,7 +266,10 @@ mod tests {
             for (name, bytes) in [("a", text.as_bytes().to_vec()), ("a.gz", gzip(text.as_bytes()))] {
                 let path = dir.path().join(name);
                 std::fs::write(&path, bytes).unwrap();
-                let records = Records::open(&path, even).unwrap();
+                let mut seen = Vec::new();
+                let records =
+                    Records::open_each(&path, even, |record| seen.push(record.clone())).unwrap();
+                prop_assert_eq!(seen.iter().collect::<Vec<_>>(), expected.clone());
                 prop_assert_eq!(records.len(), expected.len());
                 for number in (0..expected.len()).rev() {
                     prop_assert_eq!(&records.get(number).unwrap(), expected[number]);

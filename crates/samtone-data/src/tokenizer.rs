@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use tokenizers::{
-    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString,
-    PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+    AddedToken, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
+    PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
     decoders::{
         fuse::Fuse, sequence::Sequence as DecoderSequence, strip::Strip,
         wordpiece::WordPiece as WordPieceDecoder,
@@ -14,6 +14,7 @@ use tokenizers::{
     normalizers::{
         bert::BertNormalizer,
         replace::{Replace, ReplacePattern},
+        utils::{Lowercase, Sequence as NormalizerSequence},
     },
     pre_tokenizers::{
         bert::BertPreTokenizer,
@@ -38,8 +39,8 @@ const SPACE: char = '▁';
 /// The paper's mark of a masked entity.
 pub(crate) const MASK: &str = "[MASK]";
 
-/// Sentinels of a vocabulary trained here, as many as T5's.
-const SENTINELS: usize = 100;
+/// Sentinels that are used, and that a vocabulary trained here has: as many as T5's.
+pub(crate) const SENTINELS: usize = 100;
 
 /// T5's `number`-th sentinel, from 0: what stands for a part of a text that was taken out.
 pub(crate) fn sentinel(number: usize) -> String {
@@ -212,6 +213,58 @@ impl TextTokenizer {
         Ok(Self { inner, json, before, after, pad_id })
     }
 
+    /// This tokenizer with every text turned into lower case before anything else, by a normalizer of
+    /// its `tokenizer.json`: whoever reads the file does the same. Unchanged if it
+    /// [does so already](TextTokenizer::is_lowercasing).
+    ///
+    /// Tokens that are looked for before texts are normalized, as special ones are, keep their case.
+    ///
+    /// # Errors
+    /// [`DataError::Lowercase`] if the library refuses the tokenizer so changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_data::TextTokenizer;
+    ///
+    /// let cased = TextTokenizer::train_wordpiece(&["Water runs", "water runs"], 60, false)?;
+    /// let lowercased = cased.lowercased()?;
+    /// assert_eq!(lowercased.encode("WATER Runs", 9)?, lowercased.encode("water runs", 9)?);
+    /// # Ok::<(), samtone_data::DataError>(())
+    /// ```
+    pub fn lowercased(self) -> Result<Self, DataError> {
+        if self.is_lowercasing() {
+            return Ok(self);
+        }
+        let build = || -> tokenizers::Result<Self> {
+            // From the file again: what is in use has lost the file's truncation and padding.
+            let mut inner: Tokenizer = self.json.parse()?;
+            let mut steps = vec![Lowercase.into()];
+            match inner.get_normalizer().cloned() {
+                Some(NormalizerWrapper::Sequence(sequence)) => steps.extend(sequence),
+                other => steps.extend(other),
+            }
+            inner.with_normalizer(Some(NormalizerSequence::new(steps)))?;
+            Self::from_json(inner.to_string(true)?)
+        };
+        build().map_err(|source| DataError::Lowercase { source })
+    }
+
+    /// Whether the first thing done to a text makes its letters lower case.
+    pub fn is_lowercasing(&self) -> bool {
+        fn lowercases(normalizer: &NormalizerWrapper) -> bool {
+            match normalizer {
+                NormalizerWrapper::Lowercase(_) => true,
+                NormalizerWrapper::BertNormalizer(bert) => bert.lowercase,
+                NormalizerWrapper::Sequence(steps) => {
+                    steps.as_ref().first().is_some_and(lowercases)
+                }
+                _ => false,
+            }
+        }
+        self.inner.get_normalizer().is_some_and(lowercases)
+    }
+
     /// The token ids of each text, at most `max_len` of them, the special tokens included: a longer
     /// text loses its end, never its special tokens.
     ///
@@ -220,20 +273,14 @@ impl TextTokenizer {
     /// every row can be pooled.
     ///
     /// # Errors
-    /// If the tokenizer cannot encode a text.
-    ///
-    /// # Panics
-    /// If `max_len` leaves no room beside the special tokens.
+    /// [`DataError::NoRoom`] if `max_len` is not greater than
+    /// [`special_tokens`](TextTokenizer::special_tokens), or if the tokenizer cannot encode a text.
     pub fn encode_batch<S: AsRef<str> + Sync>(
         &self,
         texts: &[S],
         max_len: usize,
     ) -> Result<Vec<Vec<u32>>, DataError> {
-        let special = self.before.len() + self.after.len();
-        assert!(
-            max_len > special,
-            "max_len {max_len} leaves no room beside {special} special tokens"
-        );
+        let room = self.room(max_len)?;
         texts
             .par_iter()
             .with_min_len(16)
@@ -243,8 +290,8 @@ impl TextTokenizer {
                     DataError::Encode { text: text.chars().take(40).collect(), source }
                 })?;
                 let ids = encoding.get_ids();
-                let ids = &ids[..ids.len().min(max_len - special)];
-                let mut row = Vec::with_capacity(ids.len() + special);
+                let ids = &ids[..ids.len().min(room)];
+                let mut row = Vec::with_capacity(ids.len() + self.special_tokens());
                 row.extend_from_slice(&self.before);
                 row.extend_from_slice(ids);
                 row.extend_from_slice(&self.after);
@@ -259,9 +306,6 @@ impl TextTokenizer {
     /// The token ids of one text: [`TextTokenizer::encode_batch`] of it alone.
     ///
     /// # Errors
-    /// If the tokenizer cannot encode the text.
-    ///
-    /// # Panics
     /// As [`TextTokenizer::encode_batch`].
     pub fn encode(&self, text: &str, max_len: usize) -> Result<Vec<u32>, DataError> {
         Ok(self.encode_batch(&[text], max_len)?.swap_remove(0))
@@ -311,9 +355,26 @@ impl TextTokenizer {
         greatest.map_or(0, |id| id as usize + 1)
     }
 
-    /// Special tokens added to every text.
+    /// Special tokens added to every text: a length must be greater.
     pub fn special_tokens(&self) -> usize {
         self.before.len() + self.after.len()
+    }
+
+    /// Tokens of a text itself in `max_len` tokens, at least one.
+    pub(crate) fn room(&self, max_len: usize) -> Result<usize, DataError> {
+        let special = self.special_tokens();
+        let room = max_len.checked_sub(special).filter(|&room| room > 0);
+        room.ok_or(DataError::NoRoom { max_len, special })
+    }
+
+    /// The id of T5's `number`-th sentinel, if it is what the tokenizer reads in a text that holds it,
+    /// and falls away in decoding.
+    pub(crate) fn sentinel(&self, number: usize) -> Option<u32> {
+        let token = sentinel(number);
+        let id = self.token_id(&token)?;
+        let is_read = self.encode_bare(&token, usize::MAX).is_ok_and(|ids| ids.contains(&id));
+        let falls_away = self.decode(&[id]).is_ok_and(|text| text.trim().is_empty());
+        (is_read && falls_away).then_some(id)
     }
 
     /// Writes the `tokenizer.json`: the bytes read, or those made by training.
@@ -388,7 +449,10 @@ fn count_words<S: AsRef<str> + Sync>(
 
 #[cfg(test)]
 mod tests {
+    use tokenizers::{PaddingParams, TruncationParams, normalizers::NFC};
+
     use super::*;
+    use crate::cache::TokenCache;
 
     const TEXTS: [&str; 4] = [
         "The quick brown fox jumps over the lazy dog.",
@@ -432,6 +496,27 @@ mod tests {
     }
 
     #[test]
+    fn a_length_without_room_is_an_error() {
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, true).unwrap();
+        assert_eq!(tokenizer.special_tokens(), 2);
+        for max_len in 0..3 {
+            let error = tokenizer.encode_batch(&TEXTS, max_len).unwrap_err();
+            assert!(matches!(error, DataError::NoRoom { special: 2, .. }), "{error}");
+            let dir = tempfile::tempdir().unwrap();
+            let cached = TokenCache::of(&dir.path().join("cache"), &tokenizer, max_len, &TEXTS);
+            assert!(matches!(cached, Err(DataError::NoRoom { .. })));
+            assert!(!dir.path().join("cache").exists());
+        }
+        assert_eq!(tokenizer.encode(TEXTS[0], 3).unwrap().len(), 3);
+        let error = tokenizer.encode("x", 2).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a length of 2 tokens leaves no room beside 2 special tokens"
+        );
+        assert_eq!(error.hint().unwrap(), "give 3 tokens at least");
+    }
+
+    #[test]
     fn saving_and_reading_is_the_identity() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tokenizer.json");
@@ -444,6 +529,81 @@ mod tests {
             again.encode_batch(&TEXTS, 20).unwrap(),
             tokenizer.encode_batch(&TEXTS, 20).unwrap()
         );
+    }
+
+    #[test]
+    fn lowercasing_goes_into_the_file() {
+        let texts = ["Überquerung und Fuchs", "fuchs und überquerung", "a b"];
+        let cased = TextTokenizer::train_wordpiece(&texts, 120, false).unwrap();
+        // T5's manner: no normalizer, tokens that end the vocabulary.
+        let written = TextTokenizer::train_text_to_text(&texts, 200).unwrap();
+        // A sequence that lowers nothing stands before as it stood, behind the new step.
+        let mut sequence = cased.inner.clone();
+        let steps = vec![NFC.into(), BertNormalizer::new(true, true, None, false).into()];
+        sequence.with_normalizer(Some(NormalizerSequence::new(steps))).unwrap();
+        sequence
+            .with_truncation(Some(TruncationParams { max_length: 7, ..Default::default() }))
+            .unwrap();
+        sequence.with_padding(Some(PaddingParams { pad_id: 3, ..Default::default() }));
+        sequence.add_tokens([AddedToken::from("[Named]", false).normalized(false)]).unwrap();
+        sequence.add_tokens([AddedToken::from("Loose", false)]).unwrap();
+        let sequence = TextTokenizer::from_json(sequence.to_string(true).unwrap()).unwrap();
+
+        for (tokenizer, mask) in
+            [(cased, "[MASK]"), (written, "<extra_id_7>"), (sequence, "[Named]")]
+        {
+            assert!(!tokenizer.is_lowercasing());
+            let mixed = format!("FUCHS {mask} Überquerung");
+            let lower = format!("fuchs {mask} überquerung");
+            let expected = tokenizer.encode(&lower, 99).unwrap();
+            assert_ne!(tokenizer.encode(&mixed, 99).unwrap(), expected);
+            assert!(expected.contains(&tokenizer.token_id(mask).unwrap()));
+            let lowercased = tokenizer.clone().lowercased().unwrap();
+            assert!(lowercased.is_lowercasing());
+            assert_ne!(lowercased.fingerprint(), tokenizer.fingerprint());
+
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("tokenizer.json");
+            lowercased.save(&path).unwrap();
+            for lowercased in [&lowercased, &TextTokenizer::from_file(&path).unwrap()] {
+                for text in [&mixed, &lower] {
+                    assert_eq!(lowercased.encode(text, 99).unwrap(), expected);
+                }
+                assert_eq!(lowercased.pad_id(), tokenizer.pad_id());
+                assert_eq!(lowercased.vocab_size(), tokenizer.vocab_size());
+                assert_eq!(lowercased.special_tokens(), tokenizer.special_tokens());
+            }
+            let json: serde_json::Value = serde_json::from_str(&lowercased.json).unwrap();
+            let before: serde_json::Value = serde_json::from_str(&tokenizer.json).unwrap();
+            assert_eq!(json["normalizer"]["type"], "Sequence");
+            assert_eq!(json["normalizer"]["normalizers"][0]["type"], "Lowercase");
+            for part in ["truncation", "padding", "added_tokens", "post_processor", "model"] {
+                assert_eq!(json[part], before[part]);
+            }
+            let again = lowercased.clone().lowercased().unwrap();
+            assert_eq!(again.json, lowercased.json);
+        }
+    }
+
+    #[test]
+    fn an_added_token_that_is_normalized_is_found_in_any_case() {
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, false).unwrap();
+        let mut inner = tokenizer.inner.clone();
+        inner.add_tokens([AddedToken::from("LazyDog", false)]).unwrap();
+        let tokenizer = TextTokenizer::from_json(inner.to_string(true).unwrap()).unwrap();
+        let lowercased = tokenizer.lowercased().unwrap();
+        let id = lowercased.token_id("LazyDog").unwrap();
+        for text in ["a LazyDog", "a lazydog", "a LAZYDOG"] {
+            assert!(lowercased.encode(text, 99).unwrap().contains(&id), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tokenizer_that_lowers_already_stays_as_it_is() {
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, true).unwrap();
+        assert!(tokenizer.is_lowercasing());
+        let fingerprint = tokenizer.fingerprint();
+        assert_eq!(tokenizer.lowercased().unwrap().fingerprint(), fingerprint);
     }
 
     #[test]
