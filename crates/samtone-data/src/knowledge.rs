@@ -28,7 +28,7 @@ pub use self::{
 
 use crate::{
     error::{DataError, Fault, write_error},
-    json,
+    files, json,
     lines::{Line, Lines},
 };
 
@@ -142,7 +142,7 @@ fn read<T>(path: &Path, parse: impl Fn(Line<'_>) -> Result<T, Fault>) -> Result<
     Ok(all)
 }
 
-/// Writes triples, one a line.
+/// Writes triples, one a line. The file appears whole or not at all.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -152,7 +152,7 @@ pub fn write_triples(path: &Path, triples: &[Triple]) -> Result<(), DataError> {
     })
 }
 
-/// Writes questions, one a line.
+/// Writes questions, one a line. The file appears whole or not at all.
 ///
 /// # Errors
 /// If the file cannot be written.
@@ -168,12 +168,8 @@ fn write<T>(
     records: &[T],
     record: impl Fn(&mut BufWriter<File>, &T) -> std::io::Result<()>,
 ) -> Result<(), DataError> {
-    let all = || {
-        let mut out = BufWriter::new(File::create(path)?);
-        records.iter().try_for_each(|each| record(&mut out, each))?;
-        out.flush()
-    };
-    all().map_err(write_error(path))
+    let all = |out: &mut BufWriter<File>| records.iter().try_for_each(|each| record(out, each));
+    files::write_whole(path, all).map_err(write_error(path))
 }
 
 #[cfg(test)]

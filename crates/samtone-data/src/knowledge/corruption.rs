@@ -28,18 +28,13 @@ const MEAN_SPAN: f64 = 3.0;
 ///
 /// # Panics
 /// If there are fewer than 2 sentinels.
-#[expect(clippy::cast_sign_loss, reason = "shares of lengths are positive")]
 pub fn corrupt_spans(tokens: &[u32], sentinels: &[u32], key: Key) -> Option<(Vec<u32>, Vec<u32>)> {
     assert!(sentinels.len() >= 2, "a span needs a sentinel and the end another");
     let length = tokens.len();
     if length < 2 {
         return None;
     }
-    let noise = ((length as f64 * NOISE).round() as usize).clamp(1, length - 1);
-    let spans = ((noise as f64 / MEAN_SPAN).round() as usize)
-        .clamp(1, sentinels.len() - 1)
-        .min(noise)
-        .min(length - noise);
+    let (noise, spans) = taken_out(length, sentinels.len());
     let taken = segments(noise, spans, key.child("noise"));
     let kept = segments(length - noise, spans, key.child("kept"));
     let (mut input, mut target) = (Vec::new(), Vec::new());
@@ -55,6 +50,24 @@ pub fn corrupt_spans(tokens: &[u32], sentinels: &[u32], key: Key) -> Option<(Vec
     }
     target.push(sentinels[spans]);
     Some((input, target))
+}
+
+/// The tokens taken out of a text of `length` tokens, at least 2, and the spans they lie in.
+#[expect(clippy::cast_sign_loss, reason = "shares of lengths are positive")]
+fn taken_out(length: usize, sentinels: usize) -> (usize, usize) {
+    let noise = ((length as f64 * NOISE).round() as usize).clamp(1, length - 1);
+    let spans = ((noise as f64 / MEAN_SPAN).round() as usize).clamp(1, sentinels - 1);
+    (noise, spans.min(noise).min(length - noise))
+}
+
+/// The greatest length, of `length` at most, of a text whose target has at most `room` tokens.
+pub(super) fn fitting(length: usize, sentinels: usize, room: usize) -> usize {
+    let fits = |&length: &usize| {
+        let (noise, spans) = taken_out(length, sentinels);
+        noise + spans < room
+    };
+    // Of a single token nothing is taken out.
+    (2..=length).rev().find(fits).unwrap_or(length.min(1))
 }
 
 /// `total` cut into `parts` lengths of at least 1, every way equally likely.

@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{QaPair, Sentence, Triple, corrupt_spans};
+use super::{
+    QaPair, Sentence, Triple,
+    corruption::{corrupt_spans, fitting},
+};
 use crate::{
     error::DataError,
     random::Key,
     records::Records,
-    tokenizer::{MASK, TextTokenizer, sentinel},
+    tokenizer::{MASK, SENTINELS, TextTokenizer, sentinel},
 };
 
 /// What stands for a masked entity, and what the model answers with.
@@ -81,6 +84,18 @@ impl Source {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// What sentinels stand for in its examples, if they are used.
+    fn needs_sentinels(&self, mask: MaskForm) -> Option<&'static str> {
+        match (self, mask) {
+            (Self::Texts(_), _) => Some("a span taken out of a text"),
+            (Self::Triples { .. } | Self::Sentences(_), MaskForm::Sentinel) => {
+                Some("an entity masked in the form `sentinel`")
+            }
+            (Self::Triples { .. } | Self::Sentences(_), MaskForm::Literal)
+            | (Self::Questions(_), _) => None,
+        }
+    }
 }
 
 /// Token ids of a text read and of the one to be written.
@@ -108,7 +123,8 @@ pub struct TokenPair {
 /// let records = Records::in_memory(vec![triple("Ada", "field", "logic"), triple("Ada", "born in", "London")]);
 /// let tokenizer = TextTokenizer::train_text_to_text(&["Ada, field, logic", "Ada, born in, London"], 160)?;
 /// let triples = Source::Triples { records, object_share: 1.0 };
-/// let mixture = Mixture::new(vec![(1.0, triples)], MaskForm::Literal, [32, 8], Key::new(0));
+/// let parts = vec![(1.0, triples)];
+/// let mixture = Mixture::new(parts, MaskForm::Literal, [32, 8], &tokenizer, Key::new(0))?;
 /// let pair = mixture.example(0, &tokenizer)?;
 /// assert!(["logic", "London"].contains(&&*tokenizer.decode(&pair.target)?));
 /// # Ok::<(), samtone_data::DataError>(())
@@ -119,23 +135,45 @@ pub struct Mixture {
     parts: Vec<(f64, Source)>,
     mask: MaskForm,
     max_lens: [usize; 2],
+    /// The ids that stand for what is taken out of a text.
+    sentinels: Vec<u32>,
     key: Key,
 }
 
 impl Mixture {
     /// Mixes `parts` by their weights; texts are cut to `max_lens` tokens, what is read and what is
-    /// written.
+    /// written. `tokenizer` is the one whose ids [`Mixture::example`] gives.
+    ///
+    /// # Errors
+    /// [`DataError::NoRoom`] if a length leaves nothing of a text, [`DataError::NoSentinel`] if the
+    /// tokenizer lacks one that the parts or the mask need.
     ///
     /// # Panics
     /// If there is no part, one is empty, or a weight is not positive.
-    pub fn new(parts: Vec<(f64, Source)>, mask: MaskForm, max_lens: [usize; 2], key: Key) -> Self {
+    pub fn new(
+        parts: Vec<(f64, Source)>,
+        mask: MaskForm,
+        max_lens: [usize; 2],
+        tokenizer: &TextTokenizer,
+        key: Key,
+    ) -> Result<Self, DataError> {
         assert!(
             !parts.is_empty()
                 && parts.iter().all(|(weight, part)| *weight > 0.0 && !part.is_empty())
         );
+        for max_len in max_lens {
+            tokenizer.room(max_len)?;
+        }
+        let sentinels: Vec<u32> =
+            (0..SENTINELS).map_while(|number| tokenizer.sentinel(number)).collect();
+        if let Some(what) = parts.iter().find_map(|(_, part)| part.needs_sentinels(mask))
+            && sentinels.len() < 2
+        {
+            return Err(DataError::NoSentinel { missing: sentinel(sentinels.len()), what });
+        }
         let total: f64 = parts.iter().map(|(weight, _)| weight).sum();
         let parts = parts.into_iter().map(|(weight, part)| (weight / total, part)).collect();
-        Self { parts, mask, max_lens, key }
+        Ok(Self { parts, mask, max_lens, sentinels, key })
     }
 
     /// Examples in which every record of the first source comes up once.
@@ -166,7 +204,7 @@ impl Mixture {
                 }
             }
             Source::Sentences(records) => {
-                let Sentence { text, spans } = records.get(record)?;
+                let Sentence { text, spans, .. } = records.get(record)?;
                 let span = spans[key.below(0, spans.len())].clone();
                 self.mask.mask(&text[..span.start], &text[span.clone()], &text[span.end..])
             }
@@ -177,13 +215,12 @@ impl Mixture {
             }
             Source::Texts(records) => {
                 let text = records.get(record)?;
-                let ids = tokenizer.encode_bare(&text, max_input - tokenizer.special_tokens())?;
-                let known = (0..).map_while(|number| tokenizer.token_id(&sentinel(number)));
-                let sentinels: Vec<u32> = known.take(100).collect();
-                let corrupted = corrupt_spans(&ids, &sentinels, key);
+                let mut ids = tokenizer.encode_bare(&text, tokenizer.room(max_input)?)?;
+                let room = tokenizer.room(max_target)?;
+                ids.truncate(fitting(ids.len(), self.sentinels.len(), room));
+                let corrupted = corrupt_spans(&ids, &self.sentinels, key);
                 // A text of one token has nothing to hide: it is read and written.
-                let (input, mut target) = corrupted.unwrap_or_else(|| (ids.clone(), ids));
-                target.truncate(max_target.max(max_input) - tokenizer.special_tokens());
+                let (input, target) = corrupted.unwrap_or_else(|| (ids.clone(), ids));
                 let (input, target) = (tokenizer.wrap(&input), tokenizer.wrap(&target));
                 return Ok(TokenPair { input, target });
             }
@@ -246,7 +283,8 @@ mod tests {
             weights in prop::collection::vec(0.05_f64..1.0, 1..5),
         ) {
             let parts = weights.iter().map(|&weight| (weight, triples(3, 0.5))).collect();
-            let mixture = Mixture::new(parts, MaskForm::Literal, [9, 9], Key::new(0));
+            let mixture =
+                Mixture::new(parts, MaskForm::Literal, [9, 9], &tokenizer(), Key::new(0)).unwrap();
             let total: f64 = weights.iter().sum();
             let mut counts = vec![0_u64; weights.len()];
             for number in 0..500 {
@@ -268,9 +306,12 @@ mod tests {
             vec![(0.5, triples(30, 0.5)), (0.5, texts(30))],
             MaskForm::Literal,
             [32, 32],
+            &tokenizer,
             Key::new(1),
-        );
-        assert!((mixture.pass() - 60.0).abs() < 1e-9);
+        )
+        .unwrap();
+        // 30 records over a share of one half: exact.
+        assert_eq!(mixture.pass(), 60.0);
         let mut seen: HashMap<String, usize> = HashMap::new();
         let mut objects = 0;
         for number in 0..120 {
@@ -302,20 +343,129 @@ mod tests {
         assert_eq!(tokenizer.decode(&target).unwrap().trim(), "logic");
     }
 
+    fn sentences() -> Source {
+        let sentence = Sentence::find("s1 likes o1".into(), &["s1".into(), "o1".into()]).unwrap();
+        Source::Sentences(Records::in_memory(vec![sentence]))
+    }
+
+    fn questions() -> Source {
+        let question = QaPair { question: "what?".into(), answers: vec!["o1".into()] };
+        Source::Questions(Records::in_memory(vec![question]))
+    }
+
+    /// A tokenizer in T5's manner with `sentinels` as given, each with whether it is special.
+    fn with_sentinels(sentinels: &[(&str, bool)]) -> TextTokenizer {
+        let mut json: serde_json::Value =
+            serde_json::from_str(&tokenizer().inner().to_string(false).unwrap()).unwrap();
+        let added = json["added_tokens"].as_array_mut().unwrap();
+        added.retain(|token| !token["content"].as_str().unwrap().starts_with("<extra_id_"));
+        let mut inner: tokenizers::Tokenizer = json.to_string().parse().unwrap();
+        for &(token, special) in sentinels {
+            inner.add_tokens([tokenizers::AddedToken::from(token, special)]).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tokenizer.json");
+        inner.save(&path, false).unwrap();
+        TextTokenizer::from_file(&path).unwrap()
+    }
+
+    #[test]
+    fn a_tokenizer_without_the_sentinels_needed_is_refused_at_once() {
+        let new = |part: Source, mask, tokenizer: &TextTokenizer| {
+            let parts = vec![(1.0, questions()), (1.0, part)];
+            Mixture::new(parts, mask, [16, 8], tokenizer, Key::new(0)).map(drop)
+        };
+        let [none, one, written] = [
+            with_sentinels(&[]),
+            with_sentinels(&[("<extra_id_0>", true)]),
+            // What is no special token would stand in the answers.
+            with_sentinels(&[("<extra_id_0>", false), ("<extra_id_1>", false)]),
+        ];
+        let refused = [(&none, "<extra_id_0>"), (&one, "<extra_id_1>"), (&written, "<extra_id_0>")];
+        for (tokenizer, expected) in refused {
+            for (part, mask, stands_for) in [
+                (texts(3), MaskForm::Literal, "a span taken out of a text"),
+                (texts(3), MaskForm::Sentinel, "a span taken out of a text"),
+                (triples(3, 0.5), MaskForm::Sentinel, "an entity masked in the form `sentinel`"),
+                (sentences(), MaskForm::Sentinel, "an entity masked in the form `sentinel`"),
+            ] {
+                let Err(DataError::NoSentinel { missing, what }) = new(part, mask, tokenizer)
+                else {
+                    panic!("{expected} is not there")
+                };
+                assert_eq!((&*missing, what), (expected, stands_for));
+            }
+            for part in [triples(3, 0.5), sentences(), questions()] {
+                new(part, MaskForm::Literal, tokenizer).unwrap();
+            }
+        }
+        let two = with_sentinels(&[("<extra_id_0>", true), ("<extra_id_1>", true)]);
+        new(texts(3), MaskForm::Sentinel, &two).unwrap();
+    }
+
+    #[test]
+    fn lengths_without_room_are_refused_at_once() {
+        let tokenizer = tokenizer();
+        for max_lens in [[1, 8], [8, 1], [0, 0]] {
+            let parts = vec![(1.0, texts(3))];
+            let mixture = Mixture::new(parts, MaskForm::Literal, max_lens, &tokenizer, Key::new(0));
+            assert!(matches!(mixture, Err(DataError::NoRoom { special: 1, .. })), "{max_lens:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_and_what_is_written_keep_their_lengths() {
+        let tokenizer = tokenizer();
+        let long = Source::Texts(Records::in_memory(vec!["t1 and words ".repeat(60)]));
+        let text = tokenizer.encode_bare(&"t1 and words ".repeat(60), usize::MAX).unwrap();
+        let mut parts = vec![(1.0, long), (1.0, triples(30, 0.5)), (1.0, sentences())];
+        for [max_input, max_target] in [[99, 24], [24, 99], [3, 3], [2, 2], [99, 2], [99, 4]] {
+            let lens = [max_input, max_target];
+            let mixture = Mixture::new(
+                std::mem::take(&mut parts),
+                MaskForm::Sentinel,
+                lens,
+                &tokenizer,
+                Key::new(0),
+            )
+            .unwrap();
+            for number in 0..60 {
+                let TokenPair { input, target } = mixture.example(number, &tokenizer).unwrap();
+                assert!(input.len() <= max_input && target.len() <= max_target, "{lens:?}");
+                if mixture.place(number).0 == 0 {
+                    // Both are whole: put together again they are the beginning of the text.
+                    let is_sentinel = |id: &u32| mixture.sentinels.contains(id);
+                    let spans: Vec<&[u32]> =
+                        target[..target.len() - 1].split(is_sentinel).skip(1).collect();
+                    let mut spans = spans.into_iter();
+                    let mut whole = Vec::new();
+                    for id in &input[..input.len() - 1] {
+                        if is_sentinel(id) {
+                            whole.extend_from_slice(spans.next().unwrap());
+                        } else {
+                            whole.push(*id);
+                        }
+                    }
+                    assert!(text.starts_with(&whole), "{lens:?}");
+                    assert!(spans.all(<[u32]>::is_empty), "{lens:?}");
+                }
+            }
+            parts = mixture.parts;
+        }
+    }
+
     #[test]
     fn an_example_is_a_function_of_its_number() {
         let tokenizer = tokenizer();
         let mixture = |seed| {
-            let sentence =
-                Sentence::find("s1 likes o1".into(), &["s1".into(), "o1".into()]).unwrap();
             let question =
                 QaPair { question: "what?".into(), answers: vec!["o1".into(), "o2".into()] };
             let parts = vec![
                 (1.0, triples(30, 0.3)),
-                (2.0, Source::Sentences(Records::in_memory(vec![sentence]))),
+                (2.0, sentences()),
                 (1.0, Source::Questions(Records::in_memory(vec![question]))),
             ];
-            Mixture::new(parts, MaskForm::Sentinel, [16, 8], Key::new(seed))
+            Mixture::new(parts, MaskForm::Sentinel, [16, 8], &tokenizer, Key::new(seed)).unwrap()
         };
         let all = |seed| -> Vec<TokenPair> {
             let mixture = mixture(seed);

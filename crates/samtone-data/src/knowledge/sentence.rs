@@ -13,6 +13,8 @@ pub struct Sentence {
     pub text: String,
     /// Bytes of the text that name an entity, in the order of the text.
     pub spans: Vec<Range<usize>>,
+    /// Triples of its line with more than three parts.
+    pub longer_triples: usize,
 }
 
 #[derive(Deserialize)]
@@ -29,23 +31,29 @@ impl Sentence {
     /// Parses a line of KELM's corpus: JSON with the sentence (`gen_sentence`, or `text`) and its
     /// `triples` as lists of subject, relation, object, or a list of `entities`.
     ///
+    /// KELM cuts some triples into four parts: a relation in two (`Ann, voice, type, soprano`), or a
+    /// qualifier with what it qualifies (`Ann, a prize, winner, Bob`). Their entities are the first
+    /// and the last part; [`Sentence::longer_triples`] counts them.
+    ///
     /// None if the sentence names none of its entities.
     ///
     /// # Errors
-    /// A [`Fault`] if the line holds no sentence.
+    /// A [`Fault`] if the line holds no sentence, or a triple of fewer than three parts.
     pub fn parse(line: Line<'_>) -> Result<Option<Self>, Fault> {
         let raw: RawSentence = json::parse(line)?;
         let text = raw.text.ok_or_else(|| json::missing(line, "gen_sentence"))?;
         let mut entities = raw.entities;
+        let mut longer_triples = 0;
         for triple in raw.triples {
-            let Ok([subject, _, object]) = <[String; 3]>::try_from(triple.clone()) else {
+            let [subject, _, rest @ .., object] = &triple[..] else {
                 let expected = "lists of subject, relation, object";
                 let got = format!("a list of {}", triple.len());
                 return Err(Fault::Value { field: "triples", expected, got });
             };
-            entities.extend([subject, object]);
+            longer_triples += usize::from(!rest.is_empty());
+            entities.extend([subject.clone(), object.clone()]);
         }
-        Ok(Self::find(text, &entities))
+        Ok(Self::find(text, &entities).map(|sentence| Self { longer_triples, ..sentence }))
     }
 
     /// Finds `entities` in `text` as the paper does (appendix A): in lower case and without punctuation,
@@ -77,7 +85,7 @@ impl Sentence {
             .collect();
         spans.sort_by_key(|span| (span.start, span.end));
         spans.dedup();
-        (!spans.is_empty()).then_some(Self { text, spans })
+        (!spans.is_empty()).then_some(Self { text, spans, longer_triples: 0 })
     }
 }
 
@@ -211,6 +219,29 @@ mod tests {
         assert_eq!(parse(line).unwrap().unwrap().spans, [0..3, 12..18]);
         assert_eq!(parse(r#"{"text": "Nobody.", "entities": ["Ada"]}"#).unwrap(), None);
         assert!(parse(r#"{"triples": []}"#).is_err());
-        assert!(parse(r#"{"text": "x", "triples": [["a", "b"]]}"#).is_err());
+        for short in ["[]", r#"["a"]"#, r#"["a", "b"]"#] {
+            let fault = parse(&format!(r#"{{"text": "x", "triples": [{short}]}}"#)).unwrap_err();
+            assert!(matches!(fault, Fault::Value { field: "triples", .. }), "{short}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_triple_that_kelm_cut_in_four_names_its_first_and_last_part() {
+        let parse = |triples: &str| {
+            let text = "Ann Lee sings as a soprano of that voice type in Rome.";
+            let line = format!(r#"{{"gen_sentence": "{text}", "triples": {triples}}}"#);
+            let sentence = Sentence::parse(Line { number: 1, bytes: line.as_bytes() });
+            let Sentence { text, spans, longer_triples } = sentence.unwrap().unwrap();
+            let names = spans.into_iter().map(|span| text[span].to_owned());
+            (names.collect::<Vec<_>>(), longer_triples)
+        };
+        let ann = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let four = r#"["Ann Lee", "voice", "type", "soprano"]"#;
+        let three = r#"["Ann Lee", "lives in", "Rome"]"#;
+        let five = r#"["Ann Lee", "voice", "type", "that", "Rome"]"#;
+        assert_eq!(parse(&format!("[{four}]")), (ann(&["Ann Lee", "soprano"]), 1));
+        assert_eq!(parse(&format!("[{three}]")), (ann(&["Ann Lee", "Rome"]), 0));
+        let all = ann(&["Ann Lee", "soprano", "Rome"]);
+        assert_eq!(parse(&format!("[{four}, {three}, {five}]")), (all, 2));
     }
 }
