@@ -101,9 +101,7 @@ fn parse(folder: &Path) -> Result {
     time("tevatron.jsonl", tevatron_file, |line| {
         tevatron::parse(line).map(|it| usize::from(matches!(it, tevatron::Record::Example(_))))
     })?;
-    time("columns.jsonl", column_file, |line| {
-        columns::parse_json(line)?.into_example().map(|it| it.query.text.len())
-    })?;
+    time("columns.jsonl", column_file, |line| columns::parse_json(line).map(|row| row.0.len()))?;
     time("qrels.tsv", &qrels, |line| {
         JudgmentLine::parse(line).map(|it| it.map_or(0, |judgment| judgment.query_id.len()))
     })

@@ -1,22 +1,19 @@
 //! A retrieval data set in memory: documents, queries and the judgments of its splits.
 
+mod pairs;
+
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     fs::File,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Write},
     path::Path,
 };
 
 use crate::{
     beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER},
     error::{DataError, Fault, write_error},
-    import::{
-        self,
-        example::{Example, Passage},
-    },
-    lines::Lines,
-    record::{Document, DocumentText, Judgment, Pair, Query},
+    files,
+    record::{Document, Judgment, Pair, Query},
 };
 
 /// A judgment of a [`Dataset`], its ids resolved to indices.
@@ -109,40 +106,6 @@ impl Dataset {
         Ok(builder.finish())
     }
 
-    /// Reads a file of pairs, JSON lines `{"query", "positive", "negatives"}` ([`import::pairs`]), as
-    /// the one split `split`.
-    ///
-    /// Texts without an id of their own are numbered (`q0`, `d0`, ...), equal texts once. A row's
-    /// positive is judged 1; its negatives belong to the row alone and are judged nothing.
-    ///
-    /// # Errors
-    /// If the file cannot be read or holds no pair, or at the first wrong line.
-    pub fn load_pairs(path: &Path, split: &str) -> Result<Self, DataError> {
-        let mut lines = Lines::open(path)?;
-        let mut builder = Builder::default();
-        let (mut judged, mut judgments, mut rows) = (HashSet::new(), Vec::new(), Vec::new());
-        while let Some(line) = lines.next()? {
-            let row = import::pairs::parse(line).and_then(|pair| builder.pair(&pair, line.number));
-            let row = match row {
-                Ok(row) => row,
-                Err(fault) => return Err(lines.fault(fault)),
-            };
-            let (query, document) = (row.query, row.document);
-            if judged.insert((query, document)) {
-                judgments.push(Relevance { query, document, grade: 1 });
-            }
-            rows.push(row);
-        }
-        if rows.is_empty() {
-            let (dir, split) = (path.to_owned(), split.to_owned());
-            return Err(DataError::EmptySplit { dir, available: vec![split.clone()], split });
-        }
-        let mut dataset = builder.finish();
-        dataset.splits.insert(split.to_owned(), judgments);
-        dataset.rows.insert(split.to_owned(), rows);
-        Ok(dataset)
-    }
-
     /// A data set from records already in memory.
     ///
     /// # Errors
@@ -208,53 +171,6 @@ impl Dataset {
             .map_err(write_error(&path))?;
         }
         Ok(())
-    }
-
-    /// Writes training rows as a file of pairs: what [`Dataset::load_pairs`] reads. The file appears
-    /// whole or not at all.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn save_pairs(
-        &self,
-        path: &Path,
-        rows: &[Pair],
-        mode: DocumentText,
-    ) -> Result<(), DataError> {
-        let passage = |index: usize, score: Option<&f64>| {
-            let document = &self.documents[index];
-            Passage {
-                id: Some(Cow::Borrowed(&document.id)),
-                score: score.copied(),
-                ..Passage::text(document.passage(mode))
-            }
-        };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
-        let partial = path.with_file_name(name);
-        let written = write_lines(&partial, rows, |out, row| {
-            let query = &self.queries[row.query];
-            let example = Example {
-                query: Passage {
-                    id: Some(Cow::Borrowed(&query.id)),
-                    ..Passage::text(query.text.as_str())
-                },
-                positives: vec![passage(row.document, row.scores.first())],
-                negatives: row
-                    .negatives
-                    .iter()
-                    .enumerate()
-                    .map(|(i, &index)| passage(index, row.scores.get(i + 1)))
-                    .collect(),
-            };
-            import::pairs::write(out, &example)
-        });
-        let written = written.and_then(|()| std::fs::rename(&partial, path));
-        if written.is_err() {
-            // Of no use; the first error is the one to report.
-            let _ = std::fs::remove_file(&partial);
-        }
-        written.map_err(write_error(path))
     }
 
     /// All documents, in the order of the file.
@@ -352,15 +268,11 @@ impl Dataset {
         Positives { by_query }
     }
 
-    /// Turns every title and text into lower case.
-    pub fn lowercase(&mut self) {
-        for document in &mut self.documents {
-            document.title = document.title.to_lowercase();
-            document.text = document.text.to_lowercase();
-        }
-        for query in &mut self.queries {
-            query.text = query.text.to_lowercase();
-        }
+    /// Finds what the keys say, once all records are there.
+    fn find_copies(&mut self) {
+        let documents = self.documents.iter();
+        self.document_keys = keys(documents.map(|document| (&*document.title, &*document.text)));
+        self.query_keys = keys(self.queries.iter().map(|query| ("", &*query.text)));
     }
 }
 
@@ -372,11 +284,9 @@ fn empty_split(folder: &BeirFolder, split: &str) -> DataError {
 fn write_lines<T>(
     path: &Path,
     records: &[T],
-    mut write: impl FnMut(&mut BufWriter<File>, &T) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
-    records.iter().try_for_each(|record| write(&mut out, record))?;
-    out.flush()
+    mut write: impl FnMut(&mut BufWriter<File>, &T) -> io::Result<()>,
+) -> io::Result<()> {
+    files::write_whole(path, |out| records.iter().try_for_each(|record| write(out, record)))
 }
 
 #[derive(Default)]
@@ -385,9 +295,6 @@ struct Builder {
     /// Lines of the documents and queries, for the error that names an id's first place.
     document_lines: Vec<u64>,
     query_lines: Vec<u64>,
-    /// Texts of a file of pairs, each with the index of the first record that holds it.
-    documents_by_text: HashMap<String, usize>,
-    queries_by_text: HashMap<String, usize>,
 }
 
 impl Builder {
@@ -413,76 +320,9 @@ impl Builder {
         Ok(())
     }
 
-    /// The row that a pair makes; its texts are added unless they are there.
-    fn pair(&mut self, pair: &Example<'_>, line: u64) -> Result<Pair, Fault> {
-        let query = self.pair_query(&pair.query, line)?;
-        let mut documents = Vec::with_capacity(1 + pair.negatives.len());
-        for passage in pair.positives.iter().chain(&pair.negatives) {
-            documents.push(self.pair_document(passage, line)?);
-        }
-        let negatives = documents.split_off(pair.positives.len().min(1));
-        let document = documents.first().copied();
-        let document =
-            document.ok_or_else(|| Fault::NoPositive { query: pair.query.text.to_string() })?;
-        let passages = pair.positives.iter().take(1).chain(&pair.negatives);
-        let scores: Option<Vec<f64>> = passages.map(|passage| passage.score).collect();
-        Ok(Pair { query, document, negatives, scores: scores.unwrap_or_default() })
-    }
-
-    fn pair_query(&mut self, passage: &Passage<'_>, line: u64) -> Result<usize, Fault> {
-        let text = passage.text.to_string();
-        let id = match passage.id() {
-            Some(id) => id.to_owned(),
-            None => match self.queries_by_text.get(&text) {
-                Some(&index) => return Ok(index),
-                None => format!("q{}", self.dataset.queries.len()),
-            },
-        };
-        let index = match self.dataset.query_index(&id) {
-            Some(index) if self.dataset.queries[index].text == text => index,
-            Some(index) => {
-                let first = self.query_lines[index];
-                return Err(Fault::ConflictingText { field: "query", id, first });
-            }
-            None => {
-                self.query(Query { id, text: text.clone() }, line)?;
-                self.dataset.queries.len() - 1
-            }
-        };
-        self.queries_by_text.entry(text).or_insert(index);
-        Ok(index)
-    }
-
-    fn pair_document(&mut self, passage: &Passage<'_>, line: u64) -> Result<usize, Fault> {
-        let text = passage.text.to_string();
-        let id = match passage.id() {
-            Some(id) => id.to_owned(),
-            None => match self.documents_by_text.get(&text) {
-                Some(&index) => return Ok(index),
-                None => format!("d{}", self.dataset.documents.len()),
-            },
-        };
-        let index = match self.dataset.document_index(&id) {
-            Some(index) if self.dataset.documents[index].text == text => index,
-            Some(index) => {
-                let first = self.document_lines[index];
-                return Err(Fault::ConflictingText { field: "document", id, first });
-            }
-            None => {
-                let title = passage.title.to_string();
-                self.document(Document { id, title, text: text.clone() }, line)?;
-                self.dataset.documents.len() - 1
-            }
-        };
-        self.documents_by_text.entry(text).or_insert(index);
-        Ok(index)
-    }
-
     fn finish(self) -> Dataset {
         let mut dataset = self.dataset;
-        dataset.document_keys =
-            keys(dataset.documents.iter().map(|document| (&*document.title, &*document.text)));
-        dataset.query_keys = keys(dataset.queries.iter().map(|query| ("", &*query.text)));
+        dataset.find_copies();
         dataset
     }
 }
@@ -580,7 +420,7 @@ mod tests {
 
     use super::*;
 
-    fn folder(corpus: &str, queries: &str, qrels: &str) -> tempfile::TempDir {
+    pub(super) fn folder(corpus: &str, queries: &str, qrels: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("qrels")).unwrap();
         fs::write(dir.path().join("corpus.jsonl"), corpus).unwrap();
@@ -589,10 +429,10 @@ mod tests {
         dir
     }
 
-    const CORPUS: &str =
+    pub(super) const CORPUS: &str =
         "{\"_id\":\"a\",\"title\":\"A\",\"text\":\"one\"}\n{\"_id\":2,\"text\":\"two\"}\n";
-    const QUERIES: &str = "{\"_id\":\"q\",\"text\":\"what?\"}\n";
-    const QRELS: &str = "query-id\tcorpus-id\tscore\nq\ta\t1\nq\t2\t0\n";
+    pub(super) const QUERIES: &str = "{\"_id\":\"q\",\"text\":\"what?\"}\n";
+    pub(super) const QRELS: &str = "query-id\tcorpus-id\tscore\nq\ta\t1\nq\t2\t0\n";
 
     #[track_caller]
     fn check_error(corpus: &str, queries: &str, qrels: &str, expected: &str) {
@@ -646,13 +486,13 @@ mod tests {
         check_error(
             CORPUS,
             QUERIES,
-            "h\th\th\nq\tb\t1\n",
+            "query-id\tcorpus-id\tscore\nq\tb\t1\n",
             "`D/qrels/train.tsv`, line 2: corpus-id `b` is not in the corpus",
         );
         check_error(
             CORPUS,
             QUERIES,
-            "h\th\th\nz\ta\t1\n",
+            "query-id\tcorpus-id\tscore\nz\ta\t1\n",
             "`D/qrels/train.tsv`, line 2: query-id `z` is not in the queries",
         );
         check_error(
@@ -673,7 +513,12 @@ mod tests {
             "q\ta\t1\nq\ta\t1\n",
             "`D/qrels/train.tsv`, line 2: query `q` and document `a` are judged twice",
         );
-        check_error(CORPUS, QUERIES, "h\th\th\n", "split `train` of `D` is empty");
+        check_error(
+            CORPUS,
+            QUERIES,
+            "query-id\tcorpus-id\tscore\n",
+            "split `train` of `D` is empty",
+        );
     }
 
     #[test]
@@ -709,48 +554,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_pairs_loads_with_its_negatives() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pairs.jsonl");
-        let text = "{\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"b!\",\"c!\"]}\n\
-                    {\"query\":\"b?\",\"positive\":\"b!\"}\n\
-                    {\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"c!\"]}\n";
-        fs::write(&path, text).unwrap();
-        let dataset = Dataset::load_pairs(&path, "train").unwrap();
-        let row = |query, document, negatives: &[usize]| Pair {
-            query,
-            document,
-            negatives: negatives.to_vec(),
-            scores: Vec::new(),
-        };
-        let expected = [row(0, 0, &[1, 2]), row(1, 1, &[]), row(0, 0, &[2])];
-        assert_eq!(dataset.pairs("train"), expected);
-        assert_eq!(dataset.judgments("train").len(), 2);
-        fs::write(&path, "{\"query\":\"a?\"}\n").unwrap();
-        let error = Dataset::load_pairs(&path, "train").unwrap_err().to_string();
-        assert!(error.ends_with("line 1: field `positive` is missing"), "{error}");
-    }
-
-    #[test]
-    fn rows_written_as_pairs_are_read_as_the_same_rows() {
-        let dir = folder(CORPUS, QUERIES, QRELS);
-        let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
-        let path = dir.path().join("pairs.jsonl");
-        dataset.save_pairs(&path, &dataset.pairs("train"), DocumentText::TitleText).unwrap();
-        let line = r#"{"query_id":"q","query":"what?","positive_id":"a","positive":"A one","negative_ids":["2"],"negatives":["two"]}"#;
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{line}\n"));
-        let again = Dataset::load_pairs(&path, "train").unwrap();
-        assert_eq!(again.pairs("train"), dataset.pairs("train"));
-        let ids = |dataset: &Dataset| -> Vec<String> {
-            dataset.documents().iter().map(|document| document.id.clone()).collect()
-        };
-        assert_eq!(ids(&again), ids(&dataset));
-        let missing = dir.path().join("nowhere/pairs.jsonl");
-        let error = dataset.save_pairs(&missing, &[], DocumentText::Text).unwrap_err();
-        assert!(matches!(error, DataError::Write { .. }), "{error}");
-    }
-
-    #[test]
     fn all_judgments_are_read_but_only_one_split_must_hold_some() {
         let dir = folder(CORPUS, QUERIES, QRELS);
         fs::write(dir.path().join("qrels/empty.tsv"), "query-id\tcorpus-id\tscore\n").unwrap();
@@ -762,29 +565,6 @@ mod tests {
         assert!(matches!(error, DataError::EmptySplit { .. }), "{error}");
         let error = Dataset::load_with_all_judgments(dir.path(), "nowhere").unwrap_err();
         assert!(matches!(error, DataError::NoSplit { .. }), "{error}");
-    }
-
-    #[test]
-    fn a_teachers_scores_stay_with_their_row() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pairs.jsonl");
-        let write = |scores| {
-            let line = format!(
-                "{{\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"b!\",\"c!\"],\"scores\":{scores}}}\n"
-            );
-            fs::write(&path, line).unwrap();
-        };
-        write("[9.5, -1, 0.25]");
-        let dataset = Dataset::load_pairs(&path, "train").unwrap();
-        assert_eq!(dataset.pairs("train")[0].scores, [9.5, -1.0, 0.25]);
-        dataset.save_pairs(&path, &dataset.pairs("train"), DocumentText::Text).unwrap();
-        let again = Dataset::load_pairs(&path, "train").unwrap();
-        assert_eq!(again.pairs("train"), dataset.pairs("train"));
-        write("[9.5, -1]");
-        let error = Dataset::load_pairs(&path, "train").unwrap_err().to_string();
-        let expected = "line 1: field `scores`: expected one score for the positive and one per \
-                        negative, got `2 scores for 3 texts`";
-        assert!(error.ends_with(expected), "{error}");
     }
 
     #[test]

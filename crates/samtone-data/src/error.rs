@@ -1,11 +1,17 @@
 //! What can be wrong with data, and where.
 
+mod columns;
+
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
+
+pub use self::columns::ColumnFault;
+pub(crate) use self::columns::shell_word;
+use crate::signature::Signature;
 
 /// Everything that reading, writing or preparing data can fail with.
 #[derive(Debug, Error)]
@@ -73,6 +79,12 @@ pub enum DataError {
         /// The library's reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A tokenizer that cannot be made to turn texts into lower case.
+    #[error("the tokenizer cannot be made lower-casing")]
+    Lowercase {
+        /// The library's reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A tokenizer that cannot be trained or used as asked.
     #[error(
         "a vocabulary of {got} tokens is too small: the special tokens and characters alone are {least}"
@@ -82,6 +94,22 @@ pub enum DataError {
         got: usize,
         /// The least size that works, in tokens.
         least: usize,
+    },
+    /// A length that leaves nothing of a text.
+    #[error("a length of {max_len} tokens leaves no room beside {special} special tokens")]
+    NoRoom {
+        /// The length, in tokens.
+        max_len: usize,
+        /// The special tokens that belong to every text.
+        special: usize,
+    },
+    /// A tokenizer without the tokens that mark what was taken out of a text.
+    #[error("the tokenizer has no special token `{missing}`, which stands for {what}")]
+    NoSentinel {
+        /// The first that is missing.
+        missing: String,
+        /// What it would stand for.
+        what: &'static str,
     },
     /// An output that is there already.
     #[error("`{}` exists already", path.display())]
@@ -127,6 +155,34 @@ pub enum DataError {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file that is no text, under a name that promises one.
+    #[error("`{}` is {}", path.display(), kind.name())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: Signature,
+    },
+    /// Columns of which it cannot be told what they are.
+    #[error("`{}`: {fault}", path.display())]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        fault: ColumnFault,
+    },
+    /// One record of a file in a foreign format is wrong.
+    #[error("`{}`, line {line}: {fault}", path.display())]
+    ForeignRecord {
+        /// The format's name on the command line.
+        format: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1; in a file without lines, the record.
+        line: u64,
+        /// What is wrong with it.
+        fault: Fault,
+    },
 }
 
 /// What is wrong with one record.
@@ -148,6 +204,12 @@ pub enum Fault {
         field: &'static str,
         /// The fields that are there.
         found: Vec<String>,
+    },
+    /// A field that is there and holds nothing.
+    #[error("field `{field}` is null")]
+    NullField {
+        /// The field.
+        field: &'static str,
     },
     /// A field that holds nothing but white space.
     #[error("field `{field}` is empty")]
@@ -249,12 +311,34 @@ pub enum Fault {
         /// Where it should be, in characters from 0.
         start: usize,
     },
+    /// A record that does not begin or does not end.
+    #[error("the record is cut off: it has no `{missing}`")]
+    CutOff {
+        /// The tag that it lacks.
+        missing: String,
+    },
     /// A line longer than any record should be.
     #[error("longer than {limit} bytes")]
     TooLong {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// A row with more or fewer fields than its file has columns.
+    #[error("expected {expected} columns as in the header, got {got}")]
+    Row {
+        /// The columns of the header.
+        expected: usize,
+        /// The fields of the row.
+        got: usize,
+        /// What stands between them.
+        delimiter: char,
+    },
+    /// A quote in a CSV file that nothing closes.
+    #[error("a double quote opens a text and none closes it")]
+    OpenQuote,
+    /// A header in the middle of a file.
+    #[error("the line repeats the header")]
+    RepeatedHeader,
 }
 
 impl Fault {
@@ -285,7 +369,10 @@ impl DataError {
                 None => list_splits(available),
             }),
             Self::EmptySplit { available, .. } => Some(list_splits(available)),
-            Self::Record { fault, .. } => fault.hint(),
+            Self::Record { fault, .. } => fault.hint("beir"),
+            Self::ForeignRecord { format, fault, .. } => fault.hint(format),
+            Self::NotText { kind, .. } => Some(kind.advice().to_owned()),
+            Self::Columns { fault, .. } => fault.hint(),
             Self::Exists { .. } => Some("name another one, or remove it first".to_owned()),
             Self::NothingOf { what: "document" } => Some(
                 "give the file of documents too: the judged documents must be in the corpus"
@@ -297,10 +384,24 @@ impl DataError {
             Self::NeedsFeature { feature, .. } => {
                 Some(format!("build with `--features {feature}`"))
             }
+            Self::NoRoom { special, .. } => Some(format!("give {} tokens at least", special + 1)),
+            Self::NoSentinel { .. } => Some(
+                "T5's tokenizers have `<extra_id_0>` to `<extra_id_99>`; triples and sentences need none \
+                 with `mask = \"literal\"`"
+                    .to_owned(),
+            ),
             Self::VocabularyTooSmall { least, .. } => {
                 Some(format!("ask for {least} tokens at least, better ten times as many"))
             }
             _ => None,
+        }
+    }
+
+    /// The error as one of importing this format.
+    pub(crate) fn of_import(self, format: &'static str) -> Self {
+        match self {
+            Self::Record { path, line, fault } => Self::ForeignRecord { format, path, line, fault },
+            other => other,
         }
     }
 }
@@ -314,10 +415,11 @@ impl Fault {
         match self {
             Self::Json { .. } => "broken json",
             Self::MissingField { .. } => "missing field",
+            Self::NullField { .. } => "null field",
             Self::EmptyField { .. } => "empty text",
             Self::BadId { .. } => "bad id",
             Self::Utf8 { .. } => "invalid utf-8",
-            Self::Columns { .. } => "wrong columns",
+            Self::Columns { .. } | Self::Row { .. } => "wrong columns",
             Self::Number { .. } | Self::Value { .. } => "bad value",
             Self::DuplicateId { .. } => "duplicate id",
             Self::DuplicateJudgment { .. } => "duplicate judgment",
@@ -325,43 +427,61 @@ impl Fault {
             Self::NoPositive { .. } => "no positive",
             Self::ConflictingText { .. } => "conflicting text",
             Self::Answer { .. } => "misplaced answer",
+            Self::CutOff { .. } => "cut off",
             Self::TooLong { .. } => "too long",
+            Self::OpenQuote => "open quote",
+            Self::RepeatedHeader => "repeated header",
         }
     }
 
-    /// What the reader may do about it.
-    pub fn hint(&self) -> Option<String> {
+    /// What the reader may do about it; `format` is what `samtone import` calls the file's.
+    pub(crate) fn hint(&self, format: &str) -> Option<String> {
         match self {
             Self::MissingField { found, .. } if found.is_empty() => None,
-            Self::MissingField { found, .. } => {
-                Some(format!("the line has {}", quote_all(found)))
-            }
+            Self::MissingField { found, .. } => Some(format!("the line has {}", quote_all(found))),
             Self::Json { message, .. } if message.starts_with("trailing characters") => {
                 Some("each line holds one JSON object".to_owned())
             }
             Self::Json { message, .. } if message.starts_with("invalid type") => None,
             Self::Json { .. } => Some(
-                "each line holds one whole JSON object, its quotes and backslashes escaped".to_owned(),
+                "each line holds one whole JSON object, its quotes and backslashes escaped"
+                    .to_owned(),
             ),
             Self::Columns { expected: BEIR_JUDGMENT, got: 4 } => Some(
                 "four columns look like TREC qrels: `samtone import trec` converts them".to_owned(),
             ),
             Self::Columns { .. } => Some("columns are separated by one tab each".to_owned()),
             Self::Utf8 { .. } => {
-                Some("convert the file first, for example with `iconv -t UTF-8`".to_owned())
+                let command = "iconv -f WINDOWS-1252 -t UTF-8";
+                Some(format!("convert the file first, for example with `{command}`"))
             }
-            Self::DuplicateId { .. } | Self::DuplicateJudgment { .. } => Some(
-                "`samtone import beir --on-error skip` keeps the first and lists what it leaves out"
+            Self::DuplicateId { .. } | Self::DuplicateJudgment { .. } => Some(format!(
+                "`samtone import {format} --on-error skip` keeps the first and lists what it leaves \
+                 out"
+            )),
+            Self::UnknownId { .. } => Some(format!(
+                "is this file of the same data set? `samtone import {format} --on-error skip` \
+                 leaves such lines out"
+            )),
+            Self::Row { delimiter, .. } => Some(format!(
+                "columns are separated by {}; a text that holds one stands in double quotes",
+                name_of(*delimiter)
+            )),
+            Self::OpenQuote => Some(
+                "a text in double quotes ends with one, and one inside it is written twice"
                     .to_owned(),
             ),
-            Self::UnknownId { .. } => Some(
-                "is this file of the same data set? `samtone import beir --on-error skip` leaves \
-                 such lines out"
-                    .to_owned(),
-            ),
+            Self::RepeatedHeader => {
+                Some("were files put together? `--on-error skip` leaves such lines out".to_owned())
+            }
             _ => None,
         }
     }
+}
+
+/// A delimiter in words.
+fn name_of(delimiter: char) -> String {
+    if delimiter == '\t' { "one tab each".to_owned() } else { format!("`{delimiter}`") }
 }
 
 fn quote_all(names: &[String]) -> String {
@@ -405,6 +525,35 @@ pub(crate) fn open_error(path: &Path, source: io::Error) -> DataError {
         Some(path.with_file_name(name).display().to_string())
     });
     DataError::Missing { path: path.to_owned(), nearest }
+}
+
+/// Why a file or folder was not written: what should be in it, or the system.
+#[derive(Debug)]
+pub(crate) enum Unwritten {
+    Content(DataError),
+    System(io::Error),
+}
+
+impl Unwritten {
+    /// The error of writing to `path`.
+    pub(crate) fn at(self, path: &Path) -> DataError {
+        match self {
+            Self::Content(error) => error,
+            Self::System(source) => DataError::Write { path: path.to_owned(), source },
+        }
+    }
+}
+
+impl From<DataError> for Unwritten {
+    fn from(error: DataError) -> Self {
+        Self::Content(error)
+    }
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
 }
 
 /// Wraps an error of writing to `path`.

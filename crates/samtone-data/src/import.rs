@@ -1,12 +1,14 @@
 //! Foreign formats in, BEIR layout out.
 //!
-//! Files are read line by line and records written as they come. What is kept of a record is a hash of
-//! its id (or, where a format has no ids, of its text): about 20 to 40 bytes each, whatever the size
-//! of the texts. Two of a hundred million ids share a 64-bit hash with a chance of 1 in 4000; texts are
-//! told apart by 128 bits.
+//! Files are read line by line and records written as they come. What is kept of a record is its id
+//! and about 40 bytes beside it (as much again where a format may leave ids out, for a hash of 128 bits
+//! that tells texts apart), and of a judgment 8 to 16 bytes, whatever the size of the texts. A file of
+//! records is written a second time if names change at the end: if an id is met that a text without one
+//! was given before, or if ids are renamed.
 //!
 //! Hard negatives have a place in BEIR layout too: they are judgments of grade 0, which
-//! [`Dataset::pairs`](crate::Dataset::pairs) gives back as the pair's negatives.
+//! [`Dataset::pairs`](crate::Dataset::pairs) gives back as the pair's negatives. Where a document is
+//! both a positive and a negative of a query, it is a positive, whatever comes first.
 
 pub mod beir;
 pub mod columns;
@@ -22,15 +24,23 @@ pub mod trec;
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use serde::Serialize;
 
+pub use self::columns::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 use self::sink::Sink;
-use crate::error::DataError;
+use crate::{
+    error::{DataError, write_error},
+    files,
+};
+
+/// The table, in the folder written, of ids that held white space and the names that took their place:
+/// tab-separated `kind`, `old`, `new`.
+pub const RENAMED_IDS: &str = "renamed_ids.tsv";
 
 /// A foreign format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,6 +148,11 @@ pub struct ImportOptions {
     pub unit: Unit,
     /// For [`Format::Squad`]: MultiReQA's files of sentence boundaries, in place of our own splitter.
     pub boundaries: Vec<PathBuf>,
+    /// For [`Format::Columns`]: what the columns are, where their names do not say it.
+    pub columns: ColumnNames,
+    /// Whether ids that hold white space, which no TREC file can hold, get names without:
+    /// [`RENAMED_IDS`] lists them.
+    pub rename_ids: bool,
 }
 
 impl Default for ImportOptions {
@@ -148,6 +163,8 @@ impl Default for ImportOptions {
             gzip: false,
             unit: Unit::Sentence,
             boundaries: Vec::new(),
+            columns: ColumnNames::default(),
+            rename_ids: false,
         }
     }
 }
@@ -174,11 +191,18 @@ pub struct ImportReport {
     pub judgments: BTreeMap<String, u64>,
     /// Judged queries to which nothing is relevant, by split.
     pub queries_without_positive: BTreeMap<String, u64>,
-    /// Records left out, by kind of fault.
+    /// Records left out, by kind of fault; among them negatives that are positives of the same query.
     pub skipped: BTreeMap<&'static str, u64>,
     /// The first records left out, with place and reason; all of them are in `skipped.txt` of the
     /// folder written.
     pub first_skipped: Vec<String>,
+    /// How the columns of each file were taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<TakenColumns>,
+    /// Ids of the input that hold white space.
+    pub ids_with_white_space: u64,
+    /// How many of them got another name.
+    pub renamed_ids: u64,
 }
 
 impl ImportReport {
@@ -193,8 +217,8 @@ impl ImportReport {
 /// The folder appears when all is done, and only then. `progress` is called every few thousand records.
 ///
 /// # Errors
-/// If the output exists, a file cannot be read or written, or (unless they are skipped) at the first
-/// wrong record.
+/// If the output exists, a file cannot be read or written, the columns of a file cannot be told, or
+/// (unless they are skipped) at the first wrong record.
 pub fn import(
     format: Format,
     inputs: &[PathBuf],
@@ -202,16 +226,43 @@ pub fn import(
     options: &ImportOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<ImportReport, DataError> {
-    let mut sink = Sink::create(out, inputs, options, progress)?;
-    match format {
-        Format::Beir => beir::import(inputs, &mut sink)?,
-        Format::Pairs => example::import(inputs, &mut sink, pairs::parse)?,
-        Format::FlagEmbedding => example::import(inputs, &mut sink, flag_embedding::parse)?,
-        Format::Tevatron => tevatron::import(inputs, &mut sink)?,
-        Format::Columns => columns::import(inputs, &mut sink)?,
-        Format::MsMarco => ms_marco::import(inputs, &mut sink)?,
-        Format::Squad => squad::import(inputs, options, &mut sink)?,
-        Format::Trec => trec::import(inputs, &mut sink)?,
+    if out.exists() {
+        return Err(DataError::Exists { path: out.to_owned() });
     }
-    sink.finish()
+    let written = files::write_folder(out, |folder| {
+        let mut sink = Sink::create(folder, inputs, options, progress)?;
+        match format {
+            Format::Beir => beir::import(inputs, &mut sink)?,
+            Format::Pairs => example::import(inputs, &mut sink, pairs::parse)?,
+            Format::FlagEmbedding => example::import(inputs, &mut sink, flag_embedding::parse)?,
+            Format::Tevatron => tevatron::import(inputs, &mut sink)?,
+            Format::Columns => columns::import(inputs, &mut sink)?,
+            Format::MsMarco => ms_marco::import(inputs, &mut sink)?,
+            Format::Squad => squad::import(inputs, options, &mut sink)?,
+            Format::Trec => trec::import(inputs, &mut sink)?,
+        }
+        Ok(sink.finish()?)
+    });
+    written.map_err(|stopped| match stopped {
+        Stopped::Data(error) => error.of_import(format.name()),
+        Stopped::Folder(source) => write_error(out)(source),
+    })
+}
+
+/// Why there is no folder.
+enum Stopped {
+    Data(DataError),
+    Folder(io::Error),
+}
+
+impl From<DataError> for Stopped {
+    fn from(error: DataError) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::Folder(error)
+    }
 }

@@ -33,7 +33,9 @@ pub mod cache;
 pub mod dataset;
 pub mod embedded;
 pub mod error;
+pub mod files;
 pub mod import;
+mod interner;
 mod json;
 pub mod knowledge;
 pub mod lines;
@@ -41,6 +43,7 @@ pub mod lint;
 pub mod random;
 pub mod record;
 pub mod records;
+pub mod signature;
 pub mod tokenizer;
 mod wordpiece;
 

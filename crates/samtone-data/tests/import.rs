@@ -6,7 +6,10 @@ use std::{fs, path::Path};
 
 use samtone_data::{
     DataError, Dataset,
-    import::{Format, ImportOptions, ImportReport, OnError, Unit, import},
+    import::{
+        ColumnNames, ColumnRole, Format, ImportOptions, ImportReport, OnError, RENAMED_IDS, Unit,
+        import,
+    },
 };
 use tempfile::TempDir;
 
@@ -170,13 +173,13 @@ fn columns_of_sentence_transformers() {
         &[(
             "a.jsonl",
             concat!(
-                r#"{"sentence1":"one?","sentence2":"1","label":1}"#,
+                r#"{"sentence1":"one?","sentence2":"one","label":1}"#,
                 "\n",
-                r#"{"sentence1":"one?","sentence2":"2","label":0}"#,
+                r#"{"sentence1":"one?","sentence2":"two","label":0}"#,
             ),
         )],
         &["train"],
-        &["d0: |1", "d1: |2", "q0: one?", "train: q0 d0 1", "train: q0 d1 0"],
+        &["d0: |one", "d1: |two", "q0: one?", "train: q0 d0 1", "train: q0 d1 0"],
     );
 }
 
@@ -390,4 +393,616 @@ fn progress_ends_at_the_end() {
     assert!(seen.len() >= 3 && seen.windows(2).all(|p| p[0].bytes <= p[1].bytes), "{seen:?}");
     let last = seen.last().unwrap();
     assert_eq!((last.bytes, last.records), (last.total_bytes, 10_000));
+}
+
+/// The queries, positives and negatives that columns become, by their texts.
+fn columns(file: (&str, &str), names: ColumnNames) -> Result<Vec<String>, DataError> {
+    let options = ImportOptions { columns: names, ..ImportOptions::default() };
+    let (dir, report) = run(Format::Columns, &[file], &options);
+    report?;
+    let dataset = Dataset::load(&dir.path().join("out"), &["train"])?;
+    let text = |id: &str| dataset.documents()[dataset.document_index(id).unwrap()].text.clone();
+    let query = |id: &str| dataset.queries()[dataset.query_index(id).unwrap()].text.clone();
+    let judged = dataset.qrels("train");
+    Ok(judged.map(|(q, d, grade)| format!("{} > {} {grade}", query(q), text(d))).collect())
+}
+
+fn named(query: &str, positive: &str) -> ColumnNames {
+    ColumnNames {
+        query: Some(query.to_owned()),
+        positive: Some(positive.to_owned()),
+        ..ColumnNames::default()
+    }
+}
+
+#[track_caller]
+fn check_columns(file: (&str, &str), names: ColumnNames, expected: &[&str]) {
+    assert_eq!(columns(file, names).unwrap(), expected);
+}
+
+/// The error and its hint.
+#[track_caller]
+fn check_refused(file: (&str, &str), names: ColumnNames, expected: &str, hint: &str) {
+    let error = columns(file, names).unwrap_err();
+    let message = error.to_string();
+    assert!(message.ends_with(expected), "{message}");
+    assert_eq!(error.hint().unwrap_or_default(), hint);
+}
+
+#[test]
+fn columns_are_what_they_are_called_wherever_they_stand() {
+    let expected = ["a? > a! 1", "a? > b! 0"];
+    for (name, text) in [
+        ("a.csv", "negative,positive,anchor\nb!,a!,a?\n"),
+        ("a.csv", "id,Answer,hard-negative,QUESTION\n17,a!,b!,a?\n"),
+        ("a.csv", "\u{FEFF}query;passage;neg_1\na?;a!;b!\n"),
+        ("a.csv", "query\tdocument\tnegative\na?\ta!\tb!\n"),
+        ("a.tsv", "query|pos|neg\na?|a!|b!\n"),
+        ("a.csv.gz.tsv", "negative_text\tquery_text\tanswer_text\nb!\ta?\ta!\n"),
+        ("a.jsonl", r#"{"anchor":"a?","negative":"b!","positive":"a!"}"#),
+        ("a.jsonl", r#"{"id":3,"negative":"b!","positive":"a!","query":"a?"}"#),
+    ] {
+        check_columns((name, text), ColumnNames::default(), &expected);
+    }
+}
+
+#[test]
+fn rows_of_json_lines_may_have_other_columns_and_another_order() {
+    let text = concat!(
+        r#"{"anchor":"a?","positive":"a!"}"#,
+        "\n",
+        r#"{"positive":"b!","negative":"a!","anchor":"b?"}"#,
+        "\n",
+    );
+    let expected = ["a? > a! 1", "b? > b! 1", "b? > a! 0"];
+    check_columns(("a.jsonl", text), ColumnNames::default(), &expected);
+    // Where the order decided, it is the names of the first row that later ones are read by.
+    let text = concat!(
+        r#"{"sentence1":"a?","sentence2":"a!"}"#,
+        "\n",
+        r#"{"sentence2":"b!","sentence1":"b?"}"#,
+        "\n",
+    );
+    check_columns(("a.jsonl", text), ColumnNames::default(), &["a? > a! 1", "b? > b! 1"]);
+    check_refused(
+        ("a.jsonl", &format!("{text}{}", r#"{"sentence1":"c?","sentence3":"c!"}"#)),
+        ColumnNames::default(),
+        "a.jsonl`: cannot tell what column `sentence3` is",
+        "say which columns to take, the rest is left aside: `--query COLUMN --positive COLUMN`",
+    );
+}
+
+#[test]
+fn the_callers_word_stands_above_the_names() {
+    let text = "title,body,query,category\na?,a!,x,y\n";
+    check_columns(("a.csv", text), named("title", "body"), &["a? > a! 1"]);
+    let names = ColumnNames { negatives: vec!["query".into()], ..named("title", "body") };
+    check_columns(("a.csv", text), names, &["a? > a! 1", "a? > x 0"]);
+    let text = "query,answer,score\na?,a!,1\nb?,b!,0\n";
+    let names = ColumnNames { label: Some("score".into()), ..ColumnNames::default() };
+    check_columns(("a.csv", text), names, &["a? > a! 1", "b? > b! 0"]);
+    let names = ColumnNames { ignored: vec!["score".into()], ..ColumnNames::default() };
+    check_columns(("a.csv", text), names, &["a? > a! 1", "b? > b! 1"]);
+    let names = named("question", "answer");
+    let hint = "there are: `query`, `answer`, `score`";
+    check_refused(("a.csv", text), names, "a.csv`: there is no column `question`", hint);
+    let names = named("query", "query");
+    check_refused(("a.csv", text), names, "a.csv`: column `query` is asked for twice", "");
+}
+
+#[test]
+fn columns_whose_names_say_nothing_are_refused_by_name() {
+    let none = ColumnNames::default;
+    let hint =
+        |flags: &str| format!("say which columns to take, the rest is left aside: `{flags}`");
+    check_refused(
+        ("a.csv", ",anchor,positive\n0,a?,a!\n"),
+        none(),
+        "a.csv`: column 1 has no name",
+        &hint("--query anchor --positive positive"),
+    );
+    check_refused(
+        ("a.csv", ",x,y\n0,a?,a!\n"),
+        none(),
+        "a.csv`: column 1 has no name",
+        &hint("--query x --positive y"),
+    );
+    check_refused(
+        ("a.csv", "Unnamed: 0,query,answer\n0,a?,a!\n"),
+        none(),
+        "a.csv`: cannot tell what column `Unnamed: 0` is",
+        &hint("--query query --positive answer"),
+    );
+    check_refused(
+        ("a.csv", "id,question,answer,category\n1,a?,a!,c\n"),
+        none(),
+        "a.csv`: cannot tell what column `category` is",
+        &hint("--query question --positive answer"),
+    );
+    check_refused(
+        ("a.csv", "_id,title,my text\n1,a,b\n"),
+        none(),
+        "a.csv`: cannot tell what column `title` is",
+        &hint("--query title --positive 'my text'"),
+    );
+    check_refused(
+        ("a.csv", "a,b,c,d\n1,2,3,4\n"),
+        none(),
+        "a.csv`: cannot tell what column `a` is",
+        &hint("--query a --positive b"),
+    );
+    check_refused(
+        ("a.csv", "question,query,answer\na,b,c\n"),
+        none(),
+        "a.csv`: columns `question` and `query` both look like the query",
+        "say which one: `--query question`",
+    );
+    check_refused(
+        ("a.csv", "question,negative\na,b\n"),
+        none(),
+        "a.csv`: no column is the positive",
+        &format!(
+            "the columns are `question`, `negative`; {}",
+            hint("--query question --positive COLUMN")
+        ),
+    );
+    check_refused(
+        ("a.csv", "query,answer,score\na,b,0.5\n"),
+        none(),
+        "a.csv`: column `score` looks like scores, which say nothing about what is relevant",
+        "`--label score` if it holds 0 and 1 alone, `--ignore score` to take every row as relevant",
+    );
+    check_refused(
+        ("a.csv", "query:answer\na:b\n"),
+        none(),
+        "a.csv`: there is one column, `query:answer`: expected a query and a positive at least",
+        "columns are separated by `,`, `;`, a tab or `|`",
+    );
+}
+
+#[test]
+fn columns_of_numbers_alone_are_no_texts() {
+    let rows: Vec<String> = (0..200).map(|i| format!("{i},what {i}?\n")).collect();
+    let rows = rows.concat();
+    for text in [format!("row,text\n{rows}"), "row,text\n17,what?\n".to_owned()] {
+        check_refused(
+            ("a.csv", &text),
+            ColumnNames::default(),
+            "a.csv`: column `row`, taken as the query, holds numbers alone",
+            "are these ids? `--query row` takes them as texts, `--ignore row` leaves them aside",
+        );
+    }
+    let names = ColumnNames { ignored: vec!["row".into()], ..ColumnNames::default() };
+    check_columns(("a.csv", "row,text,reply\n17,a?,a!\n"), names, &["a? > a! 1"]);
+    let text = "query,answer\nwhen?,1984\nhow many?,2\n";
+    assert!(columns(("a.csv", text), ColumnNames::default()).is_err());
+    let names = ColumnNames { positive: Some("answer".into()), ..ColumnNames::default() };
+    check_columns(("a.csv", text), names, &["when? > 1984 1", "how many? > 2 1"]);
+    // One text among them, and it is a column of texts.
+    let text = "query,answer\nwhen?,1984\nhow many?,two\n";
+    check_columns(
+        ("a.csv", text),
+        ColumnNames::default(),
+        &["when? > 1984 1", "how many? > two 1"],
+    );
+}
+
+#[test]
+fn a_first_line_of_data_is_no_header() {
+    let hint = |example: &str| {
+        format!(
+            "put a line of names above it, for example `{example}`; if these are names, say which is \
+             which with `--query` and `--positive`"
+        )
+    };
+    check_refused(
+        ("a.csv", "who grinds,the mill\nwho bakes,the baker\n"),
+        ColumnNames::default(),
+        "a.csv`: the first line looks like data, not like names of columns: `who grinds`, `the mill`",
+        &hint("query,positive"),
+    );
+    check_refused(
+        ("a.tsv", "0\twho?\tmill\n1\twho?\tbaker\n"),
+        ColumnNames::default(),
+        "names of columns: `0`, `who?`, `mill`",
+        &hint("query<tab>positive"),
+    );
+    // Names that only the caller can know.
+    let text = "die Frage,die Antwort\nwer?,die Mühle\n";
+    check_columns(("a.csv", text), named("die Frage", "die Antwort"), &["wer? > die Mühle 1"]);
+}
+
+#[test]
+fn rows_that_are_none_are_named() {
+    let (header, row) = ("query;answer\n", "a?;a!\n");
+    let check = |text: String, expected: &str, hint: &str| {
+        check_refused(("a.csv", &text), ColumnNames::default(), expected, hint);
+    };
+    check(
+        format!("{header}{row}{header}{row}"),
+        "line 3: the line repeats the header",
+        "were files put together? `--on-error skip` leaves such lines out",
+    );
+    check(
+        format!("{header}{row}b?;b!;c!\n"),
+        "line 3: expected 2 columns as in the header, got 3",
+        "columns are separated by `;`; a text that holds one stands in double quotes",
+    );
+    // All that follows would be one text.
+    check(
+        format!("{header}a?;\"a!\n{row}{row}"),
+        "line 2: a double quote opens a text and none closes it",
+        "a text in double quotes ends with one, and one inside it is written twice",
+    );
+    let options = ImportOptions { on_error: OnError::Skip, ..ImportOptions::default() };
+    let text = format!("{header}{row}{header}b?;b!;c!\nc?;c!\n");
+    let (_dir, report) = run(Format::Columns, &[("a.csv", &text)], &options);
+    let report = report.unwrap();
+    assert_eq!((report.queries, report.skipped_in_all()), (2, 2));
+}
+
+#[test]
+fn the_report_tells_how_columns_were_taken() {
+    let options = ImportOptions::default();
+    let files =
+        [("a.csv", "id,answer,question\n7,a!,a?\n8,b!,b?\n"), ("b.tsv", "x\ty\nlong\tshort\n")];
+    let (_dir, report) = run(Format::Columns, &files, &options);
+    let taken = report.unwrap().columns;
+    let told: Vec<_> = taken
+        .iter()
+        .map(|file| {
+            let columns = file.columns.iter();
+            let columns: Vec<_> =
+                columns.map(|column| (&*column.name, column.role, &*column.first)).collect();
+            (file.path.file_name().unwrap().to_str().unwrap(), file.in_order, columns)
+        })
+        .collect();
+    let expected = [
+        (
+            "a.csv",
+            false,
+            vec![
+                ("id", ColumnRole::Ignored, "7"),
+                ("answer", ColumnRole::Positive, "a!"),
+                ("question", ColumnRole::Query, "a?"),
+            ],
+        ),
+        (
+            "b.tsv",
+            true,
+            vec![("x", ColumnRole::Query, "long"), ("y", ColumnRole::Positive, "short")],
+        ),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn ids_in_columns_are_the_records_ids() {
+    check(
+        Format::Columns,
+        &[("a.csv", "qid,query,positive,docid\n7,a?,a!,x\n7,a?,b!,y\n")],
+        &["train"],
+        &["x: |a!", "y: |b!", "7: a?", "train: 7 x 1", "train: 7 y 1"],
+    );
+}
+
+/// Imports rows in both orders and expects two positives of the one query.
+#[track_caller]
+fn check_positives(
+    format: Format,
+    name: &str,
+    before: &str,
+    rows: &[&str],
+    others: &[(&str, &str)],
+) {
+    let backwards: Vec<&str> = rows.iter().rev().copied().collect();
+    for rows in [rows, &backwards] {
+        let text = format!("{before}{}\n", rows.join("\n"));
+        let files: Vec<_> = others.iter().copied().chain([(name, text.as_str())]).collect();
+        let (dir, report) = run(format, &files, &ImportOptions::default());
+        let report = report.unwrap();
+        let dataset = Dataset::load(&dir.path().join("out"), &["train"]).unwrap();
+        let positives = dataset.qrels("train").filter(|(_, _, grade)| *grade >= 1).count();
+        assert_eq!((positives, dataset.queries().len()), (2, 1), "{format} {rows:?}");
+        let judged = dataset.judgments("train").len() as u64;
+        assert_eq!(report.judgments["train"], judged);
+        assert_eq!(report.skipped["contradictory negative"], 1, "{format}");
+        assert_eq!(report.queries_without_positive.len(), 0);
+        let listed = fs::read_to_string(dir.path().join("out/skipped.txt")).unwrap();
+        assert_eq!(listed.lines().collect::<Vec<_>>(), report.first_skipped);
+        let [line] = &report.first_skipped[..] else { panic!("{listed}") };
+        assert!(line.starts_with("split `train`: document `"), "{line}");
+        assert!(line.ends_with("and a positive: it stays a positive"), "{line}");
+    }
+}
+
+#[test]
+fn a_positive_outweighs_a_negative_whatever_the_order_of_the_rows() {
+    check_positives(
+        Format::Pairs,
+        "a.jsonl",
+        "",
+        &[
+            r#"{"query":"a?","positive":"1","negatives":["2","3"]}"#,
+            r#"{"query":"a?","positive":"2","negatives":["4"]}"#,
+        ],
+        &[],
+    );
+    check_positives(
+        Format::FlagEmbedding,
+        "a.jsonl",
+        "",
+        &[r#"{"query":"a?","pos":["1"],"neg":["2"]}"#, r#"{"query":"a?","pos":["2"],"neg":["3"]}"#],
+        &[],
+    );
+    check_positives(
+        Format::Tevatron,
+        "a.jsonl",
+        "",
+        &[
+            r#"{"query_id":"1","query":"a?","positive_passages":[{"docid":"x","text":"1"}],"negative_passages":[{"docid":"y","text":"2"}]}"#,
+            r#"{"query_id":"1","query":"a?","positive_passages":[{"docid":"y","text":"2"}]}"#,
+        ],
+        &[],
+    );
+    check_positives(
+        Format::Tevatron,
+        "z.jsonl",
+        "",
+        &[
+            r#"{"query_text":"a?","positive_document_ids":["x"],"negative_document_ids":["y"]}"#,
+            r#"{"query_text":"a?","positive_document_ids":["y"]}"#,
+        ],
+        &[("corpus.jsonl", "{\"docid\":\"x\",\"text\":\"1\"}\n{\"docid\":\"y\",\"text\":\"2\"}\n")],
+    );
+    check_positives(
+        Format::Columns,
+        "a.tsv",
+        "anchor\tpassage\tlabel\n",
+        &["a?\tone\t0", "a?\tone\t1", "a?\ttwo\t1"],
+        &[],
+    );
+    check_positives(
+        Format::Columns,
+        "a.csv",
+        "anchor,positive,negative\n",
+        &["a?,one,two", "a?,two,three"],
+        &[],
+    );
+    check_positives(
+        Format::MsMarco,
+        "triples.tsv",
+        "",
+        &["7\t1\t2", "7\t2\t3"],
+        &[("queries.tsv", "7\ta?\n"), ("collection.tsv", "1\tone\n2\ttwo\n3\tthree\n")],
+    );
+    check_positives(
+        Format::MsMarco,
+        "triples.tsv",
+        "",
+        &["7\t1\t2"],
+        &[
+            ("queries.tsv", "7\ta?\n"),
+            ("collection.tsv", "1\tone\n2\ttwo\n"),
+            ("qrels.train.tsv", "7\t0\t2\t1\n"),
+        ],
+    );
+    check_positives(
+        Format::MsMarco,
+        "triples.tsv",
+        "",
+        &["7\t1\t3", "7\t2\t3"],
+        &[
+            ("queries.tsv", "7\ta?\n"),
+            ("collection.tsv", "1\tone\n2\ttwo\n3\tthree\n"),
+            ("qrels.train.tsv", "7\t0\t2\t0\n"),
+        ],
+    );
+}
+
+#[test]
+fn a_negative_of_another_split_or_query_is_no_contradiction() {
+    let text = concat!(
+        r#"{"query":"a?","positive":"1","negatives":["2","2"]}"#,
+        "\n",
+        r#"{"query":"b?","positive":"2","negatives":["1"]}"#,
+        "\n",
+        r#"{"query":"b?","positive":"2","negatives":["1"]}"#,
+    );
+    let (dir, report) = run(Format::Pairs, &[("a.jsonl", text)], &ImportOptions::default());
+    assert_eq!(report.unwrap().skipped_in_all(), 0);
+    assert!(!dir.path().join("out/skipped.txt").exists());
+    assert_eq!(
+        Dataset::load(&dir.path().join("out"), &["train"]).unwrap().judgments("train").len(),
+        4
+    );
+}
+
+#[test]
+fn numbered_texts_and_ids_of_the_same_form_stay_apart() {
+    let named = r#"{"query_id":"q0","query":"a?","positive_id":"d0","positive":"1"}"#;
+    let bare = r#"{"query":"b?","positive":"2","negatives":["1"]}"#;
+    let judged = ["train: q0 d0 1", "train: q1 d1 1", "train: q1 d0 0"];
+    for gzip in [false, true] {
+        let options = ImportOptions { gzip, ..ImportOptions::default() };
+        for rows in [[named, bare], [bare, named]] {
+            let text = rows.join("\n");
+            let (dir, report) = run(Format::Pairs, &[("a.jsonl", &text)], &options);
+            report.unwrap();
+            let mut all = written(dir.path(), &["train"]);
+            all.sort();
+            let mut expected = vec!["d0: |1", "d1: |2", "q0: a?", "q1: b?"];
+            expected.extend(judged);
+            expected.sort_unstable();
+            assert_eq!(all, expected);
+            let names = fs::read_dir(dir.path().join("out")).unwrap();
+            assert_eq!(names.count(), 3, "no file of the work is left");
+        }
+    }
+}
+
+#[test]
+fn one_document_in_a_corpus_and_inline_is_one() {
+    check(
+        Format::Tevatron,
+        &[
+            ("corpus.jsonl", "{\"docid\":\"a\",\"title\":\"T\",\"text\":\"1\"}\n"),
+            (
+                "train.jsonl",
+                r#"{"query_id":7,"query":"a?","positive_passages":[{"docid":"a","title":"T","text":"1"}]}"#,
+            ),
+        ],
+        &["train"],
+        &["a: T|1", "7: a?", "train: 7 a 1"],
+    );
+}
+
+const WITH_SPACES: [(&str, &str); 3] = [
+    (
+        "beir/corpus.jsonl",
+        "{\"_id\":\"doc one\",\"text\":\"1\"}\n{\"_id\":\"doc_one\",\"text\":\"2\"}\n{\"_id\":\"doc\u{a0}one\",\"text\":\"3\"}\n",
+    ),
+    ("beir/queries.jsonl", "{\"_id\":\"q 1\",\"text\":\"a?\"}\n{\"_id\":\"q2\",\"text\":\"b?\"}\n"),
+    (
+        "beir/qrels/test.tsv",
+        "query-id\tcorpus-id\tscore\nq 1\tdoc one\t1\nq2\tdoc_one\t1\nq2\tdoc\u{a0}one\t0\n",
+    ),
+];
+
+#[test]
+fn ids_with_white_space_are_counted_and_can_be_replaced() {
+    let (dir, report) = run(Format::Beir, &WITH_SPACES, &ImportOptions::default());
+    let report = report.unwrap();
+    assert_eq!((report.ids_with_white_space, report.renamed_ids), (3, 0));
+    assert!(!dir.path().join("out").join(RENAMED_IDS).exists());
+    assert_eq!(written(dir.path(), &["test"])[0], "doc one: |1");
+    for gzip in [false, true] {
+        let options = ImportOptions { rename_ids: true, gzip, ..ImportOptions::default() };
+        let (dir, report) = run(Format::Beir, &WITH_SPACES, &options);
+        let report = report.unwrap();
+        assert_eq!((report.ids_with_white_space, report.renamed_ids), (3, 3));
+        assert_eq!(
+            written(dir.path(), &["test"]),
+            [
+                "doc_one-2: |1",
+                "doc_one: |2",
+                "doc_one-3: |3",
+                "q_1: a?",
+                "q2: b?",
+                "test: q_1 doc_one-2 1",
+                "test: q2 doc_one 1",
+                "test: q2 doc_one-3 0",
+            ]
+        );
+        assert_eq!(
+            fs::read_to_string(dir.path().join("out").join(RENAMED_IDS)).unwrap(),
+            "kind\told\tnew\ndocument\tdoc one\tdoc_one-2\ndocument\tdoc\u{a0}one\tdoc_one-3\n\
+             query\tq 1\tq_1\n"
+        );
+    }
+}
+
+#[test]
+fn articles_of_two_files_do_not_share_ids() {
+    let article = |title: &str, id: &str| {
+        format!(
+            r#"{{"data":[{{{title}"paragraphs":[{{"context":"It grinds {id}.","qas":[{{"id":"{id}","question":"What?","answers":[{{"text":"{id}","answer_start":10}}]}}]}}]}}]}}"#
+        )
+    };
+    let (bare, titled) = (|id| article("", id), |id| article(r#""title":"The Mill","#, id));
+    check(
+        Format::Squad,
+        &[
+            ("1.json", &bare("u1")),
+            ("2.json", &bare("u2")),
+            ("3.json", &titled("u3")),
+            ("4.json", &titled("u4")),
+        ],
+        &["train"],
+        &[
+            "a1_0_0: |It grinds u1.",
+            "a2_0_0: |It grinds u2.",
+            "The_Mill_0_0: The Mill|It grinds u3.",
+            "The_Mill-2_0_0: The Mill|It grinds u4.",
+            "u1: What?",
+            "u2: What?",
+            "u3: What?",
+            "u4: What?",
+            "train: u1 a1_0_0 1",
+            "train: u2 a2_0_0 1",
+            "train: u3 The_Mill_0_0 1",
+            "train: u4 The_Mill-2_0_0 1",
+        ],
+    );
+    // The same question twice is a mistake, and the way on is one of the same command.
+    let files = [("1.json", &*bare("u1")), ("2.json", &*bare("u1"))];
+    let (_dir, report) = run(Format::Squad, &files, &ImportOptions::default());
+    let error = report.unwrap_err();
+    assert!(error.to_string().ends_with("query `u1` is already on line 1"), "{error}");
+    let hint =
+        "`samtone import squad --on-error skip` keeps the first and lists what it leaves out";
+    assert_eq!(error.hint().unwrap(), hint);
+}
+
+#[test]
+fn what_is_no_text_is_named_with_what_to_do() {
+    let gzip = b"\x1F\x8B\x08\0\0\0\0\0\0\x03";
+    let utf16: Vec<u8> =
+        "\u{FEFF}query,answer\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (format, name, bytes, expected, hint) in [
+        (
+            Format::MsMarco,
+            "collection.tsv",
+            &gzip[..],
+            "collection.tsv` is a gzip archive",
+            "let its name end in `.gz`, and it is decompressed as it is read",
+        ),
+        (
+            Format::Pairs,
+            "a.jsonl",
+            b"\x28\xB5\x2F\xFD\0\0",
+            "a.jsonl` is a zstd archive",
+            "let its name end in `.zst`, and it is decompressed as it is read",
+        ),
+        (
+            Format::Squad,
+            "a.json",
+            gzip,
+            "a.json` is a gzip archive",
+            "let its name end in `.gz`, and it is decompressed as it is read",
+        ),
+        (
+            Format::Columns,
+            "a.csv",
+            &utf16,
+            "a.csv` is text in UTF-16",
+            "convert it first, for example with `iconv -f UTF-16 -t UTF-8`",
+        ),
+        (
+            Format::Columns,
+            "a.csv",
+            b"query,answer\ngr\xF6\xDFe?,a!\n",
+            "line 2: column 3: invalid UTF-8",
+            "convert the file first, for example with `iconv -f WINDOWS-1252 -t UTF-8`",
+        ),
+        (
+            Format::Columns,
+            "a.csv",
+            b"query,gr\xF6\xDFe\na?,a!\n",
+            "the header cannot be read: column 9: invalid UTF-8",
+            "convert the file first, for example with `iconv -f WINDOWS-1252 -t UTF-8`",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        // Nothing of this is a record to be left out.
+        let on_error = if expected.contains("line") { OnError::Fail } else { OnError::Skip };
+        let options = ImportOptions { on_error, ..ImportOptions::default() };
+        let error = import(format, &[path], &dir.path().join("out"), &options, &mut |_| {});
+        let error = error.unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert_eq!(error.hint().unwrap(), hint);
+        assert!(!dir.path().join("out").exists());
+    }
 }

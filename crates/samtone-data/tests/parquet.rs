@@ -19,7 +19,10 @@ mod files {
         schema::parser::parse_message_type,
     };
     use proptest::prelude::*;
-    use samtone_data::{Dataset, import::OnError};
+    use samtone_data::{
+        Dataset,
+        import::{ColumnNames, ColumnRole, OnError},
+    };
 
     use super::*;
 
@@ -70,9 +73,9 @@ mod files {
     #[test]
     fn every_compression_is_read() {
         let rows = [
-            ([Some("one?"), Some("1"), Some("2")], 1),
-            ([Some("two?"), Some("2"), Some("3")], 1),
-            ([Some("two?"), Some("1"), Some("4")], 0),
+            ([Some("one?"), Some("one"), Some("two")], 1),
+            ([Some("two?"), Some("two"), Some("three")], 1),
+            ([Some("two?"), Some("one"), Some("four")], 0),
             ([Some("größe?"), Some("\u{1F600}"), Some("5")], 1),
         ];
         for compression in [
@@ -95,12 +98,12 @@ mod files {
             assert_eq!(
                 rows_of(&out),
                 [
-                    "one? | 1 | 1",
-                    "one? | 2 | 0",
-                    "two? | 2 | 1",
-                    "two? | 3 | 0",
-                    "two? | 4 | 0",
-                    "two? | 1 | 0",
+                    "one? | one | 1",
+                    "one? | two | 0",
+                    "two? | two | 1",
+                    "two? | three | 0",
+                    "two? | four | 0",
+                    "two? | one | 0",
                     "größe? | \u{1F600} | 1",
                     "größe? | 5 | 0",
                 ]
@@ -111,7 +114,7 @@ mod files {
     #[test]
     fn wrong_rows_are_named_or_skipped() {
         let rows = [
-            ([Some("one?"), Some("1"), Some("2")], 1),
+            ([Some("one?"), Some("1"), Some("two")], 1),
             ([Some("two?"), None, Some("3")], 1),
             ([Some("three?"), Some(" "), Some("3")], 1),
             ([Some("four?"), Some("4"), Some("5")], 7),
@@ -131,6 +134,33 @@ mod files {
         let options = ImportOptions { on_error: OnError::Skip, ..ImportOptions::default() };
         let report = import(Format::Columns, &inputs, &out, &options, &mut |_| {}).unwrap();
         assert_eq!((report.queries, report.skipped_in_all()), (1, 3));
+    }
+
+    #[test]
+    fn columns_are_taken_by_their_names() {
+        let rows = [([Some("one?"), Some("one"), Some("two")], 0)];
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("train.parquet"), dir.path().join("out"));
+        write(&path, Compression::SNAPPY, &rows);
+        let columns = ColumnNames {
+            query: Some("negative".to_owned()),
+            positive: Some("anchor".to_owned()),
+            ignored: vec!["label".to_owned()],
+            ..ColumnNames::default()
+        };
+        let inputs = [path];
+        let options = ImportOptions { columns, ..ImportOptions::default() };
+        let report = import(Format::Columns, &inputs, &out, &options, &mut |_| {}).unwrap();
+        assert_eq!(rows_of(&out), ["two | one? | 1"]);
+        let roles: Vec<_> = report.columns[0].columns.iter().map(|column| column.role).collect();
+        let [query, positive, aside] =
+            [ColumnRole::Query, ColumnRole::Positive, ColumnRole::Ignored];
+        assert_eq!(roles, [positive, aside, query, aside]);
+        let columns = ColumnNames { query: Some("title".to_owned()), ..ColumnNames::default() };
+        let options = ImportOptions { columns, ..ImportOptions::default() };
+        let other = dir.path().join("other");
+        let error = import(Format::Columns, &inputs, &other, &options, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().ends_with("there is no column `title`"), "{error}");
     }
 
     #[test]
@@ -161,12 +191,16 @@ mod files {
                 rows.iter().map(|row| (row.each_ref().map(|text| Some(text.as_str())), 1)).collect();
             write(&path, Compression::SNAPPY, &borrowed);
             import(Format::Columns, &[path], &out, &ImportOptions::default(), &mut |_| {}).unwrap();
+            // A positive outweighs a negative, wherever it stands.
+            let positives: Vec<_> = rows.iter().map(|[query, positive, _]| (query, positive)).collect();
             let mut expected: Vec<String> = Vec::new();
             for [query, positive, negative] in &rows {
-                for (text, grade) in [(positive, 1), (negative, 0)] {
-                    let judged = format!("{query} | {text} | ");
-                    if !expected.iter().any(|line| line.starts_with(&judged)) {
-                        expected.push(format!("{judged}{grade}"));
+                let negative =
+                    Some((negative, 0)).filter(|(text, _)| !positives.contains(&(query, *text)));
+                for (text, grade) in [(positive, 1)].into_iter().chain(negative) {
+                    let judged = format!("{query} | {text} | {grade}");
+                    if !expected.contains(&judged) {
+                        expected.push(judged);
                     }
                 }
             }

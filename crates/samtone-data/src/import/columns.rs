@@ -1,85 +1,69 @@
-//! The columns of sentence-transformers: the first is the anchor (the query), the second its positive,
-//! any further ones negatives, whatever their names. JSON lines, CSV and TSV with a header, or Parquet
-//! (with the feature `parquet`).
+//! Columns as sentence-transformers has them: a query (`anchor`), its positive, any negatives. JSON
+//! lines, CSV and its like with a header, or Parquet (with the feature `parquet`).
 //!
-//! A column `label` with 0 and 1 (what its miner calls labeled pairs) says whether the second column
-//! is a positive or a negative; other label or score columns are refused.
+//! A column is what the caller says ([`ColumnNames`]) or what its name says, wherever it stands; columns
+//! whose names say nothing are refused, and so are texts that turn out to be numbers alone. If no name
+//! says anything, two or three columns are the query, the positive and a negative, in this order. The
+//! report tells how columns were taken.
+//!
+//! A column `label` with 0 and 1 (what its miner calls labeled pairs) says whether the positive is one
+//! or a negative.
 
+mod csv;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod roles;
 
 use std::{
     borrow::Cow,
+    cell::RefCell,
     fmt,
-    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-    ser::SerializeMap,
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use self::roles::Mapping;
+pub use self::{
+    csv::RecordReader,
+    roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns},
+};
 use super::{
     example::{self, Example, Passage},
     sink::{Failure, Sink},
 };
 use crate::{
-    error::{DataError, Fault},
+    error::{ColumnFault, DataError, Fault, shell_word},
     json::{self, Text},
-    lines::{Line, Lines},
+    lines::Line,
 };
 
-/// Names of columns that hold no text.
-const LABELS: [&str; 4] = ["label", "labels", "score", "scores"];
+/// So many rows tell whether a column holds numbers alone, if the file has as many.
+const PROBED: u64 = 100;
+
+/// The report gives so many characters of a value.
+const SHOWN: usize = 60;
+
+/// A value in a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Something else, in words or digits.
+    Other(Cow<'a, str>),
+}
 
 /// A row: names and values of the columns, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row<'a>(pub Vec<(Cow<'a, str>, Cow<'a, str>)>);
-
-impl<'a> Row<'a> {
-    /// The example that the columns make. A labelled pair that is not relevant makes one with a negative
-    /// and no positive.
-    ///
-    /// # Errors
-    /// A [`Fault`] if there are fewer than two columns of text, or a label other than 0 and 1.
-    pub fn into_example(self) -> Result<Example<'a>, Fault> {
-        let negative = self.is_negative()?;
-        let got = self.0.len();
-        let texts = self.0.into_iter().filter(|(name, _)| !LABELS.contains(&&**name));
-        let mut texts = texts.map(|(_, text)| Passage::text(text));
-        let (Some(query), Some(positive)) = (texts.next(), texts.next()) else {
-            let expected = "2 columns at least (anchor, positive)";
-            return Err(Fault::Columns { expected, got });
-        };
-        let mut example = Example { query, positives: vec![positive], negatives: texts.collect() };
-        example.check()?;
-        if negative {
-            example.negatives.append(&mut example.positives);
-        }
-        Ok(example)
-    }
-
-    /// Whether the row is a labelled pair that is not relevant.
-    fn is_negative(&self) -> Result<bool, Fault> {
-        let label = self.0.iter().find(|(name, _)| LABELS.contains(&&**name));
-        match label.map(|(name, value)| (&**name, value.trim())) {
-            None | Some(("label", "1" | "1.0")) => Ok(false),
-            Some(("label", "0" | "0.0")) => Ok(true),
-            Some((_, got)) => Err(Fault::Value {
-                field: "label",
-                expected: "no label, or 0 and 1 in a column `label`",
-                got: got.to_owned(),
-            }),
-        }
-    }
-}
+pub struct Row<'a>(pub Vec<(Cow<'a, str>, Cell<'a>)>);
 
 /// Parses a line of JSON lines: its keys in order are the columns.
 ///
 /// # Errors
-/// A [`Fault`] if the line is no object of texts.
+/// A [`Fault`] if the line is no object.
 pub fn parse_json(line: Line<'_>) -> Result<Row<'_>, Fault> {
     json::parse(line)
 }
@@ -101,142 +85,99 @@ impl<'de> Visitor<'de> for RowVisitor {
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Row<'de>, M::Error> {
         let mut columns = Vec::new();
-        while let Some(Text(name)) = map.next_key()? {
-            let value = if LABELS.contains(&&*name) {
-                Cow::Owned(match map.next_value()? {
-                    serde_json::Value::String(text) => text,
-                    other => other.to_string(),
-                })
-            } else {
-                let Text(text) = map.next_value()?;
-                text
-            };
-            columns.push((name, value));
+        while let Some((Text(name), cell)) = map.next_entry()? {
+            columns.push((name, cell));
         }
         Ok(Row(columns))
     }
 }
 
-/// Finds where a CSV record ends: a line end inside quotes does not end it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct QuoteState {
-    scanned: usize,
-    place: Place,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    #[default]
-    FieldStart,
-    Unquoted,
-    Quoted,
-    QuoteInQuoted,
-}
-
-impl QuoteState {
-    /// Whether a record with these bytes, grown since the last call, is complete.
-    pub fn is_complete(&mut self, bytes: &[u8], delimiter: u8) -> bool {
-        for &byte in &bytes[self.scanned.min(bytes.len())..] {
-            self.place = match (self.place, byte) {
-                (Place::Quoted, b'"') => Place::QuoteInQuoted,
-                (Place::FieldStart | Place::QuoteInQuoted, b'"') | (Place::Quoted, _) => {
-                    Place::Quoted
-                }
-                (_, byte) if byte == delimiter => Place::FieldStart,
-                _ => Place::Unquoted,
-            };
-        }
-        self.scanned = bytes.len();
-        self.place != Place::Quoted
+impl<'de: 'a, 'a> Deserialize<'de> for Cell<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CellVisitor)
     }
 }
 
-/// The next CSV record of a file.
-fn next_record(lines: &mut Lines, delimiter: u8) -> Result<Option<Line<'_>>, DataError> {
-    let mut state = QuoteState::default();
-    lines.next_until(|bytes| state.is_complete(bytes, delimiter))
-}
+struct CellVisitor;
 
-/// The fields of a CSV record: a field in quotes loses them, and two quotes inside it are one.
-///
-/// # Errors
-/// [`Fault::Utf8`] if the record is not text.
-pub fn fields(line: Line<'_>, delimiter: u8) -> Result<Vec<Cow<'_, str>>, Fault> {
-    let mut rest = line.text()?;
-    let delimiter = char::from(delimiter);
-    let mut fields = Vec::new();
-    loop {
-        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
-            quoted_field(quoted, delimiter)
-        } else {
-            let end = rest.find(delimiter).unwrap_or(rest.len());
-            (Cow::Borrowed(&rest[..end]), &rest[end..])
-        };
-        fields.push(field);
-        match after.strip_prefix(delimiter) {
-            Some(next) => rest = next,
-            None => return Ok(fields),
-        }
+impl<'de> Visitor<'de> for CellVisitor {
+    type Value = Cell<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cell::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Cell::Other(value.to_string().into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        Ok(Cell::Other(value.to_string().into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Cell::Other(value.to_string().into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Cell::Other(value.to_string().into()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Cell::Other("null".into()))
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Cell::Other("a list".into()))
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Cell::Other("an object".into()))
     }
 }
 
-/// A field after its opening quote, and what follows it.
-fn quoted_field(text: &str, delimiter: char) -> (Cow<'_, str>, &str) {
-    let mut field = Cow::Borrowed("");
-    let mut rest = text;
-    loop {
-        let end = rest.find('"').unwrap_or(rest.len());
-        append(&mut field, &rest[..end]);
-        rest = rest[end..].strip_prefix('"').unwrap_or("");
-        if let Some(after) = rest.strip_prefix('"') {
-            append(&mut field, "\"");
-            rest = after;
-        } else {
-            // Text between the closing quote and the delimiter is kept as it is.
-            let end = rest.find(delimiter).unwrap_or(rest.len());
-            append(&mut field, &rest[..end]);
-            return (field, &rest[end..]);
-        }
-    }
-}
-
-fn append<'a>(field: &mut Cow<'a, str>, part: &'a str) {
-    if field.is_empty() {
-        *field = Cow::Borrowed(part);
-    } else if !part.is_empty() {
-        field.to_mut().push_str(part);
-    }
-}
-
-/// The delimiter of a file by its name; `None` for JSON lines.
-fn delimiter(path: &Path) -> Option<u8> {
-    let name = path.file_name()?.to_str()?;
+/// The delimiter that a file's name promises; `None` for JSON lines.
+fn promised_delimiter(path: &Path) -> Option<u8> {
+    let name = path.file_name()?.to_str()?.to_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
     match name.rsplit('.').next() {
         Some("csv") => Some(b','),
-        Some("tsv") => Some(b'\t'),
+        Some("tsv" | "tab") => Some(b'\t'),
         _ => None,
     }
 }
 
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
+    let given = sink.options().columns.clone();
     for path in inputs {
+        let mut table = Table { path, given: &given, mapping: None, rows: 0, columns: Vec::new() };
         if path.extension().is_some_and(|extension| extension == "parquet") {
-            import_parquet(path, sink)?;
-            continue;
+            import_parquet(&mut table, sink)?;
+        } else if let Some(promised) = promised_delimiter(path) {
+            import_delimited(&mut table, promised, sink)?;
+        } else {
+            sink.lines(path, |sink, line| table.take(sink, parse_json(line)?, false, line.number))?;
         }
-        match delimiter(path) {
-            None => sink.lines(path, |sink, line| take(sink, parse_json(line)?, line.number))?,
-            Some(delimiter) => import_delimited(path, delimiter, sink)?,
-        }
+        table.finish(sink)?;
     }
     Ok(())
 }
 
 #[cfg(feature = "parquet")]
-fn import_parquet(path: &Path, sink: &mut Sink<'_>) -> Result<(), DataError> {
+fn import_parquet(table: &mut Table<'_>, sink: &mut Sink<'_>) -> Result<(), DataError> {
+    let path = table.path;
     parquet::for_each_row(path, |row, number| {
-        let taken = row.map_err(Failure::from).and_then(|row| take(sink, row, number));
+        let taken = table.take(sink, row, true, number);
         sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
         sink.count(0);
         Ok(())
@@ -246,80 +187,270 @@ fn import_parquet(path: &Path, sink: &mut Sink<'_>) -> Result<(), DataError> {
 }
 
 #[cfg(not(feature = "parquet"))]
-fn import_parquet(path: &Path, _sink: &mut Sink<'_>) -> Result<(), DataError> {
-    Err(DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" })
+fn import_parquet(table: &mut Table<'_>, _sink: &mut Sink<'_>) -> Result<(), DataError> {
+    Err(DataError::NeedsFeature { path: table.path.to_owned(), feature: "parquet" })
 }
 
-fn import_delimited(path: &Path, delimiter: u8, sink: &mut Sink<'_>) -> Result<(), DataError> {
+fn import_delimited(
+    table: &mut Table<'_>,
+    promised: u8,
+    sink: &mut Sink<'_>,
+) -> Result<(), DataError> {
+    let (path, given) = (table.path, table.given);
+    let reader: RefCell<Option<RecordReader>> = RefCell::new(None);
     let mut header: Option<Vec<String>> = None;
     sink.records(
         path,
-        |lines| next_record(lines, delimiter),
+        |lines| {
+            let mut reader = reader.borrow_mut();
+            match &mut *reader {
+                Some(reader) => reader.next(lines),
+                // The first line tells what separates fields.
+                none => lines.next_until(|bytes| {
+                    let first = || RecordReader::of(bytes, promised, given).begun();
+                    none.get_or_insert_with(first).is_complete(bytes)
+                }),
+            }
+        },
         |sink, line| {
-            let fields = fields(line, delimiter)?;
+            let mut reader = reader.borrow_mut();
+            let Some(reader) = &mut *reader else { return Ok(()) };
+            let delimiter = reader.delimiter();
             let Some(header) = &header else {
-                header = Some(fields.into_iter().map(Cow::into_owned).collect());
+                let names = reader.fields(line);
+                let names = names.map_err(|fault| table.fault(ColumnFault::Header { fault }))?;
+                table.mapping = Some(table.map(&names, Some(delimiter), true)?);
+                header = Some(names);
                 return Ok(());
             };
-            if fields.len() != header.len() {
-                let (expected, got) = ("as many columns as the header", fields.len());
-                return Err(Fault::Columns { expected, got }.into());
+            let fields = reader.fields(line)?;
+            if fields == *header {
+                return Err(Fault::RepeatedHeader.into());
             }
+            if fields.len() != header.len() {
+                let (expected, got) = (header.len(), fields.len());
+                return Err(Fault::Row { expected, got, delimiter }.into());
+            }
+            let cells = fields.into_iter().map(|field| Cell::Text(field.into()));
             let names = header.iter().map(|name| Cow::Borrowed(&**name));
-            take(sink, Row(names.zip(fields).collect()), line.number)
+            table.take(sink, Row(names.zip(cells).collect()), true, line.number)
         },
     )
 }
 
-fn take(sink: &mut Sink<'_>, row: Row<'_>, line: u64) -> Result<(), Failure> {
-    let example = row.into_example()?;
-    if !example.positives.is_empty() {
+/// The rows of a file on their way into a sink.
+struct Table<'a> {
+    path: &'a Path,
+    given: &'a ColumnNames,
+    mapping: Option<Mapping>,
+    rows: u64,
+    /// What was seen of each column of the mapping.
+    columns: Vec<Seen>,
+}
+
+/// What was seen of a column.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Its first value.
+    first: Option<String>,
+    /// Whether a value was something else than a number.
+    holds_text: bool,
+}
+
+impl Table<'_> {
+    fn fault(&self, fault: ColumnFault) -> DataError {
+        DataError::Columns { path: self.path.to_owned(), fault }
+    }
+
+    fn map(
+        &self,
+        names: &[String],
+        delimiter: Option<char>,
+        all: bool,
+    ) -> Result<Mapping, DataError> {
+        Mapping::of(names, self.given, delimiter, all).map_err(|fault| self.fault(fault))
+    }
+
+    /// Takes a row in; if the file has a header, every row has `all` columns.
+    fn take(
+        &mut self,
+        sink: &mut Sink<'_>,
+        row: Row<'_>,
+        all: bool,
+        line: u64,
+    ) -> Result<(), Failure> {
+        let places = self.places(&row, all)?;
+        let Some(mapping) = &self.mapping else { return Ok(()) };
+        self.columns.resize_with(mapping.columns.len(), Seen::default);
+        for ((_, cell), &place) in row.0.iter().zip(&places) {
+            self.columns[place].see(cell);
+        }
+        self.rows += 1;
+        if self.rows == PROBED {
+            self.check_texts()?;
+        }
+        write(sink, mapping, row, &places, line)
+    }
+
+    /// Where the columns of a row stand in the mapping, which grows by columns that are new.
+    fn places(&mut self, row: &Row<'_>, all: bool) -> Result<Vec<usize>, DataError> {
+        let mapping = match self.mapping.take() {
+            Some(mapping) => mapping,
+            None => self.map(&names(row), None, all)?,
+        };
+        let find = |mapping: &Mapping| -> Option<Vec<usize>> {
+            let names = row.0.iter().map(|(name, _)| &**name);
+            names.enumerate().map(|(guess, name)| mapping.find(name, guess)).collect()
+        };
+        if let Some(places) = find(&mapping) {
+            self.mapping = Some(mapping);
+            return Ok(places);
+        }
+        let known: Vec<String> = mapping.columns.iter().map(|column| column.name.clone()).collect();
+        let new = names(row).into_iter().filter(|name| !known.contains(name));
+        let all_names: Vec<String> = known.iter().cloned().chain(new).collect();
+        if mapping.in_order {
+            // Another column would change what the order says.
+            let column = all_names[known.len()].clone();
+            let flags = "--query COLUMN --positive COLUMN".to_owned();
+            return Err(self.fault(ColumnFault::Unknown { column, flags }));
+        }
+        let mapping = self.map(&all_names, None, all)?;
+        let places = find(&mapping).unwrap_or_default();
+        self.mapping = Some(mapping);
+        Ok(places)
+    }
+
+    /// Refuses a column of texts that held numbers alone, unless the caller named it.
+    fn check_texts(&self) -> Result<(), DataError> {
+        let columns = self.mapping.iter().flat_map(|mapping| &mapping.columns);
+        let numbers = columns.zip(&self.columns).find(|(column, seen)| {
+            column.role.is_text() && !column.is_named && seen.first.is_some() && !seen.holds_text
+        });
+        match numbers {
+            None => Ok(()),
+            Some((column, _)) => {
+                let (column, role) = (column.name.clone(), column.role.name());
+                let flag = format!("--{role} {}", shell_word(&column));
+                Err(self.fault(ColumnFault::Numbers { column, role, flag }))
+            }
+        }
+    }
+
+    /// Reports how the columns were taken.
+    fn finish(self, sink: &mut Sink<'_>) -> Result<(), DataError> {
+        self.check_texts()?;
+        let Some(mapping) = self.mapping else { return Ok(()) };
+        let mut seen = self.columns.into_iter();
+        let columns = mapping.columns.into_iter().map(|column| TakenColumn {
+            name: column.name,
+            role: column.role,
+            first: seen.next().and_then(|seen| seen.first).unwrap_or_default(),
+        });
+        sink.columns_taken(TakenColumns {
+            path: self.path.to_owned(),
+            in_order: mapping.in_order,
+            columns: columns.collect(),
+        });
+        Ok(())
+    }
+}
+
+impl Seen {
+    fn see(&mut self, cell: &Cell<'_>) {
+        let (Cell::Text(value) | Cell::Other(value)) = cell;
+        self.holds_text |= !is_number(value);
+        if self.first.is_none() {
+            let mut shown: String = value.chars().take(SHOWN).collect();
+            if shown.len() < value.len() {
+                shown.push('…');
+            }
+            self.first = Some(shown);
+        }
+    }
+}
+
+/// Whether a text has digits and nothing that is read aloud otherwise: a number, a date, an id.
+fn is_number(text: &str) -> bool {
+    let text = text.trim();
+    let is_part = |c: char| c.is_ascii_digit() || "+-.,:/".contains(c);
+    text.contains(|c: char| c.is_ascii_digit()) && text.chars().all(is_part)
+}
+
+fn names(row: &Row<'_>) -> Vec<String> {
+    row.0.iter().map(|(name, _)| name.to_string()).collect()
+}
+
+/// Writes what a row says. A labelled pair that is not relevant is a query with a negative.
+fn write(
+    sink: &mut Sink<'_>,
+    mapping: &Mapping,
+    row: Row<'_>,
+    places: &[usize],
+    line: u64,
+) -> Result<(), Failure> {
+    let found = || row_names(mapping, places);
+    let (mut query, mut positive, mut negatives) = (None, None, Vec::new());
+    let (mut query_id, mut positive_id, mut is_relevant) = (None, None, true);
+    for ((name, cell), &place) in row.0.into_iter().zip(places) {
+        match mapping.columns[place].role {
+            ColumnRole::Query => query = Some(text(&name, cell)?),
+            ColumnRole::Positive => positive = Some(text(&name, cell)?),
+            ColumnRole::Negative => negatives.push(Passage::text(text(&name, cell)?)),
+            ColumnRole::QueryId => query_id = Some(id(cell)),
+            ColumnRole::PositiveId => positive_id = Some(id(cell)),
+            ColumnRole::Label => is_relevant = label(&cell)?,
+            ColumnRole::Ignored => {}
+        }
+    }
+    let missing = |field| Fault::MissingField { field, found: found() };
+    let query = Passage { id: query_id, ..Passage::text(query.ok_or_else(|| missing("query"))?) };
+    let positive = positive.ok_or_else(|| missing("positive"))?;
+    let positive = Passage { id: positive_id, ..Passage::text(positive) };
+    let mut example = Example { query, positives: vec![positive], negatives };
+    if is_relevant {
         return example::write(sink, &example, line);
     }
+    example.check()?;
     let split = sink.split();
     let query = sink.intern_query(&example.query, line)?;
+    example.negatives.append(&mut example.positives);
     for negative in &example.negatives {
         let document = sink.passage(negative, line)?;
-        sink.judgment(&split, &query, &document, 0, false)?;
+        sink.judge(&split, query, document, 0)?;
     }
     Ok(())
 }
 
-/// Writes a row as one line of JSON lines.
-///
-/// # Errors
-/// If `out` cannot be written.
-pub fn write_json(out: &mut impl Write, row: &Row<'_>) -> io::Result<()> {
-    use serde::Serializer;
-    let mut serializer = serde_json::Serializer::new(&mut *out);
-    let mut map = serializer.serialize_map(Some(row.0.len()))?;
-    for (name, value) in &row.0 {
-        map.serialize_entry(name, value)?;
-    }
-    map.end()?;
-    out.write_all(b"\n")
+fn row_names(mapping: &Mapping, places: &[usize]) -> Vec<String> {
+    places.iter().map(|&place| mapping.columns[place].name.clone()).collect()
 }
 
-/// Writes fields as one CSV record, in quotes where they need them.
-///
-/// # Errors
-/// If `out` cannot be written.
-pub fn write_fields(
-    out: &mut impl Write,
-    fields: &[impl AsRef<str>],
-    delimiter: u8,
-) -> io::Result<()> {
-    for (i, field) in fields.iter().map(AsRef::as_ref).enumerate() {
-        if i > 0 {
-            out.write_all(&[delimiter])?;
-        }
-        // A lone empty field would be an empty line, which is no record.
-        let special = field.contains([char::from(delimiter), '"', '\n', '\r']);
-        if special || (field.is_empty() && fields.len() == 1) {
-            write!(out, "\"{}\"", field.replace('"', "\"\""))?;
-        } else {
-            out.write_all(field.as_bytes())?;
+fn text<'a>(name: &str, cell: Cell<'a>) -> Result<Cow<'a, str>, Fault> {
+    match cell {
+        Cell::Text(text) => Ok(text),
+        Cell::Other(what) => {
+            let got = format!("{what} in column `{name}`");
+            Err(Fault::Value { field: "column", expected: "a text", got })
         }
     }
-    out.write_all(b"\n")
+}
+
+/// An id: a text or a number as it prints.
+fn id(cell: Cell<'_>) -> Cow<'_, str> {
+    let (Cell::Text(value) | Cell::Other(value)) = cell;
+    value
+}
+
+/// Whether a label says that the pair is a positive one.
+fn label(cell: &Cell<'_>) -> Result<bool, Fault> {
+    let (Cell::Text(value) | Cell::Other(value)) = cell;
+    match value.trim() {
+        "1" | "1.0" | "true" => Ok(true),
+        "0" | "0.0" | "false" => Ok(false),
+        got => {
+            let expected = "0 (not relevant) or 1 (relevant)";
+            Err(Fault::Value { field: "label", expected, got: got.to_owned() })
+        }
+    }
 }

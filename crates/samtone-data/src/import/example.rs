@@ -81,7 +81,7 @@ pub(super) fn write(sink: &mut Sink<'_>, example: &Example<'_>, line: u64) -> Re
     for (passages, grade) in [(&example.positives, 1), (&example.negatives, 0)] {
         for passage in passages {
             let document = sink.passage(passage, line)?;
-            sink.judgment(&split, &query, &document, grade, false)?;
+            sink.judge(&split, query, document, grade)?;
         }
     }
     Ok(())

@@ -1,21 +1,22 @@
 //! Where imported records go: checks, then a folder in BEIR layout.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ffi::OsString,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
-    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
-    io::{self, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
 use flate2::write::GzEncoder;
 
-use super::{ImportOptions, ImportReport, OnError, Progress, example::Passage};
+use super::{
+    ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, TakenColumns, example::Passage,
+};
 use crate::{
-    beir::{self, QRELS_HEADER, check_id},
+    beir::{self, DocumentLine, QRELS_HEADER, QueryLine},
     error::{DataError, Fault, write_error},
-    lines::Lines,
+    interner::{ByHash, Interner, Names},
+    lines::{Compression, Line, Lines},
 };
 
 /// How many skipped records the report itself lists.
@@ -24,13 +25,18 @@ const LISTED: usize = 20;
 /// Records between two reports of progress.
 const PROGRESS_EVERY: u64 = 4096;
 
+/// What a negative that is a positive of the same query is counted as.
+const CONTRADICTORY: &str = "contradictory negative";
+
 pub(crate) struct Sink<'a> {
-    files: Files,
     options: &'a ImportOptions,
     report: ImportReport,
-    documents: Known,
-    queries: Known,
-    splits: BTreeMap<String, SplitFile>,
+    folder: Folder,
+    corpus: Output,
+    query_file: Output,
+    documents: Interner,
+    queries: Interner,
+    splits: BTreeMap<String, Split>,
     skipped: Option<Output>,
     progress: &'a mut dyn FnMut(Progress),
     total_bytes: u64,
@@ -39,68 +45,52 @@ pub(crate) struct Sink<'a> {
     records: u64,
 }
 
-/// The folder being written; removed unless it is finished.
-struct Files {
-    out: PathBuf,
-    partial: PathBuf,
+/// The folder being filled.
+struct Folder {
+    path: PathBuf,
     gzip: bool,
-    corpus: Option<Output>,
-    query_file: Option<Output>,
 }
 
-struct SplitFile {
-    output: Output,
-    judged: HashSet<u64, ByHash>,
-    /// Queries judged so far without a positive.
-    pending: HashSet<u64, ByHash>,
+/// The judgments of a split. They lie by the numbers of their records in a file without a name until
+/// the end, when names are settled and it is known which negatives are positives too.
+struct Split {
+    file: BufWriter<File>,
+    count: u64,
+    /// The two records of every judgment so far ([`key`]), by what they were judged first.
+    positives: HashSet<u64, ByHash>,
+    negatives: HashSet<u64, ByHash>,
+    /// Those judged both, where a positive outweighs a negative.
+    contradictory: HashSet<u64, ByHash>,
+    /// Queries judged, and those of them that have a positive.
+    judged: HashSet<u32, ByHash>,
+    satisfied: HashSet<u32, ByHash>,
 }
 
-/// What is kept of ids: a hash, and what is needed to report a second one.
-#[derive(Default)]
-struct Known {
-    by_id: HashMap<u64, Seen, ByHash>,
-    by_text: HashMap<u128, u32, BuildHasherDefault<Folded>>,
-    numbered: u32,
-}
-
-#[derive(Clone, Copy)]
-struct Seen {
-    line: u32,
-    text: u32,
+/// A query and a document as one number.
+fn key(query: u32, document: u32) -> u64 {
+    u64::from(query) << 32 | u64::from(document)
 }
 
 impl Sink<'_> {
+    /// A sink that fills `folder`, which is there and empty.
     pub(crate) fn create<'a>(
-        out: &Path,
+        folder: &Path,
         inputs: &[PathBuf],
         options: &'a ImportOptions,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Result<Sink<'a>, DataError> {
-        if out.exists() {
-            return Err(DataError::Exists { path: out.to_owned() });
-        }
         let total_bytes = inputs.iter().map(|input| size_of_tree(input)).sum();
-        let mut name = OsString::from(".");
-        name.push(out.file_name().unwrap_or_default());
-        name.push(format!(".partial-{}", std::process::id()));
-        let partial = out.with_file_name(name);
-        let qrels = partial.join("qrels");
-        fs::create_dir_all(&qrels).map_err(write_error(&qrels))?;
-        let mut files = Files {
-            out: out.to_owned(),
-            partial,
-            gzip: options.gzip,
-            corpus: None,
-            query_file: None,
-        };
-        files.corpus = Some(files.create("corpus.jsonl")?);
-        files.query_file = Some(files.create("queries.jsonl")?);
+        let folder = Folder { path: folder.to_owned(), gzip: options.gzip };
+        let qrels = folder.path.join("qrels");
+        fs::create_dir(&qrels).map_err(write_error(&qrels))?;
         Ok(Sink {
-            files,
             options,
             report: ImportReport::default(),
-            documents: Known::default(),
-            queries: Known::default(),
+            corpus: folder.create("corpus.jsonl")?,
+            query_file: folder.create("queries.jsonl")?,
+            folder,
+            documents: Interner::new("document", options.rename_ids),
+            queries: Interner::new("query", options.rename_ids),
             splits: BTreeMap::new(),
             skipped: None,
             progress,
@@ -115,11 +105,16 @@ impl Sink<'_> {
         self.options.split.clone()
     }
 
+    /// How to import.
+    pub(crate) fn options(&self) -> &ImportOptions {
+        self.options
+    }
+
     /// Reads the lines of a file, `each` turning one into records of this sink.
     pub(crate) fn lines(
         &mut self,
         path: &Path,
-        mut each: impl FnMut(&mut Self, crate::lines::Line<'_>) -> Result<(), Failure>,
+        mut each: impl FnMut(&mut Self, Line<'_>) -> Result<(), Failure>,
     ) -> Result<(), DataError> {
         self.records(path, Lines::next, &mut each)
     }
@@ -128,8 +123,8 @@ impl Sink<'_> {
     pub(crate) fn records(
         &mut self,
         path: &Path,
-        mut next: impl for<'l> FnMut(&'l mut Lines) -> Result<Option<crate::lines::Line<'l>>, DataError>,
-        mut each: impl FnMut(&mut Self, crate::lines::Line<'_>) -> Result<(), Failure>,
+        mut next: impl for<'l> FnMut(&'l mut Lines) -> Result<Option<Line<'l>>, DataError>,
+        mut each: impl FnMut(&mut Self, Line<'_>) -> Result<(), Failure>,
     ) -> Result<(), DataError> {
         let mut lines = Lines::open(path)?;
         loop {
@@ -163,27 +158,32 @@ impl Sink<'_> {
         self.bytes += position;
     }
 
+    /// Notes how the columns of a file are taken.
+    pub(crate) fn columns_taken(&mut self, taken: TakenColumns) {
+        self.report.columns.push(taken);
+    }
+
     /// Lets a wrong record pass if it may be skipped.
     pub(crate) fn outcome(&mut self, outcome: Result<(), DataError>) -> Result<(), DataError> {
         match outcome {
             Err(error @ DataError::Record { .. }) if self.options.on_error == OnError::Skip => {
-                self.skip(&error)
+                let DataError::Record { fault, .. } = &error else { return Ok(()) };
+                self.skip(fault.kind(), &error.to_string())
             }
             other => other,
         }
     }
 
-    fn skip(&mut self, error: &DataError) -> Result<(), DataError> {
-        let DataError::Record { fault, .. } = error else { return Ok(()) };
-        *self.report.skipped.entry(fault.kind()).or_default() += 1;
+    fn skip(&mut self, kind: &'static str, what: &str) -> Result<(), DataError> {
+        *self.report.skipped.entry(kind).or_default() += 1;
         if self.report.first_skipped.len() < LISTED {
-            self.report.first_skipped.push(error.to_string());
+            self.report.first_skipped.push(what.to_owned());
         }
         let file = match &mut self.skipped {
             Some(file) => file,
-            None => self.skipped.insert(self.files.create_plain("skipped.txt")?),
+            None => self.skipped.insert(self.folder.create_plain("skipped.txt")?),
         };
-        file.write(|out| writeln!(out, "{error}"))
+        file.write(|out| writeln!(out, "{what}"))
     }
 
     /// Writes a document that has an id; a second one of this id is a fault.
@@ -194,69 +194,49 @@ impl Sink<'_> {
         text: &str,
         line: u64,
     ) -> Result<(), Failure> {
-        check_id("document", id)?;
         if title.trim().is_empty() && text.trim().is_empty() {
             return Err(Fault::EmptyField { field: "text" }.into());
         }
-        self.documents.insert("document", id, line)?;
-        self.write_document(id, title, text)
+        self.documents.add(id, (title, text), line)?;
+        Ok(self.corpus.write(|out| beir::write_document(out, id, title, text))?)
     }
 
     /// Writes a query that has an id; a second one of this id is a fault.
     pub(crate) fn query(&mut self, id: &str, text: &str, line: u64) -> Result<(), Failure> {
-        check_id("query", id)?;
         if text.trim().is_empty() {
             return Err(Fault::EmptyField { field: "query" }.into());
         }
-        self.queries.insert("query", id, line)?;
-        self.write_query(id, text)
+        self.queries.add(id, ("", text), line)?;
+        Ok(self.query_file.write(|out| beir::write_query(out, id, text))?)
     }
 
-    /// Whether a document with this id was written.
-    pub(crate) fn has_document(&self, id: &str) -> bool {
-        self.documents.by_id.contains_key(&hash(id))
+    /// The number of the document that has this id.
+    pub(crate) fn find_document(&self, id: &str) -> Option<u32> {
+        self.documents.find(id)
     }
 
-    /// Writes a passage unless it was written before, and returns its id: its own, or one given to its
-    /// text.
-    pub(crate) fn passage(&mut self, passage: &Passage<'_>, line: u64) -> Result<String, Failure> {
+    /// Writes a passage unless it was written before, and returns its number.
+    pub(crate) fn passage(&mut self, passage: &Passage<'_>, line: u64) -> Result<u32, Failure> {
         let (title, text) = (&*passage.title, &*passage.text);
-        let (id, new) =
-            self.documents.intern("document", 'd', passage.id(), (title, text), line)?;
-        if new {
-            self.write_document(&id, title, text)?;
+        let found = self.documents.intern(passage.id(), (title, text), line)?;
+        if let Some(id) = found.new {
+            self.corpus.write(|out| beir::write_document(out, &id, title, text))?;
         }
-        Ok(id)
+        Ok(found.index)
     }
 
     /// As [`Sink::passage`] for a query.
-    pub(crate) fn intern_query(
-        &mut self,
-        query: &Passage<'_>,
-        line: u64,
-    ) -> Result<String, Failure> {
+    pub(crate) fn intern_query(&mut self, query: &Passage<'_>, line: u64) -> Result<u32, Failure> {
         let text = &*query.text;
-        let (id, new) = self.queries.intern("query", 'q', query.id(), ("", text), line)?;
-        if new {
-            self.write_query(&id, text)?;
+        let found = self.queries.intern(query.id(), ("", text), line)?;
+        if let Some(id) = found.new {
+            self.query_file.write(|out| beir::write_query(out, &id, text))?;
         }
-        Ok(id)
+        Ok(found.index)
     }
 
-    fn write_document(&mut self, id: &str, title: &str, text: &str) -> Result<(), Failure> {
-        self.report.documents += 1;
-        let Some(corpus) = &mut self.files.corpus else { return Ok(()) };
-        Ok(corpus.write(|out| beir::write_document(out, id, title, text))?)
-    }
-
-    fn write_query(&mut self, id: &str, text: &str) -> Result<(), Failure> {
-        self.report.queries += 1;
-        let Some(queries) = &mut self.files.query_file else { return Ok(()) };
-        Ok(queries.write(|out| beir::write_query(out, id, text))?)
-    }
-
-    /// Writes a judgment; its query and document must have been written. A second judgment of the same
-    /// two is a fault if `strict`, and passed over otherwise.
+    /// Writes a judgment by ids; its query and document must have been written. A second judgment of
+    /// the same two is a fault if `strict`; otherwise a positive outweighs a negative.
     pub(crate) fn judgment(
         &mut self,
         split: &str,
@@ -266,59 +246,198 @@ impl Sink<'_> {
         strict: bool,
     ) -> Result<(), Failure> {
         let unknown = |field, id: &str, within| Fault::UnknownId { field, id: id.into(), within };
-        if !self.queries.by_id.contains_key(&hash(query)) {
-            return Err(unknown("query-id", query, "queries").into());
-        }
-        if !self.has_document(document) {
-            return Err(unknown("corpus-id", document, "corpus").into());
-        }
-        if !self.splits.contains_key(split) {
-            let mut output = self.files.create(&format!("qrels/{split}.tsv"))?;
-            output.write(|out| writeln!(out, "{QRELS_HEADER}"))?;
-            let (judged, pending) = (HashSet::default(), HashSet::default());
-            self.splits.insert(split.to_owned(), SplitFile { output, judged, pending });
-        }
-        let Some(file) = self.splits.get_mut(split) else { return Ok(()) };
-        if !file.judged.insert(hash(&(query, document))) {
+        let query_index = self.queries.find(query);
+        let query_index = query_index.ok_or_else(|| unknown("query-id", query, "queries"))?;
+        let document_index = self.documents.find(document);
+        let document_index =
+            document_index.ok_or_else(|| unknown("corpus-id", document, "corpus"))?;
+        if strict && self.splits.get(split).is_some_and(|s| s.holds(query_index, document_index)) {
             let (query, document) = (query.to_owned(), document.to_owned());
-            let fault = Fault::DuplicateJudgment { query, document };
-            return if strict { Err(fault.into()) } else { Ok(()) };
+            return Err(Fault::DuplicateJudgment { query, document }.into());
         }
-        // The key of "some positive of this query" shares the set with the judgments'.
-        let satisfied = hash(&(query, "\0positive"));
-        if grade >= 1 {
-            file.judged.insert(satisfied);
-            file.pending.remove(&hash(query));
-        } else if !file.judged.contains(&satisfied) {
-            file.pending.insert(hash(query));
-        }
-        *self.report.judgments.entry(split.to_owned()).or_default() += 1;
-        Ok(file.output.write(|out| writeln!(out, "{query}\t{document}\t{grade}"))?)
+        self.judge(split, query_index, document_index, grade)
     }
 
-    /// Closes the files and puts the folder in its place.
+    /// As [`Sink::judgment`] by numbers, and not strict.
+    pub(crate) fn judge(
+        &mut self,
+        split: &str,
+        query: u32,
+        document: u32,
+        grade: i32,
+    ) -> Result<(), Failure> {
+        if !self.splits.contains_key(split) {
+            self.splits.insert(split.to_owned(), Split::create(&self.folder.path)?);
+        }
+        let Some(judgments) = self.splits.get_mut(split) else { return Ok(()) };
+        Ok(judgments.push(query, document, grade).map_err(write_error(&self.folder.path))?)
+    }
+
+    /// Settles names and judgments, and closes the files.
     pub(crate) fn finish(mut self) -> Result<ImportReport, DataError> {
+        self.report.documents = self.documents.len() as u64;
+        self.report.queries = self.queries.len() as u64;
         for (what, count) in [("document", self.report.documents), ("query", self.report.queries)] {
             if count == 0 {
                 return Err(DataError::NothingOf { what });
             }
         }
-        let outputs = [self.files.corpus.take(), self.files.query_file.take(), self.skipped.take()];
-        for output in outputs.into_iter().flatten() {
-            output.close()?;
+        self.report.ids_with_white_space =
+            self.documents.with_white_space() + self.queries.with_white_space();
+        self.corpus.close()?;
+        self.query_file.close()?;
+        let documents = std::mem::take(&mut self.documents).into_names();
+        let queries = std::mem::take(&mut self.queries).into_names();
+        self.folder.settle("corpus.jsonl", &documents, |out, line, id| {
+            let document = DocumentLine::parse(line)?;
+            Ok(out.write(|out| beir::write_document(out, id, &document.title, &document.text))?)
+        })?;
+        self.folder.settle("queries.jsonl", &queries, |out, line, id| {
+            let query = QueryLine::parse(line)?;
+            Ok(out.write(|out| beir::write_query(out, id, &query.text))?)
+        })?;
+        self.write_renamed([("document", &documents), ("query", &queries)])?;
+        for (name, judgments) in std::mem::take(&mut self.splits) {
+            self.write_split(name, judgments, &queries, &documents)?;
         }
-        for (split, file) in std::mem::take(&mut self.splits) {
-            if !file.pending.is_empty() {
-                let without = file.pending.len() as u64;
-                self.report.queries_without_positive.insert(split, without);
-            }
-            file.output.close()?;
+        if let Some(mut skipped) = self.skipped.take() {
+            skipped.close()?;
         }
-        let out = &self.files.out;
-        fs::rename(&self.files.partial, out).map_err(write_error(out))?;
         let (bytes, total_bytes, records) = (self.total_bytes, self.total_bytes, self.records);
         (self.progress)(Progress { bytes, total_bytes, records });
         Ok(self.report)
+    }
+
+    /// Writes the table of the names that took an id's place, if there are any.
+    fn write_renamed(&mut self, kinds: [(&str, &Names); 2]) -> Result<(), DataError> {
+        let renamed = |names: &Names| names.renamed().count() as u64;
+        self.report.renamed_ids = kinds.iter().map(|(_, names)| renamed(names)).sum();
+        if self.report.renamed_ids == 0 {
+            return Ok(());
+        }
+        let mut table = self.folder.create_plain(RENAMED_IDS)?;
+        table.write(|out| {
+            writeln!(out, "kind\told\tnew")?;
+            for (kind, names) in kinds {
+                for (old, new) in names.renamed() {
+                    writeln!(out, "{kind}\t{old}\t{new}")?;
+                }
+            }
+            Ok(())
+        })?;
+        table.close()
+    }
+
+    fn write_split(
+        &mut self,
+        name: String,
+        judgments: Split,
+        queries: &Names,
+        documents: &Names,
+    ) -> Result<(), DataError> {
+        let mut file = self.folder.create(&format!("qrels/{name}.tsv"))?;
+        file.write(|out| writeln!(out, "{QRELS_HEADER}"))?;
+        let without = judgments.judged.len() - judgments.satisfied.len();
+        if without > 0 {
+            self.report.queries_without_positive.insert(name.clone(), without as u64);
+        }
+        let contradictory = judgments.contradictory;
+        let mut reader = JudgmentReader::new(judgments.file, judgments.count)
+            .map_err(write_error(&self.folder.path))?;
+        let mut written = 0;
+        while let Some((query, document, grade)) =
+            reader.next().map_err(write_error(&self.folder.path))?
+        {
+            let is_contradictory = contradictory.contains(&key(query, document));
+            let (query, document) = (queries.get(query), documents.get(document));
+            if is_contradictory && grade <= 0 {
+                continue;
+            }
+            if is_contradictory {
+                let what = format!(
+                    "split `{name}`: document `{document}` is a negative of query `{query}` and \
+                     a positive: it stays a positive"
+                );
+                self.skip(CONTRADICTORY, &what)?;
+            }
+            written += 1;
+            file.write(|out| writeln!(out, "{query}\t{document}\t{grade}"))?;
+        }
+        self.report.judgments.insert(name, written);
+        file.close()
+    }
+}
+
+impl Split {
+    fn create(folder: &Path) -> Result<Self, DataError> {
+        let file = tempfile::tempfile_in(folder).map_err(write_error(folder))?;
+        Ok(Self {
+            file: BufWriter::new(file),
+            count: 0,
+            positives: HashSet::default(),
+            negatives: HashSet::default(),
+            contradictory: HashSet::default(),
+            judged: HashSet::default(),
+            satisfied: HashSet::default(),
+        })
+    }
+
+    fn holds(&self, query: u32, document: u32) -> bool {
+        let key = key(query, document);
+        self.positives.contains(&key) || self.negatives.contains(&key)
+    }
+
+    fn push(&mut self, query: u32, document: u32, grade: i32) -> io::Result<()> {
+        let key = key(query, document);
+        self.judged.insert(query);
+        let is_new = if grade >= 1 {
+            self.satisfied.insert(query);
+            if self.negatives.contains(&key) {
+                self.contradictory.insert(key);
+            }
+            self.positives.insert(key)
+        } else if self.positives.contains(&key) {
+            self.contradictory.insert(key);
+            false
+        } else {
+            self.negatives.insert(key)
+        };
+        if !is_new {
+            return Ok(());
+        }
+        self.count += 1;
+        self.file.write_all(&query.to_le_bytes())?;
+        self.file.write_all(&document.to_le_bytes())?;
+        self.file.write_all(&grade.to_le_bytes())
+    }
+}
+
+/// Reads back what [`Split::push`] wrote.
+struct JudgmentReader {
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl JudgmentReader {
+    fn new(file: BufWriter<File>, count: u64) -> io::Result<Self> {
+        let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        Ok(Self { file: BufReader::new(file), left: count })
+    }
+
+    /// The numbers of the query and the document, and the grade.
+    fn next(&mut self) -> io::Result<Option<(u32, u32, i32)>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let mut words = [[0; 4]; 3];
+        for word in &mut words {
+            self.file.read_exact(word)?;
+        }
+        let [query, document, grade] = words;
+        let (query, document) = (u32::from_le_bytes(query), u32::from_le_bytes(document));
+        Ok(Some((query, document, i32::from_le_bytes(grade))))
     }
 }
 
@@ -352,110 +471,18 @@ impl From<DataError> for Failure {
     }
 }
 
-impl Known {
-    fn insert(&mut self, field: &'static str, id: &str, line: u64) -> Result<(), Fault> {
-        let seen = Seen { line: line.try_into().unwrap_or(u32::MAX), text: 0 };
-        match self.by_id.entry(hash(id)) {
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                let first = entry.get().line.into();
-                Err(Fault::DuplicateId { field, id: id.to_owned(), first })
-            }
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(seen);
-                Ok(())
-            }
-        }
+impl Folder {
+    /// The path of a file of records, by its name without what compression adds.
+    fn path(&self, name: &str) -> PathBuf {
+        let compression = if self.gzip { Compression::Gzip } else { Compression::Plain };
+        self.path.join(format!("{name}{}", compression.suffix()))
     }
 
-    /// The id of a text, and whether it is new.
-    fn intern(
-        &mut self,
-        field: &'static str,
-        prefix: char,
-        id: Option<&str>,
-        (title, text): (&str, &str),
-        line: u64,
-    ) -> Result<(String, bool), Fault> {
-        let Some(id) = id else {
-            if let Some(number) = self.by_text.get(&text_hash(title, text)) {
-                return Ok((format!("{prefix}{number}"), false));
-            }
-            loop {
-                let number = self.numbered;
-                self.numbered += 1;
-                let id = format!("{prefix}{number}");
-                // A file may hold ids of this very form beside texts without one.
-                if self.insert(field, &id, line).is_ok() {
-                    self.by_text.insert(text_hash(title, text), number);
-                    return Ok((id, true));
-                }
-            }
-        };
-        check_id(field, id)?;
-        let short = hash(&(title, text)) as u32;
-        let line = line.try_into().unwrap_or(u32::MAX);
-        match self.by_id.get(&hash(id)) {
-            None => {
-                self.by_id.insert(hash(id), Seen { line, text: short });
-                Ok((id.to_owned(), true))
-            }
-            Some(seen) if seen.text == short => Ok((id.to_owned(), false)),
-            Some(seen) => {
-                let first = seen.line.into();
-                Err(Fault::ConflictingText { field, id: id.to_owned(), first })
-            }
-        }
-    }
-}
-
-/// A 64-bit hash, the same in every process.
-fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
-}
-
-/// A hash of the very text.
-fn text_hash(title: &str, text: &str) -> u128 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(title.len() as u64).to_le_bytes());
-    hasher.update(title.as_bytes());
-    hasher.update(text.as_bytes());
-    let mut short = [0; 16];
-    short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    u128::from_le_bytes(short)
-}
-
-type ByHash = BuildHasherDefault<Folded>;
-
-/// Keys that are hashes already need no other.
-#[derive(Default)]
-struct Folded(u64);
-
-impl Hasher for Folded {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(word);
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 ^= word;
-    }
-}
-
-impl Files {
     fn create(&self, name: &str) -> Result<Output, DataError> {
         if !self.gzip {
             return self.create_plain(name);
         }
-        let path = self.partial.join(format!("{name}.gz"));
+        let path = self.path(name);
         let file = File::create(&path).map_err(write_error(&path))?;
         let level = flate2::Compression::new(6);
         let writer = Writer::Gzip(GzEncoder::new(BufWriter::new(file), level));
@@ -463,19 +490,33 @@ impl Files {
     }
 
     fn create_plain(&self, name: &str) -> Result<Output, DataError> {
-        let path = self.partial.join(name);
+        let path = self.path.join(name);
         let file = File::create(&path).map_err(write_error(&path))?;
         Ok(Output { path, writer: Writer::Plain(BufWriter::with_capacity(1 << 18, file)) })
     }
-}
 
-impl Drop for Files {
-    fn drop(&mut self) {
-        // After success the folder has moved away; after failure nothing half-written may stay, and a
-        // failure to remove it is no reason to hide the first error.
-        if self.partial.exists() {
-            let _ = fs::remove_dir_all(&self.partial);
+    /// Writes the file of these records anew, if any of them has another name by now.
+    fn settle(
+        &self,
+        name: &str,
+        names: &Names,
+        mut write: impl FnMut(&mut Output, Line<'_>, &str) -> Result<(), Failure>,
+    ) -> Result<(), DataError> {
+        if names.are_as_given() {
+            return Ok(());
         }
+        let given = self.path(&format!("given-{name}"));
+        fs::rename(self.path(name), &given).map_err(write_error(&given))?;
+        let mut out = self.create(name)?;
+        let mut lines = Lines::open(&given)?;
+        for index in 0.. {
+            let Some(line) = lines.next()? else { break };
+            let number = line.number;
+            write(&mut out, line, &names.get(index))
+                .map_err(|failure| failure.at(&given, number))?;
+        }
+        out.close()?;
+        fs::remove_file(&given).map_err(write_error(&given))
     }
 }
 
@@ -514,12 +555,14 @@ impl Output {
         write(&mut self.writer).map_err(write_error(&self.path))
     }
 
-    fn close(self) -> Result<(), DataError> {
-        let file = match self.writer {
-            Writer::Plain(writer) => Ok(writer),
-            Writer::Gzip(writer) => writer.finish(),
-        };
-        file.and_then(|mut file| file.flush()).map_err(write_error(&self.path))
+    fn close(&mut self) -> Result<(), DataError> {
+        self.write(|writer| match writer {
+            Writer::Plain(writer) => writer.flush(),
+            Writer::Gzip(writer) => {
+                writer.try_finish()?;
+                writer.get_mut().flush()
+            }
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     io::Read,
     ops::Range,
@@ -288,14 +288,15 @@ pub(super) fn import(
             Ok(())
         })?;
     }
-    let mut contexts = Contexts { boundaries, unit: options.unit, seen: 0 };
+    let (names, seen) = (HashSet::new(), 0);
+    let mut contexts = Contexts { boundaries, unit: options.unit, seen, articles: 0, names };
     for path in inputs {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         if name.unwrap_or_default().contains(".jsonl") {
             sink.lines(path, |sink, line| match parse_mrqa(line)? {
                 None => Ok(()),
                 Some(paragraph) => {
-                    let prefix = format!("c{}", contexts.seen);
+                    let prefix = contexts.unique(&format!("c{}", contexts.seen));
                     contexts.take(sink, path, line.number, "", &prefix, &paragraph)
                 }
             })?;
@@ -315,10 +316,9 @@ fn import_squad(
     let read = read_articles(lines::open(path)?, &mut |article: Article| {
         number += 1;
         let title = article.title.replace('_', " ");
+        let name = contexts.name(&article.title);
         for (i, paragraph) in article.paragraphs.iter().enumerate() {
-            let name =
-                if article.title.is_empty() { format!("a{number}") } else { article.title.clone() };
-            let prefix = format!("{}_{i}", name.replace(char::is_whitespace, "_"));
+            let prefix = format!("{name}_{i}");
             let taken = contexts.take(sink, path, number, &title, &prefix, paragraph);
             sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
             sink.count(0);
@@ -342,9 +342,33 @@ struct Contexts {
     boundaries: Boundaries,
     unit: Unit,
     seen: usize,
+    articles: usize,
+    /// What ids of documents have begun with so far.
+    names: HashSet<String>,
 }
 
 impl Contexts {
+    /// What the ids of an article's documents begin with, in any of the files: its title or, without
+    /// one, its number.
+    fn name(&mut self, title: &str) -> String {
+        self.articles += 1;
+        match title.replace(char::is_whitespace, "_") {
+            title if title.is_empty() => self.unique(&format!("a{}", self.articles)),
+            title => self.unique(&title),
+        }
+    }
+
+    /// This name, with a number after it if it was given out before.
+    fn unique(&mut self, name: &str) -> String {
+        let mut unique = name.to_owned();
+        let mut copy = 1;
+        while !self.names.insert(unique.clone()) {
+            copy += 1;
+            unique = format!("{name}-{copy}");
+        }
+        unique
+    }
+
     /// Writes a context's documents and its questions. A wrong question is one wrong record.
     fn take(
         &mut self,

@@ -137,20 +137,19 @@ fn take(sink: &mut Sink<'_>, record: Record<'_>, line: u64) -> Result<(), Failur
         }
         Record::Example(example) => example::write(sink, &example, line),
         Record::Ids { query, positives, negatives } => {
-            for id in positives.iter().chain(&negatives) {
-                if !sink.has_document(id) {
-                    let (field, id, within) = ("document id", id.to_string(), "corpus read so far");
-                    return Err(Fault::UnknownId { field, id, within }.into());
-                }
-            }
+            let judged =
+                positives.iter().map(|id| (id, 1)).chain(negatives.iter().map(|id| (id, 0)));
+            let judged = judged.map(|(id, grade)| {
+                let (field, within) = ("document id", "corpus read so far");
+                let unknown = || Fault::UnknownId { field, id: id.to_string(), within };
+                Ok((sink.find_document(id).ok_or_else(unknown)?, grade))
+            });
+            let judged = judged.collect::<Result<Vec<_>, Fault>>()?;
             let split = sink.split();
             let query = sink.intern_query(&query, line)?;
-            for (ids, grade) in [(positives, 1), (negatives, 0)] {
-                for id in ids {
-                    sink.judgment(&split, &query, &id, grade, false)?;
-                }
-            }
-            Ok(())
+            judged
+                .into_iter()
+                .try_for_each(|(document, grade)| sink.judge(&split, query, document, grade))
         }
     }
 }
