@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")"
 seconds=$1
 shift
-[ $# -gt 0 ] || set -- beir pairs columns ms_marco squad trec knowledge compressed cache
+[ $# -gt 0 ] || set -- beir pairs columns import ms_marco squad trec knowledge compressed cache
 host=$(rustc -vV | sed -n 's/host: //p')
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

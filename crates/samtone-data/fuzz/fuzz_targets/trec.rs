@@ -1,13 +1,42 @@
-//! TREC topics and documents.
+//! TREC topics and documents: records of a file, and any bytes as one record.
 #![no_main]
+
+use std::{io::Cursor, path::Path};
 
 use libfuzzer_sys::fuzz_target;
 use samtone_data::{
-    import::trec::{parse_document, parse_topic},
-    lines::Line,
+    import::trec::{Kind, Records, parse_document, parse_topic},
+    lines::{Line, Lines},
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let line = Line { number: 1, bytes };
-    let _ = (parse_topic(line), parse_document(line));
+    let parse = |line: Line<'_>| {
+        let _ = parse_topic(line);
+        if let Ok(document) = parse_document(line) {
+            for text in [document.id, document.title, document.text] {
+                assert!(text.split_whitespace().eq(text.split(' ').filter(|word| !word.is_empty())));
+                assert!(!text.contains("  ") && text.trim() == text);
+            }
+        }
+    };
+    parse(Line { number: 1, bytes });
+    for kind in [Kind::Documents, Kind::Topics] {
+        let lines = Lines::new(Path::new("fuzz"), Box::new(Cursor::new(bytes.to_vec())));
+        let mut records = Records::new(kind, lines);
+        let (mut last, mut calls) = (1, 0);
+        loop {
+            // Every call takes some of the bytes.
+            calls += 1;
+            assert!(calls <= bytes.len() + 1, "the records do not end");
+            match records.next() {
+                Ok(None) => break,
+                Ok(Some(record)) => {
+                    assert!(record.number >= last && record.bytes.starts_with(b"<"));
+                    last = record.number;
+                    parse(record);
+                }
+                Err(_) => {}
+            }
+        }
+    }
 });
