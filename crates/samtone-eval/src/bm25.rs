@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 pub use analyzer::{Analyzer, StopWords};
 
-use crate::search::{Hit, best};
+use crate::search::{Candidates, Hit, best};
 
 /// BM25's two parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,6 +138,8 @@ impl Bm25 {
     }
 
     /// The `k` best documents that share a term with `text`, best first; equal scores in order.
+    ///
+    /// Takes room for a score of every document; [`search_all`](Self::search_all) does so once a thread.
     pub fn search(&self, text: &str, k: usize) -> Vec<Hit> {
         self.search_with(text, k, &mut vec![0.0; self.len])
     }
@@ -158,6 +160,8 @@ impl Bm25 {
     }
 
     /// [`search`](Self::search) for many texts on all threads.
+    ///
+    /// Beside the hits, memory holds a score of every document and 2·`k` candidates for each thread.
     pub fn search_all<T: AsRef<str> + Sync>(&self, texts: &[T], k: usize) -> Vec<Vec<Hit>> {
         texts
             .par_iter()
@@ -178,13 +182,17 @@ impl Bm25 {
                 scores[document as usize] += weight;
             }
         }
-        let mut found = Vec::new();
+        let mut found = Candidates::default();
+        let mut threshold = 0.0;
         for (index, score) in scores.iter_mut().enumerate() {
-            if *score > 0.0 {
-                found.push(Hit { index, score: std::mem::take(score) });
+            let score = std::mem::take(score);
+            if score > threshold
+                && let Some(higher) = found.push(Hit { index, score }, k)
+            {
+                threshold = higher;
             }
         }
-        best(found, k)
+        best(found.into_hits(), k)
     }
 
     /// The indexed terms of a query, as often as they count.
@@ -206,6 +214,11 @@ mod tests {
 
     const TEXTS: [&str; 3] = ["red red blue", "blue", "green"];
 
+    /// One rounding to f32 of a score below 1.
+    const ROUNDING: f64 = 1e-7;
+    /// Two such scores, one of them doubled.
+    const ROUNDING_OF_SUMS: f32 = 1e-6;
+
     fn index(config: Bm25Config) -> Bm25 {
         Bm25::build(TEXTS, Analyzer::default(), config)
     }
@@ -217,7 +230,7 @@ mod tests {
         let expected = rarity * 2.0 / (2.0 + 0.9 * (1.0 - 0.4 + 0.4 * 3.0 / (5.0 / 3.0)));
         let hits = index(Bm25Config::default()).search("red", 10);
         assert_eq!(hits.len(), 1);
-        assert!((f64::from(hits[0].score) - expected).abs() < 1e-7, "{hits:?}, {expected}");
+        assert!((f64::from(hits[0].score) - expected).abs() < ROUNDING, "{hits:?}, {expected}");
     }
 
     #[test]
@@ -238,8 +251,8 @@ mod tests {
             let config = Bm25Config { count_query_terms, ..Bm25Config::default() };
             index(config).search(text, 1)[0].score
         };
-        assert!((score(false, "red red") - score(false, "red")).abs() < 1e-7);
-        assert!((score(true, "red red") - 2.0 * score(true, "red")).abs() < 1e-6);
+        assert_eq!(score(false, "red red"), score(false, "red"));
+        assert!((score(true, "red red") - 2.0 * score(true, "red")).abs() < ROUNDING_OF_SUMS);
     }
 
     #[test]
@@ -252,6 +265,23 @@ mod tests {
                     scores[hit.index] = hit.score;
                 }
                 assert_eq!(std::array::from_fn(|document| index.score(text, document)), scores);
+            }
+        }
+    }
+
+    #[test]
+    fn what_many_searches_hold_is_bounded_by_their_hits() {
+        // Every document shares a term with every query.
+        let texts: Vec<String> =
+            (0..3000).map(|i| format!("x {} y", "z ".repeat(i % 11))).collect();
+        let index = Bm25::build(&texts, Analyzer::default(), Bm25Config::default());
+        let all = index.search("x", usize::MAX);
+        assert_eq!(all.len(), texts.len());
+        for k in [0, 1, 7, 100] {
+            let found = index.search_all(&["x"; 40], k);
+            for hits in &found {
+                assert_eq!(hits, &all[..k]);
+                assert_eq!(hits.capacity(), k);
             }
         }
     }

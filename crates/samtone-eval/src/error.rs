@@ -22,6 +22,14 @@ pub enum EvalError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file is compressed.
+    #[error("`{}` is compressed with {compression}", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// The program that unpacks it.
+        compression: &'static str,
+    },
     /// A line holds bytes that are not UTF-8.
     #[error("`{}`, line {line}: not UTF-8", path.display())]
     Utf8 {
@@ -134,6 +142,15 @@ pub enum EvalError {
         /// The name as given.
         got: String,
     },
+    /// There are no judgments to score against.
+    #[error("there are no judgments")]
+    NoJudgments,
+    /// A run without any document, where only the queries that it answers count.
+    #[error("the run is empty: nothing is found for any of the {judged} judged queries")]
+    EmptyRun {
+        /// Queries in the judgments.
+        judged: usize,
+    },
     /// No query is both judged and answered, so there is nothing to average.
     #[error("none of the run's {run} queries is among the {judged} judged ones")]
     NoCommonQueries {
@@ -185,6 +202,14 @@ pub enum EvalError {
         /// The metric.
         metric: String,
     },
+    /// A score of two embeddings is beyond the greatest number, though their own numbers are finite.
+    #[error("the score of query {query} and document {document} overflows")]
+    Overflow {
+        /// The query's row, counted from 0.
+        query: usize,
+        /// The document's row, counted from 0.
+        document: usize,
+    },
     /// An embedding holds a NaN or an infinity.
     #[error("{side} {row} holds a number that is not finite")]
     NotFinite {
@@ -204,13 +229,26 @@ impl EvalError {
                  `query 0 document grade`, BEIR judgments `query document grade` after a header"
                     .into(),
             ),
-            Self::Utf8 { .. } => {
-                Some("runs and judgments are plain text; unpack a compressed file first".into())
+            Self::Compressed { compression, .. } => Some(format!(
+                "runs and judgments are plain text: unpack the file first, with `{compression} -d`"
+            )),
+            Self::Utf8 { .. } => Some("runs and judgments are plain text, in UTF-8".into()),
+            Self::EmptyRun { .. } => Some(
+                "are the queries stop words alone, or the documents empty? where every judged query \
+                 counts, one without an answer counts 0"
+                    .into(),
+            ),
+            Self::Overflow { .. } => {
+                Some("scale the embeddings down, or compare them by cosine".into())
             }
             Self::Grade { .. } => Some("grades are whole numbers such as 0, 1 or 2".into()),
             Self::DuplicateLine { .. } => {
                 Some("keep the higher-scored line for each document".into())
             }
+            Self::UnwritableId { .. } => Some(
+                "`samtone import beir` with `--rename-ids` gives a folder ids that can stand there"
+                    .into(),
+            ),
             Self::UnknownMetric { .. } => Some(
                 "known are ndcg, ndcg_exp, mrr, map, recall, p, success, r_precision, bpref, \
                  judged and holes, with a cutoff such as `ndcg@10`"

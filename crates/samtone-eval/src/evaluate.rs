@@ -133,8 +133,9 @@ impl Evaluation {
 /// Scores a run against judgments, by the rules of a convention.
 ///
 /// # Errors
-/// [`EvalError::NoCommonQueries`] if no query is both judged and in the run,
-/// [`EvalError::NothingToAverage`] if none counts for one of the metrics.
+/// [`EvalError::NoJudgments`]; [`EvalError::EmptyRun`] if the run holds nothing and a metric is averaged
+/// over the queries that it answers; [`EvalError::NoCommonQueries`] if it holds queries, but none that
+/// is judged; [`EvalError::NothingToAverage`] if none counts for one of the metrics.
 ///
 /// # Examples
 ///
@@ -178,8 +179,16 @@ pub fn evaluate(
 /// ```
 pub fn evaluate_by(qrels: &Qrels, run: &Run, plan: &[(Metric, Rules)]) -> Result<Evaluation> {
     let found: Vec<usize> = qrels.queries().filter_map(|query| run.table().find(query)).collect();
-    if found.is_empty() {
-        return Err(EvalError::NoCommonQueries { run: run.len(), judged: qrels.len() });
+    let judged = qrels.len();
+    if judged == 0 {
+        return Err(EvalError::NoJudgments);
+    }
+    if run.is_empty() && plan.iter().any(|(_, rules)| rules.queries == Queries::InBoth) {
+        return Err(EvalError::EmptyRun { judged });
+    }
+    // A run that finds nothing scores 0 where every judged query counts; other ids are a mistake.
+    if found.is_empty() && !run.is_empty() {
+        return Err(EvalError::NoCommonQueries { run: run.len(), judged });
     }
     let rows: Vec<Vec<Option<f64>>> = (0..qrels.len())
         .into_par_iter()

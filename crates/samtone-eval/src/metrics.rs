@@ -77,10 +77,12 @@ mod tests {
     use super::*;
 
     const NONE: Option<i32> = None;
+    /// A few operations in f64 on numbers of the order of 1.
+    const ROUNDING: f64 = 1e-12;
 
     #[track_caller]
     fn check(got: f64, expected: f64) {
-        assert!((got - expected).abs() < 1e-12, "{got}, expected {expected}");
+        assert!((got - expected).abs() < ROUNDING, "{got}, expected {expected}");
     }
 
     #[test]
@@ -157,8 +159,8 @@ mod tests {
                 bpref(ranking, 1),
             ];
             for (before, after) in all(&ranking).into_iter().zip(all(&better)) {
-                proptest::prop_assert!((0.0..=1.0 + 1e-12).contains(&before), "{before}");
-                proptest::prop_assert!(after >= before - 1e-12, "{before} {after}");
+                proptest::prop_assert!((0.0..=1.0 + ROUNDING).contains(&before), "{before}");
+                proptest::prop_assert!(after >= before - ROUNDING, "{before} {after}");
             }
         }
     }

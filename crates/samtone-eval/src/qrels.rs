@@ -40,7 +40,8 @@ impl Qrels {
     }
 
     /// Reads a TREC file (`query 0 document grade`) or a BEIR table (`query document grade` between
-    /// tabs, its header `query-id corpus-id score` optional). The first line decides which.
+    /// tabs, its header `query-id corpus-id score` or another known spelling of it optional). The
+    /// first line decides which.
     ///
     /// # Errors
     /// A file that cannot be read, a wrong line or a repeated document, with the line's number.
@@ -58,7 +59,7 @@ impl Qrels {
 
     fn from_source(source: &Source<'_>) -> Result<Self> {
         let (start, first) = source.first_line()?;
-        let table = if first.starts_with("query-id") {
+        let table = if is_header(&first) {
             Table::read(source, start + first.len() as u64 + 1, beir_line)?
         } else if first.split('\t').count() == 3 {
             Table::read(source, start, beir_line)?
@@ -119,6 +120,20 @@ impl Qrels {
     pub(crate) fn table(&self) -> &Table<i32> {
         &self.table
     }
+}
+
+/// Whether a line names the columns of a BEIR table, letter case and `_` for `-` aside. `samtone-data`
+/// has the same rule.
+fn is_header(line: &str) -> bool {
+    const NAMES: [&[&str]; 3] = [
+        &["query-id", "queryid", "qid"],
+        &["corpus-id", "corpusid", "doc-id", "docid", "did", "document-id", "passage-id", "pid"],
+        &["score", "grade", "label", "rel", "relevance"],
+    ];
+    let columns: Vec<String> =
+        line.split('\t').map(|name| name.trim().to_ascii_lowercase().replace('_', "-")).collect();
+    columns.len() == NAMES.len()
+        && columns.iter().zip(NAMES).all(|(column, names)| names.contains(&column.as_str()))
 }
 
 fn grade(text: &str) -> Result<i32, LineError> {

@@ -94,32 +94,35 @@ impl Run {
         Ok(Self { table: Table::read(source, start, trec_line)? })
     }
 
-    /// Writes a TREC file, each query's documents by score descending and then as they came.
-    ///
-    /// Scores are written with as few digits as give the same number back.
+    /// Makes sure that a TREC file can name every id of the run and `tag`: what
+    /// [`write_to`](Self::write_to) trusts.
     ///
     /// # Errors
-    /// [`EvalError::Write`], [`EvalError::UnwritableId`].
-    pub fn write(&self, path: impl AsRef<Path>, tag: &str) -> Result<()> {
-        let path = path.as_ref();
+    /// [`EvalError::UnwritableId`] with the first of the ids, or the tag, that cannot stand there.
+    pub fn check_ids(&self, tag: &str) -> Result<()> {
         let ids = (0..self.table.len()).flat_map(|query| {
             std::iter::once(self.table.query(query))
                 .chain(self.table.documents(query).map(|(document, _)| document))
         });
-        for id in ids.chain([tag]) {
-            if id.is_empty() || id.contains(|c: char| c.is_ascii_whitespace()) {
-                return Err(EvalError::UnwritableId { id: id.to_owned() });
-            }
+        match ids.chain([tag]).find(|id| !Self::can_name(id)) {
+            Some(id) => Err(EvalError::UnwritableId { id: id.to_owned() }),
+            None => Ok(()),
         }
-        let write = || -> io::Result<()> {
-            let mut out = BufWriter::new(File::create(path)?);
-            self.write_to(&mut out, tag)?;
-            out.flush()
-        };
-        write().map_err(|source| EvalError::Write { path: path.to_owned(), source })
     }
 
-    fn write_to(&self, out: &mut impl Write, tag: &str) -> io::Result<()> {
+    /// Whether `id` can stand in a TREC file, whose columns white space separates.
+    pub fn can_name(id: &str) -> bool {
+        !id.is_empty() && !id.contains(|c: char| c.is_ascii_whitespace())
+    }
+
+    /// Writes the lines of a TREC file, each query's documents by score descending and then as they
+    /// came, once [`check_ids`](Self::check_ids) has passed.
+    ///
+    /// Scores are written with as few digits as give the same number back.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn write_to(&self, out: &mut impl Write, tag: &str) -> io::Result<()> {
         for query in 0..self.table.len() {
             let mut ranked: Vec<(&str, f64)> = self.table.documents(query).collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -129,6 +132,21 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Writes a TREC file: [`write_to`](Self::write_to) a new file, its ids checked first.
+    ///
+    /// # Errors
+    /// [`EvalError::Write`], [`EvalError::UnwritableId`].
+    pub fn write(&self, path: impl AsRef<Path>, tag: &str) -> Result<()> {
+        let path = path.as_ref();
+        self.check_ids(tag)?;
+        let write = || -> io::Result<()> {
+            let mut out = BufWriter::new(File::create(path)?);
+            self.write_to(&mut out, tag)?;
+            out.flush()
+        };
+        write().map_err(|source| EvalError::Write { path: path.to_owned(), source })
     }
 
     /// How many queries the run answers.

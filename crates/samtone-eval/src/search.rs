@@ -15,8 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{EvalError, Result};
-use best::Candidates;
-pub(crate) use best::best;
+pub(crate) use best::{Candidates, best};
 #[cfg(feature = "burn")]
 pub use device::top_k_on;
 pub(crate) use scan::dot;
@@ -48,11 +47,19 @@ impl Similarity {
     /// If they differ in length.
     pub fn score(self, query: &[f32], document: &[f32]) -> f32 {
         assert_eq!(query.len(), document.len(), "embeddings of one space have one length");
-        let lengths = match self {
-            Self::Cosine => inverse_length_of(query) * inverse_length_of(document),
-            Self::Dot => 1.0,
-        };
-        dot(query, document) * lengths
+        let product = dot(query, document);
+        if self == Self::Dot {
+            return product;
+        }
+        let lengths = [inverse_length_of(query), inverse_length_of(document)];
+        let both = lengths[0] * lengths[1];
+        if product.is_finite() && both.is_normal() {
+            return product * both;
+        }
+        // Very great or very small numbers: their product or their lengths' leaves f32.
+        let pairs = query.iter().zip(document);
+        let product: f64 = pairs.map(|(&q, &d)| f64::from(q) * f64::from(d)).sum();
+        (product * f64::from(lengths[0]) * f64::from(lengths[1])) as f32
     }
 }
 
@@ -66,8 +73,8 @@ impl Similarity {
 /// - returns `queries` lists of `min(k, documents)` hits
 ///
 /// # Errors
-/// [`EvalError::NotFinite`] if an embedding holds a NaN or an infinity, unless all its scores are
-/// minus infinity and too low to be found.
+/// [`EvalError::NotFinite`] if an embedding holds a NaN or an infinity, [`EvalError::Overflow`] if the
+/// score of two finite ones does; unless all such scores are minus infinity and too low to be found.
 ///
 /// # Panics
 /// If `dim` is 0 or does not divide the lengths.
@@ -123,6 +130,9 @@ pub fn top_k_excluding(
         hits.extend(documents.search(rows, excluded).map_err(|mistake| match mistake {
             EvalError::NotFinite { side: "query", row } => {
                 EvalError::NotFinite { side: "query", row: block * QUERIES + row }
+            }
+            EvalError::Overflow { query, document } => {
+                EvalError::Overflow { query: block * QUERIES + query, document }
             }
             other => other,
         })?);
@@ -210,21 +220,21 @@ impl Documents<'_> {
             }
             .run();
             if let Some((query, index)) = mistake {
-                return Err(self.blame(queries, query, index));
+                // What the queries are padded with is no row of theirs.
+                let row = |at: usize| at * self.dim..(at + 1) * self.dim;
+                let query = (queries.get(row(query)).unwrap_or_default(), query);
+                return Err(blame(query, (&self.rows[row(index)], index)));
             }
         }
     }
+}
 
-    /// Which embedding made a score that is not finite.
-    fn blame(&self, queries: &[f32], query: usize, document: usize) -> EvalError {
-        let finite = |rows: &[f32], row: usize| {
-            rows.get(row * self.dim..(row + 1) * self.dim)
-                .is_none_or(|row| row.iter().all(|x| x.is_finite()))
-        };
-        if finite(self.rows, document) && !finite(queries, query) {
-            EvalError::NotFinite { side: "query", row: query }
-        } else {
-            EvalError::NotFinite { side: "document", row: document }
-        }
+/// What made a score that is not finite: one of the two embeddings, each with its row, or their size.
+fn blame((query, row): (&[f32], usize), (document, index): (&[f32], usize)) -> EvalError {
+    let is_finite = |row: &[f32]| row.iter().all(|x| x.is_finite());
+    match (is_finite(query), is_finite(document)) {
+        (true, true) => EvalError::Overflow { query: row, document: index },
+        (false, true) => EvalError::NotFinite { side: "query", row },
+        (_, false) => EvalError::NotFinite { side: "document", row: index },
     }
 }

@@ -55,6 +55,14 @@ impl<'a> Source<'a> {
     pub(crate) fn first_line(&self) -> Result<(u64, String)> {
         let mut bytes = Vec::new();
         self.append(0..PART.min(self.len), &mut bytes)?;
+        let compression = match bytes[..] {
+            [0x1F, 0x8B, ..] => Some("gzip"),
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Some("zstd"),
+            _ => None,
+        };
+        if let Some(compression) = compression {
+            return Err(EvalError::Compressed { path: self.path.to_owned(), compression });
+        }
         let start = if bytes.starts_with(MARK.as_bytes()) { MARK.len() } else { 0 };
         let line = bytes[start..].split(|&byte| byte == b'\n').next().unwrap_or_default();
         // Bytes that are no text are refused when the line is read.

@@ -6,6 +6,9 @@ use samtone_eval::{
     Run, evaluate, evaluate_by,
 };
 
+/// A few operations in f64 on numbers of the order of 1.
+const ROUNDING: f64 = 1e-12;
+
 fn metric(name: &str) -> Metric {
     name.parse().expect("a known metric")
 }
@@ -37,13 +40,44 @@ fn a_metric_for_which_no_query_counts_is_refused() {
 }
 
 #[test]
-fn an_empty_run_or_foreign_queries_are_refused() {
-    let empty = Run::parse("empty.trec", "").unwrap();
+fn foreign_queries_or_no_judgments_are_refused() {
     let foreign = Run::new([("other", "d1", 1.0)]).unwrap();
-    for (run, len) in [(empty, 0), (foreign, 1)] {
-        let error = evaluate(&qrels(), &run, &[Metric::MAP], Convention::default()).unwrap_err();
-        assert!(matches!(error, EvalError::NoCommonQueries { run, judged: 3 } if run == len));
+    let none = Qrels::parse("empty.tsv", "").unwrap();
+    for convention in Convention::ALL {
+        let error = evaluate(&qrels(), &foreign, &[Metric::MAP], convention).unwrap_err();
+        assert!(matches!(error, EvalError::NoCommonQueries { run: 1, judged: 3 }), "{error}");
+        let error = evaluate(&none, &run(), &[Metric::MAP], convention).unwrap_err();
+        assert!(matches!(error, EvalError::NoJudgments), "{error}");
     }
+}
+
+#[test]
+fn a_run_that_finds_nothing_scores_0_where_every_judged_query_counts() {
+    let empty = Run::parse("empty.trec", "").unwrap();
+    for convention in Convention::ALL {
+        let found = evaluate(&qrels(), &empty, &[Metric::MAP], convention);
+        match convention.rules(Metric::MAP).queries {
+            Queries::InBoth => {
+                let error = found.unwrap_err();
+                assert!(matches!(error, EvalError::EmptyRun { judged: 3 }), "{error}");
+                assert_eq!(
+                    error.to_string(),
+                    "the run is empty: nothing is found for any of the 3 judged queries"
+                );
+            }
+            Queries::Judged => assert_eq!(found.unwrap().values(Metric::MAP).unwrap(), [0.0; 3]),
+            Queries::WithRelevant => {
+                let found = found.unwrap();
+                assert_eq!(found.values(Metric::MAP).unwrap(), [0.0; 2]);
+                assert_eq!((found.means(), found.missing()), (&[0.0][..], 3));
+            }
+        }
+    }
+    // BEIR counts every judged query for its own MRR alone.
+    let metrics = [Metric::MRR_10, Metric::MAP];
+    assert!(evaluate(&qrels(), &empty, &metrics[..1], Convention::Beir).is_ok());
+    let both = evaluate(&qrels(), &empty, &metrics, Convention::Beir);
+    assert!(matches!(both, Err(EvalError::EmptyRun { .. })));
 }
 
 #[test]
@@ -85,10 +119,10 @@ fn no_grade_is_too_high_for_the_exponential_gain() {
     let grades = |high| JudgedRanking::new(vec![Some(1), Some(high)], vec![1, high]);
     let (second, expected) = (3_f64.log2(), 1.0 / 3_f64.log2());
     for high in [1500, i32::MAX] {
-        assert!((ndcg_exp(&grades(high), None) - expected).abs() < 1e-12);
+        assert!((ndcg_exp(&grades(high), None) - expected).abs() < ROUNDING);
     }
     assert!(
-        (ndcg_exp(&grades(2), None) - (1.0 + 3.0 / second) / (3.0 + 1.0 / second)).abs() < 1e-12
+        (ndcg_exp(&grades(2), None) - (1.0 + 3.0 / second) / (3.0 + 1.0 / second)).abs() < ROUNDING
     );
     assert!(ndcg(&grades(i32::MAX), None).is_finite());
 }

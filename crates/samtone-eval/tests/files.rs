@@ -49,6 +49,49 @@ fn wrong_lines_of_judgments_are_named() {
 }
 
 #[test]
+fn the_first_line_is_a_header_only_if_it_names_the_columns() {
+    for header in [
+        "query-id\tcorpus-id\tscore",
+        "query_id\tcorpus_id\tscore\r",
+        "\u{feff}Query-ID\tDoc-ID\tRelevance",
+        "qid\tpid\tlabel",
+    ] {
+        let qrels = Qrels::parse("q", &format!("{header}\nq\td\t1\n")).unwrap();
+        assert!(qrels.queries().eq(["q"]), "{header}");
+    }
+    let qrels = Qrels::parse("q", "query-id-1\td1\t1\nq2\td2\t1\n").unwrap();
+    assert!(qrels.queries().eq(["query-id-1", "q2"]));
+    let trec = Qrels::parse("q", "query-id 0 corpus-id 1\nq2 0 d2 1\n").unwrap();
+    assert!(trec.queries().eq(["query-id", "q2"]));
+    for grade in ["1.0", "yes", "score"] {
+        qrels_error(
+            &format!("query-id-1\td1\t{grade}\n"),
+            &format!("`q.tsv`, line 1: expected a whole number as the grade, got `{grade}`"),
+        );
+    }
+    qrels_error(
+        "query-id\tcorpus-id\n",
+        "`q.tsv`, line 1: expected `query 0 document grade`, got 2 columns",
+    );
+}
+
+#[test]
+fn a_compressed_file_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.trec");
+    let starts = [("gzip", b"\x1f\x8b\x08\0".as_slice()), ("zstd", b"\x28\xb5\x2f\xfd\0")];
+    for (expected, bytes) in starts {
+        std::fs::write(&path, bytes).unwrap();
+        for error in [Run::read(&path).err(), Qrels::read(&path).err()] {
+            let error = error.unwrap();
+            let EvalError::Compressed { compression, .. } = error else { panic!("{error}") };
+            assert_eq!(compression, expected);
+            assert!(error.hint().unwrap().contains(&format!("`{expected} -d`")));
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_and_files_that_are_not_there_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.trec");
@@ -105,6 +148,15 @@ fn an_id_with_white_space_cannot_be_written() {
     let run = Run::new([("q 1", "d", 1.0)]).unwrap();
     let error = run.write(folder.path().join("r"), "t").unwrap_err();
     assert!(matches!(error, EvalError::UnwritableId { .. }));
+    assert!(!folder.path().join("r").exists());
+    let run = Run::new([("q", "d", 1.0)]).unwrap();
+    for tag in ["", "a b"] {
+        assert!(matches!(run.check_ids(tag), Err(EvalError::UnwritableId { id }) if id == tag));
+    }
+    let mut out = Vec::new();
+    run.check_ids("t").unwrap();
+    run.write_to(&mut out, "t").unwrap();
+    assert_eq!(out, b"q Q0 d 1 1 t\n");
 }
 
 #[test]

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use samtone_eval::search::{Hit, Similarity, top_k, top_k_excluding};
 use samtone_eval::{EvalError, Run};
 
+/// Cosines are of the order of 1 and rounded to f32 a few times.
+const ROUNDING: f32 = 1e-6;
+
 /// All scores in f64, sorted: what `top_k` must equal where f32 sums are exact.
 fn by_sorting(queries: &[f32], documents: &[f32], dim: usize, k: usize) -> Vec<Vec<Hit>> {
     queries
@@ -73,7 +76,7 @@ fn cosine_ignores_lengths_and_takes_zero_for_zero() {
     let hits = top_k(&[30.0, 40.0], &documents, 2, 4, Similarity::Cosine).unwrap();
     assert_eq!(hits[0].iter().map(|hit| hit.index).collect::<Vec<_>>(), [0, 2, 1, 3]);
     for (hit, expected) in hits[0].iter().zip([1.0, 0.8, 0.0, -1.0]) {
-        assert!((hit.score - expected).abs() < 1e-6, "{hit:?}");
+        assert!((hit.score - expected).abs() < ROUNDING, "{hit:?}");
     }
 }
 
@@ -111,6 +114,39 @@ fn a_nan_or_an_infinity_is_named() {
         assert!(matches!(error, EvalError::NotFinite { side: "document", row: 207 }), "{error}");
         let error = top_k(&documents, &good, 5, 3, Similarity::Cosine).unwrap_err();
         assert!(matches!(error, EvalError::NotFinite { side: "query", row: 207 }), "{error}");
+    }
+}
+
+#[test]
+fn a_score_that_overflows_blames_both() {
+    let (dim, query, document) = (5, 2100, 207);
+    let (mut q, mut d) = (whole_numbers(2150 * dim, 3, 1), whole_numbers(300 * dim, 3, 2));
+    q[query * dim] = 1e20;
+    d[document * dim] = 1e20;
+    let error = top_k(&q, &d, dim, 3, Similarity::Dot).unwrap_err();
+    assert!(matches!(&error, EvalError::Overflow { query: 2100, document: 207 }), "{error}");
+    assert_eq!(error.to_string(), "the score of query 2100 and document 207 overflows");
+    // The cosine of the same two does not.
+    let hits = top_k(&q, &d, dim, 1, Similarity::Cosine).unwrap();
+    assert!((hits[query][0].score - 1.0).abs() < ROUNDING, "{:?}", hits[query]);
+}
+
+#[test]
+fn the_cosine_of_extreme_numbers_is_that_of_their_directions() {
+    let (dim, queries, documents) = (3, 20, 60);
+    let (q, d) = (whole_numbers(queries * dim, 9, 3), whole_numbers(documents * dim, 9, 4));
+    let expected = top_k(&q, &d, dim, 5, Similarity::Cosine).unwrap();
+    // Powers of two change no digit, but squares of these are no f32.
+    for scale in [2.0_f32.powi(100), 2.0_f32.powi(-80)] {
+        let scaled = |rows: &[f32]| -> Vec<f32> { rows.iter().map(|x| x * scale).collect() };
+        let hits = top_k(&scaled(&q), &scaled(&d), dim, 5, Similarity::Cosine).unwrap();
+        for (hits, expected) in hits.iter().zip(&expected) {
+            for (hit, expected) in hits.iter().zip(expected) {
+                assert!((hit.score - expected.score).abs() < ROUNDING, "{hit:?}, {expected:?}");
+            }
+        }
+        let score = Similarity::Cosine.score(&scaled(&q[..dim]), &scaled(&q[..dim]));
+        assert!((score - 1.0).abs() < ROUNDING, "{score}");
     }
 }
 

@@ -5,6 +5,26 @@ use samtone_eval::statistics::{
     alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
 };
 
+/// A few operations in f64 on numbers of the order of 1.
+const ROUNDING: f64 = 1e-12;
+/// Rows of f32 whose lengths and products are sums in f32, on numbers of the order of 1.
+const OF_F32: f64 = 1e-6;
+/// The means of such rows, at a distance of the order of 0.01.
+const OF_F32_MEANS: f64 = 1e-7;
+/// The logarithm of a mean of exponentials of such products, each taken times 4 (2 for the square of a
+/// distance, 2 for the kernel).
+const OF_F32_EXPONENTIALS: f64 = 1e-5;
+/// Distances of a point from itself, where all that is left is rounding, times the same 4.
+const OF_F32_NOUGHT: f64 = 1e-4;
+/// 300 independent directions of 256 dimensions, whose products have a deviation of 1/16.
+const SPREAD: f64 = 0.05;
+/// Two to three standard errors of the area under a curve of 1000 against 1000: 0.013 by chance, less
+/// where they are apart.
+const CHANCE: f64 = 0.03;
+const LIKELY: f64 = 0.02;
+/// Eigenvalues of a matrix whose numbers are exact.
+const OF_EIGENVALUES: f64 = 1e-9;
+
 /// `sin(a + 1.7i + 0.9j + 0.31ij)`, `[n, dim]`.
 fn wave(a: f64, n: usize, dim: usize) -> Vec<f32> {
     let value = |i: f64, j: f64| (a + 1.7 * i + 0.9 * j + 0.31 * i * j).sin() as f32;
@@ -37,25 +57,25 @@ fn close(got: f64, expected: f64, tolerance: f64) {
 #[test]
 fn numpy_gives_the_same_numbers() {
     let (q, d) = (wave(0.0, 40, 6), wave(1.0, 40, 6));
-    close(alignment(&q, &d, 6), 2.814_352_734_333_185, 1e-6);
-    close(uniformity(&q, 6), -3.562_765_378_117_938_5, 1e-5);
-    close(centroid_gap(&q, &d, 6), 0.030_437_778_612_519_964, 1e-7);
-    close(effective_rank(&q, 6), 5.911_947_322_677_379, 1e-6);
-    close(effective_rank(&q[..18], 6), 2.622_328_518_538_884_7, 1e-6);
+    close(alignment(&q, &d, 6), 2.814_352_734_333_185, OF_F32);
+    close(uniformity(&q, 6), -3.562_765_378_117_938_5, OF_F32_EXPONENTIALS);
+    close(centroid_gap(&q, &d, 6), 0.030_437_778_612_519_964, OF_F32_MEANS);
+    close(effective_rank(&q, 6), 5.911_947_322_677_379, OF_F32);
+    close(effective_rank(&q[..18], 6), 2.622_328_518_538_884_7, OF_F32);
 }
 
 #[test]
 fn effective_rank_runs_from_one_line_to_all_directions() {
-    close(effective_rank(&[1.0, 2.0, 2.0, 4.0, -3.0, -6.0], 2), 1.0, 1e-6);
+    close(effective_rank(&[1.0, 2.0, 2.0, 4.0, -3.0, -6.0], 2), 1.0, OF_F32);
     let mut identity = vec![0.0; 50 * 50];
     identity.iter_mut().step_by(51).for_each(|x| *x = 1.0);
-    close(effective_rank(&identity, 50), 50.0, 1e-9);
-    close(effective_rank(&[0.0; 12], 4), 0.0, 1e-12);
+    close(effective_rank(&identity, 50), 50.0, OF_EIGENVALUES);
+    close(effective_rank(&[0.0; 12], 4), 0.0, ROUNDING);
 }
 
 #[test]
 fn uniformity_is_nought_for_one_point_and_least_for_many_directions() {
-    close(uniformity(&wave(0.0, 1, 33).repeat(20), 33), 0.0, 1e-4);
+    close(uniformity(&wave(0.0, 1, 33).repeat(20), 33), 0.0, OF_F32_NOUGHT);
     let mut rows = normal(300, 256, 0.0, 3);
     for row in rows.chunks_mut(256) {
         let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -63,7 +83,7 @@ fn uniformity_is_nought_for_one_point_and_least_for_many_directions() {
             *x /= length;
         }
     }
-    close(uniformity(&rows, 256), -4.0, 0.05);
+    close(uniformity(&rows, 256), -4.0, SPREAD);
 }
 
 #[test]
@@ -72,10 +92,10 @@ fn hubness_is_the_skewness_of_the_occurrences() {
     let hits = vec![vec![hit(0), hit(3), hit(4)], vec![hit(0), hit(4)], vec![hit(0)]];
     let found = hubness(&hits, 8);
     // scipy 1.17.1: skew([3, 0, 0, 1, 2, 0, 0, 0])
-    close(found.skewness, 1.086_706_107_807_924, 1e-12);
+    close(found.skewness, 1.086_706_107_807_924, ROUNDING);
     assert_eq!(found.largest, 3);
-    close(found.never, 5.0 / 8.0, 1e-12);
-    close(hubness(&[], 5).skewness, 0.0, 1e-12);
+    close(found.never, 5.0 / 8.0, ROUNDING);
+    close(hubness(&[], 5).skewness, 0.0, ROUNDING);
 }
 
 #[test]
@@ -85,8 +105,8 @@ fn a_probe_separates_as_well_as_the_distributions_allow() {
         tower_separability(&q, &d, 20, 0)
     };
     // Two normal distributions δ apart: Φ(δ/√2) = 0.5, 0.7602 (δ = 1), 0.9996 (δ = 4.7).
-    close(probe(0.0), 0.5, 0.03);
-    close(probe(1.0), 0.7602, 0.02);
+    close(probe(0.0), 0.5, CHANCE);
+    close(probe(1.0), 0.7602, LIKELY);
     assert!(probe(4.7) > 0.999);
 }
 

@@ -9,10 +9,11 @@ fn order(a: &Hit, b: &Hit) -> Ordering {
     b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
 }
 
-/// The `k` best of `hits`, best first.
+/// The `k` best of `hits`, best first, in no more room than they need.
 pub(crate) fn best(mut hits: Vec<Hit>, k: usize) -> Vec<Hit> {
     keep(&mut hits, k);
     hits.sort_unstable_by(order);
+    hits.shrink_to_fit();
     hits
 }
 
@@ -32,7 +33,7 @@ fn keep(hits: &mut Vec<Hit>, k: usize) -> Option<Hit> {
 /// A query's candidates: everything better than [`Candidates::threshold`], cut back to the k best
 /// whenever twice as many have gathered, so that a candidate costs constant time on average.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Candidates {
+pub(crate) struct Candidates {
     hits: Vec<Hit>,
 }
 
@@ -40,7 +41,7 @@ impl Candidates {
     /// Takes a hit; returns the new threshold if it rose: only a greater score can still matter
     /// from a document that comes later.
     #[inline]
-    pub(super) fn push(&mut self, hit: Hit, k: usize) -> Option<f32> {
+    pub(crate) fn push(&mut self, hit: Hit, k: usize) -> Option<f32> {
         self.hits.push(hit);
         if self.hits.len() < k.saturating_mul(2).max(64) {
             return None;
@@ -48,7 +49,7 @@ impl Candidates {
         keep(&mut self.hits, k).map(|worst| worst.score)
     }
 
-    pub(super) fn into_hits(self) -> Vec<Hit> {
+    pub(crate) fn into_hits(self) -> Vec<Hit> {
         self.hits
     }
 }

@@ -4,8 +4,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::best::{Candidates, best};
-use super::{Hit, Similarity};
-use crate::error::{EvalError, Result};
+use super::{Hit, Similarity, blame};
+use crate::error::Result;
 
 /// Queries of one product.
 const QUERIES: usize = 1024;
@@ -22,7 +22,8 @@ const DOCUMENTS: usize = 8192;
 /// - returns `queries` lists of `min(k, documents)` hits
 ///
 /// # Errors
-/// [`EvalError::NotFinite`] if a score is not finite; the document is named.
+/// [`NotFinite`](crate::EvalError::NotFinite) if an embedding is not finite,
+/// [`Overflow`](crate::EvalError::Overflow) if the score of two finite ones is not.
 pub fn top_k_on<B: Backend>(
     queries: &Tensor<B, 2>,
     documents: &Tensor<B, 2>,
@@ -46,7 +47,9 @@ pub fn top_k_on<B: Backend>(
                 for (document, &score) in scores.iter().enumerate() {
                     let index = first + document;
                     if !score.is_finite() {
-                        return Err(EvalError::NotFinite { side: "document", row: index });
+                        let at = first_query + query;
+                        let (query, document) = (row(queries, at), row(documents, index));
+                        return Err(blame((&query, at), (&document, index)));
                     }
                     if k > 0 && score > thresholds[query] {
                         // Adding 0 turns -0 into 0: equal scores must be the same number.
@@ -61,6 +64,12 @@ pub fn top_k_on<B: Backend>(
         found.extend(candidates.into_iter().map(|candidates| best(candidates.into_hits(), k)));
     }
     Ok(found)
+}
+
+/// The numbers of a row.
+fn row<B: Backend>(rows: &Tensor<B, 2>, at: usize) -> Vec<f32> {
+    let numbers = rows.clone().narrow(0, at, 1).into_data().convert::<f32>();
+    numbers.into_vec().expect("converted to f32 above")
 }
 
 /// Rows of length 1 for the cosine; a row of zeros stays one.

@@ -237,8 +237,20 @@ fn pack<S: Simd, const GROUP: usize>(
 /// 1 over the Euclidean length of `row`, 0 for a row of zeros.
 #[inline(always)]
 fn inverse_length<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let square = product(simd, row, row);
-    if square > 0.0 { square.sqrt().recip() } else { 0.0 }
+    inverse_root(product(simd, row, row), row)
+}
+
+/// 1 over the root of `row`'s `square`, its product with itself.
+#[inline(always)]
+fn inverse_root(square: f32, row: &[f32]) -> f32 {
+    if square.is_normal() { square.sqrt().recip() } else { inverse_of_extreme(row) }
+}
+
+/// [`inverse_length`] where the squares of very great or very small numbers leave f32.
+#[cold]
+fn inverse_of_extreme(row: &[f32]) -> f32 {
+    let square: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    if square > 0.0 { square.sqrt().recip() as f32 } else { 0.0 }
 }
 
 #[inline(always)]
@@ -276,6 +288,5 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// [`inverse_length`] on this machine.
 pub(super) fn inverse_length_of(row: &[f32]) -> f32 {
-    let square = dot(row, row);
-    if square > 0.0 { square.sqrt().recip() } else { 0.0 }
+    inverse_root(dot(row, row), row)
 }

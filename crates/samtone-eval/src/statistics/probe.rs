@@ -143,16 +143,19 @@ fn auc(positives: &[f64], negatives: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
+    /// A few operations in f64 on numbers of the order of 1.
+    const ROUNDING: f64 = 1e-12;
+
     #[test]
     fn auc_counts_ties_one_half() {
         // Pairs: 2 > 1, 2 > 2 half, 3 > 1, 3 > 2.
-        assert!((auc(&[2.0, 3.0], &[1.0, 2.0]) - 3.5 / 4.0).abs() < 1e-12);
+        assert!((auc(&[2.0, 3.0], &[1.0, 2.0]) - 3.5 / 4.0).abs() < ROUNDING);
     }
 
     #[test]
     fn solve_inverts() {
         // [[4, 2], [2, 3]] · [1, 2] = [8, 8]
         let x = solve(vec![4.0, 2.0, 2.0, 3.0], vec![8.0, 8.0], 2);
-        assert!((x[0] - 1.0).abs() < 1e-12 && (x[1] - 2.0).abs() < 1e-12, "{x:?}");
+        assert!((x[0] - 1.0).abs() < ROUNDING && (x[1] - 2.0).abs() < ROUNDING, "{x:?}");
     }
 }

@@ -120,6 +120,9 @@ fn tridiagonal_eigenvalues(mut d: Vec<f64>, mut e: Vec<f64>) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    /// A few operations in f64 on numbers of the order of 1.
+    const ROUNDING: f64 = 1e-12;
+
     #[test]
     fn eigenvalues_of_a_known_matrix() {
         // The second difference matrix of order n: 2 − 2 cos(kπ/(n+1)).
@@ -136,7 +139,7 @@ mod tests {
         found.sort_by(f64::total_cmp);
         for (k, x) in (1_u32..).zip(found) {
             let expected = 2.0 - 2.0 * (f64::from(k) * std::f64::consts::PI / 10.0).cos();
-            assert!((x - expected).abs() < 1e-12, "{x} {expected}");
+            assert!((x - expected).abs() < ROUNDING, "{x} {expected}");
         }
     }
 }
