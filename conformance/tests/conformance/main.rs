@@ -55,6 +55,7 @@ impl Tolerance {
 }
 
 /// Those of `dtypes` that the backend's device computes with.
+#[expect(clippy::print_stderr, reason = "which types were tested is worth a line")]
 fn supported<B: Backend>(dtypes: &[DType]) -> Vec<DType> {
     let device = B::Device::default();
     let name = B::name(&device);

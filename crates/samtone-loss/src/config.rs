@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::temperature::MaxScale;
 use crate::{
     Candidates, FalseNegatives, Group, GroupConfig, Loss, LossError, Preset, TemperatureConfig,
 };
@@ -43,8 +44,9 @@ pub struct LossConfig {
     /// τ, fixed or learned; the preset's where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<TemperatureConfig>,
-    /// How two embeddings are scored.
-    pub similarity: Similarity,
+    /// How two embeddings are scored; by cosine where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<Similarity>,
     /// Mean or sum of the two directions of a two-sided preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub combine: Option<Combine>,
@@ -187,11 +189,33 @@ impl LossConfig {
             groups,
             temperature,
             learned,
-            similarity: self.similarity,
+            similarity: self.similarity.unwrap_or_default(),
             false_negatives,
             hardness: self.hardness,
             score_memory,
             tile: None,
+        })
+    }
+
+    /// The same with the choices written out that a preset makes on its own: which it is, τ, the
+    /// similarity, the masks. It resolves to the same loss, whatever a later preset's choices are.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve).
+    pub fn written_out(&self) -> Result<Self, LossError> {
+        let loss = self.resolve()?;
+        let learned = loss.learned_temperature();
+        Ok(Self {
+            preset: self.group.is_none().then(|| self.preset.unwrap_or_default()),
+            temperature: Some(TemperatureConfig {
+                learn: learned.is_some(),
+                init: Some(loss.temperature()),
+                max_scale: learned.map(MaxScale::value),
+            }),
+            similarity: Some(loss.similarity()),
+            false_negatives: Some(loss.false_negatives()),
+            ..self.clone()
         })
     }
 

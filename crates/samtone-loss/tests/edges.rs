@@ -13,6 +13,20 @@ fn temperature(value: f64) -> Temperature {
     Temperature::new(value).unwrap()
 }
 
+/// What two ways of computing one number may differ by, as a share of it: a few hundred roundings of
+/// its type, which is what sums of some dozen exponentials under a division collect.
+fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => 1e-12,
+        DType::F32 => 1e-5,
+        DType::BF16 => HALF_ROUNDING,
+        other => unreachable!("no test computes in {other:?}"),
+    }
+}
+
+/// One rounding to bf16 is 2^-9 of a number at most, 2^-8 where an operand was rounded before.
+const HALF_ROUNDING: f64 = 5e-3;
+
 /// Every preset on the fast and the portable path and in the definition.
 fn everywhere(at: &Host, tau: f64, check: impl Fn(&str, &Outcome)) {
     for preset in Preset::ALL {
@@ -71,7 +85,7 @@ fn long_and_short_vectors_have_their_direction() {
                     by_definition::<NdArray>(&loss, &scaled, tau, dtype),
                 ] {
                     got.queries.iter_mut().for_each(|value| *value *= factor);
-                    assert_close(&got, &expected, 1e-5, 0.1);
+                    assert_close(&got, &expected, rounding(dtype), 0.1);
                 }
             }
         }
@@ -101,8 +115,9 @@ fn a_single_pair_without_negatives_has_no_loss() {
         let loss = LossConfig::preset(preset).resolve().unwrap();
         for dtype in [DType::F32, DType::F64] {
             let outcome = by_streaming::<Flex>(&loss, &at, loss.temperature(), dtype);
-            assert!(outcome.loss.abs() < 1e-6, "{preset}: {}", outcome.loss);
-            assert!(norm(&outcome.queries) < 1e-5, "{preset}");
+            let zero = rounding(dtype);
+            assert!(outcome.loss.abs() < zero, "{preset}: {}", outcome.loss);
+            assert!(norm(&outcome.queries) < zero, "{preset}");
         }
     }
 }
@@ -123,11 +138,14 @@ fn half_precision_is_computed_in_single_precision() {
             ..at.clone()
         };
         let expected = by_definition::<NdArray>(&loss, &rounded, temperature(0.05), DType::F64);
-        assert!((result.loss - expected.loss).abs() < 1e-5 * expected.loss);
+        assert!((result.loss - expected.loss).abs() < rounding(DType::F32) * expected.loss);
         let gradient: Vec<f64> = result.queries.into_data().iter::<f64>().collect();
         let difference: Vec<_> =
             gradient.iter().zip(&expected.queries).map(|(a, b)| a - b).collect();
-        assert!(norm(&difference) < 5e-3 * norm(&expected.queries), "rounded once, at the end");
+        assert!(
+            norm(&difference) < HALF_ROUNDING * norm(&expected.queries),
+            "rounded once, at the end"
+        );
     }
 }
 
@@ -227,14 +245,16 @@ fn autodiff_receives_the_streaming_gradients() {
 
         let expected = loss.value_and_gradients(&at.batch::<Flex>(dtype), tau).unwrap();
         let read: f64 = value.to_data().iter().next().unwrap();
-        assert!((read - expected.loss).abs() < 1e-6, "{read} against {}", expected.loss);
+        let rounding = rounding(dtype);
+        let close = (read - expected.loss).abs() <= rounding * expected.loss.abs();
+        assert!(close, "{dtype:?}: {read} against {}", expected.loss);
         // A factor on the loss must reach every gradient.
         let gradients = (value * 2.0).backward();
         let twice = |tensor: Vec<f64>| tensor.into_iter().map(|g| 2.0 * g).collect::<Vec<_>>();
         let host = |data: burn::tensor::TensorData| data.iter::<f64>().collect::<Vec<_>>();
         let close = |got: Vec<f64>, expected: Vec<f64>| {
             let difference: Vec<_> = got.iter().zip(twice(expected)).map(|(a, b)| a - b).collect();
-            assert!(norm(&difference) <= 1e-2 * norm(&got), "{dtype:?}: {got:?}");
+            assert!(norm(&difference) <= rounding * norm(&got), "{dtype:?}: {got:?}");
         };
         close(
             host(batch.queries.grad(&gradients).unwrap().into_data()),

@@ -85,7 +85,7 @@ fn losses() -> impl Strategy<Value = Loss> {
             let mut config = LossConfig {
                 preset,
                 group,
-                similarity,
+                similarity: Some(similarity),
                 false_negatives: Some(false_negatives),
                 hardness: hardness.map(|(on, strength)| Hardness { on, strength }),
                 ..LossConfig::default()
