@@ -6,7 +6,7 @@ use crate::{
     Figure, Report, ReportError,
     plot::Plot,
     svg::{self, Style},
-    text::slug,
+    text::{slug, unique},
     theme::LIGHT,
 };
 
@@ -24,11 +24,7 @@ pub(crate) fn figure_names(report: &Report) -> Vec<String> {
                 stem if stem.is_empty() => "figure".to_owned(),
                 stem => stem,
             };
-            let numbered = (2..).map(|n| format!("{stem}-{n}"));
-            let mut names = std::iter::once(stem.clone()).chain(numbered);
-            let name = names.find(|name| !taken.contains(name)).expect("an endless supply");
-            taken.insert(name.clone());
-            name
+            unique(stem, &mut taken)
         })
         .collect()
 }
@@ -51,7 +47,7 @@ pub(crate) fn write_figures(report: &Report, folder: &Path) -> Result<(), Report
                 write(&path("png"), &png)?;
             }
         }
-        write(&path("csv"), csv(figure).as_bytes())?;
+        write(&path("csv"), &csv(figure))?;
         let json = serde_json::to_vec_pretty(figure).expect("string keys, no failing serialisers");
         write(&path("json"), &json)?;
     }
@@ -67,8 +63,8 @@ pub(crate) fn draw(figure: &Figure, style: Style<'_>) -> Option<String> {
 }
 
 /// The numbers behind a figure, one row a value (RFC 4180).
-fn csv(figure: &Figure) -> String {
-    let mut out = Csv::default();
+fn csv(figure: &Figure) -> Vec<u8> {
+    let mut out = Csv::new();
     match figure {
         Figure::LearningCurves(figure) => {
             out.row(["curve", "x", "y"]);
@@ -132,27 +128,23 @@ fn csv(figure: &Figure) -> String {
             }
         }
     }
-    out.0
+    out.into_bytes()
 }
 
 /// Rows of comma-separated fields, quoted where they must be.
-#[derive(Default)]
-struct Csv(String);
+struct Csv(csv::Writer<Vec<u8>>);
 
 impl Csv {
+    fn new() -> Self {
+        let mut builder = csv::WriterBuilder::new();
+        Self(builder.terminator(csv::Terminator::CRLF).from_writer(Vec::new()))
+    }
+
     fn row<const N: usize>(&mut self, fields: [&str; N]) {
-        for (index, field) in fields.into_iter().enumerate() {
-            if index > 0 {
-                self.0.push(',');
-            }
-            if field.contains(['"', ',', '\r', '\n']) {
-                self.0.push('"');
-                self.0.push_str(&field.replace('"', "\"\""));
-                self.0.push('"');
-            } else {
-                self.0.push_str(field);
-            }
-        }
-        self.0.push_str("\r\n");
+        self.0.write_record(fields).expect("rows of one length, written to memory");
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        self.0.into_inner().expect("memory takes what is flushed")
     }
 }

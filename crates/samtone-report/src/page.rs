@@ -17,7 +17,7 @@ use crate::{
     plot::{NAME_CHARS, Plot, Summary},
     scale::{extent, number, padded},
     svg::{self, Style},
-    text::{clean, embed_json, escape, slug},
+    text::{clean, embed_json, escape, slug, unique},
     theme::{DARK, LIGHT},
 };
 
@@ -127,8 +127,8 @@ impl<'a> Page<'a> {
         let mut names = figure_names(self.report).into_iter();
         for (section, anchor) in self.report.sections.iter().zip(&anchors) {
             self.push(format_args!(
-                "<section id=\"{anchor}\" aria-labelledby=\"{anchor}-title\">\n\
-                 <h2 id=\"{anchor}-title\" dir=\"auto\">{}</h2>\n",
+                "<section id=\"{anchor}\" aria-labelledby=\"title-of-{anchor}\">\n\
+                 <h2 id=\"title-of-{anchor}\" dir=\"auto\">{}</h2>\n",
                 escape(&clean(&section.title, 200))
             ));
             if !section.text.is_empty() {
@@ -190,13 +190,15 @@ impl<'a> Page<'a> {
         };
         self.push(format_args!(
             "<figure class=\"{class}{wide}\" id=\"figure-{name}\"{data} \
-             aria-labelledby=\"figure-{name}-title\">\n<figcaption><h3 id=\"figure-{name}-title\" \
+             aria-labelledby=\"title-of-figure-{name}\">\n<figcaption><h3 id=\"title-of-figure-{name}\" \
              dir=\"auto\">{}</h3>",
             escape(&clean(title, 200))
         ));
         if !description.is_empty() {
             let description = escape(&clean(description, 1000));
-            self.push(format_args!("<p id=\"figure-{name}-text\" dir=\"auto\">{description}</p>"));
+            self.push(format_args!(
+                "<p id=\"text-of-figure-{name}\" dir=\"auto\">{description}</p>"
+            ));
         }
         self.out.push_str("</figcaption>\n");
         match figure {
@@ -402,15 +404,6 @@ fn rank(ranking: &Ranking) -> (&'static str, String) {
 /// An anchor a section: from its title, made unique.
 fn section_anchors(report: &Report) -> Vec<String> {
     let mut taken = HashSet::new();
-    let sections = report.sections.iter().enumerate();
-    sections
-        .map(|(index, section)| {
-            let mut anchor = format!("section-{}", slug(&section.title));
-            if !taken.insert(anchor.clone()) {
-                anchor = format!("{anchor}-{}", index + 1);
-                taken.insert(anchor.clone());
-            }
-            anchor
-        })
-        .collect()
+    let stems = report.sections.iter().map(|section| format!("section-{}", slug(&section.title)));
+    stems.map(|stem| unique(stem, &mut taken)).collect()
 }

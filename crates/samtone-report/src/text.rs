@@ -3,6 +3,8 @@
 //! Every string that reaches a page or a drawing passes [`clean`], then the escape of the place it
 //! lands in: [`escape`] in markup, [`embed_json`] in a script block.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 /// `text` on one line, at most `max_chars` characters long, the last an ellipsis if it was cut.
@@ -82,6 +84,15 @@ pub(crate) fn slug(title: &str) -> String {
     out.trim_end_matches('-').to_owned()
 }
 
+/// `stem`, or the first of `stem-2`, `stem-3`, … that is not `taken`; what is returned is, from then on.
+pub(crate) fn unique(stem: String, taken: &mut HashSet<String>) -> String {
+    let numbered = (2..).map(|n| format!("{stem}-{n}"));
+    let mut names = std::iter::once(stem.clone()).chain(numbered);
+    let name = names.find(|name| !taken.contains(name)).expect("an endless supply");
+    taken.insert(name.clone());
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +123,12 @@ mod tests {
     fn slugs_are_plain() {
         assert_eq!(slug("t-SNE: queries & documents"), "t-sne-queries-documents");
         assert_eq!(slug("∑"), "");
+    }
+
+    #[test]
+    fn no_name_is_given_twice_whatever_the_titles() {
+        let mut taken = HashSet::new();
+        let names = ["a-3", "a", "a", "a", "a-2"].map(|stem| unique(stem.into(), &mut taken));
+        assert_eq!(names, ["a-3", "a", "a-2", "a-4", "a-2-2"]);
     }
 }

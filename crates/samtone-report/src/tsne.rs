@@ -60,12 +60,31 @@ pub struct Projection {
 }
 
 impl Tsne {
-    /// Projects `points`, rows of `dim` values.
+    /// Checks that `points` points can be projected, and says how many neighbours each then has.
     ///
     /// # Errors
     ///
     /// [`ReportError::Perplexity`] below 1, [`ReportError::TooFewPoints`] with fewer than
-    /// 3 · perplexity + 1 points, [`ReportError::NotFinite`] for a broken point.
+    /// 3 · perplexity + 1 points.
+    pub fn check(&self, points: usize) -> Result<usize, ReportError> {
+        let perplexity = self.perplexity;
+        if !(1.0..f64::MAX).contains(&perplexity) {
+            return Err(ReportError::Perplexity { perplexity });
+        }
+        #[expect(clippy::cast_sign_loss, reason = "a perplexity is at least 1")]
+        let neighbours = (3.0 * perplexity).floor() as usize;
+        if points <= neighbours {
+            let needed = neighbours + 1;
+            return Err(ReportError::TooFewPoints { points, perplexity, needed });
+        }
+        Ok(neighbours)
+    }
+
+    /// Projects `points`, rows of `dim` values.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tsne::check`], and [`ReportError::NotFinite`] for a broken point.
     ///
     /// # Panics
     ///
@@ -77,15 +96,8 @@ impl Tsne {
             points.len()
         );
         let Self { perplexity, epochs, theta, seed } = *self;
-        if !(1.0..f64::MAX).contains(&perplexity) {
-            return Err(ReportError::Perplexity { perplexity });
-        }
         let rows: Vec<&[f32]> = points.chunks_exact(dim).collect();
-        #[expect(clippy::cast_sign_loss, reason = "a perplexity is at least 1")]
-        let needed = (3.0 * perplexity).floor() as usize + 1;
-        if rows.len() < needed {
-            return Err(ReportError::TooFewPoints { points: rows.len(), perplexity, needed });
-        }
+        let neighbours = self.check(rows.len())?;
         if let Some(point) = rows.iter().position(|row| row.iter().any(|v| !v.is_finite())) {
             return Err(ReportError::NotFinite { point });
         }
@@ -94,7 +106,7 @@ impl Tsne {
         let pool = ThreadPoolBuilder::new().num_threads(1).build();
         let pool = pool.expect("one more thread can be started");
         Ok(pool.install(|| {
-            let neighbours = nearest(&rows, needed - 1);
+            let neighbours = nearest(&rows, neighbours);
             let mut tsne = tSNE::<f32, &[f32], 2>::new(&rows);
             tsne.perplexity(perplexity as f32)
                 .epochs(epochs)

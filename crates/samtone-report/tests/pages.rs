@@ -183,6 +183,23 @@ fn figures_of_one_title_get_files_of_their_own() {
 }
 
 #[test]
+fn no_anchor_stands_twice_in_a_page_whatever_the_titles() {
+    let figure = |title| KeyValues::new(title).row("a", 1);
+    let titles = ["A-3", "A", "A", "A title", "A-2", "∑", "∑"];
+    let report = titles.iter().fold(Report::new("r"), |report, title| {
+        report.section(Section::new(*title).figure(figure(*title)))
+    });
+    let page = report.to_html().unwrap();
+    let mut anchors: Vec<&str> =
+        page.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let count = anchors.len();
+    anchors.sort_unstable();
+    anchors.dedup();
+    assert_eq!(anchors.len(), count, "{anchors:?}");
+    assert!(count > 4 * titles.len());
+}
+
+#[test]
 fn a_page_that_cannot_be_written_names_its_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("missing").join("report.html");
