@@ -12,6 +12,8 @@ use crate::error::ModelError;
 
 /// One file's name when a checkpoint is not sharded.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// What PyTorch's own format calls them.
+const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// The index of a sharded checkpoint.
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -42,7 +44,13 @@ impl Checkpoint {
         let index = folder.join(INDEX);
         let single = folder.join(WEIGHTS);
         if single.exists() || !index.exists() {
-            return Self::read_file(&single, skip);
+            let pickle = PICKLES.map(|name| folder.join(name)).into_iter().find(|it| it.exists());
+            return match pickle {
+                Some(pickle) if !single.exists() => {
+                    Err(ModelError::Pickled { path: single, pickle })
+                }
+                _ => Self::read_file(&single, skip),
+            };
         }
         let mut tensors = BTreeMap::new();
         for (shard, names) in shards(&index)? {
@@ -220,7 +228,9 @@ pub(crate) fn write(path: &Path, tensors: &[(String, HostTensor)]) -> Result<(),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(failed)
+    // `serialize_to_file` would let nobody but the owner read the file.
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
+    fs::write(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

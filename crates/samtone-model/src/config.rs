@@ -348,6 +348,26 @@ pub enum Pooling {
     Last,
 }
 
+/// How the embeddings of a query and a document are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Similarity {
+    /// The cosine of their angle.
+    #[default]
+    Cosine,
+    /// Their dot product.
+    Dot,
+}
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+        })
+    }
+}
+
 /// The nonlinearity of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -47,6 +47,9 @@ pub struct DualEncoder<B: Backend> {
     stacks: Vec<Stack<B>>,
     // None where the model has no projection.
     projections: Vec<Linear<B>>,
+    // Tokens at the head of every query and every document that pooling leaves out.
+    #[module(skip)]
+    pub(crate) unpooled: [usize; 2],
     #[module(skip)]
     config: Arc<DualEncoderConfig>,
     #[module(skip)]
@@ -100,13 +103,29 @@ impl<B: Backend> DualEncoder<B> {
             }
         }
         let parameters = Arc::new(builder.finish());
-        Ok(Self { embedders, stacks, projections, config: Arc::new(config.clone()), parameters })
+        let config = Arc::new(config.clone());
+        Ok(Self { embedders, stacks, projections, unpooled: [0; 2], config, parameters })
+    }
+
+    /// The same model with that many tokens at the head of every query and every document left out
+    /// of pooling: those of a prompt that is read, but not pooled.
+    #[must_use]
+    pub fn with_unpooled(self, unpooled: [usize; 2]) -> Self {
+        Self { unpooled, ..self }
+    }
+
+    /// Tokens at the head of every text of `side` that pooling leaves out.
+    pub fn unpooled(&self, side: Side) -> usize {
+        self.unpooled[side as usize]
     }
 
     /// Embeds a batch of texts of one side.
     ///
     /// With `dropout`, elements are dropped at the rates of the configuration; without, none are.
-    /// Padding takes no part: a text's embedding does not depend on the rest of the batch.
+    /// Padding takes no part: a text's embedding does not depend on the rest of the batch. Nor do the
+    /// [first tokens that pooling leaves out](DualEncoder::with_unpooled), beyond what the others read
+    /// of them; the embedding of a text that has no other is zero (pooled by the mean or the last
+    /// token) or its first token's.
     ///
     /// # Shapes
     /// - returns `[batch, dim]`, rows of length 1 if the configuration says `normalize`
@@ -120,7 +139,7 @@ impl<B: Backend> DualEncoder<B> {
             DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
             _ => x,
         };
-        let mut x = self.config.pooling.forward(x, &layout);
+        let mut x = self.config.pooling.forward(x, &layout, self.unpooled(side));
         if let Some(projection) = own(&self.projections, side) {
             x = projection.forward(x);
         }

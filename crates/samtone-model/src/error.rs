@@ -1,6 +1,8 @@
 //! What can be wrong with a model's configuration and files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::config::Side;
 
 /// A mistake in a model's configuration or files.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +27,6 @@ pub enum ModelError {
         #[source]
         source: std::io::Error,
     },
-    /// A model would be written over something that is there already.
-    #[error("`{}` exists already", path.display())]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
     /// A JSON file is broken, or lacks or mistypes a key.
     #[error("cannot read `{}`", path.display())]
     Json {
@@ -51,6 +47,22 @@ pub enum ModelError {
         got: String,
         /// What would be accepted.
         expected: &'static str,
+    },
+    /// A file of sentence-transformers has a key that this crate does not know.
+    #[error("`{}` has a key `{key}`, which may change embeddings and is unknown here", path.display())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        key: String,
+    },
+    /// The weights are there, but as a pickle.
+    #[error("`{}` does not exist, only `{}`", path.display(), pickle.display())]
+    Pickled {
+        /// The file that is wanted.
+        path: PathBuf,
+        /// The file that is there.
+        pickle: PathBuf,
     },
     /// A safetensors file is truncated or malformed.
     #[error("`{}` is not an intact safetensors file", path.display())]
@@ -139,6 +151,41 @@ pub enum ModelError {
         /// The first element that differs, row-major.
         element: usize,
     },
+    /// The folder has no tokenizer file, or another one than this crate reads.
+    #[error("`{}` does not exist", path.display())]
+    NoTokenizer {
+        /// The file that is wanted.
+        path: PathBuf,
+    },
+    /// The tokenizer's two files contradict each other.
+    #[error(
+        "`{}` has `{key}` = {got}, but the normalizer of `tokenizer.json` beside it says {other}",
+        path.display()
+    )]
+    TokenizerFiles {
+        /// `tokenizer_config.json`, whose absent keys have transformers' defaults.
+        path: PathBuf,
+        /// The key in it.
+        key: &'static str,
+        /// What it says.
+        got: String,
+        /// What `tokenizer.json` says.
+        other: String,
+    },
+    /// A length leaves no room for the text.
+    #[error(
+        "a longest {} of {max_tokens} tokens leaves no room beside the tokenizer's {special} special \
+         ones",
+        side.name()
+    )]
+    NoRoom {
+        /// Of which texts.
+        side: Side,
+        /// The length, in tokens.
+        max_tokens: usize,
+        /// Special tokens of every text.
+        special: usize,
+    },
     /// The tokenizer cannot be read or written, or cannot encode a text.
     #[error(transparent)]
     Tokenizer {
@@ -154,8 +201,10 @@ pub enum ModelError {
         got: usize,
     },
     /// The two towers of a folder are built differently.
-    #[error("`{}` and `{}` describe different encoders", query.display(), document.display())]
+    #[error("`{}` and `{}` differ in {what}", query.display(), document.display())]
     UnlikeTowers {
+        /// What is different.
+        what: &'static str,
         /// The query tower's folder.
         query: PathBuf,
         /// The document tower's folder.
@@ -167,7 +216,6 @@ impl ModelError {
     /// What to try next, where there is a likely answer.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Exists { .. } => Some("choose another folder, or remove this one".into()),
             Self::Safetensors { .. } => {
                 Some("the file may be cut short: copy or download it again".into())
             }
@@ -178,7 +226,34 @@ impl ModelError {
                 Some("check that `config.json` belongs to this checkpoint".into())
             }
             Self::Tokenizer { source } => source.hint(),
+            Self::NoTokenizer { path } => {
+                Some(format!("transformers writes it: `{}`", resave("AutoTokenizer", parent(path))))
+            }
+            Self::TokenizerFiles { path, .. } => Some(format!(
+                "transformers goes by the former and makes both say it: `{}`",
+                resave("AutoTokenizer", parent(path))
+            )),
+            Self::Pickled { path, .. } => Some(format!(
+                "transformers converts an encoder: `{}`; sentence-transformers a folder with its \
+                 stages: `{}`",
+                resave("AutoModel", parent(path)),
+                resave("SentenceTransformer", parent(path))
+            )),
             _ => None,
         }
     }
+}
+
+/// The folder a file lies in.
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// The Python that reads a folder and writes it as its library writes one today.
+fn resave(class: &str, folder: &Path) -> String {
+    let folder = folder.display();
+    if class == "SentenceTransformer" {
+        return format!("{class}(\"{folder}\").save_pretrained(\"{folder}\")");
+    }
+    format!("{class}.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")")
 }

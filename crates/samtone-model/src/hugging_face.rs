@@ -16,10 +16,12 @@ use crate::config::{Activation, BertConfig, EncoderConfig, T5Config};
 use crate::error::ModelError;
 use crate::seq2seq::{HEAD, Head, Seq2SeqConfig};
 
-/// The keys of `config.json` that decide what is computed.
+/// The keys of `config.json` that decide what is computed. Absent ones have the defaults of
+/// transformers' configuration classes, which are BERT's but for the vocabulary and the padding id.
 #[derive(Deserialize)]
+#[serde(default)]
 struct BertFile {
-    vocab_size: usize,
+    vocab_size: Option<usize>,
     hidden_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
@@ -28,31 +30,69 @@ struct BertFile {
     type_vocab_size: usize,
     hidden_act: String,
     layer_norm_eps: f64,
-    #[serde(default = "tenth")]
     hidden_dropout_prob: f64,
-    #[serde(default = "tenth")]
     attention_probs_dropout_prob: f64,
     pad_token_id: Option<usize>,
     position_embedding_type: Option<String>,
     is_decoder: Option<bool>,
 }
 
+impl Default for BertFile {
+    fn default() -> Self {
+        Self {
+            vocab_size: None,
+            hidden_size: 768,
+            num_hidden_layers: 12,
+            num_attention_heads: 12,
+            intermediate_size: 3072,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            hidden_act: "gelu".into(),
+            layer_norm_eps: 1e-12,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            pad_token_id: None,
+            position_embedding_type: None,
+            is_decoder: None,
+        }
+    }
+}
+
+/// As [`BertFile`]; absent keys are [`None`] where T5's and mT5's defaults differ.
 #[derive(Deserialize)]
+#[serde(default)]
 struct T5File {
-    vocab_size: usize,
+    model_type: String,
+    vocab_size: Option<usize>,
     d_model: usize,
-    num_layers: usize,
-    num_heads: usize,
+    num_layers: Option<usize>,
+    num_heads: Option<usize>,
     d_kv: usize,
-    d_ff: usize,
-    #[serde(default = "relu")]
-    feed_forward_proj: String,
+    d_ff: Option<usize>,
+    feed_forward_proj: Option<String>,
     relative_attention_num_buckets: usize,
-    #[serde(default = "furthest")]
     relative_attention_max_distance: usize,
     layer_norm_epsilon: f64,
-    #[serde(default = "tenth")]
     dropout_rate: f64,
+}
+
+impl Default for T5File {
+    fn default() -> Self {
+        Self {
+            model_type: String::new(),
+            vocab_size: None,
+            d_model: 512,
+            num_layers: None,
+            num_heads: None,
+            d_kv: 64,
+            d_ff: None,
+            feed_forward_proj: None,
+            relative_attention_num_buckets: 32,
+            relative_attention_max_distance: 128,
+            layer_norm_epsilon: 1e-6,
+            dropout_rate: 0.1,
+        }
+    }
 }
 
 /// The keys of a whole T5 beside its encoder's.
@@ -70,7 +110,10 @@ struct Seq2SeqFile {
 
 impl T5File {
     fn config(self, path: &Path) -> Result<T5Config, ModelError> {
-        let (activation, gated) = match self.feed_forward_proj.as_str() {
+        let is_mt5 = self.model_type == "mt5";
+        let either = |t5, mt5| if is_mt5 { mt5 } else { t5 };
+        let projection = if is_mt5 { "gated-gelu" } else { "relu" };
+        let (activation, gated) = match self.feed_forward_proj.as_deref().unwrap_or(projection) {
             "relu" => (Activation::Relu, false),
             "gated-gelu" => (Activation::GeluTanh, true),
             "gelu" => (Activation::Gelu, false),
@@ -86,12 +129,12 @@ impl T5File {
             }
         };
         Ok(T5Config {
-            vocab_size: self.vocab_size,
+            vocab_size: self.vocab_size.unwrap_or(either(32_128, 250_112)),
             hidden: self.d_model,
-            layers: self.num_layers,
-            heads: self.num_heads,
+            layers: self.num_layers.unwrap_or(either(6, 8)),
+            heads: self.num_heads.unwrap_or(either(8, 6)),
             head_dim: self.d_kv,
-            intermediate: self.d_ff,
+            intermediate: self.d_ff.unwrap_or(either(2048, 1024)),
             activation,
             gated,
             relative_buckets: self.relative_attention_num_buckets,
@@ -113,18 +156,6 @@ fn one() -> u32 {
     1
 }
 
-fn tenth() -> f64 {
-    0.1
-}
-
-fn relu() -> String {
-    "relu".into()
-}
-
-fn furthest() -> usize {
-    128
-}
-
 /// Reads an encoder's configuration from `config.json`.
 ///
 /// # Errors
@@ -142,8 +173,8 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
         "bert" | "roberta" | "xlm-roberta" | "camembert" => {
             let file: BertFile = serde_json::from_value(value).map_err(json_error)?;
             let activation = match file.hidden_act.as_str() {
-                "gelu" => Activation::Gelu,
-                "gelu_new" | "gelu_pytorch_tanh" => Activation::GeluTanh,
+                "gelu" | "gelu_python" => Activation::Gelu,
+                "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
                 "relu" => Activation::Relu,
                 other => return unsupported("hidden_act", other, "gelu, gelu_new or relu"),
             };
@@ -159,7 +190,10 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
                 _ => file.pad_token_id.unwrap_or(1) + 1,
             };
             Ok(EncoderConfig::Bert(BertConfig {
-                vocab_size: file.vocab_size,
+                vocab_size: file.vocab_size.unwrap_or(match model_type.as_str() {
+                    "roberta" => 50_265,
+                    _ => 30_522,
+                }),
                 hidden: file.hidden_size,
                 layers: file.num_hidden_layers,
                 heads: file.num_attention_heads,
@@ -267,12 +301,13 @@ pub(crate) fn read_seq2seq_config(path: &Path) -> Result<Seq2SeqConfig, ModelErr
     let file: T5File = serde_json::from_value(value).map_err(json_error)?;
     // Before transformers 5 the tied head was the scaled one; since then the scale has a key.
     let is_scaled = whole.scale_decoder_outputs.unwrap_or(whole.tie_word_embeddings);
+    let encoder = file.config(path)?;
     Ok(Seq2SeqConfig {
-        decoder_layers: whole.num_decoder_layers.unwrap_or(file.num_layers),
+        decoder_layers: whole.num_decoder_layers.unwrap_or(encoder.layers),
         head: if is_scaled { Head::TiedScaled } else { Head::Tied },
         start_id: whole.decoder_start_token_id.or(whole.pad_token_id).unwrap_or(0),
         end_id: whole.eos_token_id,
-        encoder: file.config(path)?,
+        encoder,
     })
 }
 
@@ -332,10 +367,17 @@ pub(crate) fn read_seq2seq_weights(
     Ok(checkpoint)
 }
 
+/// What stands around BERT's encoder: parts of whole models.
+const BERT_HEADS: [&str; 5] = ["pooler", "cls", "lm_head", "classifier", "qa_outputs"];
+
+/// BERT's table of words, by which its place in a whole model is known.
+const WORDS: &str = "embeddings.word_embeddings.weight";
+
 /// Reads an encoder's weights under the names of its parameters.
 ///
-/// Prefixes of whole models (`bert.`, `roberta.`) fall away, heads and decoders are left out, T5's
-/// second name for its table is the first one.
+/// The prefix of a whole model (`bert.`, `roberta.`, `0.auto_model.`) falls away, heads and decoders
+/// are left out, T5's second name for its table is the first one, and the norms of TensorFlow's days
+/// have their newer names (`gamma` is the weight, `beta` the bias).
 ///
 /// # Errors
 /// As [`Checkpoint::read`].
@@ -345,17 +387,20 @@ pub(crate) fn read_weights(
 ) -> Result<Checkpoint, ModelError> {
     match config {
         EncoderConfig::Bert(_) => {
-            let bare = |name: &str| {
-                let prefixes = ["bert.", "roberta."];
-                let stripped = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
-                stripped.unwrap_or(name).to_owned()
-            };
-            Checkpoint::read(folder, |name| {
-                let name = bare(name);
-                let heads = ["pooler.", "cls.", "lm_head.", "classifier."];
-                heads.iter().any(|head| name.starts_with(head)) || name == "embeddings.position_ids"
-            })?
-            .rename(bare)
+            let checkpoint = Checkpoint::read(folder, |name| {
+                name.split('.').any(|part| BERT_HEADS.contains(&part))
+                    || name.ends_with("embeddings.position_ids")
+            })?;
+            let prefix = checkpoint.names().find_map(|name| name.strip_suffix(WORDS));
+            let prefix = prefix.unwrap_or_default().to_owned();
+            checkpoint.rename(|name| {
+                let name = name.strip_prefix(&prefix).unwrap_or(name);
+                match name.rsplit_once("LayerNorm.") {
+                    Some((norm, "gamma")) => format!("{norm}LayerNorm.weight"),
+                    Some((norm, "beta")) => format!("{norm}LayerNorm.bias"),
+                    _ => name.to_owned(),
+                }
+            })
         }
         EncoderConfig::T5(_) => Checkpoint::read(folder, |name| {
             name.starts_with("decoder.") || name == "lm_head.weight"
@@ -392,6 +437,64 @@ mod tests {
         check_round_trip(EncoderConfig::T5(T5Config { activation, gated, ..T5Config::default() }));
     }
 
+    /// The values are those of `BertConfig()`, `RobertaConfig()`, `T5Config()`, ... in transformers
+    /// 5.24.0, those of 4.57.1 are the same.
+    #[test]
+    fn absent_keys_have_the_defaults_of_transformers() {
+        let read = |model_type: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.json");
+            fs::write(&path, json!({ "model_type": model_type }).to_string()).unwrap();
+            read_config(&path).unwrap()
+        };
+        let bert = BertConfig {
+            vocab_size: 30_522,
+            hidden: 768,
+            layers: 12,
+            heads: 12,
+            intermediate: 3072,
+            max_positions: 512,
+            position_offset: 0,
+            token_types: 2,
+            activation: Activation::Gelu,
+            norm_eps: 1e-12,
+            dropout: 0.1,
+            attention_dropout: 0.1,
+        };
+        assert_eq!(read("bert"), EncoderConfig::Bert(bert.clone()));
+        let shifted = BertConfig { position_offset: 2, ..bert };
+        for model_type in ["xlm-roberta", "camembert"] {
+            assert_eq!(read(model_type), EncoderConfig::Bert(shifted.clone()));
+        }
+        let roberta = BertConfig { vocab_size: 50_265, ..shifted };
+        assert_eq!(read("roberta"), EncoderConfig::Bert(roberta));
+        let t5 = T5Config {
+            vocab_size: 32_128,
+            hidden: 512,
+            layers: 6,
+            heads: 8,
+            head_dim: 64,
+            intermediate: 2048,
+            activation: Activation::Relu,
+            gated: false,
+            relative_buckets: 32,
+            relative_max_distance: 128,
+            norm_eps: 1e-6,
+            dropout: 0.1,
+        };
+        let mt5 = T5Config {
+            vocab_size: 250_112,
+            layers: 8,
+            heads: 6,
+            intermediate: 1024,
+            activation: Activation::GeluTanh,
+            gated: true,
+            ..t5.clone()
+        };
+        assert_eq!(read("t5"), EncoderConfig::T5(t5));
+        assert_eq!(read("mt5"), EncoderConfig::T5(mt5));
+    }
+
     #[track_caller]
     fn check_refused(edit: impl Fn(&mut Value), expected: &str) {
         let folder = tempfile::tempdir().unwrap();
@@ -416,6 +519,6 @@ mod tests {
             "`position_embedding_type` = `relative_key`",
         );
         check_refused(|v| v["hidden_size"] = "wide".into(), "invalid type: string \"wide\"");
-        check_refused(|v| drop(v.as_object_mut().unwrap().remove("vocab_size")), "`vocab_size`");
+        check_refused(|v| v["vocab_size"] = "many".into(), "invalid type: string \"many\"");
     }
 }

@@ -29,7 +29,8 @@ mod visit;
 
 pub use checkpoint::{Checkpoint, HostTensor};
 pub use config::{
-    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side, T5Config,
+    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side, Similarity,
+    T5Config,
 };
 pub use dropout::Dropout;
 pub use dual_encoder::DualEncoder;

@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
+use samtone_data::{DocumentText, TextTokenizer};
 
 use crate::checkpoint::HostTensor;
-use crate::config::{DualEncoderConfig, Side};
+use crate::config::{DualEncoderConfig, Side, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
-use crate::folder::{SideSettings, TOKENIZER, TowerFolder, TowerWeights, read_towers};
+use crate::folder::{SideSettings, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
 ///
-/// Reads what this crate and sentence-transformers write (its `Router` too), and plain Hugging Face encoders (pooled
-/// by the mean, normalized). Between opening and loading, [`config`](Self::config) may be changed:
-/// two towers may start from one (`sharing`), a projection may be added, another pooling chosen.
+/// Reads what this crate and sentence-transformers 2 to 6 write (its `Router` too), and plain Hugging
+/// Face encoders (pooled by the mean, normalized). Between opening and loading the fields may be
+/// changed: two towers may start from one ([`sharing`](DualEncoderConfig::sharing)), a projection may
+/// be added, another pooling, prompt or length chosen.
 ///
 /// # Examples
 ///
@@ -37,8 +39,18 @@ pub struct ModelFolder {
     pub query: SideSettings,
     /// The document side's prompt and length.
     pub document: SideSettings,
+    /// How embeddings are compared; what says nothing means the cosine.
+    pub similarity: Similarity,
+    /// What of a document the model was trained on, if the folder says so.
+    pub document_text: Option<DocumentText>,
     /// The temperature learned in training, if it was learned.
     pub temperature: Option<f64>,
+    /// Whether texts are turned into lower case before the tokenizer reads them
+    /// (`do_lower_case`). A tokenizer that does so itself needs no such word: folders written by this
+    /// crate never have it.
+    pub lowercase: bool,
+    /// Whether a prompt's tokens are pooled with the text's; if not, they are only read.
+    pub include_prompt: bool,
     /// The towers' folders, the same twice if one serves both sides.
     towers: [TowerFolder; 2],
 }
@@ -57,24 +69,25 @@ impl ModelFolder {
             projection: query.projection.as_ref().map(|(_, dim)| *dim),
             normalize: query.normalize,
         };
-        let same = query.encoder == document.encoder
-            && query.pooling == document.pooling
-            && query.normalize == document.normalize
-            && config.projection == document.projection.as_ref().map(|(_, dim)| *dim);
-        if !same {
+        if let Some(what) = query.differs_from(&document) {
             return Err(ModelError::UnlikeTowers {
                 query: query.path.clone(),
                 document: document.path.clone(),
+                what,
             });
         }
         let settings = |tower: &TowerFolder, side: Side, max_tokens: Option<usize>| SideSettings {
-            prompt: tower.prompts.get(side.name()).cloned().unwrap_or_default(),
-            max_tokens: max_tokens.or(tower.max_tokens),
+            prompt: tower.settings.prompts.of(side),
+            max_tokens: max_tokens.or(tower.max_tokens(side)),
         };
         Ok(Self {
             query: settings(&query, Side::Query, samtone.query_max_tokens),
             document: settings(&document, Side::Document, samtone.document_max_tokens),
+            similarity: query.settings.similarity,
+            document_text: samtone.document_text,
             temperature: samtone.temperature,
+            lowercase: query.limits.lowercase,
+            include_prompt: query.include_prompt,
             towers: [query, document],
             config,
         })
@@ -88,13 +101,26 @@ impl ModelFolder {
         }
     }
 
-    /// The tokenizer file of `side`.
-    pub fn tokenizer_path(&self, side: Side) -> PathBuf {
-        self.tower(side).path.join(TOKENIZER)
+    /// The tokenizer of `side`, lower-casing if [`lowercase`](Self::lowercase) says so.
+    ///
+    /// # Errors
+    /// If its file is missing or broken, or transformers would read the folder with another
+    /// normalizer than the file has.
+    pub fn read_tokenizer(&self, side: Side) -> Result<TextTokenizer, ModelError> {
+        let tokenizer = self.tower(side).read_tokenizer()?;
+        if !self.lowercase {
+            return Ok(tokenizer);
+        }
+        tokenizer.lowercased().map_err(|source| ModelError::Tokenizer { source })
     }
 
     pub(crate) fn tower(&self, side: Side) -> &TowerFolder {
         &self.towers[side as usize]
+    }
+
+    /// Whether one folder serves both sides.
+    pub(crate) fn is_one(&self) -> bool {
+        self.towers[0].path == self.towers[1].path
     }
 
     /// Reads the weights. A projection that the folder lacks is drawn from `seed`.
@@ -109,8 +135,7 @@ impl ModelFolder {
     ) -> Result<DualEncoder<B>, ModelError> {
         let [query, document] = &self.towers;
         let query = query.read_weights()?;
-        let is_one = self.towers[0].path == self.towers[1].path;
-        let document = if is_one { None } else { Some(document.read_weights()?) };
+        let document = if self.is_one() { None } else { Some(document.read_weights()?) };
         let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
             let found = weights.get(name, shape)?;
             Ok::<_, ModelError>(found.map(|(tensor, path)| (tensor.clone(), path.to_owned())))

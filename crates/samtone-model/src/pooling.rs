@@ -1,5 +1,7 @@
 //! Hidden states to one vector a text.
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -15,12 +17,38 @@ use crate::layout::{Layout, index};
 const NORM_FLOOR: f64 = 1e-6;
 
 impl Pooling {
-    /// Hidden states, `[rows, hidden]` → `[batch, hidden]`.
-    pub(crate) fn forward<B: Backend>(self, x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+    /// Hidden states, `[rows, hidden]` → `[batch, hidden]`, as if a text's first `unpooled` tokens
+    /// were padding.
+    ///
+    /// A text that has no more tokens than that keeps, as in sentence-transformers, its first state
+    /// under `Cls`, and becomes zeros else.
+    pub(crate) fn forward<B: Backend>(
+        self,
+        x: Tensor<B, 2>,
+        layout: &Layout,
+        unpooled: usize,
+    ) -> Tensor<B, 2> {
+        let pooled = |span: Range<usize>| span.end.min(span.start + unpooled)..span.end;
         match self {
-            Self::Mean => mean(x, layout),
-            Self::Cls => pick(x, layout.spans().map(|span| span.start)),
-            Self::Last => pick(x, layout.spans().map(|span| span.end - 1)),
+            Self::Mean => mean(x, layout, layout.spans().map(pooled).collect()),
+            Self::Cls => {
+                let first = |span: Range<usize>| match pooled(span.clone()) {
+                    rest if rest.is_empty() => span.start,
+                    rest => rest.start,
+                };
+                pick(x, layout.spans().map(first))
+            }
+            Self::Last => {
+                let last = pick(x, layout.spans().map(|span| span.end - 1));
+                let kept: Vec<f64> =
+                    layout.lengths().iter().map(|&n| f64::from(u8::from(n > unpooled))).collect();
+                if !kept.contains(&0.0) {
+                    return last;
+                }
+                let (device, dtype) = (last.device(), last.dtype());
+                let shape = [kept.len(), 1];
+                last * Tensor::from_data(TensorData::new(kept, shape), (&device, dtype))
+            }
         }
     }
 }
@@ -32,20 +60,22 @@ fn pick<B: Backend>(x: Tensor<B, 2>, rows: impl Iterator<Item = usize>) -> Tenso
     x.select(0, rows)
 }
 
-fn mean<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
+/// The mean of each of the `spans` of rows; zeros where one is empty.
+fn mean<B: Backend>(x: Tensor<B, 2>, layout: &Layout, spans: Vec<Range<usize>>) -> Tensor<B, 2> {
     #[cfg(feature = "flex")]
     if kernel::takes(&x) {
-        return kernel::run(kernel::MeanOp { layout: layout.clone() }, [kernel::input(x)]);
+        return kernel::run(kernel::MeanOp { spans }, [kernel::input(x)]);
     }
     let hidden = x.dims()[1];
     let (batch, device, dtype) = (layout.batch(), x.device(), x.dtype());
     let seq = layout.seq().expect("only a padded layout reaches the portable mean");
-    let weights: Vec<f64> = layout
-        .lengths()
-        .iter()
-        .flat_map(|&length| {
-            let weight = 1.0 / length as f64;
-            (0..seq).map(move |at| if at < length { weight } else { 0.0 })
+    let weights: Vec<f64> = spans
+        .into_iter()
+        .enumerate()
+        .flat_map(|(text, span)| {
+            let weight = 1.0 / span.len().max(1) as f64;
+            let rows = text * seq..(text + 1) * seq;
+            rows.map(move |row| if span.contains(&row) { weight } else { 0.0 })
         })
         .collect();
     // Rows of weights times each text's states: [batch, 1, seq] x [batch, seq, hidden].

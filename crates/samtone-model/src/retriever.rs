@@ -1,18 +1,20 @@
 //! A dual encoder with its tokenizers, prompts and lengths: texts to embeddings.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{TextTokenizer, TokenBatch};
+use samtone_data::{DocumentText, TextTokenizer, TokenBatch};
+use serde_json::{Map, Value};
 
 use crate::checkpoint::HostTensor;
-use crate::config::Side;
+use crate::config::{Side, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
-use crate::folder::{self, SamtoneFile, SideSettings, Stages, TowerContent, whole};
+use crate::folder::{
+    self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TowerContent, replace_folder,
+};
 use crate::model_folder::ModelFolder;
 
 /// What a text is cut to where neither the model nor its folder has a limit, in tokens.
@@ -53,37 +55,90 @@ pub struct Retriever<B: Backend> {
     pub model: DualEncoder<B>,
     /// The temperature learned in training, if it was learned.
     pub temperature: Option<f64>,
+    /// How its embeddings are compared.
+    pub similarity: Similarity,
+    /// What of a document it was trained on, if that is known.
+    pub document_text: Option<DocumentText>,
     tokenizers: [Arc<TextTokenizer>; 2],
     settings: [SideSettings; 2],
+    include_prompt: bool,
+    kept: Arc<[Kept; 2]>,
+}
+
+/// What of each side's folder is written again, but not used here.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    /// All prompts; of the two sides' names, the settings hold the text.
+    prompts: Prompts,
+    /// The names of the tokenizer's special tokens by their key.
+    special: Map<String, Value>,
 }
 
 impl<B: Backend> Retriever<B> {
     /// Joins a model and its tokenizer; `settings` are the query's, then the document's.
     ///
+    /// Embeddings are compared by the cosine, and prompts pooled with their texts.
+    ///
     /// # Errors
-    /// If the tokenizer makes ids that the model lacks.
+    /// If the tokenizer makes ids that the model lacks, or a length leaves no room beside its special
+    /// tokens.
     pub fn new(
         model: DualEncoder<B>,
         tokenizer: TextTokenizer,
         settings: [SideSettings; 2],
     ) -> Result<Self, ModelError> {
         let tokenizer = Arc::new(tokenizer);
-        Self::join(model, [tokenizer.clone(), tokenizer], settings)
+        let mut retriever = Self {
+            model,
+            temperature: None,
+            similarity: Similarity::default(),
+            document_text: None,
+            tokenizers: [tokenizer.clone(), tokenizer],
+            settings,
+            include_prompt: true,
+            kept: Arc::default(),
+        };
+        retriever.fit()?;
+        Ok(retriever)
     }
 
-    fn join(
-        model: DualEncoder<B>,
-        tokenizers: [Arc<TextTokenizer>; 2],
-        settings: [SideSettings; 2],
-    ) -> Result<Self, ModelError> {
-        let expected = model.config().encoder.vocab_size();
-        for tokenizer in &tokenizers {
+    /// Checks that the parts fit together, and has the model leave out what is not pooled.
+    fn fit(&mut self) -> Result<(), ModelError> {
+        let expected = self.model.config().encoder.vocab_size();
+        for side in Side::ALL {
+            let tokenizer = self.tokenizer(side);
             let got = tokenizer.vocab_size();
             if got > expected {
                 return Err(ModelError::Vocabulary { expected, got });
             }
+            let (max_tokens, special) = (self.max_tokens(side), tokenizer.special_tokens());
+            if max_tokens <= special {
+                return Err(ModelError::NoRoom { side, max_tokens, special });
+            }
         }
-        Ok(Self { model, temperature: None, tokenizers, settings })
+        let [query, document] = Side::ALL.map(|side| self.prompt_tokens(side));
+        self.model.unpooled = [query?, document?];
+        Ok(())
+    }
+
+    /// The tokens at the head of every text of `side` that are its prompt's and not pooled, counted
+    /// as sentence-transformers counts them: the prompt is encoded alone, and what closes a text
+    /// left out. So the special tokens before a text are the prompt's. It is measured under the length
+    /// of its side; sentence-transformers 6 takes that of both sides even where `query_length` or
+    /// `document_length` cuts the prompt itself.
+    fn prompt_tokens(&self, side: Side) -> Result<usize, ModelError> {
+        let prompt = self.prompt(side);
+        if self.include_prompt || prompt.is_empty() {
+            return Ok(0);
+        }
+        let tokenizer = self.tokenizer(side);
+        let row = tokenizer
+            .encode(prompt, self.max_tokens(side))
+            .map_err(|source| ModelError::Tokenizer { source })?;
+        let last = row.last().expect("every text has a token");
+        let added = tokenizer.inner().get_added_tokens_decoder();
+        let is_special = added.get(last).is_some_and(|token| token.special);
+        Ok(row.len() - usize::from(is_special))
     }
 
     /// Loads a model folder as it is.
@@ -97,22 +152,29 @@ impl<B: Backend> Retriever<B> {
     /// Loads an opened, perhaps changed folder; what it lacks is drawn from `seed`.
     ///
     /// # Errors
-    /// As [`ModelFolder::load`], or if a tokenizer cannot be read.
+    /// As [`ModelFolder::read_tokenizer`], [`Retriever::new`] and [`ModelFolder::load`].
     pub fn load(folder: &ModelFolder, seed: u64, device: &B::Device) -> Result<Self, ModelError> {
-        let tokenizer = |side| {
-            TextTokenizer::from_file(&folder.tokenizer_path(side))
-                .map_err(|source| ModelError::Tokenizer { source })
+        let query = Arc::new(folder.read_tokenizer(Side::Query)?);
+        let document = if folder.is_one() {
+            query.clone()
+        } else {
+            Arc::new(folder.read_tokenizer(Side::Document)?)
         };
-        let query = Arc::new(tokenizer(Side::Query)?);
-        let document =
-            if folder.tokenizer_path(Side::Query) == folder.tokenizer_path(Side::Document) {
-                query.clone()
-            } else {
-                Arc::new(tokenizer(Side::Document)?)
-            };
-        let settings = [folder.query.clone(), folder.document.clone()];
-        let mut retriever = Self::join(folder.load(seed, device)?, [query, document], settings)?;
-        retriever.temperature = folder.temperature;
+        let kept = Side::ALL.map(|side| Kept {
+            prompts: folder.tower(side).settings.prompts.clone(),
+            special: folder.tower(side).tokenizer.special().clone(),
+        });
+        let mut retriever = Self {
+            model: folder.load(seed, device)?,
+            temperature: folder.temperature,
+            similarity: folder.similarity,
+            document_text: folder.document_text,
+            tokenizers: [query, document],
+            settings: [folder.query.clone(), folder.document.clone()],
+            include_prompt: folder.include_prompt,
+            kept: Arc::new(kept),
+        };
+        retriever.fit()?;
         Ok(retriever)
     }
 
@@ -131,7 +193,12 @@ impl<B: Backend> Retriever<B> {
         &self.settings[side as usize].prompt
     }
 
-    /// Texts of `side` are cut to this many tokens.
+    /// Whether a prompt's tokens are pooled with the text's; if not, they are only read.
+    pub fn include_prompt(&self) -> bool {
+        self.include_prompt
+    }
+
+    /// Texts of `side` are cut to this many tokens, the special ones included.
     pub fn max_tokens(&self, side: Side) -> usize {
         let limit = self.model.config().encoder.max_tokens();
         let asked = self.settings[side as usize].max_tokens;
@@ -142,8 +209,16 @@ impl<B: Backend> Retriever<B> {
     }
 
     /// Cuts texts of `side` to `max_tokens` tokens, or to what the encoder can read if that is less.
-    pub fn set_max_tokens(&mut self, side: Side, max_tokens: usize) {
-        self.settings[side as usize].max_tokens = Some(max_tokens);
+    ///
+    /// # Errors
+    /// If that leaves no room beside the special tokens.
+    pub fn set_max_tokens(&mut self, side: Side, max_tokens: usize) -> Result<(), ModelError> {
+        let before = self.settings[side as usize].max_tokens.replace(max_tokens);
+        let fitted = self.fit();
+        if fitted.is_err() {
+            self.settings[side as usize].max_tokens = before;
+        }
+        fitted
     }
 
     /// The token ids of texts of `side`, prompted and cut.
@@ -187,6 +262,9 @@ impl<B: Backend> Retriever<B> {
     ///
     /// # Shapes
     /// - returns `[rows, dim]`, row-major
+    ///
+    /// An empty row is read as one padding token, which is what [`Retriever::tokenize`] makes of a
+    /// text without any.
     pub fn encode_tokens(&self, side: Side, rows: &[Vec<u32>], batch_tokens: usize) -> Vec<f32> {
         let dim = self.dim();
         let pad_id = self.tokenizer(side).pad_id();
@@ -195,10 +273,12 @@ impl<B: Backend> Retriever<B> {
         let mut embeddings = vec![0.0; rows.len() * dim];
         let mut rest = order.as_slice();
         while let Some(&longest) = rest.first() {
-            let fitting = (batch_tokens / rows[longest].len()).clamp(1, rest.len());
+            let fitting = (batch_tokens / rows[longest].len().max(1)).clamp(1, rest.len());
             let (now, later) = rest.split_at(fitting);
             rest = later;
-            let texts: Vec<&[u32]> = now.iter().map(|&row| rows[row].as_slice()).collect();
+            let empty: &[u32] = &[pad_id];
+            let row = |&row: &usize| if rows[row].is_empty() { empty } else { &rows[row] };
+            let texts: Vec<&[u32]> = now.iter().map(row).collect();
             let states = self.model.encode(side, &TokenBatch::pad(&texts, pad_id), None);
             let states = states.into_data().convert::<f32>();
             let states = states.as_slice::<f32>().expect("converted to f32 above");
@@ -210,12 +290,16 @@ impl<B: Backend> Retriever<B> {
     }
 
     /// Writes the model folder: what `SentenceTransformer(path)` opens, or for two towers two such
-    /// folders, `query/` and `document/`. The folder appears whole or not at all.
+    /// folders, `query/` and `document/`. The folder takes the place of what is at `path`, whole or
+    /// not at all.
+    ///
+    /// sentence-transformers knows one length a tower: of one tower for both sides it is the longer
+    /// one, beside which `samtone.json` has both.
     ///
     /// # Errors
-    /// If `path` exists already, or cannot be written.
+    /// If the folder cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
-        whole(path, |folder| {
+        replace_folder(path, |folder| {
             self.write_samtone(folder)?;
             if self.is_siamese() {
                 return self.write_tower(folder, Side::Document, &Side::ALL);
@@ -235,20 +319,19 @@ impl<B: Backend> Retriever<B> {
     /// # Errors
     /// As [`Retriever::save`].
     pub fn save_router(&self, path: &Path) -> Result<(), ModelError> {
-        whole(path, |folder| {
+        replace_folder(path, |folder| {
             self.write_samtone(folder)?;
             let write =
-                |side, route| self.tower_content(side).write_stages(folder, Stages::Route(route));
+                |side, route| self.tower_content(side).write_stages(folder, Layout::Route(route));
             let [query, document] = if self.is_siamese() {
                 let stages = write(Side::Document, "shared")?;
                 [stages.clone(), stages]
             } else {
                 [write(Side::Query, "query")?, write(Side::Document, "document")?]
             };
-            folder::write_router(folder, &[(Side::Query, query), (Side::Document, document)])?;
-            let top = [(String::new(), "Router")];
-            let normalize = self.model.config().normalize;
-            folder::write_top(folder, &top, &self.prompts(&Side::ALL), normalize)
+            folder::write_routes(folder, &[(Side::Query, query), (Side::Document, document)])?;
+            folder::write_modules(folder, &[(String::new(), "Router")])?;
+            self.folder_settings(&Side::ALL).write(folder)
         })
     }
 
@@ -261,20 +344,34 @@ impl<B: Backend> Retriever<B> {
             sharing: self.model.config().sharing,
             query_max_tokens: self.settings[0].max_tokens,
             document_max_tokens: self.settings[1].max_tokens,
+            document_text: self.document_text,
             temperature: self.temperature,
         };
-        folder::write_samtone(folder, &file)
+        file.write(folder)
     }
 
     /// Writes `side`'s tower for the texts of `readers`.
     fn write_tower(&self, folder: &Path, side: Side, readers: &[Side]) -> Result<(), ModelError> {
-        let stages = self.tower_content(side).write_stages(folder, Stages::Plain)?;
-        let normalize = self.model.config().normalize;
-        folder::write_top(folder, &stages, &self.prompts(readers), normalize)
+        let stages = self.tower_content(side).write_stages(folder, Layout::Plain)?;
+        folder::write_modules(folder, &stages)?;
+        self.folder_settings(readers).write(folder)
     }
 
-    fn prompts(&self, sides: &[Side]) -> BTreeMap<&str, &str> {
-        sides.iter().map(|&side| (side.name(), self.prompt(side))).collect()
+    /// The prompts of `readers` among those kept, and the similarity.
+    fn folder_settings(&self, readers: &[Side]) -> Settings {
+        let mut prompts = Prompts::default();
+        for &side in readers {
+            let kept = &self.kept[side as usize].prompts;
+            prompts.texts.extend(kept.texts.clone());
+            prompts.default = prompts.default.or_else(|| kept.default.clone());
+        }
+        for side in Side::ALL {
+            prompts.texts.remove(side.name());
+        }
+        for &side in readers {
+            prompts.texts.insert(side.name().to_owned(), self.prompt(side).to_owned());
+        }
+        Settings { prompts, similarity: self.similarity }
     }
 
     fn tower_content(&self, side: Side) -> TowerContent<'_> {
@@ -292,15 +389,29 @@ impl<B: Backend> Retriever<B> {
         } else {
             self.max_tokens(side)
         };
-        let (config, tokenizer) = (self.model.config(), self.tokenizer(side));
-        TowerContent { config, max_tokens, tokenizer, parameters }
+        TowerContent {
+            config: self.model.config(),
+            include_prompt: self.include_prompt,
+            max_tokens,
+            tokenizer: self.tokenizer(side),
+            special: &self.kept[side as usize].special,
+            parameters,
+        }
     }
 
     /// The same retriever around another model of the same shape (a trained one).
     #[must_use]
     pub fn with_model<C: Backend>(&self, model: DualEncoder<C>) -> Retriever<C> {
-        let Self { temperature, tokenizers, settings, .. } = self.clone();
-        Retriever { model, temperature, tokenizers, settings }
+        Retriever {
+            model: model.with_unpooled(Side::ALL.map(|side| self.model.unpooled(side))),
+            temperature: self.temperature,
+            similarity: self.similarity,
+            document_text: self.document_text,
+            tokenizers: self.tokenizers.clone(),
+            settings: self.settings.clone(),
+            include_prompt: self.include_prompt,
+            kept: self.kept.clone(),
+        }
     }
 
     /// Moves the model to `device`.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::{TextTokenizer, TokenBatch};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::checkpoint::{self, HostTensor, WEIGHTS};
 use crate::error::ModelError;
-use crate::folder::{self, CONFIG, TOKENIZER};
+use crate::folder::{self, CONFIG, replace_folder};
 use crate::hugging_face;
 use crate::seq2seq::{Decoding, Seq2Seq};
 
@@ -52,17 +52,16 @@ impl<B: Backend> TextToText<B> {
     /// If a file is missing or broken, or a tensor is missing, left over, of another shape or not
     /// finite; each is named.
     pub fn open(path: &Path, device: &B::Device) -> Result<Self, ModelError> {
-        let tokenizer = TextTokenizer::from_file(&path.join(TOKENIZER))
-            .map_err(|source| ModelError::Tokenizer { source })?;
+        let tokenizer = folder::read_tokenizer(path)?;
         Self::new(Seq2Seq::open(path, device)?, Arc::new(tokenizer))
     }
 
-    /// Writes such a folder. It appears whole or not at all.
+    /// Writes such a folder. It takes the place of what is at `path`, whole or not at all.
     ///
     /// # Errors
-    /// If `path` exists already, or cannot be written.
+    /// If the folder cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
-        folder::whole(path, |folder| {
+        replace_folder(path, |folder| {
             let (config, pad_id) = (self.model.config(), self.tokenizer.pad_id());
             let mut parameters = Vec::new();
             self.model.for_each_parameter(|parameter, values| {
@@ -80,7 +79,7 @@ impl<B: Backend> TextToText<B> {
                 "pad_token_id": pad_id,
             });
             folder::write_json(&folder.join("generation_config.json"), &generation)?;
-            folder::write_tokenizer(folder, &self.tokenizer, MODEL_MAX_TOKENS)
+            folder::write_tokenizer(folder, &self.tokenizer, &Map::new(), MODEL_MAX_TOKENS)
         })
     }
 

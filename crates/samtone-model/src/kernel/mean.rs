@@ -1,12 +1,21 @@
 //! The mean of each text's rows.
 
+use std::ops::Range;
+
 use super::{FusedOp, Input, Matrix};
-use crate::layout::Layout;
 
 /// Input: `[rows, width]`. Output: `[batch, width]`.
 #[derive(Clone, Debug)]
 pub(crate) struct MeanOp {
-    pub(crate) layout: Layout,
+    /// The rows of each text that are pooled; the mean of none is zero.
+    pub(crate) spans: Vec<Range<usize>>,
+}
+
+impl MeanOp {
+    /// The weight of each row of a span.
+    fn factor(span: &Range<usize>) -> f32 {
+        1.0 / span.len().max(1) as f32
+    }
 }
 
 impl FusedOp<1> for MeanOp {
@@ -14,9 +23,9 @@ impl FusedOp<1> for MeanOp {
 
     fn forward(&self, [x]: &[Input; 1], _save: bool) -> (Matrix, Option<()>) {
         let width = x.shape()[1];
-        let mut output = vec![0.0; self.layout.batch() * width];
-        for (span, target) in self.layout.spans().zip(output.chunks_exact_mut(width)) {
-            let factor = 1.0 / span.len() as f32;
+        let mut output = vec![0.0; self.spans.len() * width];
+        for (span, target) in self.spans.iter().zip(output.chunks_exact_mut(width)) {
+            let factor = Self::factor(span);
             for row in x.values()[span.start * width..span.end * width].chunks_exact(width) {
                 for (target, value) in target.iter_mut().zip(row) {
                     *target += value;
@@ -26,7 +35,7 @@ impl FusedOp<1> for MeanOp {
                 *value *= factor;
             }
         }
-        (Matrix::new(output, [self.layout.batch(), width]), Some(()))
+        (Matrix::new(output, [self.spans.len(), width]), Some(()))
     }
 
     fn backward(
@@ -40,8 +49,8 @@ impl FusedOp<1> for MeanOp {
         let of_x = wanted.then(|| {
             let mut values = vec![0.0; rows * width];
             let sources = gradient.values().chunks_exact(width);
-            for (span, source) in self.layout.spans().zip(sources) {
-                let factor = 1.0 / span.len() as f32;
+            for (span, source) in self.spans.iter().zip(sources) {
+                let factor = Self::factor(span);
                 let targets = &mut values[span.start * width..span.end * width];
                 for target in targets.chunks_exact_mut(width) {
                     for (target, value) in target.iter_mut().zip(source) {

@@ -137,15 +137,20 @@ fn gradients_agree_with_central_differences() {
     type B = Autodiff<Flex>;
     let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
     for encoder in [bert(), t5(false), t5(true)] {
-        for (pooling, dropout) in [
-            (Pooling::Mean, None),
-            (Pooling::Cls, None),
-            (Pooling::Last, None),
-            (Pooling::Mean, dropout),
+        for (pooling, dropout, unpooled) in [
+            (Pooling::Mean, None, 0),
+            (Pooling::Cls, None, 0),
+            (Pooling::Last, None, 0),
+            (Pooling::Mean, dropout, 0),
+            // The second text has two tokens: one of its own, or none.
+            (Pooling::Mean, None, 1),
+            (Pooling::Mean, None, 2),
+            (Pooling::Cls, None, 2),
+            (Pooling::Last, None, 2),
         ] {
             let config = config(encoder.clone(), Sharing::Sde, pooling);
             let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
-            let model = model.cast(FloatDType::F64);
+            let model = model.with_unpooled([unpooled, 0]).cast(FloatDType::F64);
             let loss = |model: &DualEncoder<Flex>| {
                 values(scalar(model.encode(Side::Query, &batch(), dropout)))[0]
             };
@@ -217,6 +222,36 @@ fn an_embedding_depends_on_its_text_alone() {
                 assert!((row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < F32_TOLERANCE);
             }
         }
+    }
+}
+
+#[test]
+fn tokens_left_out_of_pooling_are_read_all_the_same() {
+    let rows = [vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]];
+    for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+        let mut config = config(bert(), Sharing::Sde, pooling);
+        (config.projection, config.normalize) = (None, false);
+        let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+        let padded = TokenBatch::pad_to(&rows, 0, 9);
+        // The states of each text: 0 to 4, 5 and 6, 7 to 10; the second has nothing left.
+        let pooled: [&[usize]; 3] = match pooling {
+            Pooling::Mean => [&[2, 3, 4], &[], &[9, 10]],
+            Pooling::Cls => [&[2], &[5], &[9]],
+            Pooling::Last => [&[4], &[], &[10]],
+        };
+        let model = model.with_unpooled([2, 0]);
+        for model in [model.clone(), model.clone().cast(FloatDType::F64)] {
+            let states = values(model.token_states(Side::Query, &padded, None));
+            let states: Vec<&[f64]> = states.chunks(8).collect();
+            let mean = |rows: &[usize]| -> Vec<f64> {
+                let sum = |axis| rows.iter().map(|&row| states[row][axis]).sum::<f64>();
+                (0..8).map(|axis| sum(axis) / rows.len().max(1) as f64).collect()
+            };
+            let got = values(model.encode(Side::Query, &padded, None));
+            assert_close(&got, &pooled.map(mean).concat(), F32_TOLERANCE);
+        }
+        let other = values(model.encode(Side::Document, &padded, None));
+        assert_eq!(other, values(model.with_unpooled([0, 0]).encode(Side::Query, &padded, None)));
     }
 }
 
@@ -300,9 +335,10 @@ fn fused_and_portable_operations_agree() {
     type B = Autodiff<Flex>;
     let dropout = Some(Dropout { key: Key::new(3), first_row: 2 });
     for encoder in [bert(), t5(false), t5(true)] {
-        for dropout in [None, dropout] {
+        for (dropout, unpooled) in [(None, 0), (dropout, 0), (None, 1), (None, 2)] {
             let config = config(encoder.clone(), Sharing::Sde, Pooling::Mean);
             let fused = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+            let fused = fused.with_unpooled([unpooled, 0]);
             let portable = fused.clone().cast(FloatDType::F64);
             let run = |model: &DualEncoder<B>| {
                 let embeddings = model.encode(Side::Query, &batch(), dropout);

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::backend::{Flex, NdArray};
 use burn::tensor::backend::Backend;
-use samtone_data::TextTokenizer;
+use samtone_data::{DocumentText, TextTokenizer};
 use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
-    Retriever, Sharing, Side, SideSettings, T5Config,
+    Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
 };
+use serde_json::{Map, Value, json};
+
+use crate::parity::{assert_close, fixture};
 
 const TEXTS: [&str; 4] = ["a well holds water", "water runs", "a well runs dry", "dry"];
 
@@ -44,7 +47,11 @@ fn retriever<B: Backend>(
 ) -> Retriever<B> {
     let config =
         DualEncoderConfig { encoder, sharing, projection, pooling: Pooling::Last, normalize: true };
-    let model = DualEncoder::init(&config, 3, &Default::default()).unwrap();
+    retriever_of(&config)
+}
+
+fn retriever_of<B: Backend>(config: &DualEncoderConfig) -> Retriever<B> {
+    let model = DualEncoder::init(config, 3, &Default::default()).unwrap();
     let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 60, true).unwrap();
     let settings = [
         SideSettings { prompt: "water ".into(), max_tokens: Some(6) },
@@ -223,21 +230,443 @@ fn a_tokenizer_larger_than_the_model_is_refused() {
     assert_eq!(error.to_string(), expected);
 }
 
-#[test]
-fn a_folder_that_is_there_is_not_written_over() {
+/// A copy of the fixture's folder with other files.
+fn variant(files: &Map<String, Value>) -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
-    let [bert, _] = encoders();
-    let error = retriever::<Flex>(bert, Sharing::Sde, None).save(home.path()).unwrap_err();
-    assert!(matches!(error, ModelError::Exists { .. }), "{error}");
+    let path = home.path().join("model");
+    copy_folder(&fixture("folders/model"), &path);
+    for (name, content) in files {
+        match content {
+            Value::Null => fs::remove_file(path.join(name)).unwrap(),
+            content => fs::write(path.join(name), content.to_string()).unwrap(),
+        }
+    }
+    (home, path)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for (name, content) in files(from) {
+        let path = to.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// Embeddings of length near 1, of which sentence-transformers' are rounded to six digits.
+const EMBEDDING_TOLERANCE: f64 = 5e-6;
+
+/// What `fixtures/generate_folders.py` wrote.
+#[derive(serde::Deserialize)]
+struct Variants {
+    texts: Vec<String>,
+    cases: Vec<Variant>,
+}
+
+#[derive(serde::Deserialize)]
+struct Variant {
+    name: String,
+    files: Map<String, Value>,
+    similarity: Similarity,
+    query: Vec<Vec<f32>>,
+    document: Vec<Vec<f32>>,
 }
 
 #[test]
-fn the_newer_pooling_schema_is_read() {
+fn folders_are_read_as_sentence_transformers_reads_them_and_written_back() {
+    let cases = fs::read_to_string(fixture("folders/cases.json")).unwrap();
+    let Variants { texts, cases } = serde_json::from_str(&cases).unwrap();
+    for case in &cases {
+        let (home, path) = variant(&case.files);
+        if case.name.starts_with("older names") {
+            fs::copy(fixture("folders/old.safetensors"), path.join("model.safetensors")).unwrap();
+        }
+        let retriever = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+        let [again, router] = ["again", "router"].map(|name| home.path().join(name));
+        retriever.save(&again).unwrap();
+        retriever.save_router(&router).unwrap();
+        let portable = Retriever::<NdArray>::open(&path, &Default::default()).unwrap();
+        for (side, expected) in [(Side::Query, &case.query), (Side::Document, &case.document)] {
+            let name = format!("{}, {}", case.name, side.name());
+            let got = retriever.encode_texts(side, &texts).unwrap();
+            let widened =
+                |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+            assert_close(&name, &widened(&got), &expected.concat(), EMBEDDING_TOLERANCE);
+            let portable = portable.encode_texts(side, &texts).unwrap();
+            assert_close(&name, &widened(&portable), &expected.concat(), EMBEDDING_TOLERANCE);
+            for path in [&again, &router] {
+                let again = Retriever::<Flex>::open(path, &Default::default()).unwrap();
+                assert_eq!(again.encode_texts(side, &texts).unwrap(), got, "{name}");
+                assert_eq!(again.similarity, case.similarity, "{name}");
+                assert_eq!(again.include_prompt(), retriever.include_prompt(), "{name}");
+                assert_eq!(again.max_tokens(side), retriever.max_tokens(side), "{name}");
+                assert!(!ModelFolder::open(path).unwrap().lowercase, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn prompts_nobody_reads_are_kept() {
+    let prompts = json!({ "passage": "p: ", "clustering": "c: ", "query": "q: " });
+    let file = "config_sentence_transformers.json";
+    let settings = json!({ "prompts": prompts, "default_prompt_name": "clustering" });
+    let (home, path) = variant(&[(file.to_owned(), settings)].into_iter().collect());
+    let mut folder = ModelFolder::open(&path).unwrap();
+    folder.document.prompt = "d: ".into();
+    let saved = |sharing, file: &str| -> Value {
+        let mut folder = folder.clone();
+        folder.config.sharing = sharing;
+        let retriever = Retriever::<Flex>::load(&folder, 0, &Default::default()).unwrap();
+        let path = home.path().join("saved");
+        retriever.save(&path).unwrap();
+        serde_json::from_slice(&fs::read(path.join(file)).unwrap()).unwrap()
+    };
+    let both = saved(Sharing::Sde, file);
+    let expected =
+        json!({ "passage": "p: ", "clustering": "c: ", "query": "q: ", "document": "d: " });
+    assert_eq!(both["prompts"], expected);
+    assert_eq!(both["default_prompt_name"], "clustering");
+    let document = saved(Sharing::Ade, "document/config_sentence_transformers.json");
+    let expected = json!({ "passage": "p: ", "clustering": "c: ", "document": "d: " });
+    assert_eq!(document["prompts"], expected);
+}
+
+#[test]
+fn what_a_sentence_transformers_file_says_is_honoured_or_refused() {
+    let check = |file: &str, content: Value, expected: &str| {
+        let (_home, path) = variant(&[(file.to_owned(), content)].into_iter().collect());
+        let error = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ()).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let message = format!("{error} {}", source.unwrap_or_default());
+        assert!(message.contains(file) && message.contains(expected), "{message}");
+    };
+    let settings = "config_sentence_transformers.json";
+    check(
+        settings,
+        json!({ "similarity_fn_name": "euclidean" }),
+        "`euclidean`, expected cosine or",
+    );
+    check(
+        settings,
+        json!({ "similarity_fn_name": "manhattan" }),
+        "`manhattan`, expected cosine or",
+    );
+    check(settings, json!({ "truncate_dim": 4 }), "`truncate_dim` = `4`, expected the whole");
+    check(settings, json!({ "model_type": "SparseEncoder" }), "`model_type` = `SparseEncoder`");
+    check(settings, json!({ "default_prompt_name": "none" }), "`default_prompt_name` = `none`");
+
+    let limits = "sentence_bert_config.json";
+    check(
+        limits,
+        json!({ "tokenizer_name_or_path": "x" }),
+        "unknown field `tokenizer_name_or_path`",
+    );
+    check(limits, json!({ "transformer_task": "fill-mask" }), "`transformer_task` = `fill-mask`");
+    check(limits, json!({ "module_output_name": "scores" }), "`module_output_name` = `scores`");
+    let pooled = json!({ "method": "forward", "method_output_name": "pooler_output" });
+    check(limits, json!({ "modality_config": { "text": pooled } }), "pooler_output");
+    check(limits, json!({ "query_expansion": { "length": 32 } }), "`query_expansion`");
+    let cut = json!({ "text": { "max_length": 8 } });
+    check(limits, json!({ "processing_kwargs": cut }), "`processing_kwargs` = `text: ");
+    check(limits, json!({ "config_args": { "hidden_act": "relu" } }), "`config_kwargs` = `hidden");
+
+    let pooling = "1_Pooling/config.json";
+    check(pooling, json!({ "pooling_mode": "max" }), "`max`, expected mean, cls or lasttoken");
+    check(pooling, json!({ "pooling_mode": ["mean", "cls"] }), "`[\"mean\",\"cls\"]`, expected");
+    check(pooling, json!({ "pooling_mode": "mean", "weights": 1 }), "a key `weights`");
+    check(pooling, json!({ "include_prompt": 0 }), "`include_prompt` = `0`");
+
+    let tokens = json!({ "module_input_name": "token_embeddings" });
+    check("2_Normalize/config.json", tokens, "token_embeddings");
+    let cut = json!({ "truncation_side": "left" });
+    check("tokenizer_config.json", cut, "`truncation_side` = `left`, expected right");
+}
+
+#[test]
+fn a_dense_that_is_no_plain_projection_is_refused() {
+    let plain = json!({
+        "out_features": 5, "bias": false, "activation_function": "torch.nn.modules.linear.Identity"
+    });
+    let stage = |path: &str, kind: &str| json!({ "path": path, "type": format!("sentence_transformers.models.{kind}") });
+    let [first, pooling, dense, norm] =
+        [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense"), ("", "Normalize")]
+            .map(|(path, kind)| stage(path, kind));
+    let check = |modules: &[&Value], edit: (&str, Value), expected: &str| {
+        let mut file = plain.clone();
+        file[edit.0] = edit.1;
+        let files = [("modules.json", json!(modules)), ("2_Dense/config.json", file)];
+        let files = files.map(|(name, file)| (name.to_owned(), file)).into_iter().collect();
+        let (_home, path) = variant(&files);
+        let error = ModelFolder::open(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    let right = [&first, &pooling, &dense, &norm];
+    let null = Value::Null;
+    check(&right, ("bias", null.clone()), "`bias` = `true`");
+    check(&right, ("activation_function", null.clone()), "`activation_function` = `torch.nn.Tanh`");
+    check(&right, ("use_residual", true.into()), "`use_residual` = `true`");
+    check(&right, ("module_input_name", "token_embeddings".into()), "`module_input_name`");
+    let fine = ("bias", Value::from(false));
+    let order = "expected Transformer, Pooling, at most one Dense, then at most one Normalize";
+    check(&[&first, &dense, &pooling], fine.clone(), order);
+    check(&[&first, &pooling, &norm, &dense], fine.clone(), order);
+    check(&[&first, &pooling, &dense, &dense], fine.clone(), order);
+    check(&[&first], fine.clone(), order);
+    let own = json!({ "path": "", "type": "custom_st.Transformer" });
+    check(&[&own, &pooling], fine, "`type` = `custom_st.Transformer`");
+}
+
+/// BERT's tokenizer classes make a normalizer of their own from `tokenizer_config.json`, whatever
+/// `tokenizer.json` says.
+#[test]
+fn tokenizer_files_that_contradict_each_other_are_refused() {
+    let open = |file: Value| {
+        let (home, path) =
+            variant(&[("tokenizer_config.json".to_owned(), file)].into_iter().collect());
+        (home, Retriever::<Flex>::open(&path, &Default::default()).map(|_| ()))
+    };
+    for class in ["BertTokenizer", "BertTokenizerFast"] {
+        let (_home, opened) = open(json!({ "tokenizer_class": class, "do_lower_case": false }));
+        opened.unwrap();
+        let (home, opened) = open(json!({ "tokenizer_class": class, "do_lower_case": true }));
+        let error = opened.unwrap_err();
+        let folder = home.path().join("model");
+        let expected = format!(
+            "`{}` has `do_lower_case` = true, but the normalizer of `tokenizer.json` beside it says false",
+            folder.join("tokenizer_config.json").display()
+        );
+        assert_eq!(error.to_string(), expected);
+        let folder = folder.display();
+        let expected =
+            format!("`AutoTokenizer.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")`");
+        assert!(error.hint().unwrap().ends_with(&expected), "{:?}", error.hint());
+    }
+    // By its model type the folder is BERT's, whose default is to lower case.
+    let error = open(json!({})).1.unwrap_err().to_string();
+    assert!(error.contains("`do_lower_case` = true"), "{error}");
+    let accents = json!({ "do_lower_case": false, "strip_accents": true });
+    let error = open(accents).1.unwrap_err().to_string();
+    assert!(error.contains("`strip_accents` = true") && error.ends_with("says null"), "{error}");
+    // A class that takes `tokenizer.json` as it is has no say.
+    open(json!({ "tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true })).1.unwrap();
+}
+
+/// The classes of RoBERTa's kin and of T5 do not see that `tokenizer.json` lower-cases, though
+/// sentence-transformers 6 writes `do_lower_case` there.
+#[test]
+fn a_lower_case_that_transformers_would_not_see_is_refused() {
+    let file = fs::read(fixture("folders/model/tokenizer.json")).unwrap();
+    let mut lower: Value = serde_json::from_slice(&file).unwrap();
+    let lowercase = json!({ "type": "Lowercase" });
+    lower["normalizer"] = json!({ "type": "Sequence", "normalizers": [lowercase] });
+    let open = |class: &str, tokenizer: Option<&Value>| {
+        let class = json!({ "tokenizer_class": class });
+        let mut files = Map::new();
+        files.insert("tokenizer_config.json".to_owned(), class);
+        if let Some(tokenizer) = tokenizer {
+            files.insert("tokenizer.json".to_owned(), tokenizer.clone());
+        }
+        let (_home, path) = variant(&files);
+        Retriever::<Flex>::open(&path, &Default::default()).map(|_| ())
+    };
+    for class in
+        ["RobertaTokenizer", "XLMRobertaTokenizerFast", "CamembertTokenizer", "T5Tokenizer"]
+    {
+        open(class, None).unwrap();
+        let error = open(class, Some(&lower)).unwrap_err().to_string();
+        let expected = format!("`tokenizer_class` = \"{}\"", class.trim_end_matches("Fast"));
+        assert!(error.contains(&expected) && error.ends_with("\"Lowercase\""), "{error}");
+    }
+    open("PreTrainedTokenizerFast", Some(&lower)).unwrap();
+}
+
+#[test]
+fn lower_case_is_shipped_in_the_tokenizer() {
+    let (home, path) = variant(&Map::new());
+    let mut folder = ModelFolder::open(&path).unwrap();
+    assert!(!folder.lowercase);
+    folder.lowercase = true;
+    let retriever = Retriever::<Flex>::load(&folder, 0, &Default::default()).unwrap();
+    let path = home.path().join("saved");
+    retriever.save(&path).unwrap();
+    let saved = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    let embed = |text: &str| saved.encode_texts(Side::Query, &[text]).unwrap();
+    assert_eq!(embed("The OLD well"), embed("the old well"));
+    let limits = fs::read_to_string(path.join("sentence_bert_config.json")).unwrap();
+    assert!(limits.contains("\"do_lower_case\": false"), "{limits}");
+}
+
+#[test]
+fn special_tokens_keep_the_names_the_folder_gives_them() {
+    let names = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "cls_token": { "content": "[CLS]", "lstrip": true }, "bos_token": "[CLS]", "sep_token": null
+    });
+    let (home, path) =
+        variant(&[("tokenizer_config.json".to_owned(), names)].into_iter().collect());
+    let path_again = home.path().join("again");
+    Retriever::<Flex>::open(&path, &Default::default()).unwrap().save(&path_again).unwrap();
+    let written = fs::read(path_again.join("tokenizer_config.json")).unwrap();
+    let written: Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written["bos_token"], "[CLS]");
+    assert_eq!(written["cls_token"]["lstrip"], true);
+    assert_eq!(written.get("sep_token"), None);
+}
+
+#[test]
+fn a_saved_folder_takes_the_place_of_another() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let [bert, t5] = encoders();
+    retriever::<Flex>(bert, Sharing::Ade, None).save(&path).unwrap();
+    let last = retriever::<Flex>(t5, Sharing::Sde, None);
+    last.save(&path).unwrap();
+    let fresh = home.path().join("fresh");
+    last.save(&fresh).unwrap();
+    assert_eq!(files(&path), files(&fresh));
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_file_has_the_mode_of_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
     let [bert, _] = encoders();
-    retriever::<Flex>(bert, Sharing::Sde, None).save(&path).unwrap();
-    let newer = r#"{ "embedding_dimension": 8, "pooling_mode": "cls", "include_prompt": true }"#;
-    fs::write(path.join("1_Pooling/config.json"), newer).unwrap();
-    assert_eq!(ModelFolder::open(&path).unwrap().config.pooling, Pooling::Cls);
+    retriever::<Flex>(bert, Sharing::Sde, Some(5)).save(&path).unwrap();
+    fs::write(home.path().join("plain"), "").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    for name in files(&path).into_keys() {
+        assert_eq!(mode(&path.join(&name)), mode(&home.path().join("plain")), "{name}");
+    }
+}
+
+#[test]
+fn a_length_without_room_for_a_text_is_refused() {
+    let expected =
+        "a longest query of 2 tokens leaves no room beside the tokenizer's 2 special ones";
+    let limits = json!({ "query_length": 2, "document_length": 3 });
+    let files = [("sentence_bert_config.json".to_owned(), limits)].into_iter().collect();
+    let (_home, path) = variant(&files);
+    let opened = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ());
+    assert_eq!(opened.unwrap_err().to_string(), expected);
+    let [bert, _] = encoders();
+    let mut retriever = retriever::<Flex>(bert, Sharing::Sde, None);
+    let error = retriever.set_max_tokens(Side::Query, 2).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(retriever.max_tokens(Side::Query), 6);
+}
+
+#[test]
+fn a_shorter_length_leaves_out_a_shorter_prompt() {
+    let pooling = json!({ "pooling_mode": "mean", "include_prompt": false });
+    let settings = json!({ "prompts": { "query": "the old mill " } });
+    let files =
+        [("1_Pooling/config.json", pooling), ("config_sentence_transformers.json", settings)];
+    let files = files.map(|(name, file)| (name.to_owned(), file)).into_iter().collect();
+    let (_home, path) = variant(&files);
+    let mut retriever = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    assert_eq!(Side::ALL.map(|side| retriever.model.unpooled(side)), [4, 0]);
+    retriever.set_max_tokens(Side::Query, 4).unwrap();
+    assert_eq!(retriever.model.unpooled(Side::Query), 3);
+    assert_eq!(retriever.with_model(retriever.model.clone()).model.unpooled(Side::Query), 3);
+}
+
+#[test]
+fn an_empty_row_is_read_as_padding() {
+    let [bert, _] = encoders();
+    let retriever = retriever::<Flex>(bert, Sharing::Sde, None);
+    let rows = [vec![], vec![7, 8, 9], vec![retriever.tokenizer(Side::Query).pad_id()]];
+    let embeddings = retriever.encode_tokens(Side::Query, &rows, 0);
+    let [empty, _, padding] = [0, 1, 2].map(|row| &embeddings[row * 8..][..8]);
+    assert_eq!(empty, padding);
+    assert!(embeddings.iter().all(|value| value.is_finite()));
+    assert_eq!(retriever.encode_tokens(Side::Query, &[vec![]], 10), empty);
+}
+
+#[test]
+fn files_that_python_must_make_are_asked_for() {
+    let (_home, path) = variant(&Map::new());
+    let hint = |expected: &str| {
+        let error = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        error.hint().unwrap()
+    };
+    fs::rename(path.join("model.safetensors"), path.join("pytorch_model.bin")).unwrap();
+    let pickled = hint("pytorch_model.bin");
+    assert!(pickled.contains("AutoModel.from_pretrained(") && pickled.contains("save_pretrained("));
+    fs::remove_file(path.join("tokenizer.json")).unwrap();
+    let made = hint("tokenizer.json` does not exist");
+    assert!(made.contains("AutoTokenizer.from_pretrained("), "{made}");
+}
+
+#[test]
+fn a_router_and_what_follows_it_are_one_model() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("router");
+    let [bert, _] = encoders();
+    let config = DualEncoderConfig { encoder: bert, ..DualEncoderConfig::default() };
+    let with_norm = retriever_of::<Flex>(&config);
+    let without = DualEncoderConfig { normalize: false, ..config.clone() };
+    retriever_of::<Flex>(&without).save_router(&path).unwrap();
+    let stage = |path: &str, kind: &str| json!({ "path": path, "type": format!("sentence_transformers.models.{kind}") });
+    let modules = json!([stage("", "Router"), stage("1_Normalize", "Normalize")]);
+    fs::write(path.join("modules.json"), modules.to_string()).unwrap();
+    let loaded = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    assert_eq!(loaded.model.config(), &config);
+    let embed = |r: &Retriever<Flex>| r.encode_texts(Side::Query, &TEXTS).unwrap();
+    assert_eq!(embed(&loaded), embed(&with_norm));
+    let mapped = fs::read_to_string(path.join("router_config.json")).unwrap();
+    let mapped = mapped.replace(
+        "\"parameters\": {",
+        "\"parameters\": { \"route_mappings\": { \"(None, 'text')\": \"query\" },",
+    );
+    fs::write(path.join("router_config.json"), mapped).unwrap();
+    let error = ModelFolder::open(&path).unwrap_err().to_string();
+    assert!(error.contains("`route_mappings`"), "{error}");
+}
+
+#[test]
+fn towers_that_differ_are_refused_by_what_differs() {
+    let check = |file: &'static str, from: &'static str, to: &'static str, expected: &str| {
+        let error = broken(Sharing::Ade, |path| {
+            let path = path.join("query").join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{text}");
+            fs::write(path, text.replace(from, to)).unwrap();
+        });
+        assert!(error.to_string().ends_with(expected), "{error}");
+    };
+    let settings = "config_sentence_transformers.json";
+    check(settings, "cosine", "dot", "differ in `similarity_fn_name`");
+    check("sentence_bert_config.json", "false", "true", "differ in `do_lower_case`");
+    let pooling = "1_Pooling/config.json";
+    check(
+        pooling,
+        "\"include_prompt\": true",
+        "\"include_prompt\": false",
+        "differ in `include_prompt`",
+    );
+}
+
+#[test]
+fn what_the_model_was_trained_on_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let [bert, _] = encoders();
+    let mut retriever = retriever::<Flex>(bert, Sharing::Ade, None);
+    retriever.similarity = Similarity::Dot;
+    retriever.document_text = Some(DocumentText::Text);
+    retriever.save(&path).unwrap();
+    let folder = ModelFolder::open(&path).unwrap();
+    assert_eq!(
+        (folder.similarity, folder.document_text),
+        (Similarity::Dot, Some(DocumentText::Text))
+    );
+    let opened = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    assert_eq!(
+        (opened.similarity, opened.document_text),
+        (Similarity::Dot, Some(DocumentText::Text))
+    );
 }

@@ -1,0 +1,273 @@
+//! The stages of a tower behind its encoder, and the lists that name them.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::json::{read_json, read_json_if_there, write_json};
+use super::{CONFIG, unsupported};
+use crate::checkpoint::{self, HostTensor, WEIGHTS};
+use crate::config::{Pooling, Side};
+use crate::error::ModelError;
+
+const MODULES: &str = "modules.json";
+const ROUTER: &str = "router_config.json";
+
+/// The name of the projection's weight inside its own file.
+pub(crate) const DENSE_WEIGHT: &str = "linear.weight";
+
+/// The key under which every stage hands the embedding on.
+const EMBEDDING: &str = "sentence_embedding";
+
+/// A stage by the name of its folder and its class.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Stage {
+    pub(crate) path: String,
+    #[serde(rename = "type")]
+    class: String,
+}
+
+impl Stage {
+    /// The class without its module: those of all releases have one name.
+    pub(crate) fn kind(&self) -> &str {
+        match self.class.split_once('.') {
+            Some(("sentence_transformers", rest)) => rest.rsplit('.').next().unwrap_or(rest),
+            // A class of the folder's own.
+            _ => &self.class,
+        }
+    }
+
+    pub(crate) fn class(&self) -> &str {
+        &self.class
+    }
+
+    /// The stage's folder, which must lie inside the model's.
+    pub(crate) fn place(&self, file: &Path, folder: &Path) -> Result<PathBuf, ModelError> {
+        let path = Path::new(&self.path);
+        let is_inside =
+            path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !is_inside {
+            return Err(unsupported(file, "path", &self.path, "a folder inside the model's"));
+        }
+        let names = path.components().filter(|part| matches!(part, Component::Normal(_)));
+        Ok(names.fold(folder.to_owned(), |place, name| place.join(name)))
+    }
+}
+
+/// The stages of `modules.json`, and that file; none: the folder is an encoder alone.
+pub(crate) fn read_modules(folder: &Path) -> Result<Option<(PathBuf, Vec<Stage>)>, ModelError> {
+    let path = folder.join(MODULES);
+    Ok(read_json_if_there(&path)?.map(|stages| (path, stages)))
+}
+
+/// Writes `modules.json`: the paths and kinds of the stages, in order.
+pub(crate) fn write_modules(folder: &Path, stages: &[(String, &str)]) -> Result<(), ModelError> {
+    let modules: Vec<Value> = stages
+        .iter()
+        .enumerate()
+        .map(|(idx, (path, kind))| {
+            json!({ "idx": idx, "name": idx.to_string(), "path": path, "type": class(kind) })
+        })
+        .collect();
+    write_json(&folder.join(MODULES), &modules)
+}
+
+/// The class as releases before 5 have it, and those since then know it.
+fn class(kind: &str) -> String {
+    format!("sentence_transformers.models.{kind}")
+}
+
+/// Which stages each side's texts go through.
+#[derive(Serialize, Deserialize)]
+struct RouterFile {
+    types: BTreeMap<String, String>,
+    structure: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    parameters: Value,
+}
+
+/// The file that routes a folder's texts, and the stages of each side.
+pub(crate) type Routes = (PathBuf, [Vec<Stage>; 2]);
+
+/// The stages of the query's and the document's route, and the router's file; none: there is no
+/// router.
+pub(crate) fn read_routes(folder: &Path) -> Result<Option<Routes>, ModelError> {
+    let path = folder.join(ROUTER);
+    let Some(file) = read_json_if_there::<RouterFile>(&path)? else { return Ok(None) };
+    if let Some(Value::Object(mappings)) = file.parameters.get("route_mappings")
+        && !mappings.is_empty()
+    {
+        let got = Value::Object(mappings.clone()).to_string();
+        return Err(unsupported(&path, "route_mappings", &got, "none"));
+    }
+    let [query, document] = Side::ALL.map(|side| {
+        let names = file.structure.get(side.name()).ok_or_else(|| {
+            let routes: Vec<&str> = file.structure.keys().map(String::as_str).collect();
+            unsupported(&path, "structure", &routes.join(", "), "the routes query and document")
+        })?;
+        let stage = |name: &String| match file.types.get(name) {
+            Some(class) => Ok(Stage { path: name.clone(), class: class.clone() }),
+            None => Err(unsupported(&path, "types", name, "a type for each stage")),
+        };
+        let mut stages: Vec<Stage> = names.iter().map(stage).collect::<Result<_, _>>()?;
+        // Behind the router the routes are one again.
+        if let Some((modules, all)) = read_modules(folder)? {
+            match all.split_first() {
+                Some((first, rest)) if first.kind() == "Router" => stages.extend_from_slice(rest),
+                first => {
+                    let got = first.map_or("nothing", |(first, _)| first.class());
+                    return Err(unsupported(&modules, "type", got, "a Router first"));
+                }
+            }
+        }
+        Ok(stages)
+    });
+    Ok(Some((path, [query?, document?])))
+}
+
+/// Writes the file that routes each side's texts through its own stages.
+pub(crate) fn write_routes(
+    folder: &Path,
+    routes: &[(Side, Vec<(String, &str)>)],
+) -> Result<(), ModelError> {
+    let path = |(path, _): &(String, &str)| path.clone();
+    let stages = routes.iter().flat_map(|(_, stages)| stages);
+    let file = RouterFile {
+        types: stages.map(|stage| (path(stage), class(stage.1))).collect(),
+        structure: routes
+            .iter()
+            .map(|(side, stages)| (side.name().to_owned(), stages.iter().map(path).collect()))
+            .collect(),
+        parameters: json!({ "default_route": "document", "allow_empty_key": true }),
+    };
+    write_json(&folder.join(ROUTER), &file)
+}
+
+/// The poolings by their name in the newer schema and their key in the older one.
+const POOLINGS: [(Pooling, &str, &str); 3] = [
+    (Pooling::Cls, "cls", "pooling_mode_cls_token"),
+    (Pooling::Mean, "mean", "pooling_mode_mean_tokens"),
+    (Pooling::Last, "lasttoken", "pooling_mode_lasttoken"),
+];
+
+/// The pooling, and whether it takes in a prompt's tokens.
+pub(crate) fn read_pooling(folder: &Path) -> Result<(Pooling, bool), ModelError> {
+    let path = folder.join(CONFIG);
+    let file: BTreeMap<String, Value> = read_json(&path)?;
+    let unsupported = |key, got: &str, expected| unsupported(&path, key, got, expected);
+    let unknown = |got: &str| unsupported("pooling_mode", got, "mean, cls or lasttoken");
+    let is_old = |key: &str| key.starts_with("pooling_mode_");
+    let known =
+        ["word_embedding_dimension", "embedding_dimension", "pooling_mode", "include_prompt"];
+    if let Some(key) = file.keys().find(|key| !is_old(key) && !known.contains(&key.as_str())) {
+        return Err(ModelError::UnknownKey { path, key: key.clone() });
+    }
+    let mode = match file.get("pooling_mode") {
+        Some(Value::String(mode)) => mode.clone(),
+        Some(Value::Array(modes)) => match modes.as_slice() {
+            [Value::String(mode)] => mode.clone(),
+            _ => return Err(unknown(&Value::from(modes.clone()).to_string())),
+        },
+        Some(other) => return Err(unknown(&other.to_string())),
+        None if !file.keys().any(|key| is_old(key)) => "mean".to_owned(),
+        None => {
+            let on = file.iter().filter(|(key, value)| is_old(key) && **value == true);
+            let on: Vec<&str> = on.map(|(key, _)| key.as_str()).collect();
+            let [key] = on.as_slice() else { return Err(unknown(&on.join(" + "))) };
+            let known = POOLINGS.iter().find(|(_, _, old)| old == key);
+            known.ok_or_else(|| unknown(key))?.1.to_owned()
+        }
+    };
+    let known = POOLINGS.iter().find(|(_, new, _)| mode == *new);
+    let include_prompt = match file.get("include_prompt") {
+        None => true,
+        Some(Value::Bool(include)) => *include,
+        Some(other) => {
+            return Err(unsupported("include_prompt", &other.to_string(), "true or false"));
+        }
+    };
+    Ok((known.ok_or_else(|| unknown(&mode))?.0, include_prompt))
+}
+
+pub(crate) fn write_pooling(
+    folder: &Path,
+    pooling: Pooling,
+    include_prompt: bool,
+    hidden: usize,
+) -> Result<(), ModelError> {
+    let mut file = json!({
+        "word_embedding_dimension": hidden,
+        "pooling_mode_max_tokens": false,
+        "pooling_mode_mean_sqrt_len_tokens": false,
+        "pooling_mode_weightedmean_tokens": false,
+        "include_prompt": include_prompt,
+    });
+    for (mode, _, key) in POOLINGS {
+        file[key] = (mode == pooling).into();
+    }
+    write_json(&folder.join(CONFIG), &file)
+}
+
+/// Dimensions of a projection.
+pub(crate) fn read_dense(folder: &Path) -> Result<usize, ModelError> {
+    #[derive(Deserialize)]
+    struct Dense {
+        out_features: usize,
+        bias: Option<bool>,
+        activation_function: Option<String>,
+        module_input_name: Option<String>,
+        module_output_name: Option<String>,
+        use_residual: Option<bool>,
+    }
+    let path = folder.join(CONFIG);
+    let dense: Dense = read_json(&path)?;
+    let unsupported = |key, got: &str, expected| Err(unsupported(&path, key, got, expected));
+    // Absent keys have sentence-transformers' defaults.
+    if dense.bias.unwrap_or(true) {
+        return unsupported("bias", "true", "false");
+    }
+    let activation = dense.activation_function.as_deref().unwrap_or("torch.nn.Tanh");
+    if !activation.ends_with(".Identity") {
+        return unsupported("activation_function", activation, "Identity");
+    }
+    if dense.use_residual == Some(true) {
+        return unsupported("use_residual", "true", "false");
+    }
+    for (key, name) in [
+        ("module_input_name", dense.module_input_name),
+        ("module_output_name", dense.module_output_name),
+    ] {
+        if let Some(name) = name.filter(|name| name != EMBEDDING) {
+            return unsupported(key, &name, EMBEDDING);
+        }
+    }
+    Ok(dense.out_features)
+}
+
+pub(crate) fn write_dense(folder: &Path, weight: HostTensor) -> Result<(), ModelError> {
+    let file = json!({
+        "in_features": weight.shape[1],
+        "out_features": weight.shape[0],
+        "bias": false,
+        "activation_function": "torch.nn.modules.linear.Identity",
+    });
+    write_json(&folder.join(CONFIG), &file)?;
+    checkpoint::write(&folder.join(WEIGHTS), &[(DENSE_WEIGHT.to_owned(), weight)])
+}
+
+/// Checks that a norm is of the embedding; before 6 it has no file.
+pub(crate) fn check_norm(folder: &Path) -> Result<(), ModelError> {
+    let path = folder.join(CONFIG);
+    // A norm without a folder of its own has no file of its own either.
+    let file: BTreeMap<String, Value> = read_json_if_there(&path)?.unwrap_or_default();
+    for key in ["module_input_name", "module_output_name"] {
+        match file.get(key) {
+            None | Some(Value::Null) => {}
+            Some(Value::String(name)) if name == EMBEDDING => {}
+            Some(other) => return Err(unsupported(&path, key, &other.to_string(), EMBEDDING)),
+        }
+    }
+    Ok(())
+}
