@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
-use crate::run::{evaluation_path, is_begun};
+use crate::run::evaluation_path;
+use crate::run_folder::is_begun;
 use crate::summary::{Metrics, Summary};
 
 /// Random sign patterns of each significance test.
@@ -58,8 +59,11 @@ impl Cell {
 /// has a first result early.
 pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<Cell> {
     let grid = config.ablate.clone().unwrap_or_default();
-    let sharing =
-        if grid.sharing.is_empty() { vec![config.model.sharing] } else { grid.sharing.clone() };
+    let sharing = if grid.sharing.is_empty() {
+        vec![config.model.sharing.unwrap_or_default()]
+    } else {
+        grid.sharing.clone()
+    };
     let seeds = if grid.seeds.is_empty() { vec![config.seed] } else { grid.seeds.clone() };
     let mut cells = Vec::new();
     for &seed in &seeds {
@@ -72,7 +76,7 @@ pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<Cell> {
                     ablate: None,
                     ..config.clone()
                 };
-                own.model.sharing = sharing;
+                own.model.sharing = Some(sharing);
                 own.train.baseline = None;
                 own.data.token_cache.get_or_insert_with(|| folder.join("tokens"));
                 cells.push(Cell {
@@ -254,7 +258,7 @@ mod tests {
         assert_eq!(cells.len(), 12);
         let pair = &cells[11];
         assert_eq!(pair.folder, Path::new("grid/pair-two-stages/ade/seed-2"));
-        assert_eq!((pair.config.seed, pair.config.model.sharing), (2, Sharing::Ade));
+        assert_eq!((pair.config.seed, pair.config.model.sharing), (2, Some(Sharing::Ade)));
         let second = pair.config.second_stage.as_ref().unwrap();
         assert_eq!((second.share, second.loss.alpha), (0.5, Some(0.0)));
         assert_eq!(cells[0].config.second_stage, None);

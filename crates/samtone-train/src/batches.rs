@@ -5,10 +5,9 @@ use std::path::Path;
 
 use samtone_data::cache::TokenCache;
 use samtone_data::random::Key;
-use samtone_data::{BatchConfig, PairBatches, Positives};
+use samtone_data::{BatchConfig, PairBatches, Positives, files};
 use samtone_loss::Relations;
 
-use crate::checkpoint::replace_file;
 use crate::config::{ExperimentConfig, Sampler};
 use crate::engine::Batch;
 use crate::error::TrainError;
@@ -25,7 +24,7 @@ pub(crate) struct Batches<'a> {
 
 /// A training set and its batches.
 struct Source<'a> {
-    set: &'a TrainSet<'a>,
+    set: &'a TrainSet,
     tokens: &'a TokenRows,
     order: PairBatches,
     positives: Positives,
@@ -42,7 +41,12 @@ pub(crate) struct StepBatch {
 }
 
 impl<'a> Batches<'a> {
-    pub(crate) fn new(prepared: &'a Prepared<'a>, config: &ExperimentConfig) -> Self {
+    /// # Errors
+    /// [`TrainError::TooFewNegatives`].
+    pub(crate) fn new(
+        prepared: &'a Prepared,
+        config: &ExperimentConfig,
+    ) -> Result<Self, TrainError> {
         let train = &config.train;
         let key = Key::new(config.seed);
         let how = BatchConfig {
@@ -60,12 +64,12 @@ impl<'a> Batches<'a> {
                 let length = |document| tokens.documents.row_len(document);
                 let lengths = set.pairs.iter().map(|pair| length(pair.document)).collect();
                 let key = if i == 0 { key } else { key.child("source").at(i as u64) };
-                let order = PairBatches::new(set.dataset, &set.pairs, key, how.clone());
+                let order = PairBatches::new(&set.dataset, &set.pairs, key, how.clone());
                 Source {
                     set,
                     tokens,
                     order: order.with_lengths(lengths),
-                    positives: set.dataset.positives(&[set.split]),
+                    positives: set.dataset.positives(&[&set.split]),
                 }
             })
             .collect();
@@ -74,7 +78,44 @@ impl<'a> Batches<'a> {
         let steps = steps(config, per_epoch.iter().sum());
         let weights = config.data.train.weights().unwrap_or(per_epoch);
         let turns = turns(&weights, steps, key.child("turns"));
-        Self { sources, turns, hard_negatives: train.hard_negatives, key: key.child("negatives") }
+        let (hard_negatives, key) = (train.hard_negatives, key.child("negatives"));
+        let batches = Self { sources, turns, hard_negatives, key };
+        batches.check_negatives(train.batch_size)?;
+        Ok(batches)
+    }
+
+    /// Checks that every row of every step finds its hard negatives, no document twice.
+    fn check_negatives(&self, batch_size: usize) -> Result<(), TrainError> {
+        let wanted = self.hard_negatives;
+        if wanted == 0 {
+            return Ok(());
+        }
+        // What the batches with the most relevant documents leave: most data sets have plenty.
+        let is_tight: Vec<bool> = self
+            .sources
+            .iter()
+            .map(|Source { set, positives, .. }| {
+                let queries: HashSet<usize> =
+                    set.pairs.iter().map(|pair| set.dataset.query_keys()[pair.query]).collect();
+                let mut relevant: Vec<usize> =
+                    queries.into_iter().map(|query| positives.of(query).len()).collect();
+                relevant.sort_unstable_by(|a, b| b.cmp(a));
+                let most: usize = relevant.iter().take(batch_size).sum();
+                distinct_documents(set).count() < most + wanted
+            })
+            .collect();
+        for (step, &(index, turn)) in self.turns.iter().enumerate() {
+            if !is_tight[index] {
+                continue;
+            }
+            let Source { set, order, positives, .. } = &self.sources[index];
+            let relevant = relevant(set, positives, &order.batch(turn));
+            let free = distinct_documents(set).filter(|key| !relevant.contains(key)).count();
+            if free < wanted {
+                return Err(TrainError::TooFewNegatives { wanted, step, available: free });
+            }
+        }
+        Ok(())
     }
 
     /// Steps of the whole run.
@@ -147,9 +188,9 @@ impl<'a> Batches<'a> {
             .collect();
         let batch = folder.join("non-finite-batch.json");
         let json = serde_json::to_vec_pretty(&ids).expect("ids are representable as JSON");
-        match replace_file(&batch, &json) {
+        match files::replace(&batch, &json) {
             Ok(()) => TrainError::NonFinite { step, what, batch },
-            Err(error) => error,
+            Err(source) => TrainError::Write { path: batch, source },
         }
     }
 }
@@ -162,13 +203,26 @@ struct Negative {
     score: f64,
 }
 
-/// How often a random document is drawn until one is irrelevant to the whole batch.
+/// How often a random document is drawn until one may be taken.
 const DRAWS: u64 = 100;
 
+/// The documents of `set`, copies aside, each by its key.
+fn distinct_documents(set: &TrainSet) -> impl Iterator<Item = usize> {
+    let keys = set.dataset.document_keys().iter().enumerate();
+    keys.filter(|(document, key)| document == *key).map(|(document, _)| document)
+}
+
+/// The keys of all documents that are known to be relevant to a query of `rows`.
+fn relevant(set: &TrainSet, positives: &Positives, rows: &[usize]) -> HashSet<usize> {
+    let queries = rows.iter().map(|&row| set.dataset.query_keys()[set.pairs[row].query]);
+    queries.flat_map(|query| positives.of(query)).copied().collect()
+}
+
 /// `wanted` negatives for each of `rows`, row by row: of the row's own, in random order, then random
-/// documents. None is known to be relevant to a query of the batch, where that can be.
+/// documents. None is known to be relevant to a query of the batch, and none is in a row twice; there
+/// are enough, as [`Batches::check_negatives`] found.
 fn choose_negatives(
-    set: &TrainSet<'_>,
+    set: &TrainSet,
     positives: &Positives,
     rows: &[usize],
     wanted: usize,
@@ -178,23 +232,31 @@ fn choose_negatives(
         return Vec::new();
     }
     let TrainSet { dataset, pairs, .. } = set;
-    let queries = rows.iter().map(|&row| dataset.query_keys()[pairs[row].query]);
-    let relevant: HashSet<usize> = queries.flat_map(|query| positives.of(query)).copied().collect();
-    let is_relevant = |document: usize| relevant.contains(&dataset.document_keys()[document]);
+    let relevant = relevant(set, positives, rows);
     let mut chosen = Vec::with_capacity(rows.len() * wanted);
     for (place, &row) in rows.iter().enumerate() {
         let pair = &pairs[row];
         let key = key.at(place as u64);
+        // What may no longer be taken: the relevant, and what the row has.
+        let mut taken = HashSet::new();
+        let mut is_new = |document: usize| {
+            let document = dataset.document_keys()[document];
+            !relevant.contains(&document) && taken.insert(document)
+        };
         let own = key.child("own").permutation(pair.negatives.len()).into_iter();
-        let own = own.filter(|&i| !is_relevant(pair.negatives[i])).take(wanted);
+        let own = own.filter(|&i| is_new(pair.negatives[i])).take(wanted);
         let score = |i: usize| pair.scores.get(i + 1).copied().unwrap_or(f64::NAN);
         let start = chosen.len();
         chosen.extend(own.map(|i| Negative { document: pair.negatives[i], score: score(i) }));
         for missing in chosen.len() - start..wanted {
             let key = key.child("random").at(missing as u64);
             let draw = |i| key.below(i, dataset.documents().len());
-            let document = (0..DRAWS).map(draw).find(|&document| !is_relevant(document));
-            let document = document.unwrap_or_else(|| draw(0));
+            // Where so many are taken that chance misses the others, they are gone through.
+            let document = (0..DRAWS)
+                .map(draw)
+                .chain(0..dataset.documents().len())
+                .find(|&document| is_new(document))
+                .expect("there are enough documents, as was checked");
             chosen.push(Negative { document, score: f64::NAN });
         }
     }
@@ -231,9 +293,18 @@ fn turns(weights: &[f64], steps: usize, key: Key) -> Vec<(usize, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use samtone_data::Dataset;
 
     use super::*;
+
+    fn set(path: &Path) -> TrainSet {
+        let dataset = Dataset::load_pairs(path, "train").unwrap();
+        let pairs = dataset.pairs("train");
+        let (path, split) = (path.to_owned(), "train".to_owned());
+        TrainSet { source: 0, path, split, dataset: Arc::new(dataset), pairs }
+    }
 
     #[test]
     fn negatives_are_the_rows_own_then_random_and_never_known_to_be_relevant() {
@@ -254,10 +325,8 @@ mod tests {
             line("qb", "d", &[]),
         ];
         std::fs::write(&path, text.concat()).unwrap();
-        let dataset = Dataset::load_pairs(&path, "train").unwrap();
-        let pairs = dataset.pairs("train");
-        let set = TrainSet { source: 0, path: &path, split: "train", dataset: &dataset, pairs };
-        let positives = dataset.positives(&["train"]);
+        let set = set(&path);
+        let positives = set.dataset.positives(&["train"]);
         let choose = |step| {
             let chosen = choose_negatives(&set, &positives, &[0, 1, 2], 2, Key::new(3).at(step));
             let pairs = chosen.into_iter().map(|n| (n.document, n.score)).collect::<Vec<_>>();
@@ -272,6 +341,7 @@ mod tests {
             first_rows.insert([rows[0][0].0, rows[0][1].0]);
             // Row 1: `a` is relevant to row 0's query, so one of its own is left.
             assert_eq!(rows[1][0], (1, 2.0));
+            assert_ne!(rows[1][1].0, 1, "none is in a row twice");
             // What was filled up is relevant to no query of the batch: d is to qb.
             for &(document, score) in rows[2].iter().chain(&rows[1][1..]) {
                 assert!((1..=3).contains(&document) && score.is_nan(), "{document}");
@@ -279,6 +349,25 @@ mod tests {
         }
         assert_eq!(first_rows.len(), 6, "the choice varies with the step");
         assert_eq!(format!("{:?}", choose(7)), format!("{:?}", choose(7)));
+    }
+
+    #[test]
+    fn all_that_is_left_is_found_however_rare_and_copies_are_one_document() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pairs.jsonl");
+        // 300 rows of one query: two documents are not relevant to it, one of them there twice.
+        let row = |positive: &str| format!("{{\"query\":\"q\",\"positive\":\"{positive}\"}}\n");
+        let mut text: String = (0..300).map(|i| row(&format!("p{i}"))).collect();
+        text += "{\"query\":\"q\",\"positive\":\"p0\",\"negatives\":[\"n1\",\" N1 \",\"n2\"]}\n";
+        std::fs::write(&path, text).unwrap();
+        let set = set(&path);
+        let positives = set.dataset.positives(&["train"]);
+        for step in 0..20 {
+            let chosen = choose_negatives(&set, &positives, &[0], 2, Key::new(5).at(step));
+            let keys: HashSet<usize> =
+                chosen.iter().map(|n| set.dataset.document_keys()[n.document]).collect();
+            assert_eq!(keys, HashSet::from([300, 302]));
+        }
     }
 
     #[test]

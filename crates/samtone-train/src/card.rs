@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use samtone_loss::Similarity;
 use samtone_model::Side;
 
 use crate::config::ExperimentConfig;
@@ -11,8 +12,11 @@ use crate::summary::{Metrics, Summary};
 
 /// What a card tells beside the configuration.
 pub(crate) struct Card<'a> {
+    /// Resolved.
     pub(crate) config: &'a ExperimentConfig,
-    pub(crate) train: &'a [TrainSet<'a>],
+    /// What it changed of the model that the training started from, a line each.
+    pub(crate) changed: &'a [String],
+    pub(crate) train: &'a [TrainSet],
     pub(crate) summary: &'a Summary,
     /// Numbers in all parameters, a shared one counted once.
     pub(crate) parameters: usize,
@@ -34,10 +38,15 @@ impl Card<'_> {
         let sections = [
             FRONT_MATTER.to_owned(),
             format!(
-                "# A dual encoder for text retrieval\n\nQueries and documents to vectors of {dim} dimensions, compared by cosine.\nTrained with samtone {} from {start}: {parameters} parameters, `{}` towers, {} pooling.\n",
+                "# A dual encoder for text retrieval\n\nQueries and documents to vectors of {dim} dimensions, compared by {}.\nTrained with samtone {} from {start}: {parameters} parameters, `{}` towers, {} pooling.\n{}",
+                match self.similarity() {
+                    Similarity::Cosine => "cosine",
+                    Similarity::Dot => "their dot product",
+                },
                 env!("CARGO_PKG_VERSION"),
-                model.sharing,
+                model.sharing.unwrap_or_default(),
                 name(&model.pooling),
+                self.changes(),
             ),
             self.usage(),
             self.training(),
@@ -51,24 +60,52 @@ impl Card<'_> {
         sections.join("\n")
     }
 
+    fn similarity(&self) -> Similarity {
+        self.config.loss.similarity.unwrap_or_default()
+    }
+
+    /// What is no longer as it was in the model that the training started from.
+    fn changes(&self) -> String {
+        let mut out = String::new();
+        if !self.changed.is_empty() {
+            out.push_str("\nChanged from where it started:\n\n");
+        }
+        for change in self.changed {
+            let _ = writeln!(out, "- {change}");
+        }
+        out
+    }
+
     fn usage(&self) -> String {
         let model = &self.config.model;
-        let load = if model.sharing.is_siamese() {
-            "queries = documents = SentenceTransformer(\"path/to/this/folder\")".to_owned()
+        let variables = ["queries", "documents"];
+        let lengths = [model.query_max_len, model.document_max_len].map(Option::unwrap_or_default);
+        let mut load = String::new();
+        let is_siamese = model.sharing.unwrap_or_default().is_siamese();
+        if is_siamese && lengths[0] == lengths[1] {
+            load += "queries = documents = SentenceTransformer(\"path/to/this/folder\")\n";
         } else {
-            Side::ALL
-                .map(|side| {
-                    let variable = if side == Side::Query { "queries" } else { "documents" };
-                    format!(
-                        "{variable} = SentenceTransformer(\"path/to/this/folder/{}\")",
-                        side.name()
-                    )
-                })
-                .join("\n")
+            for (side, variable) in Side::ALL.into_iter().zip(variables) {
+                let folder = if is_siamese { String::new() } else { format!("/{}", side.name()) };
+                let _ = writeln!(
+                    load,
+                    "{variable} = SentenceTransformer(\"path/to/this/folder{folder}\")"
+                );
+            }
+        }
+        if is_siamese && lengths[0] != lengths[1] {
+            // The format has one length a folder.
+            for (length, variable) in lengths.into_iter().zip(variables) {
+                let _ = writeln!(load, "{variable}.max_seq_length = {length}");
+            }
+        }
+        let score = match self.similarity() {
+            Similarity::Cosine => "cos_sim",
+            Similarity::Dot => "dot_score",
         };
         format!(
-            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}\nasked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.cos_sim(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\nQueries are cut to {} tokens, documents to {}.\n",
-            model.query_max_len, model.document_max_len
+            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}asked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.{score}(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\nQueries are cut to {} tokens, documents to {}.\n",
+            lengths[0], lengths[1]
         )
     }
 
@@ -78,7 +115,7 @@ impl Card<'_> {
             "## Training data\n\n| set | split | pairs | queries | documents |\n|---|---|---|---|---|\n",
         );
         for set in self.train {
-            let (path, split, pairs) = (set.path.display(), set.split, set.pairs.len());
+            let (path, split, pairs) = (set.path.display(), &set.split, set.pairs.len());
             let (queries, documents) = (set.dataset.queries().len(), set.dataset.documents().len());
             let _ = writeln!(out, "| {path} | {split} | {pairs} | {queries} | {documents} |");
         }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use samtone_data::files::flush_folder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -168,24 +169,6 @@ pub(crate) fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Replaces the file at `path` by `bytes`: a reader sees the old or the new content, never a part.
-///
-/// # Errors
-/// [`TrainError::Write`].
-pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    write_flushed(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|source| TrainError::Write { path: path.into(), source })
-}
-
-fn flush_folder(path: &Path) -> io::Result<()> {
-    // Windows cannot open a folder as a file, and flushes its entries with them.
-    if cfg!(windows) { Ok(()) } else { File::open(path)?.sync_all() }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

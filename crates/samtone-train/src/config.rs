@@ -54,59 +54,63 @@ pub struct ExperimentConfig {
 }
 
 /// `[model]`: a model folder to start from, or the sizes of one with random weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// What is absent stays as the folder has it, or, from random weights, takes the value named here.
+/// A run fills it in, and its `config.toml` says with what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
     /// A model folder (Hugging Face or sentence-transformers layout) whose weights and tokenizer
     /// both towers start from; random weights if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The encoder's architecture where it starts from random weights; its `vocab_size` is that of
     /// the WordPiece vocabulary trained on the training texts.
-    pub encoder: EncoderConfig,
-    /// How the towers share parameters.
-    pub sharing: Sharing,
-    /// How token states become one vector.
-    pub pooling: Pooling,
-    /// Size of the embedding after the bias-free projection; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderConfig>,
+    /// How the towers share parameters; `sde`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharing: Option<Sharing>,
+    /// How token states become one vector; `mean`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<Pooling>,
+    /// Size of the embedding after the bias-free projection; none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub projection: Option<usize>,
-    /// Longest query, in tokens with the special ones; longer ones are cut.
-    pub query_max_len: usize,
-    /// Longest document, in tokens with the special ones; longer ones are cut.
-    pub document_max_len: usize,
-    /// Written before every query.
-    pub query_prompt: String,
-    /// Written before every document.
-    pub document_prompt: String,
+    /// Whether embeddings are divided by their length; they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<bool>,
+    /// Longest query, in tokens with the special ones; longer ones are cut. 64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_max_len: Option<usize>,
+    /// Longest document, in tokens with the special ones; longer ones are cut. 128.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_max_len: Option<usize>,
+    /// Written before every query; nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_prompt: Option<String>,
+    /// Written before every document; nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_prompt: Option<String>,
 }
 
 impl ModelConfig {
     /// The dual encoder of this section, with random weights and `vocab_size` token ids.
     pub fn dual_encoder(&self, vocab_size: usize) -> DualEncoderConfig {
-        let mut encoder = self.encoder.clone();
+        let mut encoder = self.encoder.clone().unwrap_or_default();
         encoder.set_vocab_size(vocab_size);
         DualEncoderConfig {
             encoder,
-            sharing: self.sharing,
-            pooling: self.pooling,
+            sharing: self.sharing.unwrap_or_default(),
+            pooling: self.pooling.unwrap_or_default(),
             projection: self.projection,
-            normalize: true,
+            normalize: self.normalize.unwrap_or(true),
         }
     }
-}
 
-impl Default for ModelConfig {
-    fn default() -> Self {
-        Self {
-            path: None,
-            encoder: EncoderConfig::default(),
-            sharing: Sharing::default(),
-            pooling: Pooling::default(),
-            projection: None,
-            query_max_len: 64,
-            document_max_len: 128,
-            query_prompt: String::new(),
-            document_prompt: String::new(),
-        }
+    /// The most token ids that a vocabulary made for the training may have.
+    pub(crate) fn vocab_size(&self) -> usize {
+        self.encoder.clone().unwrap_or_default().vocab_size()
     }
 }
 
@@ -348,6 +352,12 @@ impl fmt::Display for Place {
 }
 
 impl Configuration for ExperimentConfig {
+    const RIVALS: &[[&str; 2]] = &[
+        ["train.steps", "train.epochs"],
+        ["loss.preset", "loss.group"],
+        ["model.path", "model.encoder"],
+    ];
+
     fn mistake(&self) -> Option<String> {
         let (model, train, eval) = (&self.model, &self.train, &self.eval);
         let positive = [
@@ -363,10 +373,16 @@ impl Configuration for ExperimentConfig {
                 return Some(format!("`{key}` is 0: expected a positive number"));
             }
         }
-        for (key, length) in
-            [("query_max_len", model.query_max_len), ("document_max_len", model.document_max_len)]
-        {
-            if length < 3 {
+        if model.path.is_some() && model.encoder.is_some() {
+            return Some(
+                "`model.encoder` and `model.path` are both given: a folder has its own sizes"
+                    .into(),
+            );
+        }
+        let lengths =
+            [("query_max_len", model.query_max_len), ("document_max_len", model.document_max_len)];
+        for (key, length) in lengths {
+            if let Some(length) = length.filter(|&length| length < 3) {
                 return Some(format!(
                     "`model.{key}` is {length}: expected at least 3, a token between the special ones"
                 ));
@@ -400,11 +416,18 @@ impl Configuration for ExperimentConfig {
             return Some(mistake);
         }
         for metric in &eval.metrics {
-            if let Err(error) = metric.parse::<samtone_eval::Metric>() {
-                return Some(format!("`eval.metrics`: {error}"));
+            let looked_at = match metric.parse::<samtone_eval::Metric>() {
+                Ok(metric) => metric.cutoff().unwrap_or(0),
+                Err(error) => return Some(format!("`eval.metrics`: {error}")),
+            };
+            if looked_at > eval.top_k {
+                return Some(format!(
+                    "`eval.top_k` is {}, but `{metric}` looks at {looked_at} documents",
+                    eval.top_k
+                ));
             }
         }
-        if let Err(error) = model.dual_encoder(model.encoder.vocab_size()).validate() {
+        if let Err(error) = model.dual_encoder(model.vocab_size()).validate() {
             return Some(format!("`model`: {error}"));
         }
         let mut uses_hard_negatives = self.distillation.is_some();
@@ -606,6 +629,58 @@ mod tests {
         ] {
             check_error(text, &[], &format!("`x.toml`: {expected}"), None);
         }
+    }
+
+    #[test]
+    fn a_mistake_is_blamed_on_what_brought_it() {
+        let steps = "[train]\nsteps = 7";
+        for (text, overrides, expected) in [
+            (
+                steps,
+                vec!["train.lr=0"],
+                "`--set train.lr=0`: `train.lr` is 0: expected a finite number > 0",
+            ),
+            (
+                "[train]\nlr = 0.0",
+                vec!["train.steps=3"],
+                "`x.toml`: `train.lr` is 0: expected a finite number > 0",
+            ),
+            (
+                steps,
+                vec!["eval.metrics=[\"recall@100\"]", "eval.top_k=10"],
+                "`--set eval.top_k=10`: `eval.top_k` is 10, but `recall@100` looks at 100 documents",
+            ),
+            (
+                steps,
+                vec!["train.best_by=mrr@10", "train.lr=1e-3"],
+                "`--set train.best_by=mrr@10`: `train.best_by` needs `train.eval_every` and a dev split",
+            ),
+            (
+                "[model]\npath = \"m\"\n[model.encoder]\ntype = \"bert\"",
+                vec![],
+                "`x.toml`: `model.encoder` and `model.path` are both given: a folder has its own sizes",
+            ),
+        ] {
+            check_error(text, &overrides, expected, None);
+        }
+        let both = parse(steps, &["train.best_by=mrr@10", "train.eval_every=2"]).unwrap();
+        assert_eq!(both.train.eval_every, 2);
+    }
+
+    #[test]
+    fn an_override_takes_the_place_of_its_rival() {
+        let config = parse("[train]\nsteps = 7", &["train.epochs=2"]).unwrap();
+        assert_eq!((config.train.steps, config.train.epochs), (None, Some(2.0)));
+        let config = parse("[train]\nsteps = 7", &["train.epochs=2", "train.steps=9"]).unwrap();
+        assert_eq!((config.train.steps, config.train.epochs), (Some(9), None));
+        let config = parse("[model.encoder]\ntype = \"bert\"", &["model.path=m"]).unwrap();
+        assert_eq!(config.model.encoder, None);
+        check_error(
+            "[train]\nsteps = 7\nepochs = 2.0",
+            &[],
+            "`x.toml`: `train.steps` and `train.epochs` are both given: expected one",
+            None,
+        );
     }
 
     #[test]

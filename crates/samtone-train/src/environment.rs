@@ -1,18 +1,18 @@
 //! What a run ran on and how fast: the part of its record that is not a result.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::training::Work;
+use crate::training::{Before, Work};
 
 /// `environment.json` of a run folder: machine, versions, times and speeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of samtone.
     pub samtone: String,
-    /// Version of Burn.
-    pub burn: String,
+    /// Versions of the crates that compute and tokenise.
+    pub versions: BTreeMap<String, String>,
     /// Backend and device.
     pub backend: String,
     /// Devices that shared the work, those of other nodes too.
@@ -26,9 +26,12 @@ pub struct Environment {
     pub threads: usize,
     /// Parameters of the model, a shared one counted once.
     pub parameters: usize,
+    /// Processes that worked on the run one after the other; times and speeds are those of all.
+    pub legs: usize,
     /// Seconds spent in training steps.
     pub train_seconds: f64,
-    /// Seconds from start to end, evaluation included.
+    /// Seconds from start to end, evaluation included; of a process that was killed, those until its
+    /// last checkpoint.
     pub total_seconds: f64,
     /// Pairs trained on in a second.
     pub pairs_per_second: f64,
@@ -42,25 +45,32 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// That of a run which did `work` on one device of `backend` and began at `started`.
-    pub(crate) fn new(backend: &str, parameters: usize, work: &Work, started: Instant) -> Self {
+    /// That of a run which did `work` on one device of `backend`, in `legs` processes.
+    pub(crate) fn new(backend: &str, parameters: usize, work: &Work, legs: Before) -> Self {
         Self {
             samtone: env!("CARGO_PKG_VERSION").into(),
-            burn: "0.21.0".into(),
+            versions: versions(),
             backend: backend.into(),
             devices: one(),
             platform: platform(),
             processor: processor(),
             threads: threads(),
             parameters,
+            legs: legs.legs,
             train_seconds: work.seconds,
-            total_seconds: started.elapsed().as_secs_f64(),
+            total_seconds: legs.seconds,
             pairs_per_second: work.per_second(work.pairs),
             tokens_per_second: work.per_second(work.tokens),
             padded_share: work.padded_share(),
-            peak_rss_bytes: peak_rss_bytes(),
+            peak_rss_bytes: Some(legs.peak_rss_bytes).filter(|&bytes| bytes > 0),
         }
     }
+}
+
+/// Those of the crates that this build holds, by the lock file that it was made from.
+fn versions() -> BTreeMap<String, String> {
+    let known = include!(concat!(env!("OUT_DIR"), "/versions.rs"));
+    known.into_iter().map(|(name, version)| (String::from(name), String::from(version))).collect()
 }
 
 fn one() -> usize {
@@ -106,6 +116,13 @@ fn field(path: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn versions_are_those_of_the_lock_file() {
+        let versions = super::versions();
+        assert_eq!(versions["burn"], "0.21.0");
+        assert!(versions.contains_key("tokenizers"), "{versions:?}");
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn the_peak_memory_is_plausible() {

@@ -42,6 +42,40 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// A run folder that another process writes.
+    #[error("the run folder `{path}` is in use by another process")]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run folder whose run is another than the one asked for.
+    #[error("`{folder}` was begun otherwise: {}", differences.join("; "))]
+    OtherRun {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs, a phrase each.
+        differences: Vec<String>,
+    },
+    /// A key that does not fit the model or another key.
+    #[error("`{key}` {problem}")]
+    Misfit {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Fewer documents than a row's hard negatives, those that are relevant to its batch aside.
+    #[error(
+        "`train.hard_negatives` is {wanted}, but a row of step {step} has only {available} documents that may be one"
+    )]
+    TooFewNegatives {
+        /// `train.hard_negatives`.
+        wanted: usize,
+        /// The step, from 0.
+        step: usize,
+        /// Documents that are relevant to no query of the batch.
+        available: usize,
+    },
     /// A run folder that holds nothing to resume from.
     #[error("`{path}` holds no run to resume")]
     NoRun {
@@ -141,9 +175,13 @@ impl From<GradientsError> for TrainError {
     }
 }
 
+/// Names less alike than this (Jaro and Winkler's similarity, 1 for the same) are no slips of one
+/// another: to name one would mislead.
+const LEAST_LIKENESS: f64 = 0.75;
+
 impl TrainError {
     /// A configuration mistake at `place`; serde's list of the expected names becomes the nearest
-    /// one.
+    /// one, if any is near.
     pub(crate) fn config(place: Place, message: &str) -> Self {
         let first_line = message.lines().next().unwrap_or(message);
         let (message, expected) = first_line.split_once(", expected").unwrap_or((first_line, ""));
@@ -158,10 +196,10 @@ impl TrainError {
             .split('`')
             .skip(1)
             .step_by(2)
-            .max_by(|a, b| {
-                strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown))
-            })
-            .map(String::from);
+            .map(|known| (strsim::jaro_winkler(known, unknown), known))
+            .filter(|(likeness, _)| *likeness > LEAST_LIKENESS)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known.into());
         Self::Config { place, message: message.into(), nearest }
     }
 
@@ -183,8 +221,17 @@ impl TrainError {
                 "give another `--run-dir`, `--resume` to continue that run, or remove the folder"
                     .into(),
             ),
+            Self::RunInUse { .. } => Some(
+                "wait until that run ends, or give another `--run-dir`".into(),
+            ),
+            Self::OtherRun { .. } => Some(
+                "a run goes on only as it began; more `train.steps` or `train.epochs` prolong it, everything else wants another `--run-dir`".into(),
+            ),
+            Self::TooFewNegatives { available, .. } => Some(format!(
+                "set `train.hard_negatives` to at most {available}, a smaller `train.batch_size`, or give more documents"
+            )),
             Self::NoRun { .. } => Some(
-                "`--resume` wants the folder of an interrupted run; leave it out to start one"
+                "`--resume` alone wants the folder of a run; with `--config` it starts one where there is none"
                     .into(),
             ),
             Self::TooFewPairs { pairs, .. } => {
@@ -215,7 +262,10 @@ impl TrainError {
             Self::Model(error) => error.hint(),
             Self::Loss(error) => error.hint(),
             Self::Eval(error) => error.hint(),
-            Self::Read { .. } | Self::Write { .. } | Self::Checkpoint(_) => None,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Misfit { .. }
+            | Self::Checkpoint(_) => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::TrainError;
 use crate::fit::objective;
 use crate::plan;
-use crate::prepare::{Prepared, Sources, check_precision, start, train_sets};
+use crate::session::Session;
 
 /// The first step of a run, before any update. Weights, batch and dropout masks are drawn on the host:
 /// the same on every backend.
@@ -36,14 +36,11 @@ pub fn first_step<B: AutodiffBackend>(
     config: &ExperimentConfig,
     device: &B::Device,
 ) -> Result<FirstStep, TrainError> {
-    check_precision::<B>(config, device)?;
-    let sources = Sources::load(&config.data)?;
-    let train = train_sets(&sources, config)?;
-    let retriever = start::<B>(&train, config, device)?;
-    let cache = plan::Temporary::new("first-step");
-    let folder = config.data.token_cache.as_deref().unwrap_or(cache.path());
-    let prepared = Prepared::new(&sources, train, config, &retriever, folder)?;
-    let batches = Batches::new(&prepared, config);
+    let session = Session::<B>::open(config.resolve()?, None, device, &mut |_| {})?;
+    let (config, retriever) = (&session.config, &session.retriever);
+    let own = plan::temporary_folder()?;
+    let prepared = session.tokenise(config.data.token_cache.as_deref().unwrap_or(own.path()))?;
+    let batches = Batches::new(&prepared, config)?;
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
     let engine = Engine {
         objective: objective(config, &config.loss)?,

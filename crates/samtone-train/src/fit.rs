@@ -16,14 +16,14 @@ use crate::error::TrainError;
 use crate::judge::{judge, means};
 use crate::objective::Objective;
 use crate::optimizer::DualEncoderOptimizer;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::prepare::Prepared;
 use crate::record::{Event, StepRecord};
 use crate::schedule::{Schedule, Stages};
 use crate::shards::Workers;
 use crate::summary::{Best, Metrics};
 use crate::temperature::TemperatureState;
-use crate::training::{Course, Place, Task, Trained, Training, Work};
+use crate::training::{Before, Course, Place, Task, Trained, Training, Work};
 
 /// A trained retriever.
 pub(crate) struct Fitted<B: AutodiffBackend> {
@@ -38,24 +38,29 @@ pub(crate) struct Fitted<B: AutodiffBackend> {
     /// Where the model comes from, if dev evaluations chose it.
     pub(crate) best: Option<Best>,
     pub(crate) work: Work,
+    /// The processes that worked on it before this one.
+    pub(crate) before: Before,
 }
 
-/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
-/// on the first of `devices`; the others, and those of other nodes, share its batches.
+/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`; `chosen` may
+/// refuse the plan before the first step. The model is on the first of `devices`; the others, and those
+/// of other nodes, share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
-    prepared: &Prepared<'_>,
+    prepared: &Prepared,
     config: &ExperimentConfig,
     place: &Place<'_>,
     devices: &[B::Device],
+    chosen: &mut dyn FnMut(&Plan) -> Result<(), TrainError>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fitted<B>, TrainError> {
     let train = &config.train;
-    let batches = Batches::new(prepared, config);
+    let batches = Batches::new(prepared, config)?;
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
     if !plan.fits() {
         observe(Event::Warning(plan.warning()));
     }
+    chosen(&plan)?;
     if let Some(nodes) = place.nodes {
         let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
         nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
@@ -95,20 +100,20 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let model = retriever.model.clone();
     let optimizer = DualEncoderOptimizer::new(train, model.parameters());
     let batch_of = |step| Ok(batches.at(step));
-    let Trained { model, steps, train_loss, best, work } = Training::new(
+    let Trained { model, steps, train_loss, best, work, before } = Training::new(
         &mut task, &course, model, optimizer,
     )
     .run(&batch_of, place, &devices[0], observe)?;
     let temperature = task.temperature.value.value();
     retriever.model = model;
     retriever.temperature = Some(temperature);
-    Ok(Fitted { retriever, steps, train_loss, temperature, best, work })
+    Ok(Fitted { retriever, steps, train_loss, temperature, best, work, before })
 }
 
 /// Learning to tell a query's document from others.
 struct Contrast<'a, B: AutodiffBackend> {
     config: &'a ExperimentConfig,
-    prepared: &'a Prepared<'a>,
+    prepared: &'a Prepared,
     retriever: &'a Retriever<B>,
     batches: &'a Batches<'a>,
     workers: Workers<'a, B>,

@@ -1,15 +1,16 @@
 //! Judging a model on a split: encode, search, score.
 
+use std::convert::Infallible;
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
-use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
-use samtone_eval::{
-    Convention, EvalError, Evaluation, Hit, Metric, Qrels, Queries, Rules, Run, Similarity,
-    evaluate_by, top_k,
-};
-use samtone_model::{Retriever, Side};
+use samtone_eval::bm25::{Analyzer, Bm25Config};
+use samtone_eval::{Convention, EvalError, Evaluation, Hit, Metric, Queries, Rules, evaluate_by};
+use samtone_model::Retriever;
 
 use crate::config::EvalConfig;
 use crate::prepare::{TestSet, TokenRows};
+use crate::search_split::{Embedded, JudgedSplit, similarity_of};
 use crate::summary::Metrics;
 
 /// The metrics of `config` for `retriever` on `set`, query by query.
@@ -18,34 +19,36 @@ use crate::summary::Metrics;
 /// A metric that cannot be computed, or embeddings that are not finite.
 pub(crate) fn judge<B: Backend>(
     retriever: &Retriever<B>,
-    set: &TestSet<'_>,
+    set: &TestSet,
     rows: &TokenRows,
     config: &EvalConfig,
 ) -> Result<Evaluation, EvalError> {
-    let embed = |side, rows: &[Vec<u32>]| {
-        let batch_tokens = config.batch_size * retriever.max_tokens(side);
-        retriever.encode_tokens(side, rows, batch_tokens)
+    let split = JudgedSplit::new(&set.dataset, &set.split);
+    let queries = split.queries();
+    let query_rows = |range: Range<usize>| {
+        Ok::<_, Infallible>(queries[range].iter().map(|&query| rows.queries.row(query)).collect())
     };
-    let queries: Vec<Vec<u32>> = set.queries.iter().map(|&query| rows.queries.row(query)).collect();
-    let queries = embed(Side::Query, &queries);
-    let documents: Vec<Vec<u32>> =
-        (0..rows.documents.len()).map(|document| rows.documents.row(document)).collect();
-    let documents = embed(Side::Document, &documents);
-    let similarity = Similarity::Cosine;
-    let hits = top_k(&queries, &documents, retriever.dim(), config.top_k, similarity)?;
-    score(set, &hits, config)
+    let document_rows =
+        |range: Range<usize>| Ok(range.map(|document| rows.documents.row(document)).collect());
+    let Ok(embedded) = Embedded::of(
+        retriever,
+        (queries.len(), query_rows),
+        (rows.documents.len(), document_rows),
+        config.batch_size,
+        &mut |_, _, _| {},
+    );
+    let hits = embedded.search(similarity_of(retriever), config.top_k, &[])?;
+    score(&split, &hits, config)
 }
 
 /// The metrics of `config` for BM25 (k1 = 0.9, b = 0.4) on `set`, query by query.
 ///
 /// # Errors
 /// A metric that cannot be computed.
-pub(crate) fn judge_bm25(set: &TestSet<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
-    let passages = set.dataset.documents().iter().map(|document| document.passage(set.text));
-    let index = Bm25::build(passages, Analyzer::default(), Bm25Config::default());
-    let queries = set.queries.iter().map(|&query| &set.dataset.queries()[query].text);
-    let hits: Vec<_> = queries.map(|text| index.search(text, config.top_k)).collect();
-    score(set, &hits, config)
+pub(crate) fn judge_bm25(set: &TestSet, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+    let split = JudgedSplit::new(&set.dataset, &set.split);
+    let hits = split.bm25(set.text, Analyzer::default(), Bm25Config::default(), config.top_k);
+    score(&split, &hits, config)
 }
 
 /// Each metric's mean.
@@ -56,7 +59,7 @@ pub(crate) fn means(found: &Evaluation) -> Metrics {
 
 /// Every judged query counts, one without an answer as 0: what is compared has the same queries.
 fn score(
-    set: &TestSet<'_>,
+    split: &JudgedSplit<'_>,
     hits: &[Vec<Hit>],
     config: &EvalConfig,
 ) -> Result<Evaluation, EvalError> {
@@ -69,11 +72,5 @@ fn score(
             Ok((metric, Rules { queries: Queries::Judged, ..rules }))
         })
         .collect::<Result<_, EvalError>>()?;
-    let queries: Vec<&str> =
-        set.queries.iter().map(|&query| set.dataset.queries()[query].id.as_str()).collect();
-    let documents: Vec<&str> =
-        set.dataset.documents().iter().map(|document| document.id.as_str()).collect();
-    let run = Run::from_hits(&queries, &documents, hits)?;
-    let qrels = Qrels::new(set.dataset.qrels(set.split))?;
-    evaluate_by(&qrels, &run, &plan)
+    evaluate_by(&split.qrels()?, &split.run(hits)?, &plan)
 }

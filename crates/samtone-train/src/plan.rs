@@ -4,7 +4,6 @@
 //! Memory is counted from the tensors that a step holds at its three peaks; each count names them.
 //! The lengths come from the run's own batches. Time is measured on the device, on a small batch.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
@@ -14,6 +13,7 @@ use samtone_data::random::Key;
 use samtone_loss::Loss;
 use samtone_model::{DualEncoder, EncoderConfig, Retriever, Side};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use crate::batches::Batches;
 use crate::config::{Chunk, ExperimentConfig};
@@ -22,7 +22,7 @@ use crate::environment::memory_bytes;
 use crate::error::TrainError;
 use crate::objective::Objective;
 use crate::optimizer::DualEncoderOptimizer;
-use crate::prepare::{Prepared, Sources, check_precision, start, train_sets};
+use crate::session::Session;
 
 /// What to expect of a run's steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -236,39 +236,20 @@ pub fn plan<B: AutodiffBackend>(
     config: &ExperimentConfig,
     device: &B::Device,
 ) -> Result<Plan, TrainError> {
-    check_precision::<B>(config, device)?;
-    let sources = Sources::load(&config.data)?;
-    let train = train_sets(&sources, config)?;
-    let retriever = start::<B>(&train, config, device)?;
-    let own = Temporary::new("plan");
-    let cache = config.data.token_cache.as_deref().unwrap_or(own.path());
-    let prepared = Prepared::new(&sources, train, config, &retriever, cache)?;
-    let batches = Batches::new(&prepared, config);
+    let session = Session::<B>::open(config.resolve()?, None, device, &mut |_| {})?;
+    let (config, retriever) = (&session.config, &session.retriever);
+    let own = temporary_folder()?;
+    let prepared = session.tokenise(config.data.token_cache.as_deref().unwrap_or(own.path()))?;
+    let batches = Batches::new(&prepared, config)?;
     let loss = config.loss.resolve()?;
     let mut plan = choose(&retriever.model, &batches, &loss, config);
-    plan.seconds_per_step = Some(seconds(&retriever, &batches, loss, config, &plan, device)?);
+    plan.seconds_per_step = Some(seconds(retriever, &batches, loss, config, &plan, device)?);
     Ok(plan)
 }
 
-/// A folder that is gone when this is.
-pub(crate) struct Temporary(PathBuf);
-
-impl Temporary {
-    /// One of this process, for `purpose`; made by whoever writes into it first.
-    pub(crate) fn new(purpose: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("samtone-{purpose}-{}", std::process::id())))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // A temporary folder that cannot be removed is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// A folder for what only this call needs; it is gone when it is dropped.
+pub(crate) fn temporary_folder() -> Result<TempDir, TrainError> {
+    tempfile::tempdir().map_err(|source| TrainError::Write { path: std::env::temp_dir(), source })
 }
 
 /// Tokens of the small batch that encoding is timed on, about.

@@ -1,21 +1,31 @@
-//! From the configuration to a model and token rows: what a run has before its first step.
+//! From the configuration to token rows: what a run trains and is judged on.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::backend::Backend;
 use samtone_data::cache::TokenCache;
 use samtone_data::embedded::World;
-use samtone_data::{Dataset, DocumentText, Pair, TextTokenizer};
-use samtone_model::{DualEncoder, ModelError, ModelFolder, Retriever, Side, SideSettings};
+use samtone_data::{DataError, Dataset, DocumentText, Pair, TextTokenizer};
+use samtone_model::{ModelError, Retriever, Side};
 
 use crate::config::{DataConfig, EMBEDDED, ExperimentConfig, is_pairs_file, set_name};
 use crate::error::TrainError;
+use crate::identity::data_sum;
 
 /// The data sets of a run, each read once.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    sets: Vec<(PathBuf, Dataset)>,
+    sets: Vec<SourceSet>,
+}
+
+/// A data set with the splits that the run uses.
+#[derive(Debug)]
+struct SourceSet {
+    path: PathBuf,
+    splits: Vec<String>,
+    dataset: Arc<Dataset>,
 }
 
 impl Sources {
@@ -36,26 +46,39 @@ impl Sources {
         }
         let mut sets = Vec::new();
         for (path, splits) in wanted {
-            let mut dataset = if path == Path::new(EMBEDDED) {
+            let dataset = if path == Path::new(EMBEDDED) {
                 World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
             } else if is_pairs_file(path) {
                 Dataset::load_pairs(path, splits[0])?
             } else {
                 Dataset::load(path, &splits)?
             };
-            if config.lowercase {
-                dataset.lowercase();
+            // A file of pairs is one split, the embedded world has its own.
+            let is_known = |split: &&str| dataset.split_names().any(|known| known == *split);
+            if let Some(split) = splits.iter().find(|split| !is_known(split)) {
+                let available = dataset.split_names().map(String::from).collect();
+                let split = (*split).to_owned();
+                return Err(DataError::NoSplit { dir: path.into(), split, available }.into());
             }
-            sets.push((path.to_owned(), dataset));
+            let splits = splits.into_iter().map(String::from).collect();
+            sets.push(SourceSet { path: path.into(), splits, dataset: Arc::new(dataset) });
         }
         Ok(Self { sets })
+    }
+
+    /// What each set is called and the sum of what the run uses of it.
+    pub(crate) fn sums(&self) -> impl Iterator<Item = (String, blake3::Hash)> {
+        self.sets.iter().map(|set| {
+            let splits: Vec<&str> = set.splits.iter().map(String::as_str).collect();
+            (format!("the data of `{}`", set.path.display()), data_sum(&set.dataset, &splits))
+        })
     }
 
     /// The index of the set at `path`.
     fn index(&self, path: &Path) -> usize {
         self.sets
             .iter()
-            .position(|(known, _)| known == path)
+            .position(|set| set.path == path)
             .expect("every set of the configuration was read")
     }
 }
@@ -68,52 +91,35 @@ const ZERO_SHOT_SPLIT: &str = "test";
 
 /// A split to train on.
 #[derive(Clone, Debug)]
-pub(crate) struct TrainSet<'a> {
+pub(crate) struct TrainSet {
     /// Its index among the sources.
     pub(crate) source: usize,
     /// The path it was read from.
-    pub(crate) path: &'a Path,
+    pub(crate) path: PathBuf,
     /// Its split.
-    pub(crate) split: &'a str,
+    pub(crate) split: String,
     /// Its documents, queries and judgments.
-    pub(crate) dataset: &'a Dataset,
+    pub(crate) dataset: Arc<Dataset>,
     /// Its training pairs, as indices into the data set.
     pub(crate) pairs: Vec<Pair>,
-}
-
-/// Checks that `device` computes with what `train.precision` asks for.
-///
-/// # Errors
-/// [`TrainError::Precision`] where it does not.
-pub(crate) fn check_precision<B: Backend>(
-    config: &ExperimentConfig,
-    device: &B::Device,
-) -> Result<(), TrainError> {
-    let precision = config.train.precision;
-    match precision.half() {
-        Some(half) if !B::supports_dtype(device, half) => {
-            Err(TrainError::Precision { precision, backend: B::name(device) })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The splits to train on.
 ///
 /// # Errors
 /// Fewer pairs than one batch, or none with what the configuration wants to learn from.
-pub(crate) fn train_sets<'a>(
-    sources: &'a Sources,
-    config: &'a ExperimentConfig,
-) -> Result<Vec<TrainSet<'a>>, TrainError> {
+pub(crate) fn train_sets(
+    sources: &Sources,
+    config: &ExperimentConfig,
+) -> Result<Vec<TrainSet>, TrainError> {
     let batch = config.train.batch_size;
     let mut sets = Vec::new();
     for (path, split) in config.data.training_sets() {
         let source = sources.index(path);
-        let dataset = &sources.sets[source].1;
-        let pairs = dataset.pairs(split);
+        let dataset = sources.sets[source].dataset.clone();
+        let (pairs, path, split) = (dataset.pairs(split), path.to_owned(), split.to_owned());
         if pairs.len() < batch {
-            let (folder, split) = (path.to_owned(), split.to_owned());
+            let folder = path;
             return Err(TrainError::TooFewPairs { folder, split, pairs: pairs.len(), batch });
         }
         sets.push(TrainSet { source, path, split, dataset, pairs });
@@ -136,17 +142,15 @@ pub(crate) fn train_sets<'a>(
 
 /// A split to judge on.
 #[derive(Clone, Debug)]
-pub(crate) struct TestSet<'a> {
+pub(crate) struct TestSet {
     /// Its index among the sources.
     source: usize,
     /// The folder's own name.
     pub(crate) name: String,
     /// Its documents, queries and judgments.
-    pub(crate) dataset: &'a Dataset,
+    pub(crate) dataset: Arc<Dataset>,
     /// The split.
-    pub(crate) split: &'a str,
-    /// The split's queries, as indices into the data set's.
-    pub(crate) queries: Vec<usize>,
+    pub(crate) split: String,
     /// What of a document is read.
     pub(crate) text: DocumentText,
 }
@@ -160,47 +164,40 @@ pub(crate) struct TokenRows {
 
 /// What a run trains and is judged on, tokenised.
 #[derive(Debug)]
-pub(crate) struct Prepared<'a> {
+pub(crate) struct Prepared {
     /// What is trained on.
-    pub(crate) train: Vec<TrainSet<'a>>,
+    pub(crate) train: Vec<TrainSet>,
     /// The dev set.
-    pub(crate) dev: Option<TestSet<'a>>,
+    pub(crate) dev: Option<TestSet>,
     /// The test set.
-    pub(crate) test: Option<TestSet<'a>>,
+    pub(crate) test: Option<TestSet>,
     /// Sets of other domains.
-    pub(crate) zero_shot: Vec<TestSet<'a>>,
+    pub(crate) zero_shot: Vec<TestSet>,
     rows: Vec<TokenRows>,
 }
 
-impl<'a> Prepared<'a> {
+impl Prepared {
     /// Tokenises everything once, as `retriever` reads it, or finds it in the folder `cache`.
     ///
     /// # Errors
     /// A text that cannot be tokenised, or a cache that cannot be written.
     pub(crate) fn new<B: Backend>(
-        sources: &'a Sources,
-        train: Vec<TrainSet<'a>>,
-        config: &'a ExperimentConfig,
+        sources: &Sources,
+        train: Vec<TrainSet>,
+        config: &ExperimentConfig,
         retriever: &Retriever<B>,
         cache: &Path,
     ) -> Result<Self, TrainError> {
-        let data = &config.data;
+        let (data, text) = (&config.data, config.data.document_text());
         let rows = sources
             .sets
             .iter()
-            .map(|(_, dataset)| token_rows(dataset, retriever, data.document_text, cache))
+            .map(|set| token_rows(&set.dataset, retriever, text, cache))
             .collect::<Result<_, _>>()?;
-        let test_set = |(folder, split): (&'a Path, &'a str)| {
+        let test_set = |(folder, split): (&Path, &str)| {
             let source = sources.index(folder);
-            let dataset = &sources.sets[source].1;
-            TestSet {
-                source,
-                name: set_name(folder),
-                dataset,
-                split,
-                queries: dataset.queries_of(split),
-                text: data.document_text,
-            }
+            let dataset = sources.sets[source].dataset.clone();
+            TestSet { source, name: set_name(folder), dataset, split: split.to_owned(), text }
         };
         Ok(Self {
             train,
@@ -216,49 +213,19 @@ impl<'a> Prepared<'a> {
     }
 
     /// The token rows of a training set's data.
-    pub(crate) fn train_rows(&self, set: &TrainSet<'_>) -> &TokenRows {
+    pub(crate) fn train_rows(&self, set: &TrainSet) -> &TokenRows {
         &self.rows[set.source]
     }
 
     /// The token rows of `set`'s data.
-    pub(crate) fn rows(&self, set: &TestSet<'_>) -> &TokenRows {
+    pub(crate) fn rows(&self, set: &TestSet) -> &TokenRows {
         &self.rows[set.source]
     }
 }
 
-/// The model before its first step, with its tokenizer: read from `model.path`, or random weights
-/// and a WordPiece vocabulary of the training texts.
-///
-/// # Errors
-/// A model folder that cannot be read, or a vocabulary that cannot be made.
-pub(crate) fn start<B: Backend>(
-    train: &[TrainSet<'_>],
-    config: &ExperimentConfig,
-    device: &B::Device,
-) -> Result<Retriever<B>, TrainError> {
-    let model = &config.model;
-    let settings = [
-        (&model.query_prompt, model.query_max_len),
-        (&model.document_prompt, model.document_max_len),
-    ]
-    .map(|(prompt, max_len)| SideSettings { prompt: prompt.clone(), max_tokens: Some(max_len) });
-    if let Some(path) = &model.path {
-        let mut folder = ModelFolder::open(path)?;
-        folder.config.sharing = model.sharing;
-        folder.config.pooling = model.pooling;
-        folder.config.projection = model.projection.or(folder.config.projection);
-        [folder.query, folder.document] = settings;
-        return Ok(Retriever::load(&folder, config.seed, device)?);
-    }
-    let tokenizer = train_tokenizer(train, config)?;
-    let dual_encoder = model.dual_encoder(tokenizer.vocab_size());
-    let weights = DualEncoder::init(&dual_encoder, config.seed, device)?;
-    Ok(Retriever::new(weights, tokenizer, settings)?)
-}
-
 /// A WordPiece vocabulary of the texts that training pairs: no test text takes part.
-fn train_tokenizer(
-    train: &[TrainSet<'_>],
+pub(crate) fn train_tokenizer(
+    train: &[TrainSet],
     config: &ExperimentConfig,
 ) -> Result<TextTokenizer, TrainError> {
     let mut texts: Vec<Cow<'_, str>> = Vec::new();
@@ -273,11 +240,11 @@ fn train_tokenizer(
         texts.extend(queries.map(|i| Cow::Borrowed(set.dataset.queries()[i].text.as_str())));
         let documents = used(|pair| pair.document).into_iter();
         texts.extend(
-            documents.map(|i| set.dataset.documents()[i].passage(config.data.document_text)),
+            documents.map(|i| set.dataset.documents()[i].passage(config.data.document_text())),
         );
     }
-    let vocab_size = config.model.encoder.vocab_size();
-    Ok(TextTokenizer::train_wordpiece(&texts, vocab_size, true)?)
+    let (vocab_size, lowercase) = (config.model.vocab_size(), config.data.lowercase);
+    Ok(TextTokenizer::train_wordpiece(&texts, vocab_size, lowercase.unwrap_or(true))?)
 }
 
 /// Passes texts to its argument, one after the other.

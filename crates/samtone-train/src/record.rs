@@ -1,12 +1,12 @@
 //! What a run tells while it goes: events for whoever watches, lines of `metrics.jsonl`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use samtone_data::files;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::replace_file;
 use crate::error::TrainError;
 use crate::summary::Metrics;
 
@@ -28,6 +28,8 @@ pub enum Event<'a> {
     Step(&'a StepRecord),
     /// The dev set was judged.
     Dev(&'a Metrics),
+    /// What the configuration changes of the model that the run starts from.
+    Changed(&'a str),
     /// Something that does not stop the run but deserves a look.
     Warning(String),
     /// Training is over.
@@ -47,7 +49,7 @@ pub struct StepRecord {
     pub temperature: f64,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Pairs trained on in a second, since the run began or was resumed.
+    /// Pairs trained on in a second, since the run began.
     pub pairs_per_second: f64,
     /// Real tokens (padding not counted) trained on in a second, since then.
     pub tokens_per_second: f64,
@@ -59,6 +61,7 @@ pub struct StepRecord {
 }
 
 /// `metrics.jsonl`, open for appending.
+#[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
     file: fs::File,
@@ -68,8 +71,12 @@ impl Log {
     /// Opens the log and drops what was written after `step`: those steps will run again.
     pub(crate) fn open(path: &Path, step: usize) -> Result<Self, TrainError> {
         let failed = |source| TrainError::Write { path: path.into(), source };
-        let old =
-            if step > 0 { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+        let old = match fs::read_to_string(path) {
+            _ if step == 0 => String::new(),
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(TrainError::Read { path: path.into(), source }),
+        };
         let kept: String = old
             .lines()
             .filter(|line| {
@@ -77,7 +84,7 @@ impl Log {
             })
             .flat_map(|line| [line, "\n"])
             .collect();
-        replace_file(path, kept.as_bytes())?;
+        files::replace(path, kept.as_bytes()).map_err(failed)?;
         let file = fs::OpenOptions::new().append(true).open(path).map_err(failed)?;
         Ok(Self { path: path.into(), file })
     }
@@ -88,5 +95,25 @@ impl Log {
         self.file
             .write_all(&line)
             .map_err(|source| TrainError::Write { path: self.path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_no_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let record = |step| StepRecord { step, ..StepRecord::default() };
+        let mut log = Log::open(&path, 0).unwrap();
+        (1..=3).for_each(|step| log.write(&record(step)).unwrap());
+        drop(Log::open(&path, 2).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+        fs::write(&path, b"{\"step\":1}\n\xff\n").unwrap();
+        let error = Log::open(&path, 2).unwrap_err();
+        assert!(matches!(error, TrainError::Read { .. }), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"{\"step\":1}\n\xff\n");
     }
 }

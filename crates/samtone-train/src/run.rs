@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! run/  config.toml         the configuration, every key
+//!       identity.json       the same, and sums of all that is read: what the run is
+//!       tokenizer.json      the vocabulary, where the run made its own
 //!       metrics.jsonl       a line a logged step
 //!       checkpoints/        step-N: model, optimiser, position
 //!       tokens/             the tokenised texts; may be deleted
@@ -21,21 +23,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_data::files;
 use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
-use samtone_model::Retriever;
+use samtone_model::{Retriever, Side};
+use serde::de::DeserializeOwned;
 
 use crate::card::Card;
-use crate::checkpoint::replace_file;
-use crate::config::ExperimentConfig;
+use crate::config::{Chunk, EvalConfig, ExperimentConfig};
 use crate::environment::Environment;
 use crate::error::TrainError;
 use crate::fit::{Fitted, fit};
+use crate::identity::Identity;
 use crate::judge::{judge, judge_bm25, means};
 use crate::nodes::{Nodes, NodesError};
-use crate::prepare::{Prepared, Sources, TestSet, check_precision, start, train_sets};
+use crate::plan::Plan;
+use crate::prepare::{Prepared, TestSet};
 use crate::record::Event;
+use crate::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
+use crate::session::Session;
 use crate::settings::Configuration;
 use crate::shards::Workers;
 use crate::summary::{Baseline, Metrics, Summary};
@@ -49,7 +56,7 @@ pub const QUICK_START: &str = include_str!("quick_start.toml");
 pub struct RunOptions<'a> {
     /// The run folder.
     pub folder: &'a Path,
-    /// Go on with the run in that folder.
+    /// Go on with the run in that folder, if there is one.
     pub resume: bool,
     /// Name of the backend, for the record.
     pub backend: &'a str,
@@ -63,38 +70,17 @@ pub struct RunOptions<'a> {
 
 /// A run's results.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct Outcome<S = Summary, C = ExperimentConfig> {
     /// What was found.
-    pub summary: Summary,
+    pub summary: S,
     /// What it ran on and how fast.
     pub environment: Environment,
-}
-
-/// Checks that `folder` can take a new run, or holds one to resume.
-///
-/// # Errors
-/// [`TrainError::RunExists`] or [`TrainError::NoRun`].
-pub fn check_folder(folder: &Path, resume: bool) -> Result<(), TrainError> {
-    match resume {
-        true if !is_begun(folder) => Err(TrainError::NoRun { path: folder.into() }),
-        false if folder.exists() && !is_empty(folder) => {
-            Err(TrainError::RunExists { path: folder.into() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether `folder` holds a run, from its first moment on: its configuration is written first.
-pub(crate) fn is_begun(folder: &Path) -> bool {
-    folder.join(CONFIG).is_file()
-}
-
-/// Whether `folder` holds nothing, or what a run leaves that was killed in its first moment.
-fn is_empty(folder: &Path) -> bool {
-    let leftovers = [format!("{CONFIG}.tmp"), NODE.into()];
-    fs::read_dir(folder).is_ok_and(|entries| {
-        entries.flatten().all(|entry| leftovers.iter().any(|name| *entry.file_name() == **name))
-    })
+    /// The configuration, resolved.
+    pub config: C,
+    /// What the configuration changed of the model that the run started from, a line each.
+    pub changed: Vec<String>,
+    /// Whether the run had ended before: nothing was done then.
+    pub was_finished: bool,
 }
 
 /// Makes `folder` this node's, which no other may write.
@@ -108,12 +94,6 @@ fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
         Err(_) => Err(NodesError::Folder { path: folder.into() }.into()),
     }
 }
-
-/// The file that says which node a run folder belongs to, if there are several.
-const NODE: &str = "node";
-
-/// The configuration in a run folder.
-pub(crate) const CONFIG: &str = "config.toml";
 
 /// The file in which the run in `folder` keeps what each query of a set scored, for
 /// [`Evaluation::read`].
@@ -142,8 +122,7 @@ pub fn run<B: AutodiffBackend>(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, TrainError> {
     let started = Instant::now();
-    let folder = options.folder;
-    check_folder(folder, options.resume)?;
+    let path = options.folder;
     let (workers, batch) =
         (Workers::<B> { devices, nodes: options.nodes }, config.train.batch_size);
     if workers.count() > batch {
@@ -151,100 +130,199 @@ pub fn run<B: AutodiffBackend>(
     }
     let device = devices.first().expect("a run has a device");
     if let Some(nodes) = options.nodes {
-        nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
-        nodes.agree("the backend", &B::name(device))?;
-        nodes.agree("the configuration", &config.to_toml())?;
+        agree(nodes, config, &B::name(device))?;
     }
-    check_precision::<B>(config, device)?;
-    observe(Event::Phase("reading the data"));
-    let sources = Sources::load(&config.data)?;
-    let train = train_sets(&sources, config)?;
-    observe(Event::Phase("tokenising"));
-    let retriever = start::<B>(&train, config, device)?;
-    let num_parameters = retriever.model.num_parameters();
-
-    fs::create_dir_all(folder)
-        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    let resolved = config.resolve()?;
+    let now = Identity::new(&resolved.config, resolved.changed.clone());
+    let mut folder = RunFolder::open(path, options.resume, &now)?;
     if let Some(nodes) = options.nodes {
-        claim(folder, nodes)?;
-        let pairs = train.iter().map(|set| set.pairs.len()).sum::<usize>();
-        let data = format!("{pairs} pairs, {num_parameters} parameters");
-        nodes.agree("what they train", &data)?;
-    }
-    replace_file(&folder.join(CONFIG), config.to_toml().as_bytes())?;
-    let cache = config.data.token_cache.clone().unwrap_or_else(|| folder.join("tokens"));
-    let prepared = Prepared::new(&sources, train, config, &retriever, &cache)?;
-
-    let place = Place { folder, stop: options.stop, nodes: options.nodes };
-    let trained = fit(retriever.clone(), &prepared, config, &place, devices, observe)?;
-    let judged = |retriever: &Retriever<B>, set: &TestSet<'_>, path: PathBuf| {
-        let found = judge(&retriever.valid(), set, prepared.rows(set), &config.eval)?;
-        keep(&found, &path)
-    };
-    let judged_splits = |fitted: &Fitted<B>, folder: &Path| {
-        let judged_if = |set: &Option<TestSet<'_>>, name| match set {
-            Some(set) => judged(&fitted.retriever, set, evaluation_path(folder, name)),
-            None => Ok(Metrics::new()),
-        };
-        Ok::<_, TrainError>(Summary {
-            seed: config.seed,
-            steps: fitted.steps,
-            train_loss: fitted.train_loss,
-            temperature: fitted.temperature,
-            best: fitted.best.clone(),
-            dev: judged_if(&prepared.dev, "dev")?,
-            test: judged_if(&prepared.test, "test")?,
-            ..Summary::default()
-        })
-    };
-    let save = |fitted: &Fitted<B>, config: &ExperimentConfig, summary: &Summary, folder: &Path| {
-        let model = folder.join("model");
-        if !model.exists() {
-            fitted.retriever.valid().save(&model)?;
+        if path.exists() {
+            claim(path, nodes)?;
         }
-        let card = Card {
-            config,
-            train: &prepared.train,
-            summary,
-            parameters: num_parameters,
-            dim: fitted.retriever.dim(),
-            command: options.command,
-        };
-        replace_file(&model.join("README.md"), card.render().as_bytes())
+        nodes.agree("whether the run has ended", &folder.is_finished().to_string())?;
+    }
+    if folder.is_finished() {
+        return Outcome::of_finished(&folder, resolved.config, resolved.changed);
+    }
+    for change in &resolved.changed {
+        observe(Event::Changed(change));
+    }
+    let vocabulary = folder.vocabulary();
+    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, &mut |phase| {
+        observe(Event::Phase(phase));
+    })?;
+    let Session { config, retriever, identity, .. } = &session;
+    let parameters = retriever.model.num_parameters();
+    folder.take(identity)?;
+    if let Some(nodes) = options.nodes {
+        claim(path, nodes)?;
+        agree_on_data(nodes, &session)?;
+    }
+    let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
+    let prepared = session.tokenise(&cache)?;
+
+    let place = Place { folder: path, stop: options.stop, nodes: options.nodes, started };
+    // "auto" chose once: what a machine's memory holds decides the last digits of a result.
+    let chunk = folder.chunk().map_or(config.train.chunk, Chunk::Pairs);
+    let mut planned = chunk;
+    let mut chosen = |plan: &Plan| {
+        planned = Chunk::Pairs(plan.chunk);
+        let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
+        let identity = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
+        folder.begin(&identity, &config.to_toml(), vocabulary)
     };
+    let model = retriever.clone();
+    let chunked = in_chunks(config, chunk);
+    let trained = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)?;
     observe(Event::Phase("judging"));
-    let mut summary = judged_splits(&trained, folder)?;
+    folder.unfinish()?;
+    let ending = Ending { identity, prepared: &prepared, parameters, command: options.command };
+    let mut summary = ending.judge(&trained, config, path)?;
     for set in &prepared.zero_shot {
-        let path = evaluation_path(folder, &format!("zero-shot/{}", set.name));
-        summary.zero_shot.insert(set.name.clone(), judged(&trained.retriever, set, path)?);
+        let kept = evaluation_path(path, &format!("zero-shot/{}", set.name));
+        let found = ending.judge_on(&trained.retriever, set, &config.eval, &kept)?;
+        summary.zero_shot.insert(set.name.clone(), found);
     }
     if let Some(test) = &prepared.test {
-        summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(folder, "bm25"))?;
+        summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(path, "bm25"))?;
     }
-    save(&trained, config, &summary, folder)?;
+    ending.ship(&trained, config, &summary, path)?;
+    let mut before = trained.before;
 
     if let Some(preset) = config.train.baseline {
         observe(Event::Phase("the same model under the baseline's loss"));
-        let folder = folder.join("baseline");
-        fs::create_dir_all(&folder)
-            .map_err(|source| TrainError::Write { path: folder.clone(), source })?;
-        let config = ExperimentConfig { loss: LossConfig::preset(preset), ..config.clone() };
-        let place = Place { folder: &folder, stop: options.stop, nodes: options.nodes };
-        let fitted = fit(retriever, &prepared, &config, &place, devices, observe)
-            .map_err(|error| error.in_run(options.folder))?;
-        let mut found = judged_splits(&fitted, place.folder)?;
+        let beside = path.join("baseline");
+        fs::create_dir_all(&beside)
+            .map_err(|source| TrainError::Write { path: beside.clone(), source })?;
+        let similarity = config.loss.similarity;
+        let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
+        let config = ExperimentConfig { loss, ..config.clone() };
+        let place = Place { folder: &beside, ..place };
+        let (model, chunked) = (retriever.clone(), in_chunks(&config, planned));
+        let mut chosen = |_: &Plan| Ok(());
+        let fitted = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)
+            .map_err(|error| error.in_run(path))?;
+        if fitted.before.seconds > before.seconds {
+            before = fitted.before;
+        }
+        let mut found = ending.judge(&fitted, &config, &beside)?;
         found.bm25.clone_from(&summary.bm25);
-        save(&fitted, &config, &found, place.folder)?;
+        ending.ship(&fitted, &config, &found, &beside)?;
         summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
     }
 
     let environment = Environment {
         devices: workers.count(),
-        ..Environment::new(options.backend, num_parameters, &trained.work, started)
+        ..Environment::new(options.backend, parameters, &trained.work, before.and(started))
     };
-    write_json(&folder.join("environment.json"), &environment)?;
-    write_json(&folder.join("summary.json"), &summary)?;
-    Ok(Outcome { summary, environment })
+    folder.write_json(ENVIRONMENT, &environment)?;
+    folder.write_json(SUMMARY, &summary)?;
+    let (config, changed) = (config.clone(), identity.changed.clone());
+    Ok(Outcome { summary, environment, config, changed, was_finished: false })
+}
+
+/// Makes sure that all nodes run the same, before anything is read.
+fn agree(nodes: &Nodes, config: &ExperimentConfig, backend: &str) -> Result<(), NodesError> {
+    nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
+    nodes.agree("the backend", backend)?;
+    nodes.agree("the configuration", &config.to_toml())
+}
+
+/// Makes sure that all nodes have read the same.
+fn agree_on_data<B: Backend>(nodes: &Nodes, session: &Session<B>) -> Result<(), NodesError> {
+    let pairs = session.train.iter().map(|set| set.pairs.len()).sum::<usize>();
+    let parameters = session.retriever.model.num_parameters();
+    nodes.agree("what they train", &format!("{pairs} pairs, {parameters} parameters"))
+}
+
+/// `config` with another chunk.
+fn in_chunks(config: &ExperimentConfig, chunk: Chunk) -> ExperimentConfig {
+    let mut config = config.clone();
+    config.train.chunk = chunk;
+    config
+}
+
+impl<S: DeserializeOwned, C> Outcome<S, C> {
+    /// What a run that has ended left in `folder`.
+    pub(crate) fn of_finished(
+        folder: &RunFolder<'_>,
+        config: C,
+        changed: Vec<String>,
+    ) -> Result<Self, TrainError> {
+        let (summary, environment) = (folder.read_json(SUMMARY)?, folder.read_json(ENVIRONMENT)?);
+        Ok(Self { summary, environment, config, changed, was_finished: true })
+    }
+}
+
+/// What becomes of a trained model, the run's own and its baseline's: judged, shipped, described.
+struct Ending<'a> {
+    identity: &'a Identity,
+    prepared: &'a Prepared,
+    parameters: usize,
+    command: &'a str,
+}
+
+impl Ending<'_> {
+    /// What the model scores on the dev and the test set; each query's values go into `folder`.
+    fn judge<B: AutodiffBackend>(
+        &self,
+        fitted: &Fitted<B>,
+        config: &ExperimentConfig,
+        folder: &Path,
+    ) -> Result<Summary, TrainError> {
+        let judged_if = |set: &Option<TestSet>, name| match set {
+            Some(set) => {
+                let kept = evaluation_path(folder, name);
+                self.judge_on(&fitted.retriever, set, &config.eval, &kept)
+            }
+            None => Ok(Metrics::new()),
+        };
+        Ok(Summary {
+            seed: config.seed,
+            steps: fitted.steps,
+            train_loss: fitted.train_loss,
+            temperature: fitted.temperature,
+            best: fitted.best.clone(),
+            dev: judged_if(&self.prepared.dev, "dev")?,
+            test: judged_if(&self.prepared.test, "test")?,
+            ..Summary::default()
+        })
+    }
+
+    /// What the model scores on `set`; each query's values go to `kept`.
+    fn judge_on<B: AutodiffBackend>(
+        &self,
+        retriever: &Retriever<B>,
+        set: &TestSet,
+        config: &EvalConfig,
+        kept: &Path,
+    ) -> Result<Metrics, TrainError> {
+        keep(&judge(&retriever.valid(), set, self.prepared.rows(set), config)?, kept)
+    }
+
+    /// Writes the model's folder, its card in it, into `folder`.
+    fn ship<B: AutodiffBackend>(
+        &self,
+        fitted: &Fitted<B>,
+        config: &ExperimentConfig,
+        summary: &Summary,
+        folder: &Path,
+    ) -> Result<(), TrainError> {
+        let model = folder.join(MODEL);
+        fitted.retriever.valid().save(&model)?;
+        let card = Card {
+            config,
+            changed: &self.identity.changed,
+            train: &self.prepared.train,
+            summary,
+            parameters: self.parameters,
+            dim: fitted.retriever.dim(),
+            command: self.command,
+        };
+        let path = model.join("README.md");
+        files::replace(&path, card.render().as_bytes())
+            .map_err(|source| TrainError::Write { path, source })
+    }
 }
 
 /// Writes what each query scored to `path`; the means are returned.
@@ -254,12 +332,7 @@ fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
         .map_err(|source| TrainError::Write { path: folder.into(), source })?;
     let json = serde_json::to_vec(&EvaluationJson::new(found, true))
         .expect("records are representable as JSON");
-    replace_file(path, &json)?;
+    files::replace(path, &json)
+        .map_err(|source| TrainError::Write { path: path.into(), source })?;
     Ok(means(found))
-}
-
-pub(crate) fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), TrainError> {
-    let mut json = serde_json::to_vec_pretty(value).expect("records are representable as JSON");
-    json.push(b'\n');
-    replace_file(path, &json)
 }

@@ -10,6 +10,9 @@ use crate::error::TrainError;
 
 /// The configuration of a run: a TOML file, every key with a default, unknown keys refused.
 pub trait Configuration: Serialize + DeserializeOwned + Default {
+    /// Keys of which one at most is given: a `--set` of one takes the other's place in the file.
+    const RIVALS: &[[&str; 2]];
+
     /// What is wrong with the values, the key named; none if they fit together.
     fn mistake(&self) -> Option<String>;
 
@@ -30,10 +33,19 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     /// As [`load`](Self::load), but for the missing file.
     fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
         let config: Self = read(text, path, overrides)?;
-        match config.mistake() {
-            None => Ok(config),
-            Some(mistake) => Err(TrainError::config(Place::File(path.into(), None), &mistake)),
-        }
+        let Some(mistake) = config.mistake() else { return Ok(config) };
+        // Whose it is: the override's without which there is none of this kind.
+        let is_of = |place: usize| {
+            let mut others = overrides.to_vec();
+            others.remove(place);
+            read(text, path, &others)
+                .is_ok_and(|config: Self| config.mistake().as_ref() != Some(&mistake))
+        };
+        let place = match (0..overrides.len()).rev().find(|&place| is_of(place)) {
+            Some(place) => Place::Override(overrides[place].clone()),
+            None => Place::File(path.into(), None),
+        };
+        Err(TrainError::config(place, &mistake))
     }
 
     /// The configuration as TOML with every key in it, as the run folder holds it.
@@ -46,11 +58,7 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
 }
 
 /// Reads the settings in `text`, which `path` names in messages, with `overrides` on top.
-fn read<T: DeserializeOwned + Default>(
-    text: &str,
-    path: &Path,
-    overrides: &[String],
-) -> Result<T, TrainError> {
+fn read<T: Configuration>(text: &str, path: &Path, overrides: &[String]) -> Result<T, TrainError> {
     // The file alone first: its mistakes have a line and a column.
     let _: T = toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| line_and_column(text, span.start));
@@ -67,6 +75,10 @@ fn read<T: DeserializeOwned + Default>(
         let (key, value) = text
             .split_once('=')
             .ok_or_else(|| TrainError::config(place(), "expected `section.key=value`"))?;
+        let rivals = T::RIVALS.iter().filter(|rivals| rivals.contains(&key.trim()));
+        for rival in rivals.flatten().filter(|rival| **rival != key.trim()) {
+            unset(&mut table, rival);
+        }
         set(&mut table, key.trim(), parse_value(value.trim()))
             .map_err(|message| TrainError::config(place(), &message))?;
         config = T::deserialize(table.clone())
@@ -89,6 +101,20 @@ fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), Str
             match entry {
                 toml::Value::Table(inner) => set(inner, rest, value),
                 _ => Err(format!("`{section}` is a value, not a section")),
+            }
+        }
+    }
+}
+
+/// Removes the dotted `key`, if it is there.
+fn unset(table: &mut toml::Table, key: &str) {
+    match key.split_once('.') {
+        None => {
+            table.remove(key);
+        }
+        Some((section, rest)) => {
+            if let Some(toml::Value::Table(inner)) = table.get_mut(section) {
+                unset(inner, rest);
             }
         }
     }

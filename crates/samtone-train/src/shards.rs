@@ -117,7 +117,12 @@ impl Combine {
 }
 
 /// Adds the numbers of `part` to those of `sum`, each of `N` bytes.
+///
+/// # Panics
+/// If they are not as many: a parameter has a gradient on one shard and none on another then, and
+/// every number behind it would be added to a stranger.
 fn add<const N: usize>(sum: &mut [u8], part: &[u8], add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
+    assert_eq!(sum.len(), part.len(), "every shard has gradients of the same parameters");
     for (a, b) in sum.as_chunks_mut().0.iter_mut().zip(part.as_chunks().0) {
         *a = add(*a, *b);
     }

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, Checkpoints};
+use crate::environment::peak_rss_bytes;
 use crate::error::TrainError;
 use crate::gradients;
 use crate::nodes::{Nodes, NodesError};
@@ -99,8 +100,8 @@ pub(crate) struct Course<'a> {
     pub(crate) keep: usize,
 }
 
-/// What one process did of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// What was done of a training, in however many processes one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Work {
     /// Seconds spent in training steps.
     pub(crate) seconds: f64,
@@ -138,6 +139,8 @@ pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) stop: &'a AtomicBool,
     pub(crate) nodes: Option<&'a Arc<Nodes>>,
+    /// When this process began the run.
+    pub(crate) started: Instant,
 }
 
 impl Place<'_> {
@@ -167,6 +170,29 @@ pub(crate) struct Trained<M> {
     /// Where the model comes from, if dev evaluations chose it.
     pub(crate) best: Option<Best>,
     pub(crate) work: Work,
+    pub(crate) before: Before,
+}
+
+/// The processes that worked on a run before this one, as far as a checkpoint has kept it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// How many there were.
+    pub(crate) legs: usize,
+    /// Seconds that they took.
+    pub(crate) seconds: f64,
+    /// The most memory that one of them held, in bytes; 0 where the system does not tell.
+    pub(crate) peak_rss_bytes: u64,
+}
+
+impl Before {
+    /// The same once the process that began at `started` has ended as well.
+    pub(crate) fn and(self, started: Instant) -> Self {
+        Self {
+            legs: self.legs + 1,
+            seconds: self.seconds + started.elapsed().as_secs_f64(),
+            peak_rss_bytes: self.peak_rss_bytes.max(peak_rss_bytes().unwrap_or(0)),
+        }
+    }
 }
 
 /// What a checkpoint holds beside the model and the optimiser.
@@ -180,6 +206,10 @@ struct State<S> {
     best: Option<Best>,
     /// Dev evaluations since.
     stalled: usize,
+    /// What was done so far.
+    work: Work,
+    /// The processes that did it, that which wrote the checkpoint among them.
+    legs: Before,
     /// The task's own.
     task: S,
 }
@@ -226,6 +256,8 @@ pub(crate) struct Training<'a, B: AutodiffBackend, T: Task<B>> {
     model: T::Model,
     optimizer: ModelOptimizer<B, T::Model>,
     state: State<T::State>,
+    /// The processes before this one.
+    before: Before,
 }
 
 impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
@@ -237,8 +269,16 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         optimizer: ModelOptimizer<B, T::Model>,
     ) -> Self {
         let (tail, task_state) = (VecDeque::new(), task.state());
-        let state = State { step: 0, tail, best: None, stalled: 0, task: task_state };
-        Self { task, course, model, optimizer, state }
+        let state = State {
+            step: 0,
+            tail,
+            best: None,
+            stalled: 0,
+            work: Work::default(),
+            legs: Before::default(),
+            task: task_state,
+        };
+        Self { task, course, model, optimizer, state, before: Before::default() }
     }
 
     /// Trains on the batches of `batch_of`, from the newest checkpoint in `place` if there is one; the
@@ -259,6 +299,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         }
         if let Some(checkpoint) = &newest {
             self = self.restore(checkpoint, device)?;
+            self.before = self.state.legs;
         }
         self = self.like_head(place, device)?;
         let first = self.state.step;
@@ -268,7 +309,6 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         let mut log = Log::open(&place.metrics(), first)?;
         observe(Event::Training { loss: &self.task.name(), done: first, steps });
 
-        let mut work = Work::default();
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY);
             scope.spawn(move || {
@@ -288,8 +328,9 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
                 let started = Instant::now();
                 let batch = ready.recv().expect("a batch is made for every step")?;
                 let mut record = self.step(&batch, place, observe)?;
-                work.seconds += started.elapsed().as_secs_f64();
-                work += self.task.work(&self.model, &batch);
+                let seconds = started.elapsed().as_secs_f64();
+                self.state.work += Work { seconds, ..self.task.work(&self.model, &batch) };
+                let work = self.state.work;
                 record.pairs_per_second = work.per_second(work.pairs);
                 record.tokens_per_second = work.per_second(work.tokens);
                 record.padded_share = work.padded_share();
@@ -306,7 +347,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         })?;
         observe(Event::Trained);
         let (steps, train_loss) = (self.state.step, self.state.tail_loss());
-        let best = self.state.best.clone();
+        let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
         if let Some(best) = best.as_ref().filter(|best| best.step < steps) {
             match place.checkpoints().at(best.step) {
                 Some(checkpoint) => self = self.restore(&checkpoint, device)?,
@@ -318,7 +359,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
         }
         self = self.like_head(place, device)?;
         let best = best.filter(|best| best.step == self.state.step);
-        Ok(Trained { model: self.model, steps, train_loss, best, work })
+        Ok(Trained { model: self.model, steps, train_loss, best, work, before })
     }
 
     /// One step on `batch`.
@@ -412,6 +453,7 @@ impl<'a, B: AutodiffBackend, T: Task<B>> Training<'a, B, T> {
 
     /// Writes a checkpoint.
     fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
+        self.state.legs = self.before.and(place.started);
         let files = self.files()?;
         let best = self.state.best.as_ref().map(|best| best.step);
         place.checkpoints().write(self.state.step, &files, self.course.keep, best)?;

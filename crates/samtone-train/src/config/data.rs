@@ -30,10 +30,14 @@ pub struct DataConfig {
     pub test_split: String,
     /// Further test folders, each judged on its `test` split.
     pub zero_shot: Vec<PathBuf>,
-    /// What of a document the encoder reads.
-    pub document_text: DocumentText,
-    /// Lower-case all text before tokenising it.
-    pub lowercase: bool,
+    /// What of a document the encoder reads; what the folder of `model.path` says, else
+    /// `"title-text"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document_text: Option<DocumentText>,
+    /// Whether the tokenizer turns all text into lower case first; as the folder of `model.path`
+    /// says, else as the tokenizer itself does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lowercase: Option<bool>,
     /// Where tokenised texts are kept, to be shared by runs; in the run folder if absent.
     pub token_cache: Option<PathBuf>,
 }
@@ -48,8 +52,8 @@ impl Default for DataConfig {
             test: None,
             test_split: "test".into(),
             zero_shot: Vec::new(),
-            document_text: DocumentText::default(),
-            lowercase: false,
+            document_text: None,
+            lowercase: None,
             token_cache: None,
         }
     }
@@ -88,6 +92,11 @@ impl DataConfig {
         };
         let folder = folder.or(training).filter(|_| !split.is_empty())?;
         Some((folder, split))
+    }
+
+    /// What of a document is read.
+    pub(crate) fn document_text(&self) -> DocumentText {
+        self.document_text.unwrap_or_default()
     }
 
     /// What is wrong with it, as a sentence.

@@ -317,6 +317,9 @@ impl Default for FineTuning {
 }
 
 impl Configuration for InfuseConfig {
+    const RIVALS: &[[&str; 2]] =
+        &[["train.steps", "train.epochs"], ["qa.train.steps", "qa.train.epochs"]];
+
     fn mistake(&self) -> Option<String> {
         let CorpusConfig { triple_weight, sentence_weight, text_weight, object_share, .. } =
             self.data;
@@ -352,6 +355,8 @@ impl Configuration for InfuseConfig {
 }
 
 impl Configuration for QaConfig {
+    const RIVALS: &[[&str; 2]] = &[["train.steps", "train.epochs"]];
+
     fn mistake(&self) -> Option<String> {
         lengths("data", self.data.max_input, self.data.max_target)
             .or_else(|| self.model.mistake())

@@ -6,19 +6,18 @@ use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::AutodiffBackend;
 use rayon::prelude::*;
-use samtone_data::TokenBatch;
 use samtone_data::knowledge::{Mixture, TokenPair};
 use samtone_data::random::Key;
+use samtone_data::{TokenBatch, files};
 use samtone_model::{DeadParameter, Dropout, Seq2Seq, TextToText};
 
 use super::config::LearningConfig;
-use crate::checkpoint::replace_file;
 use crate::error::TrainError;
 use crate::optimizer::ModelOptimizer;
 use crate::record::{Event, StepRecord};
 use crate::schedule::{Schedule, Stages};
 use crate::summary::Metrics;
-use crate::training::{Course, Place, Task, Trained, Training, Work};
+use crate::training::{Before, Course, Place, Task, Trained, Training, Work};
 
 /// What is learned from, how, and its name for those who watch.
 pub(crate) struct Lesson<'a> {
@@ -38,6 +37,7 @@ pub(crate) struct Fitted<B: AutodiffBackend> {
     /// Mean loss of the last steps, in nats a token.
     pub(crate) train_loss: f64,
     pub(crate) work: Work,
+    pub(crate) before: Before,
 }
 
 /// What a model is worth, while it is trained.
@@ -77,10 +77,10 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let mut task = Writing { lesson, start, judge };
     let model = start.model.clone();
     let optimizer = ModelOptimizer::new(train, model.parameters());
-    let Trained { model, steps, train_loss, work, .. } =
+    let Trained { model, steps, train_loss, work, before, .. } =
         Training::new(&mut task, &course, model, optimizer)
             .run(&batch_of, place, device, observe)?;
-    Ok(Fitted { model: start.with_model(model), steps, train_loss, work })
+    Ok(Fitted { model: start.with_model(model), steps, train_loss, work, before })
 }
 
 /// Learning to write one text after another.
@@ -175,9 +175,9 @@ impl<B: AutodiffBackend> Task<B> for Writing<'_, B> {
             pairs.iter().map(|pair| [text(&pair.input), text(&pair.target)]).collect();
         let batch = folder.join("non-finite-batch.json");
         let json = serde_json::to_vec_pretty(&texts).expect("texts are representable as JSON");
-        match replace_file(&batch, &json) {
+        match files::replace(&batch, &json) {
             Ok(()) => TrainError::NonFinite { step, what, batch },
-            Err(error) => error,
+            Err(source) => TrainError::Write { path: batch, source },
         }
     }
 

@@ -11,7 +11,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
@@ -22,21 +22,23 @@ use samtone_data::knowledge::{
 use samtone_data::lines::{Compression, Line};
 use samtone_data::random::Key;
 use samtone_data::records::Records;
-use samtone_data::{DataError, Fault};
+use samtone_data::{DataError, Fault, TextTokenizer};
 use samtone_eval::exact_match;
 use samtone_model::TextToText;
 use serde::Deserialize;
 
-use super::config::{CorpusConfig, DecodingConfig, InfuseConfig};
+use super::config::{CorpusConfig, DecodingConfig, FineTuning, InfuseConfig};
 use super::fit::{Fitted, Lesson, fit};
-use super::qa::{Questions, Tuning, by_name, make_folder, open, open_triples};
+use super::qa::{Questions, Tuning, by_name, open, open_triples};
 use super::summary::{InfuseSummary, QaResult};
 use crate::config::EMBEDDED;
 use crate::environment::Environment;
 use crate::error::TrainError;
+use crate::identity::Identity;
 use crate::prepare::EMBEDDED_SEED;
 use crate::record::Event;
-use crate::run::{RunOptions, check_folder, write_json};
+use crate::run::{Outcome, RunOptions};
+use crate::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY};
 use crate::settings::Configuration;
 use crate::summary::Metrics;
 use crate::training::Place;
@@ -59,41 +61,56 @@ pub fn infuse<B: AutodiffBackend>(
     options: RunOptions<'_>,
     device: &B::Device,
     observe: &mut dyn FnMut(Event<'_>),
-) -> Result<(InfuseSummary, Environment), TrainError> {
+) -> Result<Outcome<InfuseSummary, InfuseConfig>, TrainError> {
     let started = Instant::now();
-    let folder = options.folder;
-    check_folder(folder, options.resume)?;
+    let path = options.folder;
+    let mut now = Identity::new(config, Vec::new());
+    let mut folder = RunFolder::open(path, options.resume, &now)?;
+    if folder.is_finished() {
+        return Outcome::of_finished(&folder, config.clone(), Vec::new());
+    }
     observe(Event::Phase("reading the corpora"));
-    let mut corpus = Corpus::load(&config.data)?;
+    let mut corpus = Corpus::load(&config.data, observe)?;
     let mut questions = config.qa.as_ref().map(|qa| Questions::load(&qa.data)).transpose()?;
     if let (Some(size), Some(all)) = (config.data.part, &mut questions) {
         *all = corpus.cut(size, config.data.part_seed, all)?;
     }
     let texts = || corpus.texts(config.seed, questions.as_ref());
-    let start = open::<B>(&config.model, config.seed, texts, device)?;
-    let mixture = corpus.mixture(&config.data, Key::new(config.seed).child("infusion"));
-
-    make_folder(folder, &config.to_toml())?;
-    if let (Some(_), Some(questions)) = (config.data.part, &questions) {
-        write_part(&folder.join("part"), &corpus.triples, questions)?;
+    let vocabulary = folder.vocabulary();
+    let start = open::<B>(&config.model, vocabulary.as_deref(), config.seed, texts, device)?;
+    for file in config.files() {
+        now.reads_file(file)?;
     }
+    let key = Key::new(config.seed);
+    let mixture = corpus.mixture(&config.data, start.tokenizer(), key.child("infusion"))?;
+    let tuning = config.qa.as_ref().zip(questions.as_ref());
+    let tuning = tuning.map(|(qa, questions)| qa.tuning(questions, config.seed));
+    if let Some(tuning) = &tuning {
+        tuning.mixture(start.tokenizer())?;
+    }
+
     let steps = config.train.steps(mixture.pass());
-    let key = Key::new(config.seed).child("dropout");
+    folder.take(&now)?;
+    let vocabulary = config.model.path.is_none().then(|| &**start.tokenizer());
+    let now = Identity { chunk: config.train.chunk(), steps, ..now };
+    folder.begin(&now, &config.to_toml(), vocabulary)?;
+    if let (Some(_), Some(questions)) = (config.data.part, &questions) {
+        write_part(&path.join("part"), &corpus.triples, questions)?;
+    }
+    let dropout = key.child("dropout");
     let lesson = Lesson {
         name: "triples",
         mixture: &mixture,
         train: &config.train,
         steps,
-        dropout: key.child("infusion"),
+        dropout: dropout.child("infusion"),
     };
-    let place = Place { folder, stop: options.stop, nodes: None };
+    let place = Place { folder: path, stop: options.stop, nodes: None, started };
     let nothing = |_: &TextToText<B::InnerBackend>| Ok::<_, TrainError>(Metrics::new());
-    let Fitted { model: infused, steps: done, train_loss, work } =
+    let Fitted { model: infused, steps: done, train_loss, work, mut before } =
         fit(&start, &lesson, &nothing, &place, device, observe)?;
-    let model = folder.join("model");
-    if !model.exists() {
-        infused.valid().save(&model)?;
-    }
+    folder.unfinish()?;
+    infused.valid().save(&path.join(MODEL))?;
     observe(Event::Phase("asking for the triples"));
     let mut summary = InfuseSummary {
         seed: config.seed,
@@ -104,22 +121,18 @@ pub fn infuse<B: AutodiffBackend>(
         ..InfuseSummary::default()
     };
 
-    if let (Some(qa), Some(questions)) = (&config.qa, &questions) {
-        let tuning = Tuning {
-            questions,
-            data: &qa.data,
-            train: &qa.train,
-            eval: &qa.eval,
-            seed: config.seed,
-        };
+    if let (Some(qa), Some(tuning)) = (&config.qa, &tuning) {
         let mut results: BTreeMap<String, QaResult> = BTreeMap::new();
         let mut ask = |name: &str, model: &TextToText<B>, observe: &mut dyn FnMut(Event<'_>)| {
-            let folder = folder.join(format!("qa-{name}"));
-            let place = Place { folder: &folder, stop: options.stop, nodes: None };
+            let beside = path.join(format!("qa-{name}"));
+            let place = Place { folder: &beside, ..place };
             let lesson = format!("questions ({name})");
             let tuned = tuning
                 .run::<B>(model, &lesson, &place, device, observe)
-                .map_err(|error| error.in_run(options.folder))?;
+                .map_err(|error| error.in_run(path))?;
+            if tuned.before.seconds > before.seconds {
+                before = tuned.before;
+            }
             results.insert(name.into(), tuned.result);
             Ok::<_, TrainError>(())
         };
@@ -128,15 +141,15 @@ pub fn infuse<B: AutodiffBackend>(
             ask("plain", &start, &mut *observe)?;
         }
         if qa.text_control {
-            let folder = folder.join("text");
-            let place = Place { folder: &folder, stop: options.stop, nodes: None };
-            let mixture = corpus.text_alone(&config.data, Key::new(config.seed).child("text"));
-            let dropout = key.child("text");
+            let beside = path.join("text");
+            let place = Place { folder: &beside, ..place };
+            let mixture = corpus.text_alone(&config.data, start.tokenizer(), key.child("text"))?;
+            let dropout = dropout.child("text");
             let steps = steps.div_ceil(2);
             let lesson =
                 Lesson { name: "text", mixture: &mixture, train: &config.train, steps, dropout };
             let read = fit(&start, &lesson, &nothing, &place, device, observe)
-                .map_err(|error| error.in_run(options.folder))?;
+                .map_err(|error| error.in_run(path))?;
             ask("text", &read.model, &mut *observe)?;
         }
         summary.exact_match = by_name(&results);
@@ -144,10 +157,30 @@ pub fn infuse<B: AutodiffBackend>(
     }
 
     let parameters = start.model.num_parameters();
-    let environment = Environment::new(options.backend, parameters, &work, started);
-    write_json(&folder.join("environment.json"), &environment)?;
-    write_json(&folder.join("summary.json"), &summary)?;
-    Ok((summary, environment))
+    let environment = Environment::new(options.backend, parameters, &work, before.and(started));
+    folder.write_json(ENVIRONMENT, &environment)?;
+    folder.write_json(SUMMARY, &summary)?;
+    let (config, changed) = (config.clone(), Vec::new());
+    Ok(Outcome { summary, environment, config, changed, was_finished: false })
+}
+
+impl FineTuning {
+    fn tuning<'a>(&'a self, questions: &'a Questions, seed: u64) -> Tuning<'a> {
+        let Self { data, train, eval, .. } = self;
+        Tuning { questions, data, train, eval, seed }
+    }
+}
+
+impl InfuseConfig {
+    /// Everything that is read.
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let Self { data, model, qa, .. } = self;
+        let corpora = [Some(&data.triples), data.sentences.as_ref(), data.text.as_ref()];
+        let questions = qa.iter().flat_map(|FineTuning { data, .. }| {
+            [Some(&data.train), data.dev.as_ref(), data.test.as_ref(), data.matched.as_ref()]
+        });
+        corpora.into_iter().chain(questions).flatten().chain(&model.path)
+    }
 }
 
 /// What is learned.
@@ -158,7 +191,7 @@ struct Corpus {
 }
 
 impl Corpus {
-    fn load(data: &CorpusConfig) -> Result<Self, TrainError> {
+    fn load(data: &CorpusConfig, observe: &mut dyn FnMut(Event<'_>)) -> Result<Self, TrainError> {
         let some = |what: &'static str, len: usize| {
             if len == 0 { Err(DataError::NothingOf { what }) } else { Ok(()) }
         };
@@ -166,7 +199,14 @@ impl Corpus {
         some("triple", triples.len())?;
         let sentences = match &data.sentences {
             None => None,
-            Some(path) => Some(Records::open(path, Sentence::parse)?),
+            Some(path) => {
+                let mut longer = 0;
+                let sentences = Records::open_each(path, Sentence::parse, |sentence| {
+                    longer += sentence.longer_triples;
+                })?;
+                warn_of_sentences(sentences.unused(), longer, observe);
+                Some(sentences)
+            }
         };
         if let Some(sentences) = &sentences {
             some("sentence that names one of its entities", sentences.len())?;
@@ -217,7 +257,12 @@ impl Corpus {
         Ok(texts)
     }
 
-    fn mixture(&self, data: &CorpusConfig, key: Key) -> Mixture {
+    fn mixture(
+        &self,
+        data: &CorpusConfig,
+        tokenizer: &TextTokenizer,
+        key: Key,
+    ) -> Result<Mixture, DataError> {
         let (records, object_share) = (self.triples.clone(), data.object_share);
         let mut parts = vec![(data.triple_weight, Source::Triples { records, object_share })];
         if let Some(sentences) = &self.sentences {
@@ -226,13 +271,18 @@ impl Corpus {
         if let Some(text) = &self.text {
             parts.push((data.text_weight, Source::Texts(text.clone())));
         }
-        Mixture::new(parts, data.mask, [data.max_input, data.max_target], key)
+        Mixture::new(parts, data.mask, [data.max_input, data.max_target], tokenizer, key)
     }
 
-    fn text_alone(&self, data: &CorpusConfig, key: Key) -> Mixture {
+    fn text_alone(
+        &self,
+        data: &CorpusConfig,
+        tokenizer: &TextTokenizer,
+        key: Key,
+    ) -> Result<Mixture, DataError> {
         let text = self.text.clone().expect("the configuration was checked to name a text");
         let lens = [data.max_input, data.max_target];
-        Mixture::new(vec![(1.0, Source::Texts(text))], data.mask, lens, key)
+        Mixture::new(vec![(1.0, Source::Texts(text))], data.mask, lens, tokenizer, key)
     }
 
     /// The share of the triples whose masked object `model` writes; any object that the subject has
@@ -267,6 +317,21 @@ impl Corpus {
         let right = asked.iter().zip(&written);
         let right = right.filter(|(triple, written)| exact_match(written, &objects[&side(triple)]));
         Ok(right.count() as f64 / asked.len() as f64)
+    }
+}
+
+/// Says what of the sentences was not taken as it stands.
+fn warn_of_sentences(unused: usize, longer: usize, observe: &mut dyn FnMut(Event<'_>)) {
+    if unused > 0 {
+        let what = format!("{unused} sentences name none of their entities and are left out");
+        observe(Event::Warning(what));
+    }
+    if longer > 0 {
+        let what = format!(
+            "{longer} triples of the sentences have more than three parts: the first and the last are \
+             taken as their entities"
+        );
+        observe(Event::Warning(what));
     }
 }
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
+use samtone_data::files;
 use samtone_data::knowledge::QaPair;
 use samtone_eval::exact_match;
 use samtone_model::TextToText;
 use serde::{Deserialize, Serialize};
 
 use super::config::{DecodingConfig, QuestionConfig};
-use crate::checkpoint::replace_file;
 use crate::error::TrainError;
 
 /// A line of a predictions file.
@@ -61,5 +61,5 @@ pub(crate) fn write_predictions(path: &Path, predictions: &[Prediction]) -> Resu
         serde_json::to_writer(&mut text, prediction).expect("texts are representable as JSON");
         text.push(b'\n');
     }
-    replace_file(path, &text)
+    files::replace(path, &text).map_err(|source| TrainError::Write { path: path.into(), source })
 }

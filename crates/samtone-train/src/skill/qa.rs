@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
+use samtone_data::TextTokenizer;
 use samtone_data::embedded::{Split, World};
 use samtone_data::knowledge::{MaskForm, Mixture, QaPair, Source, Triple, matched, read_questions};
 use samtone_data::random::Key;
@@ -22,16 +23,17 @@ use super::config::{DecodingConfig, LearningConfig, QaConfig, QuestionConfig, St
 use super::fit::{Fitted, Lesson, fit};
 use super::judge::{predict, share, write_predictions};
 use super::summary::{QaResult, QaSummary};
-use crate::checkpoint::replace_file;
 use crate::config::EMBEDDED;
 use crate::environment::Environment;
 use crate::error::TrainError;
+use crate::identity::Identity;
 use crate::prepare::EMBEDDED_SEED;
 use crate::record::Event;
-use crate::run::{CONFIG, RunOptions, check_folder, write_json};
+use crate::run::{Outcome, RunOptions};
+use crate::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY};
 use crate::settings::Configuration;
 use crate::summary::Metrics;
-use crate::training::{Place, Work};
+use crate::training::{Before, Place, Work};
 
 /// Fine-tunes on questions, judges by exact match and writes the run folder.
 ///
@@ -42,32 +44,47 @@ pub fn qa<B: AutodiffBackend>(
     options: RunOptions<'_>,
     device: &B::Device,
     observe: &mut dyn FnMut(Event<'_>),
-) -> Result<(QaSummary, Environment), TrainError> {
+) -> Result<Outcome<QaSummary, QaConfig>, TrainError> {
     let started = Instant::now();
-    check_folder(options.folder, options.resume)?;
+    let path = options.folder;
+    let mut now = Identity::new(config, Vec::new());
+    let mut folder = RunFolder::open(path, options.resume, &now)?;
+    if folder.is_finished() {
+        return Outcome::of_finished(&folder, config.clone(), Vec::new());
+    }
     observe(Event::Phase("reading the questions"));
     let questions = Questions::load(&config.data)?;
-    let start = open::<B>(&config.model, config.seed, || Ok(questions.texts()), device)?;
-    make_folder(options.folder, &config.to_toml())?;
-    let place = Place { folder: options.folder, stop: options.stop, nodes: None };
+    let (data, model) = (&config.data, &config.model);
+    let texts = || Ok(questions.texts());
+    let start = open::<B>(model, folder.vocabulary().as_deref(), config.seed, texts, device)?;
+    let files = [Some(&data.train), data.dev.as_ref(), data.test.as_ref(), data.matched.as_ref()];
+    for file in files.into_iter().flatten().chain(&model.path) {
+        now.reads_file(file)?;
+    }
+    let place = Place { folder: path, stop: options.stop, nodes: None, started };
     let tuning = Tuning {
         questions: &questions,
-        data: &config.data,
+        data,
         train: &config.train,
         eval: &config.eval,
         seed: config.seed,
     };
+    let steps = config.train.steps(tuning.mixture(start.tokenizer())?.pass());
+    let vocabulary = model.path.is_none().then(|| &**start.tokenizer());
+    let now = Identity { chunk: config.train.chunk(), steps, ..now };
+    folder.take(&now)?;
+    folder.begin(&now, &config.to_toml(), vocabulary)?;
     let tuned = tuning.run(&start, "questions", &place, device, observe)?;
-    let model = options.folder.join("model");
-    if !model.exists() {
-        tuned.model.valid().save(&model)?;
-    }
+    folder.unfinish()?;
+    tuned.model.valid().save(&path.join(MODEL))?;
     let summary = QaSummary { seed: config.seed, steps: tuned.steps, result: tuned.result };
     let parameters = start.model.num_parameters();
-    let environment = Environment::new(options.backend, parameters, &tuned.work, started);
-    write_json(&options.folder.join("environment.json"), &environment)?;
-    write_json(&options.folder.join("summary.json"), &summary)?;
-    Ok((summary, environment))
+    let legs = tuned.before.and(started);
+    let environment = Environment::new(options.backend, parameters, &tuned.work, legs);
+    folder.write_json(ENVIRONMENT, &environment)?;
+    folder.write_json(SUMMARY, &summary)?;
+    let (config, changed) = (config.clone(), Vec::new());
+    Ok(Outcome { summary, environment, config, changed, was_finished: false })
 }
 
 /// The questions of a fine-tuning, by split.
@@ -138,9 +155,18 @@ pub(crate) struct Tuned<B: AutodiffBackend> {
     pub(crate) result: QaResult,
     pub(crate) steps: usize,
     pub(crate) work: Work,
+    pub(crate) before: Before,
 }
 
 impl Tuning<'_> {
+    /// The questions as examples; fails if a length leaves nothing of them.
+    pub(crate) fn mixture(&self, tokenizer: &TextTokenizer) -> Result<Mixture, TrainError> {
+        let source = Source::Questions(Records::in_memory(self.questions.train.clone()));
+        let key = Key::new(self.seed).child("questions");
+        let lens = [self.data.max_input, self.data.max_target];
+        Ok(Mixture::new(vec![(1.0, source)], MaskForm::default(), lens, tokenizer, key)?)
+    }
+
     /// Fine-tunes `start` in `place`, judges and writes the predictions there.
     pub(crate) fn run<B: AutodiffBackend>(
         &self,
@@ -151,18 +177,15 @@ impl Tuning<'_> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Tuned<B>, TrainError> {
         let Self { questions, data, train, eval, seed } = *self;
-        let source = Source::Questions(Records::in_memory(questions.train.clone()));
-        let key = Key::new(seed).child("questions");
-        let lens = [data.max_input, data.max_target];
-        let mixture = Mixture::new(vec![(1.0, source)], MaskForm::default(), lens, key);
+        let mixture = self.mixture(start.tokenizer())?;
         let steps = train.steps(mixture.pass());
-        let dropout = key.child("dropout");
+        let dropout = Key::new(seed).child("questions").child("dropout");
         let lesson = Lesson { name, mixture: &mixture, train, steps, dropout };
         let judge = |model: &TextToText<B::InnerBackend>| {
             let dev = predict(model, &questions.dev, data, eval)?;
             Ok::<_, TrainError>(Metrics::from([("exact_match".to_owned(), share(&dev))]))
         };
-        let Fitted { model, steps, train_loss, work } =
+        let Fitted { model, steps, train_loss, work, before } =
             fit(start, &lesson, &judge, place, device, observe)?;
         observe(Event::Phase("answering"));
         let mut result = QaResult { train_loss, ..QaResult::default() };
@@ -180,7 +203,7 @@ impl Tuning<'_> {
                 result.exact_match.insert("test_matched".into(), share(kept));
             }
         }
-        Ok(Tuned { model, result, steps, work })
+        Ok(Tuned { model, result, steps, work, before })
     }
 }
 
@@ -193,10 +216,11 @@ pub(crate) fn open_triples(path: &Path, size: usize) -> Result<Records<Triple>, 
     Ok(Records::open(path, |line| Triple::parse(line).map(Some))?)
 }
 
-/// The model before its first step: read from `start.path`, or random weights and a vocabulary of
-/// `texts`.
+/// The model before its first step: read from `start.path`, or random weights with the `vocabulary`
+/// that there is or one of `texts`.
 pub(crate) fn open<B: AutodiffBackend>(
     start: &Start,
+    vocabulary: Option<&Path>,
     seed: u64,
     texts: impl FnOnce() -> Result<Vec<String>, TrainError>,
     device: &B::Device,
@@ -204,18 +228,12 @@ pub(crate) fn open<B: AutodiffBackend>(
     if let Some(path) = &start.path {
         return Ok(TextToText::open(path, device)?);
     }
-    let texts = texts()?;
-    let tokenizer =
-        samtone_data::TextTokenizer::train_text_to_text(&texts, start.encoder.vocab_size)?;
+    let tokenizer = match vocabulary {
+        Some(path) => TextTokenizer::from_file(path)?,
+        None => TextTokenizer::train_text_to_text(&texts()?, start.encoder.vocab_size)?,
+    };
     let config = start.seq2seq(tokenizer.vocab_size());
     Ok(TextToText::new(Seq2Seq::init(&config, seed, device)?, tokenizer.into())?)
-}
-
-/// Makes the run folder, once all that it needs is known to be good.
-pub(crate) fn make_folder(folder: &Path, config: &str) -> Result<(), TrainError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
-    replace_file(&folder.join(CONFIG), config.as_bytes())
 }
 
 /// The numbers of several results, by their names.
