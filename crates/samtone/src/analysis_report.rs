@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
+use samtone_data::files;
 use samtone_report::{
     BrowsedQuery, Estimate, Histogram, KeyValues, MetricTable, Neighbour, NeighbourBrowser, Point,
     Ranking, Report, Scatter, Section,
@@ -11,8 +12,8 @@ use samtone_report::{
 
 use crate::commands::analyze::{Analysis, FOUND, ModelAnalysis, Sample};
 
-/// Writes `analysis.json`, `report.html` and `figures/` into `folder`, made if need be; `top`
-/// documents a query are browsed.
+/// Writes `analysis.json`, `report.html` and `figures/` into `folder`; `top` documents a query are
+/// browsed.
 pub(crate) fn write(
     folder: &Path,
     analysis: &Analysis<'_>,
@@ -21,9 +22,8 @@ pub(crate) fn write(
     command: &str,
 ) -> anyhow::Result<()> {
     let wrong = || format!("cannot write the analysis into `{}`", folder.display());
-    std::fs::create_dir_all(folder).with_context(wrong)?;
     let json = serde_json::to_string_pretty(analysis).context("cannot write the result as JSON")?;
-    std::fs::write(folder.join("analysis.json"), json + "\n").with_context(wrong)?;
+    files::replace(&folder.join("analysis.json"), (json + "\n").as_bytes()).with_context(wrong)?;
     let report = report(analysis, sample, top, command);
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;
@@ -228,7 +228,8 @@ fn setting(analysis: &Analysis<'_>) -> KeyValues {
         .row("perplexity", analysis.perplexity)
         .row("seed", analysis.seed);
     analysis.models.iter().fold(table, |table, model| {
-        let value = format!("{}, {} dimensions", model.model.display(), model.dim);
+        let (path, dim) = (model.model.display(), model.dim);
+        let value = format!("{path}, {dim} dimensions, searched by {}", model.similarity);
         table.row(&model.name, value)
     })
 }

@@ -17,8 +17,8 @@ pub(crate) enum BackendChoice {
     NdArray,
     Wgpu,
     WgpuUnfused,
-    Cuda(usize),
-    CudaUnfused(usize),
+    Cuda(u16),
+    CudaUnfused(u16),
 }
 
 /// A backend without the kernel fusion around it.
@@ -150,12 +150,12 @@ impl BackendChoice {
             #[cfg(all(feature = "cuda", feature = "unfused"))]
             Self::CudaUnfused(index) => self.on::<Autodiff<Unfused<burn::backend::Cuda>>, T>(
                 task,
-                &Device::<burn::backend::Cuda>::new(index),
+                &Device::<burn::backend::Cuda>::new(index.into()),
             ),
             #[cfg(feature = "cuda")]
             Self::Cuda(index) => self.on::<Autodiff<burn::backend::Cuda>, T>(
                 task,
-                &Device::<burn::backend::Cuda>::new(index),
+                &Device::<burn::backend::Cuda>::new(index.into()),
             ),
             #[cfg(not(all(
                 feature = "flex",
@@ -195,7 +195,7 @@ impl BackendChoice {
             Self::Flex | Self::NdArray | Self::Wgpu | Self::WgpuUnfused => return device.clone(),
         };
         let mut id = device.to_id();
-        id.index_id = index as u16;
+        id.index_id = index;
         B::Device::from_id(id)
     }
 
@@ -272,6 +272,9 @@ mod tests {
             assert_eq!(name.parse::<BackendChoice>().unwrap().to_string(), name);
         }
         assert!("cuda:x".parse::<BackendChoice>().is_err());
+        // A device has 16 bits for its index: one more would be another device.
+        assert!("cuda:65535".parse::<BackendChoice>().is_ok());
+        assert!("cuda:65536".parse::<BackendChoice>().is_err());
         assert!("tpu".parse::<BackendChoice>().is_err());
     }
 

@@ -1,7 +1,8 @@
-//! Folders of embeddings: `embeddings.safetensors`, one tensor `embeddings` `[n, dim]` of f32, and
-//! `ids.txt`, an id a line.
+//! Folders of embeddings: `embeddings.safetensors`, one tensor `embeddings` `[n, dim]` of f32,
+//! `ids.txt`, an id a line, and where `samtone encode` wrote them `encode.json`, what they come from.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,31 @@ use anyhow::{Context, bail, ensure};
 use memmap2::Mmap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::commands::reading::SimilarityChoice;
+
+pub(crate) const EMBEDDINGS: &str = "embeddings.safetensors";
+pub(crate) const IDS: &str = "ids.txt";
+pub(crate) const RECORD: &str = "encode.json";
+
+/// What a folder of embeddings comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct Origin {
+    /// BLAKE3 of the model's files, in hexadecimal.
+    pub(crate) model: String,
+    /// How the model's folder says that they are compared.
+    pub(crate) similarity: SimilarityChoice,
+}
 
 /// A folder of embeddings, memory-mapped.
 pub(crate) struct Embeddings {
     path: PathBuf,
     map: Mmap,
-    /// The rows' ids.
+    /// The rows' ids, no two alike.
     pub(crate) ids: Vec<String>,
+    /// What the rows come from, if that is known.
+    pub(crate) origin: Option<Origin>,
     /// Numbers in a row.
     pub(crate) dim: usize,
 }
@@ -23,7 +42,7 @@ pub(crate) struct Embeddings {
 impl Embeddings {
     /// Opens a folder as `samtone encode` writes it.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join("embeddings.safetensors");
+        let path = folder.join(EMBEDDINGS);
         let file =
             File::open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
         #[expect(unsafe_code, reason = "embeddings larger than memory are read through a map")]
@@ -31,11 +50,14 @@ impl Embeddings {
         // ends this process, as it would end any reader of a map.
         let map = unsafe { Mmap::map(&file) }
             .with_context(|| format!("cannot map `{}`", path.display()))?;
-        let ids_path = folder.join("ids.txt");
+        let ids_path = folder.join(IDS);
         let ids = fs::read_to_string(&ids_path)
             .with_context(|| format!("cannot read `{}`", ids_path.display()))?;
         let ids: Vec<String> = ids.lines().map(str::to_owned).collect();
-        let mut embeddings = Self { path, map, ids, dim: 0 };
+        if let Some((id, first, second)) = first_repeated(&ids) {
+            bail!("`{}`, line {second}: `{id}` is already on line {first}", ids_path.display());
+        }
+        let mut embeddings = Self { path, map, ids, origin: origin(folder)?, dim: 0 };
         let shape = {
             let tensor = embeddings.tensor()?;
             ensure!(
@@ -82,6 +104,23 @@ impl Embeddings {
     }
 }
 
+/// The first id that stood there before, with both its lines, from 1.
+fn first_repeated(ids: &[String]) -> Option<(&str, usize, usize)> {
+    let mut lines = HashMap::with_capacity(ids.len());
+    ids.iter().zip(1..).find_map(|(id, line)| Some((id.as_str(), lines.insert(id, line)?, line)))
+}
+
+/// What the embeddings in `folder` come from, where it says so.
+fn origin(folder: &Path) -> anyhow::Result<Option<Origin>> {
+    let path = folder.join(RECORD);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.with_context(|| format!("cannot read `{}`", path.display()))?,
+    };
+    let origin = serde_json::from_str(&text);
+    origin.with_context(|| format!("`{}` is not what `samtone encode` writes", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +147,23 @@ mod tests {
     fn ids_that_do_not_fit_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a\n", &[1.0, 2.0], 1);
+        let refused = || Embeddings::open(folder.path()).err().unwrap().to_string();
+        assert!(refused().contains("1 ids for 2 embeddings"), "{}", refused());
+        write(folder.path(), "b\na\nc\na\n", &[1.0, 2.0, 3.0, 4.0], 1);
+        assert!(refused().ends_with("ids.txt`, line 4: `a` is already on line 2"), "{}", refused());
+    }
+
+    #[test]
+    fn where_the_rows_come_from_is_known_if_the_folder_says_it() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a\n", &[1.0], 1);
+        assert_eq!(Embeddings::open(folder.path()).unwrap().origin, None);
+        let record = r#"{"model": "m", "similarity": "dot", "rows": 1}"#;
+        fs::write(folder.path().join(RECORD), record).unwrap();
+        let origin = Embeddings::open(folder.path()).unwrap().origin.unwrap();
+        assert_eq!(origin, Origin { model: "m".into(), similarity: SimilarityChoice::Dot });
+        fs::write(folder.path().join(RECORD), "{").unwrap();
         let error = Embeddings::open(folder.path()).err().unwrap().to_string();
-        assert!(error.contains("1 ids for 2 embeddings"), "{error}");
+        assert!(error.contains("is not what `samtone encode` writes"), "{error}");
     }
 }

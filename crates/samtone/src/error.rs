@@ -9,6 +9,8 @@ use samtone_model::ModelError;
 use samtone_report::ReportError;
 use samtone_train::TrainError;
 
+use crate::output::say;
+
 /// A mistake in how the command was called, not in what it met: exit code 2.
 #[derive(Debug)]
 pub(crate) struct Usage {
@@ -45,15 +47,36 @@ impl std::error::Error for Usage {
     }
 }
 
+/// Something that the command met, with what to do about it: exit code 1.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    hint: String,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// Prints `error` with its causes and its hint to stderr; the exit code is 2 for a usage mistake
 /// and 1 for anything else.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error}");
+    say(format_args!("error: {error}"));
     for cause in error.chain().skip(1) {
-        eprintln!("  caused by: {cause}");
+        say(format_args!("  caused by: {cause}"));
     }
     if let Some(hint) = error.chain().find_map(hint) {
-        eprintln!("\nhint: {hint}");
+        say(format_args!("\nhint: {hint}"));
     }
     let usage = error.chain().any(is_usage);
     ExitCode::from(if usage { 2 } else { 1 })
@@ -72,6 +95,7 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     let usage = cause.downcast_ref::<Usage>().and_then(|error| error.hint.clone());
     usage
+        .or_else(|| cause.downcast_ref().map(|failure: &Failure| failure.hint.clone()))
         .or_else(|| cause.downcast_ref().and_then(TrainError::hint))
         .or_else(|| cause.downcast_ref().and_then(DataError::hint))
         .or_else(|| cause.downcast_ref().and_then(EvalError::hint))

@@ -1,5 +1,7 @@
-//! What reaches stdout: results alone, as text or as one JSON object. All else goes to stderr.
+//! What reaches stdout: results alone, as text or as one JSON object. All else goes to stderr, by
+//! [`say`].
 
+use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Context;
@@ -37,6 +39,19 @@ impl Format {
             other => other.context("cannot write to stdout"),
         }
     }
+}
+
+/// Writes a line to stderr; one that cannot be written is dropped.
+///
+/// Whoever reads the messages may go away (`2> >(head)`), the work goes on: `eprintln!` would panic.
+pub(crate) fn say(line: impl Display) {
+    // In one piece, so that lines of several threads do not mix.
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Says what the user should know although the work goes on.
+pub(crate) fn warn(warning: impl Display) {
+    say(format_args!("warning: {warning}"));
 }
 
 /// A plain table: the first row is the header, numbers are the caller's to format.

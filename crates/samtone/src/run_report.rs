@@ -7,19 +7,18 @@ use samtone_eval::{Evaluation, Metric};
 use samtone_report::{
     Curve, Estimate, KeyValues, LearningCurves, MetricRow, MetricTable, Report, Section,
 };
-use samtone_train::{ExperimentConfig, Outcome, StepRecord, Summary, evaluation_path};
+use samtone_train::{ExperimentConfig, Identity, Outcome, StepRecord, Summary, evaluation_path};
 
 use crate::commands::eval::intervals;
 
 /// Writes `report.html` and `figures/` into the run folder of `outcome`.
 pub(crate) fn write(
     folder: &Path,
-    config: &ExperimentConfig,
     outcome: &Outcome,
     results: MetricTable,
     command: &str,
 ) -> anyhow::Result<()> {
-    let Outcome { summary, environment } = outcome;
+    let Outcome { summary, environment, config, changed, .. } = outcome;
     let main = (config.loss_name(), steps(&folder.join("metrics.jsonl"))?);
     let mut trainings = vec![main];
     if let Some(baseline) = &summary.baseline {
@@ -33,7 +32,7 @@ pub(crate) fn write(
     ))
     .summary(format!(
         "A dual encoder ({}, {} parameters), trained for {} steps of {} pairs under the {} loss. Data: {}.",
-        config.model.sharing,
+        config.model.sharing.unwrap_or_default(),
         environment.parameters,
         summary.steps,
         config.train.batch_size,
@@ -63,7 +62,9 @@ pub(crate) fn write(
             &environment.backend,
         );
 
-    report = report.section(Section::new("Results").figure(results));
+    if !results.rows.is_empty() {
+        report = report.section(Section::new("Results").figure(results));
+    }
 
     let mut section = Section::new("Training").figure(loss_curves(&trainings));
     if let Some(metric) = config.eval.metrics.first()
@@ -81,12 +82,26 @@ pub(crate) fn write(
 
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
     let environment = serde_json::to_value(environment).context("cannot show the environment")?;
+    let mut setting = Section::new("Setting");
+    if !changed.is_empty() {
+        let mut figure = KeyValues::new("Changed from where it started");
+        for change in changed {
+            let (key, values) = change.split_once(": ").unwrap_or((change, ""));
+            figure = figure.row(key.trim_matches('`'), values);
+        }
+        setting = setting.figure(figure);
+    }
+    let mut read = KeyValues::new("What it read").description("BLAKE3 sums, of identity.json.");
+    for (name, sum) in Identity::read(folder)?.inputs {
+        read = read.row(name, sum);
+    }
     report = report.section(
-        Section::new("Setting")
+        setting
             .figure(KeyValues::from_json("Configuration", &config).description(
                 "Every key as resolved, config.toml in the run folder; a dash is no value.",
             ))
-            .figure(KeyValues::from_json("Environment", &environment)),
+            .figure(KeyValues::from_json("Environment", &environment))
+            .figure(read),
     );
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;

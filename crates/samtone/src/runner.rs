@@ -12,21 +12,21 @@ use indicatif::ProgressBar;
 use samtone_train::nodes::{Nodes, Seat};
 use samtone_train::skill::{self, InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::{
-    Configuration, Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions,
-    TrainError, check_folder,
+    Configuration, Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions, Summary,
+    TrainError, check_folder, is_begun,
 };
 use serde::Serialize;
 
 use crate::commands::command_line;
 use crate::device::{BackendChoice, DeviceArgs, Task, check_all};
 use crate::error::Usage;
-use crate::output::progress;
+use crate::output::{progress, say};
 use crate::tensorboard::EventFile;
 
 /// A configuration that can be run.
-pub(crate) trait Run: Configuration {
+pub(crate) trait Run: Configuration + Sized {
     /// What the run finds.
-    type Outcome;
+    type Summary;
 
     /// The configuration with nothing given, as TOML, where there is one.
     const QUICK_START: Option<&str>;
@@ -37,11 +37,11 @@ pub(crate) trait Run: Configuration {
         options: RunOptions<'_>,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Self::Outcome, TrainError>;
+    ) -> Result<Outcome<Self::Summary, Self>, TrainError>;
 }
 
 impl Run for ExperimentConfig {
-    type Outcome = Outcome;
+    type Summary = Summary;
     const QUICK_START: Option<&str> = Some(QUICK_START);
 
     fn run<B: AutodiffBackend>(
@@ -49,13 +49,13 @@ impl Run for ExperimentConfig {
         options: RunOptions<'_>,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Self::Outcome, TrainError> {
+    ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
         samtone_train::run::<B>(self, options, devices, observe)
     }
 }
 
 impl Run for InfuseConfig {
-    type Outcome = (InfuseSummary, Environment);
+    type Summary = InfuseSummary;
     const QUICK_START: Option<&str> = Some(skill::QUICK_START);
 
     fn run<B: AutodiffBackend>(
@@ -63,13 +63,13 @@ impl Run for InfuseConfig {
         options: RunOptions<'_>,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Self::Outcome, TrainError> {
+    ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
         skill::infuse::<B>(self, options, &devices[0], observe)
     }
 }
 
 impl Run for QaConfig {
-    type Outcome = (QaSummary, Environment);
+    type Summary = QaSummary;
     const QUICK_START: Option<&str> = None;
 
     fn run<B: AutodiffBackend>(
@@ -77,7 +77,7 @@ impl Run for QaConfig {
         options: RunOptions<'_>,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Self::Outcome, TrainError> {
+    ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
         skill::qa::<B>(self, options, &devices[0], observe)
     }
 }
@@ -112,8 +112,9 @@ pub(crate) struct RunArgs {
     /// The run folder; a new one under `runs/` if absent.
     #[arg(long, value_name = "FOLDER")]
     run_dir: Option<PathBuf>,
-    /// Go on with the run in `--run-dir` from its newest checkpoint.
-    #[arg(long, requires = "run_dir", conflicts_with_all = ["config", "set"])]
+    /// Go on with the run in `--run-dir` from its newest checkpoint. With `--config` or `--set` beside
+    /// it, start the run where there is none: the same command then begins it and goes on with it.
+    #[arg(long, requires = "run_dir")]
     resume: bool,
     /// Write the run's numbers as TensorBoard event files too, into `tensorboard/`.
     #[arg(long)]
@@ -137,8 +138,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// A run that has ended.
 pub(crate) struct Done<C: Run> {
     pub(crate) folder: PathBuf,
-    pub(crate) config: C,
-    pub(crate) outcome: C::Outcome,
+    pub(crate) outcome: Outcome<C::Summary, C>,
     /// How it was started.
     pub(crate) command: String,
 }
@@ -162,16 +162,21 @@ impl RunArgs {
             Some(folder) => folder.clone(),
             None => new_folder(self.config.config.as_deref(), name, shared.node.map(|node| node.0)),
         };
-        let config = if self.resume {
-            check_folder(&folder, true)?;
+        let is_named = self.config.config.is_some() || !self.config.set.is_empty();
+        let config = if self.resume && !is_named {
+            if !is_begun(&folder) {
+                return Err(TrainError::NoRun { path: folder }.into());
+            }
             C::load(&folder.join("config.toml"), &[])?
+        } else if self.resume && self.config.config.is_none() && is_begun(&folder) {
+            C::load(&folder.join("config.toml"), &self.config.set)?
         } else {
             self.config.read()?
         };
         check_folder(&folder, self.resume)?;
         let nodes = match shared.node {
             Some((seat, head)) => {
-                eprintln!("waiting for the other nodes at {head} …");
+                say(format_args!("waiting for the other nodes at {head} …"));
                 Some(Arc::new(
                     Nodes::meet(seat, backends.len(), head, PATIENCE).map_err(TrainError::from)?,
                 ))
@@ -190,7 +195,13 @@ impl RunArgs {
             show,
         };
         let outcome = runner.run()?;
-        Ok(Done { folder, config, outcome, command })
+        if outcome.was_finished {
+            say(format_args!(
+                "the run in `{}` has ended before: nothing is done",
+                folder.display()
+            ));
+        }
+        Ok(Done { folder, outcome, command })
     }
 }
 
@@ -220,7 +231,7 @@ pub(crate) struct Runner<'a, C> {
 }
 
 impl<C: Run> Runner<'_, C> {
-    pub(crate) fn run(self) -> anyhow::Result<C::Outcome> {
+    pub(crate) fn run(self) -> anyhow::Result<Outcome<C::Summary, C>> {
         let folder = self.folder;
         self.backends[0]
             .run(self)?
@@ -229,7 +240,7 @@ impl<C: Run> Runner<'_, C> {
 }
 
 impl<C: Run> Task for Runner<'_, C> {
-    type Output = anyhow::Result<C::Outcome>;
+    type Output = anyhow::Result<Outcome<C::Summary, C>>;
 
     fn run<B: AutodiffBackend>(mut self, device: &B::Device) -> Self::Output {
         let stop = stop_on_signals()?;
@@ -280,12 +291,13 @@ impl Show {
             self.tensorboard = None;
         }
         match event {
-            Event::Phase(what) => eprintln!("{what} …"),
+            Event::Phase(what) => say(format_args!("{what} …")),
+            Event::Changed(what) => say(format_args!("changed from the folder: {what}")),
             Event::Training { loss, done, steps } => {
                 let new = progress(steps as u64, "training").with_position(done as u64);
                 new.reset_eta();
                 if new.is_hidden() {
-                    eprintln!("training with {loss}, step {done} of {steps} …");
+                    say(format_args!("training with {loss}, step {done} of {steps} …"));
                 }
                 self.bar = Some(new);
             }
@@ -343,7 +355,7 @@ impl Board {
 /// A line on stderr, above the progress bar if there is one.
 fn tell(bar: Option<&ProgressBar>, line: &str) {
     match bar {
-        Some(bar) => bar.suspend(|| eprintln!("{line}")),
-        None => eprintln!("{line}"),
+        Some(bar) => bar.suspend(|| say(line)),
+        None => say(line),
     }
 }

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use samtone_data::files;
 use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
 use samtone_train::{Configuration, ExperimentConfig, TrainError};
 
 use crate::device::DeviceArgs;
 use crate::error::Usage;
-use crate::output::{Format, table};
+use crate::output::{Format, say, table};
 use crate::run_report::{self, Training};
 use crate::runner::Runner;
 
@@ -50,16 +51,16 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let cells = cells(&config, &folder);
     for (place, cell) in cells.iter().enumerate() {
         let name = cell.folder.strip_prefix(&folder).unwrap_or(&cell.folder).display();
-        eprintln!("── {name} ({} of {})", place + 1, cells.len());
+        say(format_args!("── {name} ({} of {})", place + 1, cells.len()));
         if cell.is_done() {
-            eprintln!("done before");
+            say("done before");
         } else {
             train(cell, args, &command)?;
         }
     }
     let found = compared(&config, &cells)?;
     let json = serde_json::to_vec_pretty(&found).context("cannot write the table as JSON")?;
-    samtone_train::checkpoint::replace_file(&folder.join("ablation.json"), &json)?;
+    write(&folder.join("ablation.json"), &json)?;
     report(&folder, &config, &cells, &found, &command)?;
     format.print(&found, |found| text(found, &folder))
 }
@@ -79,7 +80,11 @@ fn claim(folder: &Path, config: &ExperimentConfig) -> anyhow::Result<()> {
     }
     fs::create_dir_all(folder)
         .map_err(|source| TrainError::Write { path: folder.to_owned(), source })?;
-    Ok(samtone_train::checkpoint::replace_file(&path, own.as_bytes())?)
+    write(&path, own.as_bytes())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    files::replace(path, bytes).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn default_folder(config: &Path) -> PathBuf {
@@ -98,8 +103,8 @@ fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
         show: Default::default(),
     };
     let outcome = runner.run()?;
-    let results = run_report::results(&cell.folder, &cell.config, &outcome.summary)?;
-    run_report::write(&cell.folder, &cell.config, &outcome, results, command)
+    let results = run_report::results(&cell.folder, &outcome.config, &outcome.summary)?;
+    run_report::write(&cell.folder, &outcome, results, command)
 }
 
 fn report(

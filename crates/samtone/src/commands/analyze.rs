@@ -6,20 +6,21 @@ use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_data::embedded::World;
 use samtone_data::random::Key;
-use samtone_data::{Dataset, DocumentText};
+use samtone_data::{Dataset, DocumentText, files};
 use samtone_eval::statistics::{
     alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
 };
-use samtone_eval::{Convention, Hit, Metric, Qrels, Run, Similarity, evaluate, top_k};
-use samtone_model::{Retriever, Side};
+use samtone_eval::{Convention, Hit, Metric, Qrels, evaluate};
+use samtone_model::Retriever;
 use samtone_report::Tsne;
+use samtone_train::{Embedded, JudgedSplit};
 use serde::Serialize;
 
-use super::eval::{SimilarityChoice, TextChoice, embed};
+use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
 use crate::analysis_report;
 use crate::device::{DeviceArgs, Task};
 use crate::error::Usage;
-use crate::output::{Format, table};
+use crate::output::{Format, say, table};
 
 /// Look into the towers: t-SNE, score distributions, geometry and neighbours, models side by side.
 ///
@@ -53,15 +54,13 @@ pub(crate) struct Args {
     /// Decides what is sampled, and the start of the t-SNE.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What of a document the model reads.
-    #[arg(long, value_enum, default_value_t)]
-    document_text: TextChoice,
-    /// Turn every text into lower case, as `data.lowercase` does in training.
-    #[arg(long)]
-    lowercase: bool,
-    /// How embeddings are compared in the search; all else here is the cosine.
-    #[arg(long, value_enum, default_value_t)]
-    similarity: SimilarityChoice,
+    /// What of a document a model reads; what its folder says, or `title-text`, if absent.
+    #[arg(long, value_enum)]
+    document_text: Option<TextChoice>,
+    /// How embeddings are compared in the search, as a model's folder says if absent; all else here is
+    /// the cosine.
+    #[arg(long, value_enum)]
+    similarity: Option<SimilarityChoice>,
     /// The folder to write.
     #[arg(long, default_value = "analysis", value_name = "FOLDER")]
     out: PathBuf,
@@ -87,6 +86,7 @@ const LEVEL: f64 = 0.95;
 pub(crate) struct Sample {
     pub(crate) dataset: Dataset,
     pub(crate) qrels: Qrels,
+    /// What is shown of a document.
     pub(crate) text: DocumentText,
     /// The split's queries, as indices.
     pub(crate) queries: Vec<usize>,
@@ -119,6 +119,10 @@ pub(crate) struct ModelAnalysis {
     pub(crate) name: String,
     pub(crate) model: PathBuf,
     pub(crate) dim: usize,
+    /// How the search compared embeddings.
+    pub(crate) similarity: SimilarityChoice,
+    /// What the model read of a document.
+    pub(crate) document_text: DocumentText,
     pub(crate) metrics: Vec<Measured>,
     /// The geometry, by name, in the order to show it.
     pub(crate) geometry: Vec<(&'static str, f64)>,
@@ -149,11 +153,14 @@ pub(crate) struct Drawn {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let page = args.out.join("report.html");
+    files::prepare_file(&page).with_context(|| format!("cannot write `{}`", page.display()))?;
     let sample = sample(args)?;
+    args.tsne().check(sample.points)?;
     let names = names(&args.model, &args.name)?;
     let mut models = Vec::new();
     for (model, name) in args.model.iter().zip(names) {
-        eprintln!("{name} …");
+        say(format_args!("{name} …"));
         let work = Analyze { args, model, name, sample: &sample };
         let analysed = args.device.backend.run(work)?;
         models.push(analysed.with_context(|| format!("cannot analyse `{}`", model.display()))?);
@@ -174,15 +181,18 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     format.print(&analysis, |analysis| text(analysis, &args.out))
 }
 
+impl Args {
+    fn tsne(&self) -> Tsne {
+        Tsne { perplexity: self.perplexity, seed: self.seed, ..Tsne::default() }
+    }
+}
+
 fn sample(args: &Args) -> anyhow::Result<Sample> {
-    let mut dataset = if args.data == Path::new("embedded") {
+    let dataset = if args.data == Path::new("embedded") {
         World::generate(0, World::DEFAULT_SIZE).dataset()
     } else {
         Dataset::load(&args.data, &[&args.split])?
     };
-    if args.lowercase {
-        dataset.lowercase();
-    }
     let qrels = Qrels::new(dataset.qrels(&args.split))?;
     let queries = dataset.queries_of(&args.split);
     let places: std::collections::HashMap<usize, usize> =
@@ -215,7 +225,7 @@ fn sample(args: &Args) -> anyhow::Result<Sample> {
     browsed.truncate(args.queries);
     Ok(Sample {
         points: args.points.min(pairs.len()),
-        text: args.document_text.into(),
+        text: args.document_text.unwrap_or_default().into(),
         dataset,
         qrels,
         queries,
@@ -267,16 +277,14 @@ impl Task for Analyze<'_> {
         let Self { args, model, name, sample } = self;
         let Sample { dataset, .. } = sample;
         let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
-        let dim = retriever.dim();
-        let texts: Vec<&str> =
-            sample.queries.iter().map(|query| dataset.queries()[*query].text.as_str()).collect();
-        let queries = embed(&retriever, Side::Query, &texts, "queries")?;
-        let texts: Vec<_> =
-            dataset.documents().iter().map(|document| document.passage(sample.text)).collect();
-        let documents = embed(&retriever, Side::Document, &texts, "documents")?;
-        let hits = top_k(&queries, &documents, dim, FOUND, Similarity::from(args.similarity))?;
+        let similarity = similarity(args.similarity, &retriever);
+        let text = document_text(args.document_text, &retriever);
+        let split = JudgedSplit::new(dataset, &args.split);
+        let embedded = embed(&retriever, &split, text, BATCH_SIZE)?;
+        let hits = embedded.search(similarity, FOUND, &[])?;
+        let Embedded { queries, documents, dim } = embedded;
 
-        let metrics = measure(sample, &hits, args.seed)?;
+        let metrics = measure(sample, &split, &hits, args.seed)?;
         let (queries, documents) = (normalised(&queries, dim), normalised(&documents, dim));
         let first = first(sample, &queries, &documents, dim, &hits);
         let hubs: Vec<Vec<Hit>> =
@@ -298,12 +306,13 @@ impl Task for Analyze<'_> {
         ];
 
         let plotted = sample.points * dim;
-        let tsne = Tsne { perplexity: args.perplexity, seed: args.seed, ..Tsne::default() };
-        let plane = tsne.project(&[&q[..plotted], &d[..plotted]].concat(), dim)?;
+        let plane = args.tsne().project(&[&q[..plotted], &d[..plotted]].concat(), dim)?;
         Ok(ModelAnalysis {
             name,
             model: model.to_owned(),
             dim,
+            similarity: similarity.into(),
+            document_text: text,
             metrics,
             geometry,
             kl_divergence: plane.kl_divergence,
@@ -318,12 +327,13 @@ impl Task for Analyze<'_> {
 }
 
 /// The retrieval metrics of what was found.
-fn measure(sample: &Sample, hits: &[Vec<Hit>], seed: u64) -> anyhow::Result<Vec<Measured>> {
-    let ids = |index: &usize| sample.dataset.queries()[*index].id.as_str();
-    let queries: Vec<&str> = sample.queries.iter().map(ids).collect();
-    let documents: Vec<&str> =
-        sample.dataset.documents().iter().map(|document| document.id.as_str()).collect();
-    let run = Run::from_hits(&queries, &documents, hits)?;
+fn measure(
+    sample: &Sample,
+    split: &JudgedSplit<'_>,
+    hits: &[Vec<Hit>],
+    seed: u64,
+) -> anyhow::Result<Vec<Measured>> {
+    let run = split.run(hits)?;
     let metrics = ["p@1", "mrr@10", "ndcg@10", "recall@100"];
     let metrics: Vec<Metric> = metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let found = evaluate(&sample.qrels, &run, &metrics, Convention::default())?;

@@ -16,7 +16,7 @@ use crate::backends_report;
 use crate::device::BackendChoice;
 use crate::embeddings::Embeddings;
 use crate::error::Usage;
-use crate::output::{Format, table};
+use crate::output::{Format, say, table};
 
 /// Run one experiment on several backends from the same weights and batches, and compare them.
 ///
@@ -225,7 +225,7 @@ impl Work<'_> {
             command.arg(name).args(*value);
         }
         command.args(["--backend", self.backend, "--format", "json"]).stderr(Stdio::inherit());
-        eprintln!("{}: {} …", self.backend, arguments[0].0);
+        say(format_args!("{}: {} …", self.backend, arguments[0].0));
         let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
         if !output.status.success() {
             bail!("{command:?} ended with {}", output.status);

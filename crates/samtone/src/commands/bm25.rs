@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use samtone_data::Dataset;
-use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config, StopWords};
-use samtone_eval::{Qrels, Run};
+use samtone_eval::bm25::{Analyzer, Bm25Config, StopWords};
+use samtone_train::JudgedSplit;
 
-use super::eval::{MeasureArgs, TextChoice};
+use super::at_least_one;
+use super::eval::{MeasureArgs, warn_of_ids};
+use super::reading::TextChoice;
+use super::trec;
+use crate::error::Failure;
 use crate::output::Format;
 
 /// Search a data set with BM25, the lexical baseline, and score the result.
@@ -25,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.4, value_parser = share, allow_negative_numbers = true)]
     b: f32,
     /// How many documents to find for each query.
-    #[arg(short, long, default_value_t = 100, value_name = "K")]
+    #[arg(short, long, default_value_t = 100, value_name = "K", value_parser = at_least_one)]
     k: usize,
     /// What of a document is indexed.
     #[arg(long, value_enum, default_value_t)]
@@ -81,27 +85,28 @@ pub(super) fn share(text: &str) -> Result<f32, &'static str> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    if let Some(path) = &args.out {
+        trec::prepare(path)?;
+    }
     let dataset = Dataset::load(&args.data, &[&args.split])?;
-    let qrels = Qrels::new(dataset.qrels(&args.split))?;
-    let mode = args.document_text.into();
-    let passages = dataset.documents().iter().map(|document| document.passage(mode));
+    let split = JudgedSplit::new(&dataset, &args.split);
+    args.measure.check_depth(args.k, dataset.documents().len())?;
+    if args.out.is_some() {
+        warn_of_ids(&split);
+    }
     let analyzer = Analyzer::new(args.stop_words.into(), args.stem);
     let config = Bm25Config { k1: args.k1, b: args.b, count_query_terms: args.count_query_terms };
-    let index = Bm25::build(passages, analyzer, config);
-    let queries: Vec<&samtone_data::Query> = dataset
-        .queries()
-        .iter()
-        .filter(|query| qrels.documents(&query.id).next().is_some())
-        .collect();
-    let texts: Vec<&str> = queries.iter().map(|query| query.text.as_str()).collect();
-    let hits = index.search_all(&texts, args.k);
-    let queries: Vec<&str> = queries.iter().map(|query| query.id.as_str()).collect();
-    let documents: Vec<&str> =
-        dataset.documents().iter().map(|document| document.id.as_str()).collect();
-    let found = Run::from_hits(&queries, &documents, &hits)?;
-    if let Some(path) = &args.out {
-        found.write(path, "bm25")?;
+    let hits = split.bm25(args.document_text.into(), analyzer, config, args.k);
+    if hits.iter().all(Vec::is_empty) {
+        let queries = hits.len();
+        let message = format!("none of the {queries} judged queries shares a word with a document");
+        let hint = "is it all stop words? `--stop-words none` searches for them too";
+        return Err(Failure::new(message, hint).into());
     }
+    let (qrels, found) = (split.qrels()?, split.run(&hits)?);
+    // The numbers are printed whatever becomes of the file.
+    let written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "bm25"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
-    args.measure.print(&qrels, &found, &evaluation, format)
+    args.measure.print(&qrels, &found, &evaluation, format)?;
+    Ok(written?)
 }

@@ -6,6 +6,7 @@ use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compa
 use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
 use samtone_train::evaluation_path;
 
+use super::at_least_one;
 use super::eval::{line, metric};
 use crate::error::Usage;
 use crate::output::Format;
@@ -56,13 +57,6 @@ enum TableChoice {
     Markdown,
     /// A LaTeX `tabular`.
     Latex,
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("expected a whole number of at least 1".into()),
-        Ok(number) => Ok(number),
-    }
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {

@@ -1,24 +1,25 @@
 //! `samtone encode`.
 
+mod input;
 mod writer;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::beir::{DocumentLine, QueryLine};
-use samtone_data::lines::Lines;
-use samtone_data::{DataError, DocumentText};
+use samtone_eval::EvalError;
 use samtone_model::{Retriever, Side};
+use samtone_train::similarity_of;
 use serde::Serialize;
 
-use super::eval::TextChoice;
+use super::reading::{TextChoice, document_text, plural};
 use crate::device::{DeviceArgs, Task};
-use crate::output::{Format, progress};
-use writer::{Plan, Writer};
+use crate::output::{Format, progress, warn};
+use input::Input;
+use writer::{Plan, Writer, check_place};
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
 const WINDOW: usize = 4096;
@@ -38,9 +39,9 @@ pub(crate) struct Args {
     /// Which tower embeds them.
     #[arg(long, value_enum)]
     side: SideChoice,
-    /// What of a document the model reads.
-    #[arg(long, value_enum, default_value_t)]
-    document_text: TextChoice,
+    /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
+    #[arg(long, value_enum)]
+    document_text: Option<TextChoice>,
     /// The folder to write.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
@@ -114,7 +115,17 @@ struct Result {
     out: PathBuf,
 }
 
+impl From<SideChoice> for Side {
+    fn from(choice: SideChoice) -> Self {
+        match choice {
+            SideChoice::Query => Self::Query,
+            SideChoice::Document => Self::Document,
+        }
+    }
+}
+
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    check_place(&args.out)?;
     let result = args.device.backend.run(Encode(args))??;
     format.print(&result, |result| {
         let resumed = match result.resumed {
@@ -144,41 +155,39 @@ impl Task for Encode<'_> {
 }
 
 fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
-    let (side, what) = match args.side {
-        SideChoice::Query => (Side::Query, "queries"),
-        SideChoice::Document => (Side::Document, "documents"),
-    };
+    let side = args.side.into();
     let mut retriever = Retriever::<B>::open(&args.model, device)
         .with_context(|| format!("cannot encode with `{}`", args.model.display()))?;
     if let Some(max_tokens) = args.max_tokens {
-        let special = retriever.tokenizer(side).special_tokens();
-        ensure!(
-            max_tokens > special,
-            "`--max-tokens` leaves no room beside {special} special tokens"
-        );
-        retriever.set_max_tokens(side, max_tokens);
+        retriever.set_max_tokens(side, max_tokens)?;
     }
-    let mut total = 0;
-    Texts::open(args)?.for_each(|_, _| {
-        total += 1;
-        Ok(())
-    })?;
-    let shard = args.shard.range(total);
+    let input =
+        Input { path: &args.input, side, text: document_text(args.document_text, &retriever) };
+    let content = input.scan()?;
+    if let Some(id) = content.unwritable {
+        let error = EvalError::UnwritableId { id };
+        let hint = error.hint().unwrap_or_default();
+        warn(format_args!("{error}, so `samtone search` will not write a run: {hint}"));
+    }
+    let shard = args.shard.range(content.texts);
     let dim = retriever.dim();
     let plan = Plan {
+        version: env!("CARGO_PKG_VERSION").into(),
         model: fingerprint(&args.model)?,
-        input: args.input.clone(),
-        input_bytes: fs::metadata(&args.input).map(|file| file.len()).unwrap_or_default(),
+        input: content.fingerprint,
         side: side.name().into(),
-        document_text: format!("{:?}", args.document_text),
+        document_text: input.text,
         shard: args.shard.to_string(),
         max_tokens: retriever.max_tokens(side),
+        batch_tokens: args.batch_tokens,
+        backend: args.device.backend.to_string(),
+        similarity: similarity_of(&retriever).into(),
         rows: shard.len(),
         dim,
     };
-    let mut writer = Writer::open(&args.out, plan)?;
+    let mut writer = Writer::open(&args.out, plan, WINDOW)?;
     let resumed = writer.done();
-    let bar = progress(shard.len() as u64, what);
+    let bar = progress(shard.len() as u64, plural(side));
     bar.set_position(resumed as u64);
     bar.reset_eta();
 
@@ -200,7 +209,7 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
         window.clear();
         anyhow::Ok(())
     };
-    Texts::open(args)?.for_each(|id, text| {
+    let read = input.for_each(|id, text| {
         if (shard.start + resumed..shard.end).contains(&at) {
             ids.push(id);
             window.push(text);
@@ -213,7 +222,7 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     })?;
     flush(&mut ids, &mut window)?;
     bar.finish_and_clear();
-    writer.finish()?;
+    writer.finish(&read)?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Result {
         texts: shard.len(),
@@ -227,69 +236,33 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     })
 }
 
-/// The texts of the input, one at a time.
-struct Texts {
-    lines: Lines,
-    side: SideChoice,
-    mode: DocumentText,
-}
-
-impl Texts {
-    fn open(args: &Args) -> std::result::Result<Self, DataError> {
-        let lines = Lines::open(&args.input)?;
-        Ok(Self { lines, side: args.side, mode: args.document_text.into() })
-    }
-
-    /// Calls `each` with every id and text.
-    fn for_each(
-        mut self,
-        mut each: impl FnMut(String, String) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        while let Some(line) = self.lines.next()? {
-            let parsed = match self.side {
-                SideChoice::Query => QueryLine::parse(line).map(|line| {
-                    let query = line.into_query();
-                    (query.id, query.text)
-                }),
-                SideChoice::Document => DocumentLine::parse(line).map(|line| {
-                    let document = line.into_document();
-                    let text = document.passage(self.mode).into_owned();
-                    (document.id, text)
-                }),
-            };
-            match parsed {
-                Ok((id, text)) => each(id, text)?,
-                Err(fault) => return Err(self.lines.fault(fault).into()),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// BLAKE3 of a model folder's files and their names, in hexadecimal.
+/// BLAKE3 of a model folder's files and their names, in hexadecimal; its card decides nothing.
 fn fingerprint(folder: &Path) -> anyhow::Result<String> {
     fn files(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             if path.is_dir() {
                 files(&path, found)?;
-            } else {
+            } else if path.extension().is_none_or(|extension| extension != "md") {
                 found.push(path);
             }
         }
         Ok(())
     }
-    let wrong = || format!("cannot read `{}`", folder.display());
-    let mut found = Vec::new();
-    files(folder, &mut found).with_context(wrong)?;
-    found.sort();
-    let mut hash = blake3::Hasher::new();
-    for path in found {
-        let name = path.strip_prefix(folder).unwrap_or(&path);
-        hash.update(name.to_string_lossy().as_bytes());
-        hash.update(&fs::read(&path).with_context(wrong)?);
-    }
-    Ok(hash.finalize().to_hex().to_string())
+    let hash = || {
+        let mut found = Vec::new();
+        files(folder, &mut found)?;
+        found.sort();
+        let mut hash = blake3::Hasher::new();
+        for path in found {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            hash.update(blake3::hash(name.as_bytes()).as_bytes());
+            let content = blake3::Hasher::new().update_reader(File::open(&path)?)?.finalize();
+            hash.update(content.as_bytes());
+        }
+        Ok::<_, std::io::Error>(hash.finalize().to_hex().to_string())
+    };
+    hash().with_context(|| format!("cannot read `{}`", folder.display()))
 }
 
 #[cfg(test)]

@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{Dataset, DocumentText};
-use samtone_eval::search::top_k_excluding;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_data::{Dataset, files};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Hit, Metric, MtebJson, Qrels, Queries,
-    Rules, Run, Similarity, evaluate_by, explain,
+    Rules, Run, evaluate_by, explain,
 };
-use samtone_model::{Retriever, Side};
+use samtone_model::Retriever;
+use samtone_train::JudgedSplit;
 use serde::Serialize;
 
+use super::at_least_one;
+use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::trec;
 use crate::device::{DeviceArgs, Task};
-use crate::output::{Format, progress, table};
+use crate::error::Usage;
+use crate::output::{Format, say, table, warn};
 
 /// Score a model on a data set, or a run against judgments.
 ///
@@ -39,18 +43,35 @@ pub(crate) struct Args {
     /// The split of the data set.
     #[arg(long, default_value = "test")]
     split: String,
-    /// How many documents to find for each query; `mrr` and `recall` see no more than these.
-    #[arg(short, long, default_value_t = 100, value_name = "K")]
+    /// How many documents to find for each query; `mrr` and `map` see no more than these.
+    #[arg(
+        short,
+        long,
+        default_value_t = 100,
+        value_name = "K",
+        value_parser = at_least_one,
+        conflicts_with = "run"
+    )]
     k: usize,
-    /// What of a document the model reads.
-    #[arg(long, value_enum, default_value_t)]
-    document_text: TextChoice,
-    /// How embeddings are compared.
-    #[arg(long, value_enum, default_value_t)]
-    similarity: SimilarityChoice,
+    /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
+    #[arg(long, value_enum, conflicts_with = "run")]
+    document_text: Option<TextChoice>,
+    /// How embeddings are compared; as the model's folder says if absent.
+    #[arg(long, value_enum, conflicts_with = "run")]
+    similarity: Option<SimilarityChoice>,
     /// Never find the document that has the query's own id.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "run")]
     drop_own: bool,
+    /// Embed as many tokens at once as this many of the longest texts have: a run's `eval.batch_size`
+    /// gives its numbers to the last digit.
+    #[arg(
+        long,
+        default_value_t = BATCH_SIZE,
+        value_name = "TEXTS",
+        value_parser = at_least_one,
+        conflicts_with = "run"
+    )]
+    batch_size: usize,
     /// Also write what the model finds: a TREC run.
     #[arg(long, value_name = "FILE", requires = "model")]
     out: Option<PathBuf>,
@@ -101,46 +122,10 @@ pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
     })
 }
 
-/// `--document-text`.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(super) enum TextChoice {
-    /// Title, a space, text.
-    #[default]
-    TitleText,
-    /// The text alone.
-    Text,
-}
-
-impl From<TextChoice> for DocumentText {
-    fn from(choice: TextChoice) -> Self {
-        match choice {
-            TextChoice::TitleText => Self::TitleText,
-            TextChoice::Text => Self::Text,
-        }
-    }
-}
-
-/// `--similarity`.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-pub(super) enum SimilarityChoice {
-    /// The dot product of the embeddings over their lengths.
-    #[default]
-    Cosine,
-    /// The dot product.
-    Dot,
-}
-
-impl From<SimilarityChoice> for Similarity {
-    fn from(choice: SimilarityChoice) -> Self {
-        match choice {
-            SimilarityChoice::Cosine => Self::Cosine,
-            SimilarityChoice::Dot => Self::Dot,
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let start = Instant::now();
+    let outputs = [&args.out, &args.mteb];
+    outputs.into_iter().flatten().try_for_each(|path| trec::prepare(path))?;
     let (qrels, found) = if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
         let (found, qrels) = std::thread::scope(|scope| {
             let qrels = scope.spawn(|| Qrels::read(qrels));
@@ -150,15 +135,15 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     } else {
         search_model(args)?
     };
-    if let Some(path) = &args.out {
-        found.write(path, "samtone")?;
-    }
+    // The numbers are printed whatever becomes of the files.
+    let run_written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "samtone"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
-    if let Some(path) = &args.mteb {
-        let seconds = start.elapsed().as_secs_f64();
-        write_mteb(path, args, &evaluation, seconds)?;
-    }
-    args.measure.print(&qrels, &found, &evaluation, format)
+    let seconds = start.elapsed().as_secs_f64();
+    let mteb_written =
+        args.mteb.as_ref().map_or(Ok(()), |path| write_mteb(path, args, &evaluation, seconds));
+    args.measure.print(&qrels, &found, &evaluation, format)?;
+    run_written?;
+    mteb_written
 }
 
 fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> anyhow::Result<()> {
@@ -170,7 +155,8 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
     let json =
         MtebJson { evaluation: found, task: &task, revision: &revision, split, languages, seconds };
     let text = serde_json::to_string_pretty(&json).context("cannot write the result as JSON")?;
-    std::fs::write(path, text + "\n").with_context(|| format!("cannot write `{}`", path.display()))
+    files::replace(path, (text + "\n").as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// The judgments of the split, and what the model finds for its queries.
@@ -178,69 +164,45 @@ fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
     let dataset = Dataset::load(data, &[&args.split])?;
-    let qrels = Qrels::new(dataset.qrels(&args.split))?;
-    let queries: Vec<&samtone_data::Query> = dataset
-        .queries()
-        .iter()
-        .filter(|query| qrels.documents(&query.id).next().is_some())
-        .collect();
-    let work = Search { args, model, dataset: &dataset, queries: &queries };
+    let split = JudgedSplit::new(&dataset, &args.split);
+    args.measure.check_depth(args.k, dataset.documents().len())?;
+    if args.out.is_some() {
+        warn_of_ids(&split);
+    }
     let hits = args
         .device
         .backend
-        .run(work)?
+        .run(Search { args, model, split: &split })?
         .with_context(|| format!("cannot search with `{}`", model.display()))?;
-    let queries: Vec<&str> = queries.iter().map(|query| query.id.as_str()).collect();
-    let documents: Vec<&str> =
-        dataset.documents().iter().map(|document| document.id.as_str()).collect();
-    Ok((qrels, Run::from_hits(&queries, &documents, &hits)?))
+    Ok((split.qrels()?, split.run(&hits)?))
+}
+
+/// Says before the work that it may not end in a TREC file.
+pub(super) fn warn_of_ids(split: &JudgedSplit<'_>) {
+    let ids = split.query_ids().into_iter().chain(split.document_ids());
+    if let Err(error) = trec::check_ids(ids) {
+        warn(format_args!("{error}: numbers will be printed, no run is written that holds it"));
+    }
 }
 
 struct Search<'a> {
     args: &'a Args,
     model: &'a Path,
-    dataset: &'a Dataset,
-    queries: &'a [&'a samtone_data::Query],
+    split: &'a JudgedSplit<'a>,
 }
 
 impl Task for Search<'_> {
     type Output = anyhow::Result<Vec<Vec<Hit>>>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
-        let retriever = Retriever::<B::InnerBackend>::open(self.model, device)?;
-        let texts: Vec<&str> = self.queries.iter().map(|query| query.text.as_str()).collect();
-        let queries = embed(&retriever, Side::Query, &texts, "queries")?;
-        let mode = self.args.document_text.into();
-        let texts: Vec<_> =
-            self.dataset.documents().iter().map(|document| document.passage(mode)).collect();
-        let documents = embed(&retriever, Side::Document, &texts, "documents")?;
-        let own: Vec<Option<usize>> = if self.args.drop_own {
-            self.queries.iter().map(|query| self.dataset.document_index(&query.id)).collect()
-        } else {
-            Vec::new()
-        };
-        let (dim, similarity) = (retriever.dim(), self.args.similarity.into());
-        Ok(top_k_excluding(&queries, &documents, dim, self.args.k, similarity, &own)?)
+        let Self { args, model, split } = self;
+        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let similarity = similarity(args.similarity, &retriever);
+        let text = document_text(args.document_text, &retriever);
+        let embedded = embed(&retriever, split, text, args.batch_size)?;
+        let own = if args.drop_own { split.own_documents() } else { Vec::new() };
+        Ok(embedded.search(similarity, args.k, &own)?)
     }
-}
-
-/// Embeds texts with a progress bar.
-pub(super) fn embed<B: Backend, S: AsRef<str> + Sync>(
-    retriever: &Retriever<B>,
-    side: Side,
-    texts: &[S],
-    what: &'static str,
-) -> anyhow::Result<Vec<f32>> {
-    /// Texts between two steps of the bar: enough to sort by length to good effect.
-    const CHUNK: usize = 2048;
-    let bar = progress(texts.len() as u64, what);
-    let mut rows = Vec::with_capacity(texts.len() * retriever.dim());
-    for chunk in texts.chunks(CHUNK) {
-        rows.extend(retriever.encode_texts(side, chunk)?);
-        bar.inc(chunk.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(rows)
 }
 
 /// Each metric's 95 % bootstrap interval from 1,000 resamples of the queries.
@@ -278,16 +240,41 @@ impl MeasureArgs {
         if self.complete { Rules { queries: Queries::Judged, ..rules } } else { rules }
     }
 
+    /// Checks before a search that `k` of all `documents` are as many as every metric looks at.
+    pub(super) fn check_depth(&self, k: usize, documents: usize) -> std::result::Result<(), Usage> {
+        let deepest = self.metrics.iter().max_by_key(|metric| metric.cutoff());
+        let Some((metric, cutoff)) = deepest.and_then(|metric| Some((metric, metric.cutoff()?)))
+        else {
+            return Ok(());
+        };
+        if k >= cutoff.min(documents) {
+            return Ok(());
+        }
+        let message = format!("`{metric}` looks at {cutoff} documents a query, `-k` finds {k}");
+        let hint = format!("give `-k {cutoff}`, or `--metrics` that look at no more than {k}");
+        Err(Usage::new(message).with_hint(hint))
+    }
+
     /// Scores a run.
     pub(super) fn evaluate(&self, qrels: &Qrels, run: &Run) -> anyhow::Result<Evaluation> {
         let plan: Vec<(Metric, Rules)> =
             self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect();
         let found = evaluate_by(qrels, run, &plan)?;
         if found.missing() > 0 {
-            eprintln!("{} judged queries have no answer in the run", found.missing());
+            let counts = |&metric| self.rules(metric).queries == Queries::Judged;
+            let fate = if self.metrics.iter().all(counts) {
+                "and count 0"
+            } else {
+                "(`--complete` counts them 0)"
+            };
+            let missing = found.missing();
+            say(format_args!("{missing} judged queries have no answer in the run {fate}"));
         }
         if found.unjudged() > 0 {
-            eprintln!("{} queries of the run are not judged and do not count", found.unjudged());
+            say(format_args!(
+                "{} queries of the run are not judged and do not count",
+                found.unjudged()
+            ));
         }
         Ok(found)
     }

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_model::{Retriever, Side};
+use samtone_data::{DocumentText, files};
+use samtone_model::{Retriever, Side, Similarity};
 use serde::Serialize;
 
 use crate::device::{DeviceArgs, Task};
+use crate::error::Usage;
 use crate::output::Format;
 
 /// Texts embedded before and after: short and long, plain and odd.
@@ -60,6 +62,12 @@ struct Result {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    if args.out.exists() {
+        let message = format!("`{}` exists already", args.out.display());
+        return Err(Usage::new(message).with_hint("give another `--out`").into());
+    }
+    files::prepare_file(&args.out)
+        .with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let result = args.device.backend.run(Export(args))??;
     format.print(&result, |result| {
         format!(
@@ -83,6 +91,28 @@ impl Task for Export<'_> {
     }
 }
 
+/// How a model reads texts and compares embeddings.
+#[derive(Debug, PartialEq)]
+struct Reading {
+    prompts: [String; 2],
+    include_prompt: bool,
+    max_tokens: [usize; 2],
+    document_text: Option<DocumentText>,
+    similarity: Similarity,
+}
+
+impl Reading {
+    fn of<B: Backend>(retriever: &Retriever<B>) -> Self {
+        Self {
+            prompts: Side::ALL.map(|side| retriever.prompt(side).to_owned()),
+            include_prompt: retriever.include_prompt(),
+            max_tokens: Side::ALL.map(|side| retriever.max_tokens(side)),
+            document_text: retriever.document_text,
+            similarity: retriever.similarity,
+        }
+    }
+}
+
 fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
     let retriever = Retriever::<B>::open(&args.model, device)
         .with_context(|| format!("cannot export `{}`", args.model.display()))?;
@@ -93,6 +123,8 @@ fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     .with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let written = Retriever::<B>::open(&args.out, device).context("what was written is broken")?;
     let mut largest_difference = 0.0_f32;
+    let (before, after) = (Reading::of(&retriever), Reading::of(&written));
+    ensure!(before == after, "what was written reads otherwise: {after:?}, not {before:?}");
     for side in Side::ALL {
         let before = retriever.encode_texts(side, &PROBES)?;
         let after = written.encode_texts(side, &PROBES)?;

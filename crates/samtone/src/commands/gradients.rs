@@ -6,6 +6,7 @@ use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use samtone_data::files;
 use samtone_model::Part;
 use samtone_train::{ExperimentConfig, FirstStep, TrainError, first_step};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub(crate) struct Result {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let config = args.config.read::<ExperimentConfig>()?;
+    files::prepare_file(&args.out)
+        .with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let found = args.device.backend.run(First(&config))??;
     write(&found, args)?;
     let result = Result {
@@ -93,6 +96,8 @@ fn write(found: &FirstStep, args: &Args) -> anyhow::Result<()> {
         let view = TensorView::new(Dtype::F32, shape.to_vec(), bytes);
         (name, view.expect("a gradient has its parameter's shape"))
     });
-    safetensors::serialize_to_file(views, None, &args.out)
+    safetensors::serialize(views, None)
+        .map_err(anyhow::Error::from)
+        .and_then(|bytes| Ok(files::replace(&args.out, &bytes)?))
         .with_context(|| format!("cannot write `{}`", args.out.display()))
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use samtone_data::embedded::World;
-use samtone_data::import::{self, ImportOptions, ImportReport, OnError, Unit};
+use samtone_data::import::{
+    self, ColumnNames, ColumnRole, ImportOptions, ImportReport, OnError, TakenColumn, TakenColumns,
+    Unit,
+};
 use serde::Serialize;
 
 use crate::error::Usage;
@@ -35,6 +38,12 @@ pub(crate) struct Args {
     /// Compress the files written.
     #[arg(long)]
     gzip: bool,
+    /// Give ids that hold white space, which no TREC file can hold, names without; `renamed_ids.tsv`
+    /// in the folder lists them.
+    #[arg(long)]
+    rename_ids: bool,
+    #[command(flatten, next_help_heading = "Columns of sentence-transformers")]
+    columns: ColumnArgs,
     /// For `squad`: what of a context becomes a document.
     #[arg(long, value_enum, default_value_t)]
     unit: UnitChoice,
@@ -49,6 +58,42 @@ pub(crate) struct Args {
     seed: u64,
 }
 
+/// What the columns of `sentence-transformers` are.
+#[derive(Debug, clap::Args)]
+struct ColumnArgs {
+    /// The column of queries; without it, the one called query, question or anchor. With both
+    /// --query and --positive, columns of unknown names are left aside.
+    #[arg(long, value_name = "COLUMN")]
+    query: Option<String>,
+    /// The column of relevant documents; without it, the one called positive, answer, passage,
+    /// document or response.
+    #[arg(long, value_name = "COLUMN")]
+    positive: Option<String>,
+    /// A column of documents that are not relevant; without it, those called negative, `negative_1`,
+    /// ...
+    #[arg(long, value_name = "COLUMN")]
+    negative: Vec<String>,
+    /// The column that says with 1 or 0 whether the positive is one; without it, the one called
+    /// label.
+    #[arg(long, value_name = "COLUMN")]
+    label: Option<String>,
+    /// A column to leave aside.
+    #[arg(long, value_name = "COLUMN")]
+    ignore: Vec<String>,
+}
+
+impl ColumnArgs {
+    fn names(&self) -> ColumnNames {
+        ColumnNames {
+            query: self.query.clone(),
+            positive: self.positive.clone(),
+            negatives: self.negative.clone(),
+            label: self.label.clone(),
+            ignored: self.ignore.clone(),
+        }
+    }
+}
+
 /// `FORMAT`.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum FormatChoice {
@@ -60,8 +105,8 @@ enum FormatChoice {
     FlagEmbedding,
     /// Tevatron's JSON lines; a corpus comes before the queries that name its ids.
     Tevatron,
-    /// Columns anchor, positive, negatives: JSON lines, CSV, TSV, or Parquet in a build with that
-    /// feature.
+    /// Columns query, positive, negatives, by their names: JSON lines, CSV, TSV, or Parquet in a build
+    /// with that feature.
     SentenceTransformers,
     /// MS MARCO's collection, queries, qrels and triples, by their names.
     MsMarco,
@@ -119,6 +164,10 @@ struct Result<'a> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    let has_columns = matches!(args.from, FormatChoice::SentenceTransformers);
+    if !has_columns && !args.columns.names().is_empty() {
+        return Err(Usage::new("only `sentence-transformers` has columns to name").into());
+    }
     let report = match args.from.format() {
         None => embedded(args)?,
         Some(_) if args.inputs.is_empty() => {
@@ -166,6 +215,8 @@ fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport>
             UnitChoice::Paragraph => Unit::Paragraph,
         },
         boundaries: args.candidates.clone(),
+        columns: args.columns.names(),
+        rename_ids: args.rename_ids,
     };
     let bar = progress(0, "importing");
     let report = import::import(from, &args.inputs, &args.out, &options, &mut |at| {
@@ -184,6 +235,9 @@ fn describe(report: &ImportReport, args: &Args) -> String {
         report.documents,
         report.queries
     );
+    for taken in &report.columns {
+        text.push_str(&describe_columns(taken));
+    }
     for (split, count) in &report.judgments {
         text.push_str(&format!("\n{count} judgments in `{split}`"));
         if let Some(without) = report.queries_without_positive.get(split) {
@@ -201,5 +255,38 @@ fn describe(report: &ImportReport, args: &Args) -> String {
             listed.display()
         ));
     }
+    if report.renamed_ids > 0 {
+        let listed = args.out.join(import::RENAMED_IDS);
+        text.push_str(&format!(
+            "\n{} ids held white space and have new names, listed in {}",
+            report.renamed_ids,
+            listed.display()
+        ));
+    } else if report.ids_with_white_space > 0 {
+        text.push_str(&format!(
+            "\n{} ids hold white space, which no TREC file can hold: --rename-ids gives them other \
+             names",
+            report.ids_with_white_space
+        ));
+    }
     text
+}
+
+/// How a file's columns were taken, with its first row.
+fn describe_columns(taken: &TakenColumns) -> String {
+    let name = |column: &TakenColumn| match column.role {
+        ColumnRole::Ignored => format!("`{}` left aside", column.name),
+        role => format!("{} `{}`", role.name(), column.name),
+    };
+    let names: Vec<String> = taken.columns.iter().map(name).collect();
+    let by_order = if taken.in_order { ", by their order" } else { "" };
+    let shown = taken.columns.iter().filter(|column| column.role != ColumnRole::Ignored);
+    let shown: Vec<String> =
+        shown.map(|column| format!("{} {:?}", column.role.name(), column.first)).collect();
+    format!(
+        "\n{}: {}{by_order}\n  first row: {}",
+        taken.path.display(),
+        names.join(", "),
+        shown.join(", ")
+    )
 }

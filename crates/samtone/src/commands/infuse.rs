@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use samtone_train::Environment;
 use samtone_train::skill::{InfuseConfig, InfuseSummary};
+use samtone_train::{Environment, Outcome};
 
 use crate::output::{Format, table};
 use crate::runner::{Done, Ended, RunArgs, Shared};
@@ -20,10 +20,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } =
+    let Done { folder, outcome, command } =
         args.run.run::<InfuseConfig>("infuse", Shared::default())?;
-    let (summary, environment) = outcome;
-    skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
+    let Outcome { summary, environment, config, was_finished, .. } = outcome;
+    if !was_finished {
+        skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
+    }
     let result = Ended { run: &folder, summary: &summary, environment: &environment };
     format.print(&result, |_| text(&folder, &summary, &environment))
 }

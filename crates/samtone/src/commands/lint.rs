@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use samtone_data::lint::{FINDINGS, LintOptions, TestSet, lint};
 use samtone_data::{Dataset, TextTokenizer};
 
-use super::eval::TextChoice;
+use super::reading::TextChoice;
 use crate::error::Usage;
 use crate::output::Format;
 

@@ -9,6 +9,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use samtone_data::files;
 use samtone_data::random::Key;
 use samtone_loss::{Batch, Loss, Relations};
 use samtone_train::{Configuration, ExperimentConfig, peak_rss_bytes};
@@ -74,14 +75,17 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         let task = Measure { loss: &loss, size, repeat: args.repeat };
         return format.print(&args.device.backend.run(task)??, Measured::text);
     }
+    if let Some(path) = &args.gradients {
+        files::prepare_file(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
     let path = args.embeddings.as_deref().expect("clap asks for one of the two inputs");
     let input = Input::read(path)?;
     let task = Compute { loss: &loss, input: &input, path };
     let (result, outputs) = args.device.backend.run(task)??;
-    if let Some(path) = &args.gradients {
-        outputs.write(path)?;
-    }
-    format.print(&result, Computed::text)
+    // The loss is printed whatever becomes of the file.
+    let written = args.gradients.as_ref().map_or(Ok(()), |path| outputs.write(path));
+    format.print(&result, Computed::text)?;
+    written
 }
 
 /// The loss of `--preset` and `--set`, read as a training configuration reads its `[loss]` section.
@@ -257,7 +261,9 @@ impl Outputs {
         });
         let views = views.collect::<Result<Vec<_>, _>>();
         views
-            .and_then(|views| safetensors::serialize_to_file(views, None, path))
+            .and_then(|views| safetensors::serialize(views, None))
+            .map_err(anyhow::Error::from)
+            .and_then(|bytes| Ok(files::replace(path, &bytes)?))
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 }

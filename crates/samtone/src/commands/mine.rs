@@ -4,17 +4,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::Dataset;
+use samtone_data::{DataError, Dataset, files};
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
-use samtone_model::{Retriever, Side};
+use samtone_model::Retriever;
+use samtone_train::JudgedSplit;
 use samtone_train::mine::{
     Embeddings, Lexical, Margin, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, mine,
 };
 use serde::Serialize;
 
 use super::bm25::{at_least_zero, share};
-use super::eval::{SimilarityChoice, TextChoice, embed};
+use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
 use crate::device::{DeviceArgs, Task};
 use crate::error::Usage;
 use crate::output::Format;
@@ -70,17 +71,30 @@ pub(crate) struct Args {
     /// Leave out pairs with fewer negatives than `--count`.
     #[arg(long)]
     whole_rows: bool,
-    /// What of a document is ranked and written.
-    #[arg(long, value_enum, default_value_t)]
-    document_text: TextChoice,
-    /// For `--model`: how embeddings are compared.
-    #[arg(long, value_enum, default_value_t)]
-    similarity: SimilarityChoice,
+    /// What of a document is ranked and written; what the model's folder says, or `title-text`, if
+    /// absent.
+    #[arg(long, value_enum)]
+    document_text: Option<TextChoice>,
+    /// How embeddings are compared; as the model's folder says if absent.
+    #[arg(long, value_enum, conflicts_with_all = ["bm25", "run"])]
+    similarity: Option<SimilarityChoice>,
     /// For `--bm25`: how late further occurrences of a term stop counting.
-    #[arg(long, default_value_t = 0.9, value_parser = at_least_zero, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t = 0.9,
+        value_parser = at_least_zero,
+        allow_negative_numbers = true,
+        conflicts_with_all = ["model", "run"]
+    )]
     k1: f32,
     /// For `--bm25`: how much a document's length counts, from 0 to 1.
-    #[arg(long, default_value_t = 0.4, value_parser = share, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        default_value_t = 0.4,
+        value_parser = share,
+        allow_negative_numbers = true,
+        conflicts_with_all = ["model", "run"]
+    )]
     b: f32,
     #[command(flatten)]
     device: DeviceArgs,
@@ -132,20 +146,22 @@ impl Args {
             },
             seed: self.seed,
             whole_rows: self.whole_rows,
-            document_text: self.document_text.into(),
+            document_text: self.document_text.unwrap_or_default().into(),
         })
     }
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let config = args.config()?;
+    let mut config = args.config()?;
+    files::prepare_file(&args.out)
+        .map_err(|source| DataError::Write { path: args.out.clone(), source })?;
     let dataset = if args.data.is_file() {
         Dataset::load_pairs(&args.data, &args.split)?
     } else {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
     };
     let mined = if let Some(model) = &args.model {
-        let work = MineWithModel { args, model, dataset: &dataset, config: &config };
+        let work = MineWithModel { args, model, dataset: &dataset, config: &mut config };
         args.device
             .backend
             .run(work)?
@@ -172,7 +188,8 @@ struct MineWithModel<'a> {
     args: &'a Args,
     model: &'a Path,
     dataset: &'a Dataset,
-    config: &'a MineConfig,
+    /// What the model's folder says is put into it.
+    config: &'a mut MineConfig,
 }
 
 impl Task for MineWithModel<'_> {
@@ -184,21 +201,20 @@ impl Task for MineWithModel<'_> {
 }
 
 impl MineWithModel<'_> {
-    fn mine<B: Backend>(&self, device: &B::Device) -> anyhow::Result<Mined> {
-        let Self { args, dataset, config, .. } = self;
-        let retriever = Retriever::<B>::open(self.model, device)?;
-        let indices = dataset.queries_of(&args.split);
-        let texts: Vec<&str> =
-            indices.iter().map(|&query| dataset.queries()[query].text.as_str()).collect();
-        let queries = embed(&retriever, Side::Query, &texts, "queries")?;
-        let texts: Vec<_> = dataset
-            .documents()
-            .iter()
-            .map(|document| document.passage(config.document_text))
-            .collect();
-        let documents = embed(&retriever, Side::Document, &texts, "documents")?;
-        let similarity = args.similarity.into();
-        let source = Embeddings::new(&indices, &queries, &documents, retriever.dim(), similarity);
+    fn mine<B: Backend>(self, device: &B::Device) -> anyhow::Result<Mined> {
+        let Self { args, model, dataset, config } = self;
+        let retriever = Retriever::<B>::open(model, device)?;
+        config.document_text = document_text(args.document_text, &retriever);
+        let similarity = similarity(args.similarity, &retriever);
+        let split = JudgedSplit::new(dataset, &args.split);
+        let embedded = embed(&retriever, &split, config.document_text, BATCH_SIZE)?;
+        let source = Embeddings::new(
+            split.queries(),
+            &embedded.queries,
+            &embedded.documents,
+            embedded.dim,
+            similarity,
+        );
         Ok(mine(dataset, &args.split, &source, config)?)
     }
 }

@@ -16,8 +16,10 @@ mod loss;
 mod mine;
 mod plan;
 mod qa;
+pub(crate) mod reading;
 mod search;
 mod train;
+mod trec;
 
 use clap::{Parser, Subcommand};
 
@@ -54,6 +56,12 @@ enum Command {
     Qa(qa::Args),
     Lint(lint::Args),
     Mine(mine::Args),
+}
+
+/// Reads a count.
+fn at_least_one(text: &str) -> Result<usize, &'static str> {
+    let number = text.parse().ok().filter(|&number| number >= 1);
+    number.ok_or("expected a whole number of at least 1")
 }
 
 /// How this process was started, as a line for a POSIX shell; the program by its name alone.

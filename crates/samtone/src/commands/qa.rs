@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use samtone_train::Environment;
 use samtone_train::skill::{QaConfig, QaSummary};
+use samtone_train::{Environment, Outcome};
 
 use crate::output::{Format, table};
 use crate::runner::{Done, Ended, RunArgs, Shared};
@@ -20,10 +20,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, config, outcome, command } =
-        args.run.run::<QaConfig>("qa", Shared::default())?;
-    let (summary, environment) = outcome;
-    skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
+    let Done { folder, outcome, command } = args.run.run::<QaConfig>("qa", Shared::default())?;
+    let Outcome { summary, environment, config, was_finished, .. } = outcome;
+    if !was_finished {
+        skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
+    }
     let result = Ended { run: &folder, summary: &summary, environment: &environment };
     format.print(&result, |_| text(&folder, &summary, &environment))
 }

@@ -37,18 +37,20 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let shared = Shared { devices: &args.devices, node: args.node.zip(args.head.as_deref()) };
-    let Done { folder, config, outcome, command } =
+    let Done { folder, outcome, command } =
         args.run.run::<ExperimentConfig>("quick-start", shared)?;
-    let results = run_report::results(&folder, &config, &outcome.summary)?;
+    let results = run_report::results(&folder, &outcome.config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results);
-    run_report::write(&folder, &config, &outcome, results, &command)?;
+    if !outcome.was_finished {
+        run_report::write(&folder, &outcome, results, &command)?;
+    }
     let result =
         Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
     format.print(&result, |_| text)
 }
 
 fn text(folder: &Path, outcome: &Outcome, results: &MetricTable) -> String {
-    let Outcome { summary, environment } = outcome;
+    let Outcome { summary, environment, .. } = outcome;
     let (split, _) = summary.judged();
     let mut header = vec![split];
     header.extend(results.metrics.iter().map(String::as_str));
@@ -62,9 +64,10 @@ fn text(folder: &Path, outcome: &Outcome, results: &MetricTable) -> String {
     let rows = results.rows.iter().map(|row| {
         std::iter::once(row.name.clone()).chain(row.values.iter().map(cell)).collect::<Vec<_>>()
     });
+    // Without a dev and a test set there is nothing to show.
+    let table = if results.rows.is_empty() { String::new() } else { table(&header, rows) + "\n" };
     format!(
-        "{}\n{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
-        table(&header, rows),
+        "{table}{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         environment.parameters,
         summary.steps,
         environment.train_seconds,

@@ -1,55 +1,22 @@
 //! Mining with a model: the file it writes is a data set whose negatives are none of the positives.
 
-#![cfg(feature = "flex")]
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use std::collections::HashSet;
-use std::path::Path;
-use std::process::Command;
 
-use burn::backend::Flex;
+use samtone_data::Dataset;
 use samtone_data::embedded::World;
-use samtone_data::{Dataset, DocumentText, TextTokenizer};
-use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Retriever, SideSettings,
-};
 
-/// A folder with a model of random weights.
-fn save_model(dataset: &Dataset, path: &Path) {
-    let texts: Vec<_> = dataset
-        .documents()
-        .iter()
-        .map(|document| document.passage(DocumentText::TitleText))
-        .collect();
-    let tokenizer = TextTokenizer::train_wordpiece(&texts, 600, true).unwrap();
-    let bert = BertConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden: 16,
-        layers: 1,
-        heads: 2,
-        intermediate: 32,
-        max_positions: 32,
-        ..BertConfig::default()
-    };
-    let config = DualEncoderConfig { encoder: EncoderConfig::Bert(bert), ..Default::default() };
-    let model = DualEncoder::<Flex>::init(&config, 42, &Default::default()).unwrap();
-    let settings = || SideSettings { prompt: String::new(), max_tokens: Some(32) };
-    Retriever::new(model, tokenizer, [settings(), settings()]).unwrap().save(path).unwrap();
-}
+use crate::tiny::{printed, save_model};
 
 #[test]
 fn a_model_mines_what_train_reads() {
     let home = tempfile::tempdir().unwrap();
     let dataset = World::generate(0, 200).dataset();
     dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"));
+    save_model(&dataset, &home.path().join("model"), 42, true);
     let mine = |out: &str, more: &[&str]| -> (serde_json::Value, Vec<u8>) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
-        command.current_dir(home.path()).args(["mine", "--data", "data", "--model", "model"]);
-        command.args(["--out", out, "--count", "3", "--format", "json"]).args(more);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let report = serde_json::from_slice(&output.stdout).unwrap();
+        let first = ["mine", "--data", "data", "--model", "model", "--out", out, "--count", "3"];
+        let arguments = [&first[..], &["--format", "json"], more].concat();
+        let report = serde_json::from_str(&printed(home.path(), &arguments)).unwrap();
         (report, std::fs::read(home.path().join(out)).unwrap())
     };
     let (report, bytes) = mine("pairs.jsonl", &["--ranks", "5-60"]);

@@ -1,0 +1,124 @@
+//! How a model reads and compares texts: as asked for, or else as its folder says.
+
+use burn::tensor::backend::Backend;
+use indicatif::ProgressBar;
+use samtone_data::DocumentText;
+use samtone_eval::Similarity;
+use samtone_model::{ModelError, Retriever, Side};
+use samtone_train::{Embedded, JudgedSplit, similarity_of};
+use serde::{Deserialize, Serialize};
+
+use crate::output::{progress, say};
+
+/// Texts embedded at once where nothing else is said: as `eval.batch_size`.
+pub(crate) const BATCH_SIZE: usize = 64;
+
+/// `--document-text`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TextChoice {
+    /// Title, a space, text.
+    #[default]
+    TitleText,
+    /// The text alone.
+    Text,
+}
+
+impl From<TextChoice> for DocumentText {
+    fn from(choice: TextChoice) -> Self {
+        match choice {
+            TextChoice::TitleText => Self::TitleText,
+            TextChoice::Text => Self::Text,
+        }
+    }
+}
+
+/// `--similarity`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SimilarityChoice {
+    /// The dot product of the embeddings over their lengths.
+    #[default]
+    Cosine,
+    /// The dot product.
+    Dot,
+}
+
+impl std::fmt::Display for SimilarityChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+        })
+    }
+}
+
+impl From<SimilarityChoice> for Similarity {
+    fn from(choice: SimilarityChoice) -> Self {
+        match choice {
+            SimilarityChoice::Cosine => Self::Cosine,
+            SimilarityChoice::Dot => Self::Dot,
+        }
+    }
+}
+
+impl From<Similarity> for SimilarityChoice {
+    fn from(similarity: Similarity) -> Self {
+        match similarity {
+            Similarity::Cosine => Self::Cosine,
+            Similarity::Dot => Self::Dot,
+        }
+    }
+}
+
+/// How embeddings of `retriever` are compared: as `asked` for, or else as its folder says.
+pub(crate) fn similarity<B: Backend>(
+    asked: Option<SimilarityChoice>,
+    retriever: &Retriever<B>,
+) -> Similarity {
+    let own = similarity_of(retriever);
+    if asked.is_none() && own != Similarity::default() {
+        say("embeddings are compared by their dot product, as the model's folder says");
+    }
+    asked.map_or(own, Into::into)
+}
+
+/// What `retriever` reads of a document: as `asked` for, or else as its folder says, or else title and
+/// text.
+pub(crate) fn document_text<B: Backend>(
+    asked: Option<TextChoice>,
+    retriever: &Retriever<B>,
+) -> DocumentText {
+    asked.map(Into::into).or(retriever.document_text).unwrap_or_default()
+}
+
+/// Embeds the queries and documents of a split under progress bars.
+pub(crate) fn embed<B: Backend>(
+    retriever: &Retriever<B>,
+    split: &JudgedSplit<'_>,
+    text: DocumentText,
+    batch_size: usize,
+) -> Result<Embedded, ModelError> {
+    let mut bar: Option<ProgressBar> = None;
+    let embedded = split.embed(retriever, text, batch_size, &mut |side, done, total| {
+        if done == 0
+            && let Some(before) = bar.replace(progress(total as u64, plural(side)))
+        {
+            before.finish_and_clear();
+        }
+        if let Some(bar) = &bar {
+            bar.set_position(done as u64);
+        }
+    })?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    Ok(embedded)
+}
+
+/// What a side's texts are called.
+pub(crate) fn plural(side: Side) -> &'static str {
+    match side {
+        Side::Query => "queries",
+        Side::Document => "documents",
+    }
+}
