@@ -2,6 +2,8 @@
 //!
 //! Builds in seconds: it has no Burn, it calls cargo.
 
+#![expect(clippy::print_stderr, reason = "a tool that is run by hand may end where nobody reads")]
+
 mod arrows;
 mod check;
 mod command;
@@ -27,6 +29,9 @@ Chores:
                     `samtone eval` beside pytrec_eval and ranx on N random runs (2,000)
   parity minilm [--texts FILE]
                     `samtone encode` beside sentence-transformers on all-MiniLM-L6-v2
+  parity folders [WORD...]
+                    encode, eval, train and export beside sentence-transformers on
+                    tiny folders of every kind, or of those with one of these words
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]

@@ -22,7 +22,7 @@ struct Parity {
     arguments: &'static [&'static str],
 }
 
-const ALL: [Parity; 2] = [
+const ALL: [Parity; 3] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
@@ -33,6 +33,12 @@ const ALL: [Parity; 2] = [
         name: "minilm",
         requirements: "benches/peers/parity_minilm.txt",
         script: "benches/peers/parity_minilm.py",
+        arguments: &[],
+    },
+    Parity {
+        name: "folders",
+        requirements: "benches/peers/parity_folders.txt",
+        script: "benches/peers/folders/compare.py",
         arguments: &[],
     },
 ];
