@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+/// Where Linux shows the streams of processes.
+const PROCESSES: &str = "/proc";
+
 /// Most links that are followed one after the other.
 const MAX_LINKS: usize = 40;
 
@@ -56,8 +59,9 @@ pub fn write_folder<T, E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<T, E>,
 ) -> Result<T, E> {
+    fs::create_dir_all(parent(path))?;
+    let path = &follow(path)?;
     let folder = parent(path);
-    fs::create_dir_all(folder)?;
     let partial = tempfile::Builder::new().prefix(&hidden(path)).tempdir_in(folder)?;
     let inside = partial.path().join("whole");
     fs::create_dir(&inside)?;
@@ -93,21 +97,24 @@ pub fn prepare_file(path: &Path) -> io::Result<()> {
 fn is_replaceable(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) => Ok(found.is_file() && !path.starts_with("/dev") && !path.starts_with("/proc")),
+        Ok(found) => Ok(found.is_file() && !path.starts_with(PROCESSES)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// Where the links at `path` lead; they may end where nothing is yet.
+/// Where the links at `path` lead; they may end where nothing is yet. A process's own stream
+/// (`/dev/stdout`, a shell's `>(...)`) is itself: its link says what it is, not always where.
 fn follow(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..MAX_LINKS {
-        let Ok(next) = fs::read_link(&target) else { return Ok(target) };
-        if target.starts_with("/proc") {
-            // A process's own stream: its link names what it is, not always where.
+        if let (Ok(folder), Some(name)) = (fs::canonicalize(parent(&target)), target.file_name()) {
+            target = folder.join(name);
+        }
+        if target.starts_with(PROCESSES) {
             return Ok(target);
         }
+        let Ok(next) = fs::read_link(&target) else { return Ok(target) };
         target = parent(&target).join(next);
     }
     Err(io::Error::other("too many links lead from one to the next"))
@@ -227,7 +234,6 @@ mod tests {
         let place = |name: &str| folder.path().join(name);
         fs::create_dir(place("sub")).unwrap();
         fs::write(place("sub/target"), "old").unwrap();
-        fs::set_permissions(place("sub/target"), PermissionsExt::from_mode(0o640)).unwrap();
         symlink("sub/target", place("link")).unwrap();
         symlink("sub/none", place("dangling")).unwrap();
         for link in ["link", "dangling"] {
@@ -235,6 +241,13 @@ mod tests {
             assert!(fs::symlink_metadata(place(link)).unwrap().is_symlink());
             assert_eq!(fs::read(place(link)).unwrap(), b"new");
         }
+        symlink("sub", place("linked")).unwrap();
+        write_folder(&place("linked"), |inside| fs::write(inside.join("whole"), "")).unwrap();
+        assert!(fs::symlink_metadata(place("linked")).unwrap().is_symlink());
+        assert_eq!(names(&place("sub")), ["whole"]);
+        replace(&place("sub/target"), b"new").unwrap();
+        fs::set_permissions(place("sub/target"), PermissionsExt::from_mode(0o640)).unwrap();
+        replace(&place("sub/target"), b"newer").unwrap();
         let mode = fs::metadata(place("sub/target")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         let pipe = place("pipe");
@@ -247,6 +260,29 @@ mod tests {
         replace(&pipe, b"through").unwrap();
         assert_eq!(reader.join().unwrap(), b"through");
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_stream_that_the_process_has_is_written_to_wherever_it_ends() {
+        use std::os::fd::AsRawFd;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("redirected");
+        fs::write(&path, "before ").unwrap();
+        let stream = OpenOptions::new().append(true).open(&path).unwrap();
+        for place in ["/dev/fd", "/proc/self/fd"] {
+            let place = Path::new(place).join(stream.as_raw_fd().to_string());
+            prepare_file(&place).unwrap();
+            replace(&place, b"and after ").unwrap();
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"before and after and after ");
+        // A file in memory is a file.
+        if let Ok(folder) = tempfile::tempdir_in("/dev/shm") {
+            let path = folder.path().join("run");
+            replace(&path, b"one").unwrap();
+            replace(&path, b"two").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"two");
+        }
     }
 
     #[cfg(unix)]
