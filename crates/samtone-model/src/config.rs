@@ -120,6 +120,15 @@ impl EncoderConfig {
             Self::T5(_) => None,
         }
     }
+
+    /// What texts are cut to, in tokens: `asked`, or what the encoder can read if that is less; 512
+    /// where there is neither.
+    pub(crate) fn longest_text(&self, asked: Option<usize>) -> usize {
+        match (asked, self.max_tokens()) {
+            (Some(asked), Some(limit)) => asked.min(limit),
+            (asked, limit) => asked.or(limit).unwrap_or(512),
+        }
+    }
 }
 
 /// Sizes of a BERT encoder; the default is MiniLM's (6 layers, 384 wide).

@@ -93,6 +93,11 @@ impl ModelFolder {
         })
     }
 
+    /// Texts of `side` are cut to this many tokens.
+    pub fn max_tokens(&self, side: Side) -> usize {
+        self.config.encoder.longest_text(self.side(side).max_tokens)
+    }
+
     /// The prompt and the length of `side`.
     pub fn side(&self, side: Side) -> &SideSettings {
         match side {

@@ -17,9 +17,6 @@ use crate::folder::{
 };
 use crate::model_folder::ModelFolder;
 
-/// What a text is cut to where neither the model nor its folder has a limit, in tokens.
-const DEFAULT_MAX_TOKENS: usize = 512;
-
 /// A dual encoder that reads text.
 ///
 /// # Examples
@@ -200,12 +197,7 @@ impl<B: Backend> Retriever<B> {
 
     /// Texts of `side` are cut to this many tokens, the special ones included.
     pub fn max_tokens(&self, side: Side) -> usize {
-        let limit = self.model.config().encoder.max_tokens();
-        let asked = self.settings[side as usize].max_tokens;
-        match (asked, limit) {
-            (Some(asked), Some(limit)) => asked.min(limit),
-            (asked, limit) => asked.or(limit).unwrap_or(DEFAULT_MAX_TOKENS),
-        }
+        self.model.config().encoder.longest_text(self.settings[side as usize].max_tokens)
     }
 
     /// Cuts texts of `side` to `max_tokens` tokens, or to what the encoder can read if that is less.

@@ -17,9 +17,6 @@ use crate::similarity;
 /// The longest query and document from random weights, in tokens, where nothing else is said.
 const LENGTHS: [usize; 2] = [64, 128];
 
-/// The longest text where neither the configuration, nor a folder, nor its encoder has a limit.
-const LONGEST: usize = 512;
-
 /// A configuration with what it leaves open filled in: from the model folder, or the defaults of
 /// random weights.
 #[derive(Clone, Debug)]
@@ -81,16 +78,13 @@ impl ExperimentConfig {
         }
         model.projection = shape.projection;
         let limit = shape.encoder.max_tokens();
+        let [query, document] = Side::ALL.map(|side| folder.max_tokens(side));
         let sides = [
-            ("model.query_max_len", &mut model.query_max_len, &mut folder.query),
-            ("model.document_max_len", &mut model.document_max_len, &mut folder.document),
+            ("model.query_max_len", &mut model.query_max_len, &mut folder.query, query),
+            ("model.document_max_len", &mut model.document_max_len, &mut folder.document, document),
         ];
-        for (key, asked, side) in sides {
+        for (key, asked, side, mut own) in sides {
             check_length(key, *asked, limit)?;
-            let mut own = match (side.max_tokens, limit) {
-                (Some(own), Some(limit)) => own.min(limit),
-                (own, limit) => own.or(limit).unwrap_or(LONGEST),
-            };
             settle(key, asked, &mut own, &mut changed);
             side.max_tokens = Some(own);
         }
