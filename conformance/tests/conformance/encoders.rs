@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::optim::GradientsParams;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::TokenBatch;
 use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
+use samtone_text::TokenBatch;
 
 use crate::{assert_near, conforms, supported, tensor, values};
 

@@ -2,10 +2,10 @@
 
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::random::Key;
 use samtone_loss::{
     Batch, Input, Loss, LossConfig, LossError, LossGradients, Preset, Relations, has_kernels,
 };
+use samtone_text::Key;
 use serde::Deserialize;
 
 use crate::{Tolerance, assert_near, conforms, supported, tensor, values};

@@ -3,7 +3,7 @@
 use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_train::adafactor::Adafactor;
+use samtone_train::step::Adafactor;
 use serde_json::Value;
 
 use crate::{Tolerance, assert_near, conforms, supported, tensor, values};

@@ -3,16 +3,15 @@
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::TokenBatch;
-use samtone_data::random::Key;
 use samtone_loss::{LossConfig, Relations};
 use samtone_model::{
     BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side,
     T5Config,
 };
-use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
-use samtone_train::shards::Workers;
+use samtone_text::{Key, TokenBatch};
+use samtone_train::share::Workers;
+use samtone_train::step::Precision;
+use samtone_train::step::{Batch, Engine};
 
 use crate::{assert_near, conforms, values};
 

@@ -8,22 +8,18 @@
 
 #![expect(clippy::print_stdout, reason = "results are what this is for")]
 
-use std::{
-    error::Error,
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use samtone_data::{
-    Fault, TextTokenizer,
-    beir::{DocumentLine, JudgmentLine, for_each_document},
-    cache::TokenCache,
-    import::{Format, ImportOptions, columns, flag_embedding, import, pairs, tevatron},
-    lines::{Line, Lines},
-    random::Key,
+use samtone_data::Fault;
+use samtone_data::import::{
+    Format, ImportOptions, columns, flag_embedding, import, pairs, tevatron,
 };
+use samtone_data::reading::{DocumentLine, JudgmentLine, Line, Lines, for_each_document};
+use samtone_text::{Key, TextTokenizer, TokenCache};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 

@@ -1,11 +1,12 @@
 //! Which rows make which batch.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::{dataset::Dataset, random::Key, record::Pair};
+use samtone_text::Key;
+
+use crate::dataset::Dataset;
+use crate::record::Pair;
 
 /// How rows are gathered into batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +38,9 @@ impl BatchConfig {
 /// # Examples
 ///
 /// ```
-/// use samtone_data::{BatchConfig, PairBatches, embedded::World, random::Key};
+/// use samtone_data::{BatchConfig, PairBatches};
+/// use samtone_data::embedded::World;
+/// use samtone_text::Key;
 ///
 /// let dataset = World::generate(0, 500).dataset();
 /// let pairs = dataset.pairs("train");

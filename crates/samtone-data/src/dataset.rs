@@ -2,19 +2,14 @@
 
 mod pairs;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs::File,
-    io::{self, BufWriter, Write},
-    path::Path,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 
-use crate::{
-    beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER},
-    error::{DataError, Fault, write_error},
-    files,
-    record::{Document, Judgment, Pair, Query},
-};
+use crate::error::{DataError, Fault};
+use crate::reading::beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER};
+use crate::record::{Document, Judgment, Pair, Query};
 
 /// A judgment of a [`Dataset`], its ids resolved to indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,16 +142,16 @@ impl Dataset {
     /// If a file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<(), DataError> {
         let qrels = dir.join("qrels");
-        std::fs::create_dir_all(&qrels).map_err(write_error(&qrels))?;
+        std::fs::create_dir_all(&qrels).map_err(DataError::writing(&qrels))?;
         let (corpus, queries) = (dir.join("corpus.jsonl"), dir.join("queries.jsonl"));
         write_lines(&corpus, &self.documents, |out, document| {
             beir::write_document(out, &document.id, &document.title, &document.text)
         })
-        .map_err(write_error(&corpus))?;
+        .map_err(DataError::writing(&corpus))?;
         write_lines(&queries, &self.queries, |out, query| {
             beir::write_query(out, &query.id, &query.text)
         })
-        .map_err(write_error(&queries))?;
+        .map_err(DataError::writing(&queries))?;
         for (split, relevances) in &self.splits {
             let path = qrels.join(format!("{split}.tsv"));
             let mut header = Some(QRELS_HEADER);
@@ -168,7 +163,7 @@ impl Dataset {
                 let document = &self.documents[relevance.document].id;
                 writeln!(out, "{query}\t{document}\t{}", relevance.grade)
             })
-            .map_err(write_error(&path))?;
+            .map_err(DataError::writing(&path))?;
         }
         Ok(())
     }
@@ -286,7 +281,7 @@ fn write_lines<T>(
     records: &[T],
     mut write: impl FnMut(&mut BufWriter<File>, &T) -> io::Result<()>,
 ) -> io::Result<()> {
-    files::write_whole(path, |out| records.iter().try_for_each(|record| write(out, record)))
+    samtone_files::write_whole(path, |out| records.iter().try_for_each(|record| write(out, record)))
 }
 
 #[derive(Default)]

@@ -17,20 +17,18 @@
 mod names;
 mod prose;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
 
-use self::{
-    names::Names,
-    prose::{RELATIONS, Relation, Target, Value},
-};
-use crate::{
-    dataset::Dataset,
-    error::{DataError, Unwritten},
-    files,
-    knowledge::{self, QaPair, Triple},
-    random::Key,
-    record::{Document, Judgment, Query},
-};
+use samtone_text::Key;
+
+use self::names::Names;
+use self::prose::{RELATIONS, Relation, Target, Value};
+use crate::dataset::Dataset;
+use crate::error::{DataError, Unwritten};
+use crate::reading::knowledge::{self, QaPair, Triple};
+use crate::record::{Document, Judgment, Query};
 
 /// The part of the data a question belongs to. All questions about one subject lie in one split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -203,7 +201,7 @@ impl World {
         if dir.exists() {
             return Err(DataError::Exists { path: dir.to_owned() });
         }
-        let written = files::write_folder(dir, |dir| {
+        let written = samtone_files::write_folder(dir, |dir| {
             self.dataset().save(dir)?;
             knowledge::write_triples(&dir.join("triples.tsv"), &self.triples)?;
             let qa = dir.join("qa");

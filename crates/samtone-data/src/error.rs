@@ -2,16 +2,14 @@
 
 mod columns;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 pub use self::columns::ColumnFault;
 pub(crate) use self::columns::shell_word;
-use crate::signature::Signature;
+use crate::reading::signature::Signature;
 
 /// Everything that reading, writing or preparing data can fail with.
 #[derive(Debug, Error)]
@@ -63,54 +61,9 @@ pub enum DataError {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// A tokenizer file that the `tokenizers` library refuses.
-    #[error("`{}` is not a tokenizer", path.display())]
-    Tokenizer {
-        /// The file.
-        path: PathBuf,
-        /// The library's reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A text that the tokenizer cannot encode.
-    #[error("cannot encode the text {text:?}")]
-    Encode {
-        /// The beginning of the text.
-        text: String,
-        /// The library's reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A tokenizer that cannot be made to turn texts into lower case.
-    #[error("the tokenizer cannot be made lower-casing")]
-    Lowercase {
-        /// The library's reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// A tokenizer that cannot be trained or used as asked.
-    #[error(
-        "a vocabulary of {got} tokens is too small: the special tokens and characters alone are {least}"
-    )]
-    VocabularyTooSmall {
-        /// The size asked for, in tokens.
-        got: usize,
-        /// The least size that works, in tokens.
-        least: usize,
-    },
-    /// A length that leaves nothing of a text.
-    #[error("a length of {max_len} tokens leaves no room beside {special} special tokens")]
-    NoRoom {
-        /// The length, in tokens.
-        max_len: usize,
-        /// The special tokens that belong to every text.
-        special: usize,
-    },
-    /// A tokenizer without the tokens that mark what was taken out of a text.
-    #[error("the tokenizer has no special token `{missing}`, which stands for {what}")]
-    NoSentinel {
-        /// The first that is missing.
-        missing: String,
-        /// What it would stand for.
-        what: &'static str,
-    },
+    /// A tokenizer that cannot do what is asked.
+    #[error(transparent)]
+    Text(#[from] samtone_text::TextError),
     /// An output that is there already.
     #[error("`{}` exists already", path.display())]
     Exists {
@@ -343,7 +296,7 @@ pub enum Fault {
 
 impl Fault {
     /// A serde error of one line, with the position it names.
-    pub(crate) fn json(error: &serde_json::Error) -> Self {
+    pub fn json(error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let message = match text.rfind(" at line ") {
             Some(end) => text[..end].to_owned(),
@@ -378,23 +331,39 @@ impl DataError {
                 "give the file of documents too: the judged documents must be in the corpus"
                     .to_owned(),
             ),
-            Self::Tokenizer { .. } => {
-                Some("samtone reads the `tokenizer.json` of a Hugging Face model folder".to_owned())
-            }
             Self::NeedsFeature { feature, .. } => {
                 Some(format!("build with `--features {feature}`"))
             }
-            Self::NoRoom { special, .. } => Some(format!("give {} tokens at least", special + 1)),
-            Self::NoSentinel { .. } => Some(
-                "T5's tokenizers have `<extra_id_0>` to `<extra_id_99>`; triples and sentences need none \
-                 with `mask = \"literal\"`"
-                    .to_owned(),
-            ),
-            Self::VocabularyTooSmall { least, .. } => {
-                Some(format!("ask for {least} tokens at least, better ten times as many"))
-            }
+            Self::Text(error) => error.hint(),
             _ => None,
         }
+    }
+
+    /// The error for a path that could not be opened: [`DataError::Missing`] with the most similar
+    /// name beside it, or the system's reason.
+    pub fn opening(path: &Path, source: io::Error) -> Self {
+        if source.kind() != io::ErrorKind::NotFound {
+            return Self::Read { path: path.to_owned(), source };
+        }
+        let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let siblings: Vec<String> = path
+            .parent()
+            .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
+            .and_then(|parent| parent.read_dir().ok())
+            .map(|entries| {
+                entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+            })
+            .unwrap_or_default();
+        let nearest = wanted.and_then(|wanted| {
+            let name = nearest(&wanted, &siblings)?;
+            Some(path.with_file_name(name).display().to_string())
+        });
+        Self::Missing { path: path.to_owned(), nearest }
+    }
+
+    /// The error of writing to `path`.
+    pub fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        move |source| Self::Write { path: path.to_owned(), source }
     }
 
     /// The error as one of importing this format.
@@ -505,28 +474,6 @@ fn nearest<'a>(name: &str, candidates: &'a [String]) -> Option<&'a String> {
         .map(|(_, candidate)| candidate)
 }
 
-/// The error for a path that could not be opened: [`DataError::Missing`] with the most similar name
-/// beside it, or the system's reason.
-pub(crate) fn open_error(path: &Path, source: io::Error) -> DataError {
-    if source.kind() != io::ErrorKind::NotFound {
-        return DataError::Read { path: path.to_owned(), source };
-    }
-    let wanted = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let siblings: Vec<String> = path
-        .parent()
-        .map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
-        .and_then(|parent| parent.read_dir().ok())
-        .map(|entries| {
-            entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect()
-        })
-        .unwrap_or_default();
-    let nearest = wanted.and_then(|wanted| {
-        let name = nearest(&wanted, &siblings)?;
-        Some(path.with_file_name(name).display().to_string())
-    });
-    DataError::Missing { path: path.to_owned(), nearest }
-}
-
 /// Why a file or folder was not written: what should be in it, or the system.
 #[derive(Debug)]
 pub(crate) enum Unwritten {
@@ -554,9 +501,4 @@ impl From<io::Error> for Unwritten {
     fn from(error: io::Error) -> Self {
         Self::System(error)
     }
-}
-
-/// Wraps an error of writing to `path`.
-pub(crate) fn write_error(path: &Path) -> impl FnOnce(io::Error) -> DataError + '_ {
-    move |source| DataError::Write { path: path.to_owned(), source }
 }

@@ -21,22 +21,16 @@ mod sink;
 pub mod squad;
 pub mod tevatron;
 pub mod trec;
-
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::{fmt, io};
 
 use serde::Serialize;
 
 pub use self::columns::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 use self::sink::Sink;
-use crate::{
-    error::{DataError, write_error},
-    files,
-};
+use crate::error::DataError;
 
 /// The table, in the folder written, of ids that held white space and the names that took their place:
 /// tab-separated `kind`, `old`, `new`.
@@ -229,7 +223,7 @@ pub fn import(
     if out.exists() {
         return Err(DataError::Exists { path: out.to_owned() });
     }
-    let written = files::write_folder(out, |folder| {
+    let written = samtone_files::write_folder(out, |folder| {
         let mut sink = Sink::create(folder, inputs, options, progress)?;
         match format {
             Format::Beir => beir::import(inputs, &mut sink)?,
@@ -245,7 +239,7 @@ pub fn import(
     });
     written.map_err(|stopped| match stopped {
         Stopped::Data(error) => error.of_import(format.name()),
-        Stopped::Folder(source) => write_error(out)(source),
+        Stopped::Folder(source) => DataError::writing(out)(source),
     })
 }
 

@@ -8,8 +8,10 @@
 //! All randomness is a [`random::Key`].
 //!
 //! ```
-//! use samtone_data::{BatchConfig, DocumentText, PairBatches, TextTokenizer, TokenBatch};
-//! use samtone_data::{embedded::World, random::Key};
+//! use samtone_data::{BatchConfig, PairBatches};
+//! use samtone_text::{DocumentText, TextTokenizer, TokenBatch};
+//! use samtone_data::embedded::World;
+//! use samtone_text::Key;
 //!
 //! let dataset = World::generate(0, 500).dataset();
 //! let texts: Vec<_> =
@@ -26,30 +28,16 @@
 //! # Ok::<(), samtone_data::DataError>(())
 //! ```
 
-pub mod batch;
-pub mod batches;
-pub mod beir;
-pub mod cache;
-pub mod dataset;
+mod batches;
+mod dataset;
 pub mod embedded;
-pub mod error;
-pub mod files;
+mod error;
 pub mod import;
-mod interner;
-mod json;
-pub mod knowledge;
-pub mod lines;
 pub mod lint;
-pub mod random;
-pub mod record;
-pub mod records;
-pub mod signature;
-pub mod tokenizer;
-mod wordpiece;
+pub mod reading;
+mod record;
 
-pub use batch::TokenBatch;
 pub use batches::{BatchConfig, PairBatches};
 pub use dataset::{Dataset, Positives, Relevance};
-pub use error::{DataError, Fault};
-pub use record::{Document, DocumentText, Judgment, Pair, Query};
-pub use tokenizer::TextTokenizer;
+pub use error::{ColumnFault, DataError, Fault};
+pub use record::{Document, Judgment, Pair, Query, id_fits_trec};

@@ -6,19 +6,15 @@
 
 mod minhash;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt::{self, Write},
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::{self, Write};
 
+use samtone_text::{DocumentText, TextTokenizer};
 use serde::Serialize;
 
-use crate::{
-    dataset::{Dataset, text_hash},
-    error::DataError,
-    record::{DocumentText, id_fits_trec},
-    tokenizer::TextTokenizer,
-};
+use crate::dataset::{Dataset, text_hash};
+use crate::error::DataError;
+use crate::record::id_fits_trec;
 
 /// What to check, and how closely.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use samtone_text::DocumentText;
+use serde::Serialize;
 
 /// Whether an id can stand in a TREC run or qrels file: it is not empty and holds no white space (of
 /// ASCII, which is what parts the columns).
@@ -32,24 +33,14 @@ pub struct Document {
     pub text: String,
 }
 
-/// What of a document the encoder reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DocumentText {
-    /// Title, a space, text: BEIR's convention.
-    #[default]
-    TitleText,
-    /// The text alone.
-    Text,
-}
-
 impl Document {
     /// The text an encoder or BM25 reads, white space at its ends removed.
     ///
     /// # Examples
     ///
     /// ```
-    /// use samtone_data::{Document, DocumentText};
+    /// use samtone_data::Document;
+    /// use samtone_text::DocumentText;
     ///
     /// let document = Document { id: "d1".into(), title: "Wells".into(), text: "They hold water.".into() };
     /// assert_eq!(document.passage(DocumentText::TitleText), "Wells They hold water.");

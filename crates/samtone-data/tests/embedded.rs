@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use samtone_data::{Dataset, DocumentText, embedded::World};
+use samtone_data::Dataset;
+use samtone_data::embedded::World;
+use samtone_text::DocumentText;
 
 fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())

@@ -1,19 +1,15 @@
 //! Writing and reading is the identity, for every format.
 
-use std::{borrow::Cow, path::Path};
+use std::borrow::Cow;
+use std::path::Path;
 
 use proptest::prelude::*;
-use samtone_data::{
-    Dataset, Document, Judgment, Query,
-    import::{
-        columns::{self, Cell, RecordReader, Row},
-        example::{Example, Passage},
-        flag_embedding, ms_marco, pairs, squad,
-        tevatron::{self, Record},
-        trec,
-    },
-    lines::{Line, Lines},
-};
+use samtone_data::import::columns::{self, Cell, RecordReader, Row};
+use samtone_data::import::example::{Example, Passage};
+use samtone_data::import::tevatron::{self, Record};
+use samtone_data::import::{flag_embedding, ms_marco, pairs, squad, trec};
+use samtone_data::reading::{Line, Lines};
+use samtone_data::{Dataset, Document, Judgment, Query};
 
 /// Any text that is not white space alone.
 fn text() -> impl Strategy<Value = String> {

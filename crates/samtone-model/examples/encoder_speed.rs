@@ -10,9 +10,8 @@ use std::time::Instant;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
-use samtone_data::TokenBatch;
-use samtone_data::random::Key;
 use samtone_model::{Dropout, DualEncoder, DualEncoderConfig, Side};
+use samtone_text::{Key, TokenBatch};
 
 #[expect(clippy::print_stdout, reason = "the answers are its purpose")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,16 +7,16 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, FloatDType, Tensor};
-use samtone_data::TokenBatch;
+use samtone_text::TokenBatch;
 
+use crate::arch::{Stack, TokenEmbedder};
+use crate::blocks::dropout::Dropout;
+use crate::blocks::layout::Layout;
+use crate::blocks::ops::{Linear, unpadded};
+use crate::blocks::pooling::normalize;
 use crate::config::{DualEncoderConfig, Side};
-use crate::dropout::Dropout;
-use crate::encoder::{Stack, TokenEmbedder};
 use crate::error::ModelError;
-use crate::layout::Layout;
-use crate::ops::{Linear, unpadded};
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
-use crate::pooling::normalize;
 use crate::visit::{self, DeadParameter};
 
 /// A dual encoder: token batches of either side to embeddings.
@@ -28,7 +28,7 @@ use crate::visit::{self, DeadParameter};
 ///
 /// ```
 /// use burn::backend::Flex;
-/// use samtone_data::TokenBatch;
+/// use samtone_text::TokenBatch;
 /// use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Side};
 ///
 /// let bert = BertConfig { vocab_size: 100, hidden: 32, layers: 1, heads: 2, ..BertConfig::default() };

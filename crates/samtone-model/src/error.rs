@@ -190,7 +190,7 @@ pub enum ModelError {
     #[error(transparent)]
     Tokenizer {
         /// Why.
-        source: samtone_data::DataError,
+        source: samtone_text::TextError,
     },
     /// The tokenizer makes ids that the token embedder lacks.
     #[error("the tokenizer has {got} tokens, but the model has embeddings for {expected}")]

@@ -19,8 +19,11 @@
 //! Read is what sentence-transformers 2 to 6 write; where releases differ in what they make of a
 //! file, it is taken as 6.2 takes it. A key that changes an embedding and is not honoured is refused.
 
+pub(crate) mod checkpoint;
+pub(crate) mod hugging_face;
 mod json;
 mod limits;
+pub(crate) mod model_folder;
 mod samtone;
 mod settings;
 mod stages;

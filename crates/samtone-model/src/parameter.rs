@@ -3,7 +3,7 @@
 use burn::module::{Param, ParamId};
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use samtone_data::random::Key;
+use samtone_text::Key;
 
 use crate::config::Side;
 use crate::error::ModelError;

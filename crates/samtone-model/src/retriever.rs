@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{DocumentText, TextTokenizer, TokenBatch};
+use samtone_text::{DocumentText, TextTokenizer, TokenBatch};
 use serde_json::{Map, Value};
 
-use crate::checkpoint::HostTensor;
 use crate::config::{Side, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
+use crate::folder::checkpoint::HostTensor;
+use crate::folder::model_folder::ModelFolder;
 use crate::folder::{
     self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TowerContent, replace_folder,
 };
-use crate::model_folder::ModelFolder;
 
 /// A dual encoder that reads text.
 ///
@@ -23,7 +23,7 @@ use crate::model_folder::ModelFolder;
 ///
 /// ```
 /// use burn::backend::Flex;
-/// use samtone_data::TextTokenizer;
+/// use samtone_text::TextTokenizer;
 /// use samtone_model::{
 ///     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Retriever, Side, SideSettings,
 /// };

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
-use crate::run::evaluation_path;
-use crate::run_folder::is_begun;
-use crate::summary::{Metrics, Summary};
+use crate::run::experiment::evaluation_path;
+use crate::run::run_folder::is_begun;
+use crate::run::summary::{Metrics, Summary};
 
 /// Random sign patterns of each significance test.
 const SAMPLES: usize = 10_000;
@@ -68,7 +68,7 @@ pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &seed in &seeds {
         for &sharing in &sharing {
-            for variant in grid.variants(config) {
+            for variant in config.variants() {
                 let mut own = ExperimentConfig {
                     seed,
                     loss: variant.loss,
@@ -148,7 +148,7 @@ pub struct AblationResult {
 /// # Panics
 /// If there is no cell.
 pub fn table(config: &ExperimentConfig, cells: &[Cell]) -> Result<Ablation, TrainError> {
-    let baseline = config.ablate.clone().unwrap_or_default().baseline(config);
+    let baseline = config.compared_loss();
     let first = cells.first().expect("a grid has a cell").summary()?;
     let (split, _) = first.judged();
     let metrics = config.eval.metrics.clone();
@@ -239,7 +239,7 @@ impl SeedValues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Configuration;
+    use crate::config::Configuration;
 
     fn config(text: &str) -> Result<ExperimentConfig, TrainError> {
         ExperimentConfig::parse(text, Path::new("x.toml"), &[])

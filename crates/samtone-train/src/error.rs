@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Place, Precision};
-use crate::engine::GradientsError;
-use crate::nodes::NodesError;
+use crate::config::Written;
+use crate::share::nodes::NodesError;
+use crate::step::Precision;
+use crate::step::engine::GradientsError;
 
 /// A training run that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum TrainError {
     #[error("{place}: {message}")]
     Config {
         /// Where it was written.
-        place: Place,
+        place: Written,
         /// What is wrong.
         message: String,
         /// The known key nearest to an unknown one.
@@ -155,6 +156,9 @@ pub enum TrainError {
     /// Data that cannot be used.
     #[error(transparent)]
     Data(#[from] samtone_data::DataError),
+    /// A tokenizer that cannot be used.
+    #[error(transparent)]
+    Text(#[from] samtone_text::TextError),
     /// A model that cannot be built, read or written.
     #[error(transparent)]
     Model(#[from] samtone_model::ModelError),
@@ -182,7 +186,7 @@ const LEAST_LIKENESS: f64 = 0.75;
 impl TrainError {
     /// A configuration mistake at `place`; serde's list of the expected names becomes the nearest
     /// one, if any is near.
-    pub(crate) fn config(place: Place, message: &str) -> Self {
+    pub(crate) fn config(place: Written, message: &str) -> Self {
         let first_line = message.lines().next().unwrap_or(message);
         let (message, expected) = first_line.split_once(", expected").unwrap_or((first_line, ""));
         let unknown = message
@@ -204,7 +208,7 @@ impl TrainError {
     }
 
     /// The same, of a training whose run folder is `run`: there an interrupted one is resumed.
-    pub(crate) fn in_run(self, run: &std::path::Path) -> Self {
+    pub fn in_run(self, run: &std::path::Path) -> Self {
         match self {
             Self::Interrupted { step, .. } => Self::Interrupted { step, folder: run.into() },
             other => other,
@@ -259,6 +263,7 @@ impl TrainError {
             }
             Self::Nodes(error) => error.hint(),
             Self::Data(error) => error.hint(),
+            Self::Text(error) => error.hint(),
             Self::Model(error) => error.hint(),
             Self::Loss(error) => error.hint(),
             Self::Eval(error) => error.hint(),

@@ -10,9 +10,9 @@ mod source;
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
-use samtone_data::random::Key;
-use samtone_data::{Dataset, DocumentText, Pair};
+use samtone_data::{Dataset, Pair};
 use samtone_eval::Hit;
+use samtone_text::{DocumentText, Key};
 use serde::Serialize;
 
 pub use source::{Embeddings, Lexical, Ranked, Source};

@@ -8,12 +8,11 @@ mod tiny;
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::random::Key;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config};
-use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
-
+use samtone_text::Key;
+use samtone_train::step::Precision;
+use samtone_train::step::{Batch, Engine};
 use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
 
 fn encoders() -> [EncoderConfig; 2] {

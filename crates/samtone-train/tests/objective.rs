@@ -6,10 +6,10 @@
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use samtone_data::random::Key;
 use samtone_loss::{LossConfig, Relations, Temperature};
-use samtone_train::config::{DistillationConfig, DistillationLoss, MatryoshkaConfig};
-use samtone_train::objective::{Embeddings, Objective};
+use samtone_text::Key;
+use samtone_train::step::{DistillationConfig, DistillationLoss, MatryoshkaConfig};
+use samtone_train::step::{Embeddings, Objective};
 
 const ROWS: usize = 4;
 const NEGATIVES: usize = 3;

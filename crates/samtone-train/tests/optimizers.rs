@@ -6,7 +6,7 @@ use burn::backend::{Autodiff, Flex, NdArray};
 use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
-use samtone_train::adafactor::Adafactor;
+use samtone_train::step::Adafactor;
 use serde_json::Value;
 
 const LR: f64 = 0.05;

@@ -2,13 +2,13 @@
 
 use burn::backend::Flex;
 use samtone_data::embedded::World;
-use samtone_data::{DocumentText, TextTokenizer};
 use samtone_eval::{Convention, Metric, Similarity, evaluate};
 use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, Retriever, Side,
     SideSettings,
 };
-use samtone_train::{Embedded, JudgedSplit, similarity_of};
+use samtone_text::{DocumentText, TextTokenizer};
+use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 
 #[test]
 fn texts_and_their_token_rows_are_embedded_and_found_alike() {

@@ -11,14 +11,12 @@ use std::time::Duration;
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
-use samtone_data::random::Key;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
-use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
-use samtone_train::nodes::{Nodes, Seat};
-use samtone_train::shards::Shard;
-
+use samtone_text::Key;
+use samtone_train::share::{Nodes, Seat, Shard};
+use samtone_train::step::Precision;
+use samtone_train::step::{Batch, Engine};
 use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
 
 type B = Autodiff<Flex>;

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
-use samtone_data::files;
 use samtone_report::{
     BrowsedQuery, Estimate, Histogram, KeyValues, MetricTable, Neighbour, NeighbourBrowser, Point,
     Ranking, Report, Scatter, Section,
@@ -23,7 +22,8 @@ pub(crate) fn write(
 ) -> anyhow::Result<()> {
     let wrong = || format!("cannot write the analysis into `{}`", folder.display());
     let json = serde_json::to_string_pretty(analysis).context("cannot write the result as JSON")?;
-    files::replace(&folder.join("analysis.json"), (json + "\n").as_bytes()).with_context(wrong)?;
+    samtone_files::replace(&folder.join("analysis.json"), (json + "\n").as_bytes())
+        .with_context(wrong)?;
     let report = report(analysis, sample, top, command);
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;

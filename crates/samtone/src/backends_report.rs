@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use samtone_report::{Curve, KeyValues, LearningCurves, Report, Section};
-use samtone_train::ExperimentConfig;
+use samtone_train::config::ExperimentConfig;
 
 use crate::commands::backends::{Comparison, EMBEDDINGS, GRADIENTS, LOSSES, STEPS, rows};
 

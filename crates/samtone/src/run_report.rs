@@ -7,7 +7,8 @@ use samtone_eval::{Evaluation, Metric};
 use samtone_report::{
     Curve, Estimate, KeyValues, LearningCurves, MetricRow, MetricTable, Report, Section,
 };
-use samtone_train::{ExperimentConfig, Identity, Outcome, StepRecord, Summary, evaluation_path};
+use samtone_train::config::ExperimentConfig;
+use samtone_train::run::{Identity, Outcome, StepRecord, Summary, evaluation_path};
 
 use crate::commands::eval::intervals;
 

@@ -9,12 +9,14 @@ use std::time::Duration;
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use indicatif::ProgressBar;
-use samtone_train::nodes::{Nodes, Seat};
-use samtone_train::skill::{self, InfuseConfig, InfuseSummary, QaConfig, QaSummary};
-use samtone_train::{
-    Configuration, Environment, Event, ExperimentConfig, Outcome, QUICK_START, RunOptions, Summary,
-    TrainError, check_folder, is_begun,
+use samtone_skill;
+use samtone_skill::{InfuseConfig, InfuseSummary, QaConfig, QaSummary};
+use samtone_train::TrainError;
+use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::run::{
+    Environment, Event, Outcome, QUICK_START, RunOptions, Summary, check_folder, is_begun,
 };
+use samtone_train::share::{Nodes, Seat};
 use serde::Serialize;
 
 use crate::commands::command_line;
@@ -50,13 +52,13 @@ impl Run for ExperimentConfig {
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
-        samtone_train::run::<B>(self, options, devices, observe)
+        samtone_train::run::run::<B>(self, options, devices, observe)
     }
 }
 
 impl Run for InfuseConfig {
     type Summary = InfuseSummary;
-    const QUICK_START: Option<&str> = Some(skill::QUICK_START);
+    const QUICK_START: Option<&str> = Some(samtone_skill::QUICK_START);
 
     fn run<B: AutodiffBackend>(
         &self,
@@ -64,7 +66,7 @@ impl Run for InfuseConfig {
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
-        skill::infuse::<B>(self, options, &devices[0], observe)
+        samtone_skill::infuse::<B>(self, options, &devices[0], observe)
     }
 }
 
@@ -78,7 +80,7 @@ impl Run for QaConfig {
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Outcome<Self::Summary, Self>, TrainError> {
-        skill::qa::<B>(self, options, &devices[0], observe)
+        samtone_skill::qa::<B>(self, options, &devices[0], observe)
     }
 }
 
@@ -310,7 +312,7 @@ impl Show {
                     step.pairs_per_second,
                     step.tokens_per_second,
                     100.0 * step.padded_share,
-                    samtone_train::peak_rss_bytes().unwrap_or(0) as f64 / 1e9
+                    samtone_train::run::peak_rss_bytes().unwrap_or(0) as f64 / 1e9
                 ));
                 bar.set_position(step.step as u64);
             }

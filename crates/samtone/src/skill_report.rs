@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use samtone_report::{Curve, KeyValues, LearningCurves, MetricTable, Report, Section};
-use samtone_train::skill::{InfuseConfig, InfuseSummary, Prediction, QaConfig, QaSummary};
-use samtone_train::{Environment, StepRecord};
+use samtone_skill::{InfuseConfig, InfuseSummary, Prediction, QaConfig, QaSummary};
+use samtone_train::run::{Environment, StepRecord};
 use serde::Serialize;
 
 use crate::run_report::steps;

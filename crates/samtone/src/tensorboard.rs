@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use samtone_train::StepRecord;
+use samtone_train::run::StepRecord;
 
 /// An event file being written.
 pub(crate) struct EventFile {

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use safetensors::tensor::{Dtype, TensorView};
-use samtone_data::TextTokenizer;
-use samtone_data::random::Key;
+use samtone_text::{Key, TextTokenizer};
 use serde_json::{Value, json};
 
 /// Largest difference of an element, as a share of the vector's length: f32 in another order.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use samtone_train::skill::{InfuseSummary, Prediction, QaSummary};
+use samtone_skill::{InfuseSummary, Prediction, QaSummary};
 
 const INFUSE: &str = "seed = 3
 [data]

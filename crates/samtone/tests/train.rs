@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
 use samtone_eval::{Evaluation, Metric};
-use samtone_train::checkpoint::Checkpoints;
-use samtone_train::{StepRecord, Summary, evaluation_path};
+use samtone_train::run::Checkpoints;
+use samtone_train::run::{StepRecord, Summary, evaluation_path};
 
 /// A folder with a data set and a configuration that trains in a second or two.
 struct Bench {
@@ -353,7 +353,7 @@ fn the_same_command_begins_goes_on_and_leaves_a_finished_run_alone() {
     assert!(bench.bytes("run", WEIGHTS) != begun, "`model/` is that of step 9");
     let card = String::from_utf8(bench.bytes("run", "model/README.md")).unwrap();
     assert!(card.contains("9 steps of 16 pairs"), "{card}");
-    let environment: samtone_train::Environment =
+    let environment: samtone_train::run::Environment =
         serde_json::from_slice(&bench.bytes("run", "environment.json")).unwrap();
     assert_eq!(environment.legs, 2);
     let last = fs::read_to_string(bench.path("run/metrics.jsonl")).unwrap();
@@ -588,7 +588,7 @@ fn no_kill_costs_a_checkpoint() {
     let settings = ["--set", &steps, "--set", "data.dev_split=", "--set", "data.test_split="];
     bench.train("unbroken", &settings);
 
-    let key = samtone_data::random::Key::new(1);
+    let key = samtone_text::Key::new(1);
     let checkpoints = Checkpoints::new(bench.path("killed/checkpoints"));
     let unfinished = || -> Vec<PathBuf> {
         let entries = fs::read_dir(bench.path("killed/checkpoints")).into_iter().flatten();

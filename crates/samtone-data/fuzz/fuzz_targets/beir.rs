@@ -3,10 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    beir::{DocumentLine, JudgmentLine, QueryLine, write_document, write_query},
-    lines::Line,
-};
+use samtone_data::reading::{DocumentLine, JudgmentLine, Line, QueryLine, write_document, write_query};
 
 fuzz_target!(|bytes: &[u8]| {
     for number in [1, 2] {

@@ -1,10 +1,11 @@
 //! Cache files: any bytes at all, and any body under a right header and checksum.
 #![no_main]
 
-use std::{fs, path::PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::cache::{TokenCache, seal};
+use samtone_text::{TokenCache, seal};
 
 fn path() -> PathBuf {
     let folder = std::env::temp_dir();

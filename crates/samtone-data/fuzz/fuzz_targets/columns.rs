@@ -1,13 +1,12 @@
 //! Columns as JSON lines and as separated values: no panic, and records written are read back the same.
 #![no_main]
 
-use std::{io::Cursor, path::Path};
+use std::io::Cursor;
+use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    import::columns::{RecordReader, parse_json},
-    lines::{Line, Lines},
-};
+use samtone_data::import::columns::{RecordReader, parse_json};
+use samtone_data::reading::{Line, Lines};
 
 /// The records of a file of separated values, up to the first that is none.
 fn records(bytes: Vec<u8>, delimiter: u8) -> Vec<Vec<String>> {

@@ -1,10 +1,11 @@
 //! Lines of plain, gzip and zstd files, the first byte says which; the rest is the file.
 #![no_main]
 
-use std::{io::Cursor, path::Path};
+use std::io::Cursor;
+use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::lines::{Compression, Lines, decompress};
+use samtone_data::reading::{Compression, Lines, decompress};
 
 /// Archives unpack to a thousand times their size and more; what is read of them is bounded here.
 const LINES: usize = 10_000;

@@ -2,10 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    knowledge::{QaPair, Sentence, Triple},
-    lines::Line,
-};
+use samtone_data::reading::{Line, QaPair, Triple};
+use samtone_skill::Sentence;
 
 fuzz_target!(|bytes: &[u8]| {
     let line = Line { number: 1, bytes };

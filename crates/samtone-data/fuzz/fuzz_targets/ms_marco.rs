@@ -2,10 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    import::ms_marco::{parse_document, parse_judgment, parse_query, parse_triple},
-    lines::Line,
-};
+use samtone_data::import::ms_marco::{parse_document, parse_judgment, parse_query, parse_triple};
+use samtone_data::reading::Line;
 
 fuzz_target!(|bytes: &[u8]| {
     let line = Line { number: 1, bytes };

@@ -2,10 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    import::{flag_embedding, pairs, tevatron},
-    lines::Line,
-};
+use samtone_data::import::{flag_embedding, pairs, tevatron};
+use samtone_data::reading::Line;
 
 fuzz_target!(|bytes: &[u8]| {
     let line = Line { number: 1, bytes };

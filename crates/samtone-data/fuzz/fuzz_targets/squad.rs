@@ -2,13 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    import::{
-        sentences::sentences,
-        squad::{Article, parse_boundary, parse_mrqa, read_articles},
-    },
-    lines::Line,
-};
+use samtone_data::import::sentences::sentences;
+use samtone_data::import::squad::{Article, parse_boundary, parse_mrqa, read_articles};
+use samtone_data::reading::Line;
 
 fuzz_target!(|bytes: &[u8]| {
     let line = Line { number: 1, bytes };

@@ -1,13 +1,12 @@
 //! TREC topics and documents: records of a file, and any bytes as one record.
 #![no_main]
 
-use std::{io::Cursor, path::Path};
+use std::io::Cursor;
+use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::{
-    import::trec::{Kind, Records, parse_document, parse_topic},
-    lines::{Line, Lines},
-};
+use samtone_data::import::trec::{Kind, Records, parse_document, parse_topic};
+use samtone_data::reading::{Line, Lines};
 
 fuzz_target!(|bytes: &[u8]| {
     let parse = |line: Line<'_>| {

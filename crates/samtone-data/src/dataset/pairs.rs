@@ -1,18 +1,18 @@
 //! Data sets from and to files of pairs.
 
-use std::{borrow::Cow, collections::HashSet, path::Path};
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::path::Path;
+
+use samtone_text::DocumentText;
 
 use super::{Dataset, Relevance, write_lines};
-use crate::{
-    error::{DataError, Fault, write_error},
-    import::{
-        self,
-        example::{Example, Passage},
-    },
-    interner::{Interner, Names},
-    lines::Lines,
-    record::{Document, DocumentText, Pair, Query},
-};
+use crate::error::{DataError, Fault};
+use crate::import;
+use crate::import::example::{Example, Passage};
+use crate::reading::interner::{Interner, Names};
+use crate::reading::lines::Lines;
+use crate::record::{Document, Pair, Query};
 
 impl Dataset {
     /// Reads a file of pairs, JSON lines `{"query", "positive", "negatives"}` ([`import::pairs`]), as
@@ -76,7 +76,7 @@ impl Dataset {
             };
             import::pairs::write(out, &example)
         });
-        written.map_err(write_error(path))
+        written.map_err(DataError::writing(path))
     }
 }
 

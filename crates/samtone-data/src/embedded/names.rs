@@ -1,7 +1,8 @@
 //! Names of two parts, the parts shared by many.
 
+use samtone_text::Key;
+
 use super::Kind;
-use crate::random::Key;
 
 const GIVEN: [&str; 40] = [
     "Ada", "Alban", "Anselm", "Beatrix", "Benno", "Cecily", "Clement", "Cosima", "Damaris",

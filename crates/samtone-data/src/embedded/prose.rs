@@ -1,7 +1,9 @@
 //! The relations of the world, and the words that tell them and ask for them.
 
+use samtone_text::Key;
+
 use super::Kind;
-use crate::{knowledge::Triple, random::Key};
+use crate::reading::knowledge::Triple;
 
 /// A relation: what it connects, and its wordings. `{s}` and `{o}` stand for subject and object.
 pub(super) struct Relation {

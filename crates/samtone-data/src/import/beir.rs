@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use super::sink::Sink;
-use crate::{
-    beir::{BeirFolder, DocumentLine, JudgmentLine, QueryLine},
-    error::DataError,
-};
+use crate::error::DataError;
+use crate::reading::beir::{BeirFolder, DocumentLine, JudgmentLine, QueryLine};
 
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
     for dir in inputs {

@@ -14,17 +14,13 @@ mod csv;
 mod parquet;
 mod roles;
 
-use std::{
-    borrow::Cow,
-    cell::RefCell,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use self::roles::Mapping;
 pub use self::{
@@ -35,11 +31,9 @@ use super::{
     example::{self, Example, Passage},
     sink::{Failure, Sink},
 };
-use crate::{
-    error::{ColumnFault, DataError, Fault, shell_word},
-    json::{self, Text},
-    lines::Line,
-};
+use crate::error::{ColumnFault, DataError, Fault, shell_word};
+use crate::reading::json::Text;
+use crate::reading::lines::Line;
 
 /// So many rows tell whether a column holds numbers alone, if the file has as many.
 const PROBED: u64 = 100;
@@ -65,7 +59,7 @@ pub struct Row<'a>(pub Vec<(Cow<'a, str>, Cell<'a>)>);
 /// # Errors
 /// A [`Fault`] if the line is no object.
 pub fn parse_json(line: Line<'_>) -> Result<Row<'_>, Fault> {
-    json::parse(line)
+    line.json()
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Row<'a> {

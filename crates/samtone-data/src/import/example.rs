@@ -1,12 +1,11 @@
 //! Training examples: a query with its positives and negatives, as foreign files hold them.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::borrow::Cow;
+use std::path::PathBuf;
 
 use super::sink::{Failure, Sink};
-use crate::{
-    error::{DataError, Fault},
-    lines::Line,
-};
+use crate::error::{DataError, Fault};
+use crate::reading::lines::Line;
 
 /// A text of an example, with what else its file says about it.
 #[derive(Clone, Debug, Default, PartialEq)]

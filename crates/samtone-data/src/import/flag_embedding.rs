@@ -6,11 +6,9 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::example::{Example, Passage};
-use crate::{
-    error::Fault,
-    json::{self, Text},
-    lines::Line,
-};
+use crate::error::Fault;
+use crate::reading::json::Text;
+use crate::reading::lines::Line;
 
 #[derive(Deserialize)]
 struct Raw<'a> {
@@ -27,9 +25,9 @@ struct Raw<'a> {
 /// # Errors
 /// A [`Fault`] if the line is not an example.
 pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
-    let raw: Raw<'a> = json::parse(line)?;
-    let query = raw.query.ok_or_else(|| json::missing(line, "query"))?;
-    let positives = raw.pos.ok_or_else(|| json::missing(line, "pos"))?;
+    let raw: Raw<'a> = line.json()?;
+    let query = raw.query.ok_or_else(|| line.missing("query"))?;
+    let positives = raw.pos.ok_or_else(|| line.missing("pos"))?;
     let texts =
         |texts: Vec<Text<'a>>| texts.into_iter().map(|text| Passage::text(text.0)).collect();
     let example = Example {

@@ -5,16 +5,12 @@
 //! What stands between the dots of a qrels file's name is its split: `qrels.dev.small.tsv` is the split
 //! `dev.small`. Triples become judgments of grade 1 and 0 of the split asked for.
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use super::sink::Sink;
-use crate::{
-    error::{DataError, Fault},
-    lines::Line,
-};
+use crate::error::{DataError, Fault};
+use crate::reading::lines::Line;
 
 /// What a file holds; the order is the one in which files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

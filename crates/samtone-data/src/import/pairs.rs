@@ -8,11 +8,9 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::example::{Example, Passage};
-use crate::{
-    error::Fault,
-    json::{self, Id, Text},
-    lines::Line,
-};
+use crate::error::Fault;
+use crate::reading::json::{Id, Text};
+use crate::reading::lines::Line;
 
 #[derive(Deserialize)]
 struct Raw<'a> {
@@ -36,9 +34,9 @@ struct Raw<'a> {
 /// # Errors
 /// A [`Fault`] if the line is not a pair.
 pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
-    let raw: Raw<'a> = json::parse(line)?;
-    let query = raw.query.ok_or_else(|| json::missing(line, "query"))?;
-    let positive = raw.positive.ok_or_else(|| json::missing(line, "positive"))?;
+    let raw: Raw<'a> = line.json()?;
+    let query = raw.query.ok_or_else(|| line.missing("query"))?;
+    let positive = raw.positive.ok_or_else(|| line.missing("positive"))?;
     let negatives = raw.negatives.unwrap_or_default();
     let ids: Vec<Option<Id<'a>>> = match raw.negative_ids {
         None => negatives.iter().map(|_| None).collect(),

@@ -1,23 +1,18 @@
 //! Where imported records go: checks, then a folder in BEIR layout.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Seek, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
-use super::{
-    ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, TakenColumns, example::Passage,
-};
-use crate::{
-    beir::{self, DocumentLine, QRELS_HEADER, QueryLine},
-    error::{DataError, Fault, write_error},
-    interner::{ByHash, Interner, Names},
-    lines::{Compression, Line, Lines},
-};
+use super::example::Passage;
+use super::{ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, TakenColumns};
+use crate::error::{DataError, Fault};
+use crate::reading::beir::{self, DocumentLine, QRELS_HEADER, QueryLine};
+use crate::reading::interner::{ByHash, Interner, Names};
+use crate::reading::lines::{Compression, Line, Lines};
 
 /// How many skipped records the report itself lists.
 const LISTED: usize = 20;
@@ -82,7 +77,7 @@ impl Sink<'_> {
         let total_bytes = inputs.iter().map(|input| size_of_tree(input)).sum();
         let folder = Folder { path: folder.to_owned(), gzip: options.gzip };
         let qrels = folder.path.join("qrels");
-        fs::create_dir(&qrels).map_err(write_error(&qrels))?;
+        fs::create_dir(&qrels).map_err(DataError::writing(&qrels))?;
         Ok(Sink {
             options,
             report: ImportReport::default(),
@@ -270,7 +265,7 @@ impl Sink<'_> {
             self.splits.insert(split.to_owned(), Split::create(&self.folder.path)?);
         }
         let Some(judgments) = self.splits.get_mut(split) else { return Ok(()) };
-        Ok(judgments.push(query, document, grade).map_err(write_error(&self.folder.path))?)
+        Ok(judgments.push(query, document, grade).map_err(DataError::writing(&self.folder.path))?)
     }
 
     /// Settles names and judgments, and closes the files.
@@ -343,10 +338,10 @@ impl Sink<'_> {
         }
         let contradictory = judgments.contradictory;
         let mut reader = JudgmentReader::new(judgments.file, judgments.count)
-            .map_err(write_error(&self.folder.path))?;
+            .map_err(DataError::writing(&self.folder.path))?;
         let mut written = 0;
         while let Some((query, document, grade)) =
-            reader.next().map_err(write_error(&self.folder.path))?
+            reader.next().map_err(DataError::writing(&self.folder.path))?
         {
             let is_contradictory = contradictory.contains(&key(query, document));
             let (query, document) = (queries.get(query), documents.get(document));
@@ -370,7 +365,7 @@ impl Sink<'_> {
 
 impl Split {
     fn create(folder: &Path) -> Result<Self, DataError> {
-        let file = tempfile::tempfile_in(folder).map_err(write_error(folder))?;
+        let file = tempfile::tempfile_in(folder).map_err(DataError::writing(folder))?;
         Ok(Self {
             file: BufWriter::new(file),
             count: 0,
@@ -483,7 +478,7 @@ impl Folder {
             return self.create_plain(name);
         }
         let path = self.path(name);
-        let file = File::create(&path).map_err(write_error(&path))?;
+        let file = File::create(&path).map_err(DataError::writing(&path))?;
         let level = flate2::Compression::new(6);
         let writer = Writer::Gzip(GzEncoder::new(BufWriter::new(file), level));
         Ok(Output { path, writer })
@@ -491,7 +486,7 @@ impl Folder {
 
     fn create_plain(&self, name: &str) -> Result<Output, DataError> {
         let path = self.path.join(name);
-        let file = File::create(&path).map_err(write_error(&path))?;
+        let file = File::create(&path).map_err(DataError::writing(&path))?;
         Ok(Output { path, writer: Writer::Plain(BufWriter::with_capacity(1 << 18, file)) })
     }
 
@@ -506,7 +501,7 @@ impl Folder {
             return Ok(());
         }
         let given = self.path(&format!("given-{name}"));
-        fs::rename(self.path(name), &given).map_err(write_error(&given))?;
+        fs::rename(self.path(name), &given).map_err(DataError::writing(&given))?;
         let mut out = self.create(name)?;
         let mut lines = Lines::open(&given)?;
         for index in 0.. {
@@ -516,7 +511,7 @@ impl Folder {
                 .map_err(|failure| failure.at(&given, number))?;
         }
         out.close()?;
-        fs::remove_file(&given).map_err(write_error(&given))
+        fs::remove_file(&given).map_err(DataError::writing(&given))
     }
 }
 
@@ -552,7 +547,7 @@ impl Output {
         &mut self,
         write: impl FnOnce(&mut Writer) -> io::Result<()>,
     ) -> Result<(), DataError> {
-        write(&mut self.writer).map_err(write_error(&self.path))
+        write(&mut self.writer).map_err(DataError::writing(&self.path))
     }
 
     fn close(&mut self) -> Result<(), DataError> {

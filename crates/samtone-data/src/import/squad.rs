@@ -5,30 +5,21 @@
 //! (`{"candidate_id", "response_start", "response_end"}`, in characters of the context), which are
 //! matched to contexts through the ids of their questions.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    fmt,
-    io::Read,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{
-    ImportOptions, Unit,
-    sentences::sentences,
-    sink::{Failure, Sink},
-};
-use crate::{
-    error::{DataError, Fault},
-    json,
-    lines::{self, Line},
-};
+use super::sentences::sentences;
+use super::sink::{Failure, Sink};
+use super::{ImportOptions, Unit};
+use crate::error::{DataError, Fault};
+use crate::reading::lines::{self, Line};
 
 /// An article: a title and its paragraphs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,14 +88,14 @@ struct MrqaAnswer {
 /// # Errors
 /// A [`Fault`] if the line is no context with questions.
 pub fn parse_mrqa(line: Line<'_>) -> Result<Option<Paragraph>, Fault> {
-    let raw: MrqaLine = json::parse(line)?;
+    let raw: MrqaLine = line.json()?;
     if raw.header.is_some() && raw.context.is_none() {
         return Ok(None);
     }
-    let context = raw.context.ok_or_else(|| json::missing(line, "context"))?;
-    let questions = raw.qas.ok_or_else(|| json::missing(line, "qas"))?;
+    let context = raw.context.ok_or_else(|| line.missing("context"))?;
+    let questions = raw.qas.ok_or_else(|| line.missing("qas"))?;
     let question = |raw: MrqaQuestion| {
-        let id = raw.qid.or(raw.id).ok_or_else(|| json::missing(line, "qid"))?;
+        let id = raw.qid.or(raw.id).ok_or_else(|| line.missing("qid"))?;
         let answers = raw.detected_answers.into_iter().flat_map(|answer| {
             let text = answer.text;
             let starts = answer.char_spans.into_iter();
@@ -220,10 +211,10 @@ struct RawBoundary {
 /// # Errors
 /// A [`Fault`] if the line is no boundary.
 pub fn parse_boundary(line: Line<'_>) -> Result<(String, Range<usize>), Fault> {
-    let raw: RawBoundary = json::parse(line)?;
-    let id = raw.candidate_id.ok_or_else(|| json::missing(line, "candidate_id"))?;
-    let start = raw.response_start.ok_or_else(|| json::missing(line, "response_start"))?;
-    let end = raw.response_end.ok_or_else(|| json::missing(line, "response_end"))?;
+    let raw: RawBoundary = line.json()?;
+    let id = raw.candidate_id.ok_or_else(|| line.missing("candidate_id"))?;
+    let start = raw.response_start.ok_or_else(|| line.missing("response_start"))?;
+    let end = raw.response_end.ok_or_else(|| line.missing("response_end"))?;
     // An id holds a question's id of 16 hexadecimal digits or more, with the names of data set and
     // sentence around it.
     let digits = |c: char| !c.is_ascii_hexdigit();
@@ -323,7 +314,7 @@ fn import_squad(
             sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
             sink.count(0);
         }
-        Ok(())
+        Ok::<_, DataError>(())
     });
     match read {
         Ok(outcome) => outcome?,

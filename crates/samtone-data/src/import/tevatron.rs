@@ -5,23 +5,17 @@
 //! `{"query_id", "query_text", "positive_document_ids", "negative_document_ids"}`. Each line tells by its
 //! fields which it is; a corpus must come before the lines that name its ids.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    example::{self, Example, Passage},
-    sink::{Failure, Sink},
-};
-use crate::{
-    error::{DataError, Fault},
-    json::{self, Id, Text},
-    lines::Line,
-};
+use super::example::{self, Example, Passage};
+use super::sink::{Failure, Sink};
+use crate::error::{DataError, Fault};
+use crate::reading::json::{Id, Text};
+use crate::reading::lines::Line;
 
 /// A line, as its fields tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,17 +76,17 @@ struct Raw<'a> {
 /// # Errors
 /// A [`Fault`] if the line is none of the three.
 pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
-    let raw: Raw<'a> = json::parse(line)?;
+    let raw: Raw<'a> = line.json()?;
     if let Some(id) = raw.docid {
         let text = raw.document_text.or(raw.text);
-        let text = text.ok_or_else(|| json::missing(line, "document_text"))?.0;
+        let text = text.ok_or_else(|| line.missing("document_text"))?.0;
         let title = raw.title.unwrap_or_default().0;
         if text.trim().is_empty() && title.trim().is_empty() {
             return Err(Fault::EmptyField { field: "document_text" });
         }
         return Ok(Record::Document(Passage { id: Some(id.0), title, text, score: None }));
     }
-    let text = raw.query.or(raw.query_text).ok_or_else(|| json::missing(line, "query"))?.0;
+    let text = raw.query.or(raw.query_text).ok_or_else(|| line.missing("query"))?.0;
     let query = Passage { id: raw.query_id.map(|id| id.0), ..Passage::text(text) };
     if let Some(positives) = raw.positive_document_ids {
         let ids = |ids: Vec<Id<'a>>| ids.into_iter().map(|id| id.0).collect();
@@ -106,8 +100,7 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
         let negatives = ids(raw.negative_document_ids.unwrap_or_default());
         return Ok(Record::Ids { query, positives, negatives });
     }
-    let positives =
-        raw.positive_passages.ok_or_else(|| json::missing(line, "positive_passages"))?;
+    let positives = raw.positive_passages.ok_or_else(|| line.missing("positive_passages"))?;
     let passages = |raw: Vec<RawPassage<'a>>| {
         let passage = |raw: RawPassage<'a>| {
             let text = raw.text.ok_or(Fault::MissingField { field: "text", found: Vec::new() })?.0;

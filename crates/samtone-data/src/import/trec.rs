@@ -14,10 +14,8 @@
 mod markup;
 mod records;
 
-use std::{
-    borrow::Cow,
-    path::{Path, PathBuf},
-};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
 use self::markup::{Tag, clean, tags};
 pub use self::records::{Kind, Records};
@@ -25,11 +23,9 @@ use super::{
     ms_marco,
     sink::{Failure, Sink},
 };
-use crate::{
-    beir::DocumentLine,
-    error::{DataError, Fault},
-    lines::{Line, Lines},
-};
+use crate::error::{DataError, Fault};
+use crate::reading::beir::DocumentLine;
+use crate::reading::lines::{Line, Lines};
 
 /// What a file holds; the order is the one in which files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

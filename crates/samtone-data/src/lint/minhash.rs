@@ -10,8 +10,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
-
-use crate::random::Key;
+use samtone_text::Key;
 
 /// Random orders.
 const ORDERS: usize = 128;

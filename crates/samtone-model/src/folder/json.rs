@@ -1,10 +1,8 @@
 //! JSON files, and folders that appear whole.
 
-use std::fs;
-use std::io;
 use std::path::Path;
+use std::{fs, io};
 
-use samtone_data::files;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,12 +44,12 @@ pub(crate) fn replace_folder(
             Self::Moving(error)
         }
     }
-    files::write_folder(path, |inside| write(inside).map_err(Cause::Writing)).map_err(|cause| {
-        match cause {
+    samtone_files::write_folder(path, |inside| write(inside).map_err(Cause::Writing)).map_err(
+        |cause| match cause {
             Cause::Writing(error) => error,
             Cause::Moving(source) => io_error(path)(source),
-        }
-    })
+        },
+    )
 }
 
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> ModelError {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use samtone_data::DocumentText;
+use samtone_text::DocumentText;
 use serde::{Deserialize, Serialize};
 
 use super::json::{read_json_if_there, write_json};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use samtone_data::TextTokenizer;
+use samtone_text::TextTokenizer;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value, json};
 

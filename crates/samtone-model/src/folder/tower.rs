@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use samtone_data::TextTokenizer;
+use samtone_text::TextTokenizer;
 use serde_json::{Map, Value};
 
 use super::json::{create_folder, write_json};
@@ -15,10 +15,10 @@ use super::stages::{
 };
 use super::tokenizer::{TokenizerSettings, write_tokenizer};
 use super::{CONFIG, unsupported};
-use crate::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
 use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side};
 use crate::error::ModelError;
-use crate::hugging_face;
+use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
+use crate::folder::hugging_face;
 
 /// The description of one tower's folder.
 #[derive(Clone, Debug, PartialEq)]

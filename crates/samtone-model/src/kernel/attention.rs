@@ -7,8 +7,8 @@
 use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
 use super::product::{View, fill_parts, multiply, sum};
 use super::{FusedOp, Input, Matrix};
-use crate::dropout::{DropoutSite, attention_line};
-use crate::layout::Layout;
+use crate::blocks::dropout::{DropoutSite, attention_line};
+use crate::blocks::layout::Layout;
 
 /// Output: `[rows, heads · head_dim]`.
 ///

@@ -4,8 +4,8 @@
 use super::math::{sum_of, sum_of_pairs, vectorised};
 use super::product::{fill_rows, sum};
 use super::{FusedOp, Input, Matrix};
-use crate::dropout::DropoutSite;
-use crate::layout::Layout;
+use crate::blocks::dropout::DropoutSite;
+use crate::blocks::layout::Layout;
 
 /// Which norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

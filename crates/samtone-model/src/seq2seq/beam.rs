@@ -5,7 +5,7 @@
 //! go on; a text is settled once all its places are taken and no open hypothesis, scored as if it
 //! ended now, beats the worst finished one.
 
-use super::Decoding;
+use super::config::Decoding;
 
 /// One text's search.
 struct Beam {

@@ -6,12 +6,11 @@ use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, TensorData};
-use samtone_data::TokenBatch;
-use samtone_data::random::Key;
 use samtone_model::{
     Activation, BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, GradientFault,
     Part, Pooling, Sharing, Side, T5Config,
 };
+use samtone_text::{Key, TokenBatch};
 
 fn bert() -> EncoderConfig {
     EncoderConfig::Bert(BertConfig {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use burn::backend::{Flex, NdArray};
 use burn::tensor::backend::Backend;
-use samtone_data::{DocumentText, TextTokenizer};
 use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
     Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
 };
+use samtone_text::{DocumentText, TextTokenizer};
 use serde_json::{Map, Value, json};
 
 use crate::parity::{assert_close, fixture};

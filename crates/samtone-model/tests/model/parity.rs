@@ -7,8 +7,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, TensorData};
-use samtone_data::TokenBatch;
 use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
+use samtone_text::TokenBatch;
 
 /// Hidden states differ by rounding alone; the fixtures' are near 1 in size.
 const STATES_TOLERANCE: f64 = 1e-5;

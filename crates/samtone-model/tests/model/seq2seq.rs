@@ -9,9 +9,8 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
-use samtone_data::random::Key;
-use samtone_data::{TextTokenizer, TokenBatch};
 use samtone_model::{Decoding, Dropout, Head, Seq2Seq, TextToText};
+use samtone_text::{Key, TextTokenizer, TokenBatch};
 
 use crate::parity::{assert_close, expected, fixture, values};
 

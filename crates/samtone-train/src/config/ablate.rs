@@ -2,10 +2,9 @@
 
 use samtone_loss::{LossConfig, Preset};
 use samtone_model::Sharing;
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-
-use super::{ExperimentConfig, SecondStageConfig};
 
 /// `[ablate]`: losses × sharing × seeds; `train` leaves it aside.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +22,24 @@ pub struct AblateConfig {
     pub baseline: Option<String>,
 }
 
+/// `[second_stage]`: the last part of the steps under another loss, as PAIR trains.
+///
+/// Warmup and decay of the learning rate begin anew; the optimiser's moments go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecondStageConfig {
+    /// Share of the steps, in (0, 1).
+    pub share: f64,
+    /// The contrastive loss of those steps.
+    pub loss: LossConfig,
+}
+
+impl Default for SecondStageConfig {
+    fn default() -> Self {
+        Self { share: 0.5, loss: LossConfig::default() }
+    }
+}
+
 /// A loss of the grid.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LossVariant {
@@ -33,44 +50,6 @@ pub struct LossVariant {
     /// Another loss for the last part of the steps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_stage: Option<SecondStageConfig>,
-}
-
-impl AblateConfig {
-    /// The losses of the grid on `base`.
-    pub fn variants(&self, base: &ExperimentConfig) -> Vec<LossVariant> {
-        if !self.losses.is_empty() {
-            return self.losses.clone();
-        }
-        vec![LossVariant {
-            name: base.loss_name(),
-            loss: base.loss.clone(),
-            second_stage: base.second_stage.clone(),
-        }]
-    }
-
-    /// The name of the loss that the others are compared with.
-    pub fn baseline(&self, base: &ExperimentConfig) -> String {
-        self.baseline.clone().unwrap_or_else(|| self.variants(base)[0].name.clone())
-    }
-
-    /// What is wrong with it, as a sentence.
-    pub(super) fn mistake(&self, base: &ExperimentConfig) -> Option<String> {
-        let names: Vec<String> = self.variants(base).into_iter().map(|loss| loss.name).collect();
-        for (i, name) in names.iter().enumerate() {
-            if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
-                return Some(format!("`ablate.losses`: `{name}` cannot name a folder"));
-            }
-            if names[..i].contains(name) {
-                return Some(format!("`ablate.losses`: two are called `{name}`"));
-            }
-        }
-        let baseline = self.baseline(base);
-        if !names.contains(&baseline) {
-            let known = names.join("`, `");
-            return Some(format!("`ablate.baseline` is `{baseline}`: expected one of `{known}`"));
-        }
-        None
-    }
 }
 
 /// The table form of a loss.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use samtone_data::{Dataset, DocumentText};
+use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
 use samtone_eval::{Hit, Run, Similarity, top_k};
+use samtone_text::DocumentText;
 
 use crate::error::TrainError;
 

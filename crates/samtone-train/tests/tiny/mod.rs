@@ -1,8 +1,8 @@
 //! What the tests of a step's gradients share: a tiny encoder with dropout, and texts for it.
 
-use samtone_data::random::Key;
 use samtone_loss::{Loss, LossConfig};
 use samtone_model::BertConfig;
+use samtone_text::Key;
 
 /// Pairs in a batch.
 pub(crate) const ROWS: usize = 7;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use samtone_data::files;
 use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
+use samtone_train::TrainError;
 use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
-use samtone_train::{Configuration, ExperimentConfig, TrainError};
+use samtone_train::config::{Configuration, ExperimentConfig};
 
 use crate::device::DeviceArgs;
 use crate::error::Usage;
@@ -84,7 +84,8 @@ fn claim(folder: &Path, config: &ExperimentConfig) -> anyhow::Result<()> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    files::replace(path, bytes).with_context(|| format!("cannot write `{}`", path.display()))
+    samtone_files::replace(path, bytes)
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 fn default_folder(config: &Path) -> PathBuf {

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
+use samtone_data::Dataset;
 use samtone_data::embedded::World;
-use samtone_data::random::Key;
-use samtone_data::{Dataset, DocumentText, files};
 use samtone_eval::statistics::{
     alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
 };
 use samtone_eval::{Convention, Hit, Metric, Qrels, evaluate};
 use samtone_model::Retriever;
 use samtone_report::Tsne;
-use samtone_train::{Embedded, JudgedSplit};
+use samtone_text::{DocumentText, Key};
+use samtone_train::run::{Embedded, JudgedSplit};
 use serde::Serialize;
 
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
@@ -154,7 +154,8 @@ pub(crate) struct Drawn {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let page = args.out.join("report.html");
-    files::prepare_file(&page).with_context(|| format!("cannot write `{}`", page.display()))?;
+    samtone_files::prepare_file(&page)
+        .with_context(|| format!("cannot write `{}`", page.display()))?;
     let sample = sample(args)?;
     args.tsne().check(sample.points)?;
     let names = names(&args.model, &args.name)?;

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use safetensors::SafeTensors;
 use samtone_data::embedded::World;
-use samtone_train::{Configuration, ExperimentConfig, QUICK_START, StepRecord};
+use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::run::{QUICK_START, StepRecord};
 use serde::{Deserialize, Serialize};
 
 use super::{command_line, gradients};

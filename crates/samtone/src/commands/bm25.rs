@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25Config, StopWords};
-use samtone_train::JudgedSplit;
+use samtone_train::run::JudgedSplit;
 
-use super::at_least_one;
 use super::eval::{MeasureArgs, warn_of_ids};
 use super::reading::TextChoice;
-use super::trec;
+use super::{at_least_one, trec};
 use crate::error::Failure;
 use crate::output::Format;
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compare};
 use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
-use samtone_train::evaluation_path;
+use samtone_train::run::evaluation_path;
 
 use super::at_least_one;
 use super::eval::{line, metric};

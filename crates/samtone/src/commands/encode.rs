@@ -10,16 +10,16 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use input::Input;
 use samtone_eval::EvalError;
 use samtone_model::{Retriever, Side};
-use samtone_train::similarity_of;
+use samtone_train::run::similarity_of;
 use serde::Serialize;
+use writer::{Plan, Writer, check_place};
 
 use super::reading::{TextChoice, document_text, plural};
 use crate::device::{DeviceArgs, Task};
 use crate::output::{Format, progress, warn};
-use input::Input;
-use writer::{Plan, Writer, check_place};
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
 const WINDOW: usize = 4096;

@@ -6,18 +6,17 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::{Dataset, files};
+use samtone_data::Dataset;
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Hit, Metric, MtebJson, Qrels, Queries,
     Rules, Run, evaluate_by, explain,
 };
 use samtone_model::Retriever;
-use samtone_train::JudgedSplit;
+use samtone_train::run::JudgedSplit;
 use serde::Serialize;
 
-use super::at_least_one;
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
-use super::trec;
+use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, Task};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
@@ -155,7 +154,7 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
     let json =
         MtebJson { evaluation: found, task: &task, revision: &revision, split, languages, seconds };
     let text = serde_json::to_string_pretty(&json).context("cannot write the result as JSON")?;
-    files::replace(path, (text + "\n").as_bytes())
+    samtone_files::replace(path, (text + "\n").as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 

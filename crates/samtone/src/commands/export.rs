@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{DocumentText, files};
 use samtone_model::{Retriever, Side, Similarity};
+use samtone_text::DocumentText;
 use serde::Serialize;
 
 use crate::device::{DeviceArgs, Task};
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         let message = format!("`{}` exists already", args.out.display());
         return Err(Usage::new(message).with_hint("give another `--out`").into());
     }
-    files::prepare_file(&args.out)
+    samtone_files::prepare_file(&args.out)
         .with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let result = args.device.backend.run(Export(args))??;
     format.print(&result, |result| {

@@ -6,9 +6,10 @@ use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use samtone_data::files;
 use samtone_model::Part;
-use samtone_train::{ExperimentConfig, FirstStep, TrainError, first_step};
+use samtone_train::TrainError;
+use samtone_train::config::ExperimentConfig;
+use samtone_train::run::{FirstStep, first_step};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceArgs, Task};
@@ -43,7 +44,7 @@ pub(crate) struct Result {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let config = args.config.read::<ExperimentConfig>()?;
-    files::prepare_file(&args.out)
+    samtone_files::prepare_file(&args.out)
         .with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let found = args.device.backend.run(First(&config))??;
     write(&found, args)?;
@@ -98,6 +99,6 @@ fn write(found: &FirstStep, args: &Args) -> anyhow::Result<()> {
     });
     safetensors::serialize(views, None)
         .map_err(anyhow::Error::from)
-        .and_then(|bytes| Ok(files::replace(&args.out, &bytes)?))
+        .and_then(|bytes| Ok(samtone_files::replace(&args.out, &bytes)?))
         .with_context(|| format!("cannot write `{}`", args.out.display()))
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use samtone_train::skill::{InfuseConfig, InfuseSummary};
-use samtone_train::{Environment, Outcome};
+use samtone_skill::{InfuseConfig, InfuseSummary};
+use samtone_train::run::{Environment, Outcome};
 
 use crate::output::{Format, table};
 use crate::runner::{Done, Ended, RunArgs, Shared};

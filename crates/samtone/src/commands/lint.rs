@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use samtone_data::Dataset;
 use samtone_data::lint::{FINDINGS, LintOptions, TestSet, lint};
-use samtone_data::{Dataset, TextTokenizer};
+use samtone_text::TextTokenizer;
 
 use super::reading::TextChoice;
 use crate::error::Usage;

@@ -9,10 +9,10 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use samtone_data::files;
-use samtone_data::random::Key;
 use samtone_loss::{Batch, Loss, Relations};
-use samtone_train::{Configuration, ExperimentConfig, peak_rss_bytes};
+use samtone_text::Key;
+use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::run::peak_rss_bytes;
 use serde::Serialize;
 
 use crate::device::{DeviceArgs, Task};
@@ -76,7 +76,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         return format.print(&args.device.backend.run(task)??, Measured::text);
     }
     if let Some(path) = &args.gradients {
-        files::prepare_file(path).with_context(|| format!("cannot write `{}`", path.display()))?;
+        samtone_files::prepare_file(path)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
     }
     let path = args.embeddings.as_deref().expect("clap asks for one of the two inputs");
     let input = Input::read(path)?;
@@ -263,7 +264,7 @@ impl Outputs {
         views
             .and_then(|views| safetensors::serialize(views, None))
             .map_err(anyhow::Error::from)
-            .and_then(|bytes| Ok(files::replace(path, &bytes)?))
+            .and_then(|bytes| Ok(samtone_files::replace(path, &bytes)?))
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{DataError, Dataset, files};
+use samtone_data::{DataError, Dataset};
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
-use samtone_train::JudgedSplit;
 use samtone_train::mine::{
     Embeddings, Lexical, Margin, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, mine,
 };
+use samtone_train::run::JudgedSplit;
 use serde::Serialize;
 
 use super::bm25::{at_least_zero, share};
@@ -153,7 +153,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
-    files::prepare_file(&args.out)
+    samtone_files::prepare_file(&args.out)
         .map_err(|source| DataError::Write { path: args.out.clone(), source })?;
     let dataset = if args.data.is_file() {
         Dataset::load_pairs(&args.data, &args.split)?

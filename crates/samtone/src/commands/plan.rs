@@ -1,8 +1,9 @@
 //! `samtone plan`.
 
 use burn::tensor::backend::AutodiffBackend;
-use samtone_train::plan::{Plan, plan};
-use samtone_train::{ExperimentConfig, TrainError};
+use samtone_train::TrainError;
+use samtone_train::config::ExperimentConfig;
+use samtone_train::run::{Plan, plan};
 
 use crate::device::{DeviceArgs, Task};
 use crate::output::Format;

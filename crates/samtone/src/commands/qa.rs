@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use samtone_train::skill::{QaConfig, QaSummary};
-use samtone_train::{Environment, Outcome};
+use samtone_skill::{QaConfig, QaSummary};
+use samtone_train::run::{Environment, Outcome};
 
 use crate::output::{Format, table};
 use crate::runner::{Done, Ended, RunArgs, Shared};

@@ -2,10 +2,10 @@
 
 use burn::tensor::backend::Backend;
 use indicatif::ProgressBar;
-use samtone_data::DocumentText;
 use samtone_eval::Similarity;
 use samtone_model::{ModelError, Retriever, Side};
-use samtone_train::{Embedded, JudgedSplit, similarity_of};
+use samtone_text::DocumentText;
+use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 use serde::{Deserialize, Serialize};
 
 use crate::output::{progress, say};

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use samtone_report::{Estimate, MetricTable};
-use samtone_train::nodes::Seat;
-use samtone_train::{ExperimentConfig, Outcome};
+use samtone_train::config::ExperimentConfig;
+use samtone_train::run::Outcome;
+use samtone_train::share::Seat;
 
 use crate::device::BackendChoice;
 use crate::output::{Format, table};

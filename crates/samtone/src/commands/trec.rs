@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use samtone_data::files;
 use samtone_eval::{EvalError, Run};
 
 /// Makes sure, before the work, that a file can be written at `path`.
 pub(super) fn prepare(path: &Path) -> Result<(), EvalError> {
-    files::prepare_file(path).map_err(|source| EvalError::Write { path: path.to_owned(), source })
+    samtone_files::prepare_file(path)
+        .map_err(|source| EvalError::Write { path: path.to_owned(), source })
 }
 
 /// What is wrong with the first of `ids` that cannot stand in a TREC file.
@@ -22,6 +22,6 @@ pub(super) fn check_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<()
 /// Writes `run`, whole or not at all.
 pub(super) fn write(path: &Path, run: &Run, tag: &str) -> Result<(), EvalError> {
     run.check_ids(tag)?;
-    files::write_whole(path, |out| run.write_to(out, tag))
+    samtone_files::write_whole(path, |out| run.write_to(out, tag))
         .map_err(|source| EvalError::Write { path: path.to_owned(), source })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use samtone_data::embedded::World;
-use samtone_train::Summary;
+use samtone_train::run::Summary;
 
 use crate::tiny::{printed, refused, samtone, save_model};
 

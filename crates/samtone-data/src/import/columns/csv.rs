@@ -3,10 +3,8 @@
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder, Terminator};
 
 use super::roles::ColumnNames;
-use crate::{
-    error::{DataError, Fault},
-    lines::{Line, Lines},
-};
+use crate::error::{DataError, Fault};
+use crate::reading::lines::{Line, Lines};
 
 /// What may separate columns.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];

@@ -1,15 +1,16 @@
 //! The columns of a Parquet file, a row at a time.
 
-use std::{fs::File, io, path::Path};
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
-use parquet::{
-    errors::ParquetError,
-    file::reader::SerializedFileReader,
-    record::{Field, reader::RowIter},
-};
+use parquet::errors::ParquetError;
+use parquet::file::reader::SerializedFileReader;
+use parquet::record::Field;
+use parquet::record::reader::RowIter;
 
 use super::{Cell, Row};
-use crate::error::{DataError, open_error};
+use crate::error::DataError;
 
 /// Calls `each` with every row of a file and its number, counted from 1. Pages are decompressed as
 /// they are reached: memory holds one of each column.
@@ -24,7 +25,7 @@ pub(super) fn for_each_row(
         path: path.to_owned(),
         source: io::Error::new(io::ErrorKind::InvalidData, error),
     };
-    let file = File::open(path).map_err(|source| open_error(path, source))?;
+    let file = File::open(path).map_err(|source| DataError::opening(path, source))?;
     let reader = SerializedFileReader::new(file).map_err(wrong)?;
     for (number, row) in (1..).zip(RowIter::from_file_into(Box::new(reader))) {
         let columns = row.map_err(wrong)?.into_columns().into_iter();

@@ -1,9 +1,7 @@
 //! Records between an opening and a closing tag, wherever on a line these stand.
 
-use crate::{
-    error::{DataError, Fault},
-    lines::{Line, Lines, MAX_LINE},
-};
+use crate::error::{DataError, Fault};
+use crate::reading::lines::{Line, Lines, MAX_LINE};
 
 /// What the records of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use samtone_data::beir::{DocumentLine, QueryLine};
-use samtone_data::lines::{Line, Lines};
-use samtone_data::{DataError, DocumentText, Fault};
+use samtone_data::reading::{DocumentLine, Line, Lines, QueryLine};
+use samtone_data::{DataError, Fault};
 use samtone_eval::Run;
 use samtone_model::Side;
+use samtone_text::DocumentText;
 
 /// A file of texts.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use samtone_data::{DocumentText, files};
+use samtone_text::DocumentText;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::reading::SimilarityChoice;
@@ -85,7 +85,8 @@ impl Writer {
                 return Err(Failure::new(message, hint).into());
             }
         } else {
-            files::replace(&plan_path, &serde_json::to_vec_pretty(&plan)?).with_context(wrong)?;
+            samtone_files::replace(&plan_path, &serde_json::to_vec_pretty(&plan)?)
+                .with_context(wrong)?;
         }
         let open = |name| {
             let mut options = OpenOptions::new();
@@ -140,7 +141,7 @@ impl Writer {
         let rename = || {
             fs::rename(folder.join(PARTIAL_IDS), folder.join(IDS))?;
             fs::rename(folder.join(PARTIAL_EMBEDDINGS), folder.join(EMBEDDINGS))?;
-            files::flush_folder(&folder)
+            samtone_files::flush_folder(&folder)
         };
         rename().with_context(wrong)
     }
@@ -181,7 +182,7 @@ impl Writer {
 pub(super) fn check_place(folder: &Path) -> anyhow::Result<()> {
     let finished = folder.join(EMBEDDINGS);
     ensure!(!finished.exists(), "`{}` exists already", finished.display());
-    files::prepare_file(&finished)
+    samtone_files::prepare_file(&finished)
         .with_context(|| format!("cannot write embeddings into `{}`", folder.display()))
 }
 

@@ -1,0 +1,103 @@
+//! Token ids to hidden states: a file or folder an architecture, and the two enums that hold them.
+
+mod bert;
+pub(crate) mod t5;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use samtone_text::TokenBatch;
+
+use crate::arch::bert::{BertEmbedder, BertStack};
+use crate::arch::t5::{T5Embedder, T5Stack};
+use crate::blocks::dropout::Dropout;
+use crate::blocks::layout::Layout;
+use crate::blocks::ops::{layout, skips_padding};
+use crate::config::EncoderConfig;
+use crate::error::ModelError;
+use crate::parameter::Builder;
+
+/// The whole embedding module of an encoder: the part that `ade-ste` shares and `ade-fte` freezes.
+#[expect(clippy::large_enum_variant, reason = "a model holds one or two of them")]
+#[derive(Module, Debug)]
+pub enum TokenEmbedder<B: Backend> {
+    /// Words, positions, types and their norm.
+    Bert(BertEmbedder<B>),
+    /// The table.
+    T5(T5Embedder<B>),
+}
+
+impl<B: Backend> TokenEmbedder<B> {
+    pub(crate) fn new(
+        builder: &mut Builder<'_, B>,
+        config: &EncoderConfig,
+    ) -> Result<Self, ModelError> {
+        Ok(match config {
+            EncoderConfig::Bert(bert) => Self::Bert(BertEmbedder::new(builder, bert)?),
+            EncoderConfig::T5(t5) => Self::T5(T5Embedder::new(builder, t5)?),
+        })
+    }
+
+    /// How the encoder wants the tokens of a batch to lie: packed, where the operations can.
+    pub(crate) fn layout(&self, batch: &TokenBatch) -> Layout {
+        layout(batch, &self.words())
+    }
+
+    /// Whether the operations can leave padding out.
+    pub(crate) fn skips_padding(&self) -> bool {
+        skips_padding(&self.words())
+    }
+
+    fn words(&self) -> Tensor<B, 2> {
+        match self {
+            Self::Bert(bert) => bert.words(),
+            Self::T5(t5) => t5.words(),
+        }
+    }
+
+    pub(crate) fn forward(
+        &self,
+        batch: &TokenBatch,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        let ids = layout.ids(batch);
+        match self {
+            Self::Bert(bert) => bert.forward(ids, layout, dropout),
+            Self::T5(t5) => t5.forward(ids, layout, dropout),
+        }
+    }
+}
+
+/// The transformer layers of an encoder.
+#[derive(Module, Debug)]
+pub enum Stack<B: Backend> {
+    /// Norm after each block.
+    Bert(BertStack<B>),
+    /// Norm before each block, relative positions.
+    T5(T5Stack<B>),
+}
+
+impl<B: Backend> Stack<B> {
+    pub(crate) fn new(
+        builder: &mut Builder<'_, B>,
+        config: &EncoderConfig,
+    ) -> Result<Self, ModelError> {
+        Ok(match config {
+            EncoderConfig::Bert(bert) => Self::Bert(BertStack::new(builder, bert)?),
+            EncoderConfig::T5(t5) => Self::T5(T5Stack::new(builder, t5)?),
+        })
+    }
+
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<B, 2>,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        match self {
+            Self::Bert(bert) => bert.forward(x, layout, dropout),
+            Self::T5(t5) => t5.forward(x, layout, dropout),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! T5's token embedder, encoder and decoder, versions 1.0 (Raffel et al. 2020, arXiv:1910.10683)
+//! and 1.1 (gated GELU).
+//!
+//! Names are those of Hugging Face's checkpoints, weights keep their layout.
+
+mod block;
+#[cfg(feature = "seq2seq")]
+mod decoder;
+mod encoder;
+mod position;
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+#[cfg(feature = "seq2seq")]
+pub(crate) use self::decoder::{Cache, Decoder};
+pub(crate) use self::encoder::T5Stack;
+
+use self::block::site;
+use crate::blocks::dropout::{Dropout, DropoutSite};
+use crate::blocks::layout::Layout;
+use crate::blocks::ops::{Linear, drop, embed};
+use crate::config::T5Config;
+use crate::error::ModelError;
+use crate::parameter::{Builder, Init, Part};
+
+/// Words to hidden states: the table alone.
+#[derive(Module, Debug)]
+pub struct T5Embedder<B: Backend> {
+    words: Param<Tensor<B, 2>>,
+    dropout: f64,
+}
+
+impl<B: Backend> T5Embedder<B> {
+    pub(crate) fn new(builder: &mut Builder<'_, B>, config: &T5Config) -> Result<Self, ModelError> {
+        builder.part(Part::Embedder);
+        let shape = [config.vocab_size, config.hidden];
+        let words = builder.tensor("shared.weight", shape, Init::Normal(1.0))?;
+        Ok(Self { words, dropout: config.dropout })
+    }
+
+    /// The table of words.
+    pub(crate) fn words(&self) -> Tensor<B, 2> {
+        self.words.val()
+    }
+
+    /// The table as a map from hidden states to the scores of words.
+    pub(crate) fn tied_head(&self) -> Linear<B> {
+        Linear { weight: self.words.clone(), bias: None }
+    }
+
+    /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
+    pub(crate) fn forward(
+        &self,
+        ids: Vec<usize>,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        drop(self.rows(ids), DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout), layout)
+    }
+
+    /// The rows of the table, `[ids, hidden]`.
+    pub(crate) fn rows(&self, ids: Vec<usize>) -> Tensor<B, 2> {
+        embed([self.words.val()], [ids])
+    }
+}

@@ -1,0 +1,69 @@
+//! T5's encoder layers.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+
+use super::block::{AttentionBlock, FeedForwardBlock, Sites, site};
+use super::position::RelativePositions;
+use crate::blocks::dropout::{Dropout, DropoutSite};
+use crate::blocks::layout::Layout;
+use crate::blocks::ops::{RmsNorm, drop};
+use crate::config::T5Config;
+use crate::error::ModelError;
+use crate::parameter::{Builder, Part};
+
+/// One layer of the encoder.
+#[derive(Module, Debug)]
+pub(crate) struct EncoderLayer<B: Backend> {
+    attention: AttentionBlock<B>,
+    feed_forward: FeedForwardBlock<B>,
+}
+
+/// All layers of the encoder, the relative positions they share, and the norm after them.
+#[derive(Module, Debug)]
+pub struct T5Stack<B: Backend> {
+    positions: RelativePositions<B>,
+    layers: Vec<EncoderLayer<B>>,
+    final_norm: RmsNorm<B>,
+    dropout: f64,
+}
+
+impl<B: Backend> T5Stack<B> {
+    pub(crate) fn new(builder: &mut Builder<'_, B>, config: &T5Config) -> Result<Self, ModelError> {
+        builder.part(Part::Layer(0));
+        let positions = RelativePositions::new(builder, config, "encoder", true)?;
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            builder.part(Part::Layer(layer));
+            let name = |block: usize| format!("encoder.block.{layer}.layer.{block}");
+            layers.push(EncoderLayer {
+                attention: AttentionBlock::new(builder, config, &name(0), "SelfAttention")?,
+                feed_forward: FeedForwardBlock::new(builder, config, &name(1))?,
+            });
+        }
+        builder.part(Part::FinalNorm);
+        let (hidden, eps) = (config.hidden, config.norm_eps);
+        let final_norm = RmsNorm::new(builder, "encoder.final_layer_norm", hidden, eps)?;
+        Ok(Self { positions, layers, final_norm, dropout: config.dropout })
+    }
+
+    /// Hidden states → hidden states, `[rows, hidden]`.
+    pub(crate) fn forward(
+        &self,
+        mut x: Tensor<B, 2>,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        let bias = self.positions.distances(layout.longest());
+        let rate = self.dropout;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let sites = Sites { dropout, layer: i + 1, rate };
+            x = layer.attention.forward(x, layout, bias.clone(), false, sites);
+            x = layer.feed_forward.forward(x, layout, sites);
+        }
+        let x = self.final_norm.forward(x);
+        let last = self.layers.len() + 1;
+        drop(x, DropoutSite::new(dropout, last, site::HIDDEN, rate), layout)
+    }
+}

@@ -1,0 +1,9 @@
+//! What architectures are built of.
+//!
+//! A block is written once in tensor operations for every backend; where a backend has a faster way,
+//! `kernel` takes it from within the same function.
+
+pub(crate) mod dropout;
+pub(crate) mod layout;
+pub(crate) mod ops;
+pub(crate) mod pooling;

@@ -1,0 +1,192 @@
+//! A model folder as a whole: opened, perhaps changed, then loaded.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+use samtone_text::{DocumentText, TextTokenizer};
+
+use crate::config::{DualEncoderConfig, Side, Similarity};
+use crate::dual_encoder::DualEncoder;
+use crate::error::ModelError;
+use crate::folder::checkpoint::HostTensor;
+use crate::folder::{SideSettings, TowerFolder, TowerWeights, read_towers};
+use crate::parameter;
+
+/// A model folder whose descriptions are read and whose weights are not, yet.
+///
+/// Reads what this crate and sentence-transformers 2 to 6 write (its `Router` too), and plain Hugging
+/// Face encoders (pooled by the mean, normalized). Between opening and loading the fields may be
+/// changed: two towers may start from one ([`sharing`](DualEncoderConfig::sharing)), a projection may
+/// be added, another pooling, prompt or length chosen.
+///
+/// # Examples
+///
+/// ```no_run
+/// use burn::backend::Flex;
+/// use samtone_model::{DualEncoder, ModelFolder, Sharing};
+///
+/// let mut folder = ModelFolder::open("all-MiniLM-L6-v2".as_ref())?;
+/// folder.config.sharing = Sharing::AdeSpl;
+/// folder.config.projection = Some(256);
+/// let model: DualEncoder<Flex> = folder.load(42, &Default::default())?;
+/// # Ok::<(), samtone_model::ModelError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ModelFolder {
+    /// What the folder holds, and what [`load`](Self::load) will make of it.
+    pub config: DualEncoderConfig,
+    /// The query side's prompt and length.
+    pub query: SideSettings,
+    /// The document side's prompt and length.
+    pub document: SideSettings,
+    /// How embeddings are compared; what says nothing means the cosine.
+    pub similarity: Similarity,
+    /// What of a document the model was trained on, if the folder says so.
+    pub document_text: Option<DocumentText>,
+    /// The temperature learned in training, if it was learned.
+    pub temperature: Option<f64>,
+    /// Whether texts are turned into lower case before the tokenizer reads them
+    /// (`do_lower_case`). A tokenizer that does so itself needs no such word: folders written by this
+    /// crate never have it.
+    pub lowercase: bool,
+    /// Whether a prompt's tokens are pooled with the text's; if not, they are only read.
+    pub include_prompt: bool,
+    /// The towers' folders, the same twice if one serves both sides.
+    towers: [TowerFolder; 2],
+}
+
+impl ModelFolder {
+    /// Reads the descriptions in `path`.
+    ///
+    /// # Errors
+    /// If a file is missing or broken, or asks for what this crate does not have.
+    pub fn open(path: &Path) -> Result<Self, ModelError> {
+        let ([query, document], samtone) = read_towers(path)?;
+        let config = DualEncoderConfig {
+            encoder: query.encoder.clone(),
+            sharing: samtone.sharing,
+            pooling: query.pooling,
+            projection: query.projection.as_ref().map(|(_, dim)| *dim),
+            normalize: query.normalize,
+        };
+        if let Some(what) = query.differs_from(&document) {
+            return Err(ModelError::UnlikeTowers {
+                query: query.path.clone(),
+                document: document.path.clone(),
+                what,
+            });
+        }
+        let settings = |tower: &TowerFolder, side: Side, max_tokens: Option<usize>| SideSettings {
+            prompt: tower.settings.prompts.of(side),
+            max_tokens: max_tokens.or(tower.max_tokens(side)),
+        };
+        Ok(Self {
+            query: settings(&query, Side::Query, samtone.query_max_tokens),
+            document: settings(&document, Side::Document, samtone.document_max_tokens),
+            similarity: query.settings.similarity,
+            document_text: samtone.document_text,
+            temperature: samtone.temperature,
+            lowercase: query.limits.lowercase,
+            include_prompt: query.include_prompt,
+            towers: [query, document],
+            config,
+        })
+    }
+
+    /// Texts of `side` are cut to this many tokens.
+    pub fn max_tokens(&self, side: Side) -> usize {
+        self.config.encoder.longest_text(self.side(side).max_tokens)
+    }
+
+    /// The prompt and the length of `side`.
+    pub fn side(&self, side: Side) -> &SideSettings {
+        match side {
+            Side::Query => &self.query,
+            Side::Document => &self.document,
+        }
+    }
+
+    /// The tokenizer of `side`, lower-casing if [`lowercase`](Self::lowercase) says so.
+    ///
+    /// # Errors
+    /// If its file is missing or broken, or transformers would read the folder with another
+    /// normalizer than the file has.
+    pub fn read_tokenizer(&self, side: Side) -> Result<TextTokenizer, ModelError> {
+        let tokenizer = self.tower(side).read_tokenizer()?;
+        if !self.lowercase {
+            return Ok(tokenizer);
+        }
+        tokenizer.lowercased().map_err(|source| ModelError::Tokenizer { source })
+    }
+
+    pub(crate) fn tower(&self, side: Side) -> &TowerFolder {
+        &self.towers[side as usize]
+    }
+
+    /// Whether one folder serves both sides.
+    pub(crate) fn is_one(&self) -> bool {
+        self.towers[0].path == self.towers[1].path
+    }
+
+    /// Reads the weights. A projection that the folder lacks is drawn from `seed`.
+    ///
+    /// # Errors
+    /// If a tensor is missing, left over, of another shape or not finite, or if towers should share
+    /// a tensor whose two copies differ.
+    pub fn load<B: Backend>(
+        &self,
+        seed: u64,
+        device: &B::Device,
+    ) -> Result<DualEncoder<B>, ModelError> {
+        let [query, document] = &self.towers;
+        let query = query.read_weights()?;
+        let document = if self.is_one() { None } else { Some(document.read_weights()?) };
+        let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
+            let found = weights.get(name, shape)?;
+            Ok::<_, ModelError>(found.map(|(tensor, path)| (tensor.clone(), path.to_owned())))
+        };
+        let model = DualEncoder::build(&self.config, device, &mut |parameter, init| {
+            let (name, shape) = (parameter.name.as_str(), parameter.shape.as_slice());
+            let of_document = document.as_ref().unwrap_or(&query);
+            let found = match parameter.side {
+                Some(Side::Document) => read(of_document, name, shape)?,
+                Some(Side::Query) => read(&query, name, shape)?,
+                None => {
+                    let found = read(&query, name, shape)?;
+                    if let (Some(found), Some(document)) = (&found, &document) {
+                        let other = read(document, name, shape)?;
+                        tied(name, found, &other.expect("both towers have a projection"))?;
+                    }
+                    found
+                }
+            };
+            Ok(match found {
+                Some((tensor, _)) => tensor.values,
+                None => parameter::draw(seed, parameter, init),
+            })
+        })?;
+        let names: Vec<&str> = model.parameters().iter().map(|p| p.name.as_str()).collect();
+        for weights in [Some(&query), document.as_ref()].into_iter().flatten() {
+            weights.check_names(&names)?;
+        }
+        Ok(model)
+    }
+}
+
+/// Checks that both towers' copies of a shared tensor are equal.
+fn tied(
+    name: &str,
+    (query, query_path): &(HostTensor, PathBuf),
+    (document, document_path): &(HostTensor, PathBuf),
+) -> Result<(), ModelError> {
+    let differs = query.values.iter().zip(&document.values).position(|(a, b)| a != b);
+    match differs {
+        None => Ok(()),
+        Some(element) => Err(ModelError::Untied {
+            tensor: name.to_owned(),
+            query: query_path.clone(),
+            document: document_path.clone(),
+            element,
+        }),
+    }
+}

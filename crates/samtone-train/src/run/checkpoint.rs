@@ -1,0 +1,241 @@
+//! Checkpoints that are whole or absent, and finding the newest.
+//!
+//! A checkpoint is a folder `step-N` written under a temporary name, flushed to the disk and then
+//! renamed: a reader never sees half of one. Its `manifest.json`, written last, holds the BLAKE3 sum
+//! of every file, so that a torn disk is noticed too.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use samtone_files::flush_folder;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+const MANIFEST: &str = "manifest.json";
+const PREFIX: &str = "step-";
+
+/// What a checkpoint's folder holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    /// Steps done.
+    step: usize,
+    /// File name to BLAKE3 sum, in hexadecimal.
+    files: BTreeMap<String, String>,
+}
+
+/// The folder of a run's checkpoints.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+/// An intact checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Steps done when it was written.
+    pub step: usize,
+    /// Its folder.
+    pub path: PathBuf,
+}
+
+impl Checkpoints {
+    /// The checkpoints under `folder`, which need not exist.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Writes the checkpoint of `step` from files by name, then removes all but the newest `keep`
+    /// and that of the step `best`.
+    ///
+    /// # Errors
+    /// [`TrainError::Write`]; earlier checkpoints are untouched then.
+    pub fn write(
+        &self,
+        step: usize,
+        files: &[(&str, Vec<u8>)],
+        keep: usize,
+        best: Option<usize>,
+    ) -> Result<Saved, TrainError> {
+        let path = self.folder.join(format!("{PREFIX}{step}"));
+        let temporary = self.folder.join(format!(".{PREFIX}{step}.tmp"));
+        self.write_whole(step, files, &temporary, &path)
+            .map_err(|source| TrainError::Write { path: path.clone(), source })?;
+        let old = self.steps().into_iter().rev().skip(keep);
+        for old in old.filter(|&old| best != Some(old)) {
+            // A checkpoint that cannot be removed costs space, not the run.
+            let _ = fs::remove_dir_all(self.folder.join(format!("{PREFIX}{old}")));
+        }
+        self.remove_leftovers();
+        Ok(Saved { step, path })
+    }
+
+    fn write_whole(
+        &self,
+        step: usize,
+        files: &[(&str, Vec<u8>)],
+        temporary: &Path,
+        path: &Path,
+    ) -> io::Result<()> {
+        remove_if_there(temporary)?;
+        fs::create_dir_all(temporary)?;
+        let mut manifest = Manifest { step, files: BTreeMap::new() };
+        for (name, bytes) in files {
+            write_flushed(&temporary.join(name), bytes)?;
+            manifest.files.insert((*name).into(), blake3::hash(bytes).to_hex().to_string());
+        }
+        write_flushed(&temporary.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
+        flush_folder(temporary)?;
+        remove_if_there(path)?;
+        fs::rename(temporary, path)?;
+        flush_folder(&self.folder)
+    }
+
+    /// Removes what killed runs left half written.
+    fn remove_leftovers(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "tmp")) {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+
+    /// Removes those of the steps after `step`.
+    pub fn forget_after(&self, step: usize) {
+        for later in self.steps().into_iter().filter(|&later| later > step) {
+            // One that cannot be removed is written over when its step comes.
+            let _ = fs::remove_dir_all(self.folder.join(format!("{PREFIX}{later}")));
+        }
+    }
+
+    /// The newest intact checkpoint, and the torn ones newer than it.
+    pub fn newest(&self) -> (Option<Saved>, Vec<PathBuf>) {
+        let mut torn = Vec::new();
+        for step in self.steps().into_iter().rev() {
+            match self.at(step) {
+                Some(checkpoint) => return (Some(checkpoint), torn),
+                None => torn.push(self.folder.join(format!("{PREFIX}{step}"))),
+            }
+        }
+        (None, torn)
+    }
+
+    /// The checkpoint of `step`, if it is there and intact.
+    pub fn at(&self, step: usize) -> Option<Saved> {
+        let path = self.folder.join(format!("{PREFIX}{step}"));
+        is_intact(&path, step).then_some(Saved { step, path })
+    }
+
+    /// The steps that have a folder, ascending.
+    fn steps(&self) -> Vec<usize> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut steps: Vec<usize> = entries
+            .filter_map(|entry| entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok())
+            .collect();
+        steps.sort_unstable();
+        steps
+    }
+}
+
+impl Saved {
+    /// The bytes of one of its files.
+    ///
+    /// # Errors
+    /// [`TrainError::Read`].
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, TrainError> {
+        let path = self.path.join(name);
+        fs::read(&path).map_err(|source| TrainError::Read { path, source })
+    }
+}
+
+fn is_intact(path: &Path, step: usize) -> bool {
+    let manifest = fs::read(path.join(MANIFEST))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    manifest.is_some_and(|manifest| {
+        manifest.step == step
+            && manifest.files.iter().all(|(name, sum)| {
+                fs::read(path.join(name))
+                    .is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == sum)
+            })
+    })
+}
+
+/// Writes `bytes` at `path` and waits until the disk has them.
+pub(crate) fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(text: &str) -> Vec<(&'static str, Vec<u8>)> {
+        vec![("weights", text.as_bytes().to_vec()), ("state", b"{}".to_vec())]
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
+        assert_eq!(checkpoints.newest(), (None, vec![]));
+        for step in [5, 10, 20] {
+            checkpoints.write(step, &files(&step.to_string()), 2, None).unwrap();
+        }
+        let (newest, torn) = checkpoints.newest();
+        let newest = newest.unwrap();
+        assert_eq!((newest.step, torn.len()), (20, 0));
+        assert_eq!(newest.read("weights").unwrap(), b"20");
+        assert_eq!(checkpoints.steps(), [10, 20]);
+    }
+
+    #[test]
+    fn the_best_stays_beside_the_newest() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path());
+        for (step, best) in [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4)] {
+            checkpoints.write(step, &files("x"), 1, Some(best)).unwrap();
+            assert!(checkpoints.at(best).is_some(), "step {step}");
+        }
+        assert_eq!(checkpoints.steps(), [4, 5]);
+    }
+
+    #[test]
+    fn a_torn_checkpoint_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path());
+        checkpoints.write(1, &files("one"), 9, None).unwrap();
+        checkpoints.write(2, &files("two"), 9, None).unwrap();
+        checkpoints.write(3, &files("three"), 9, None).unwrap();
+        fs::write(folder.path().join("step-3/weights"), b"thr").unwrap();
+        fs::remove_file(folder.path().join("step-2/manifest.json")).unwrap();
+        let (newest, torn) = checkpoints.newest();
+        assert_eq!(newest.unwrap().step, 1);
+        assert_eq!(torn.len(), 2);
+    }
+
+    #[test]
+    fn an_unfinished_write_is_no_checkpoint_and_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path());
+        fs::create_dir_all(folder.path().join(".step-4.tmp")).unwrap();
+        fs::write(folder.path().join(".step-4.tmp/weights"), b"half").unwrap();
+        assert_eq!(checkpoints.newest(), (None, vec![]));
+        fs::create_dir_all(folder.path().join(".step-9.tmp")).unwrap();
+        checkpoints.write(4, &files("four"), 1, None).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(checkpoints.newest().0.unwrap().step, 4);
+    }
+}

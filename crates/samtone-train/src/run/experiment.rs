@@ -1,0 +1,339 @@
+//! A whole run: data in, trained and judged model out, everything in one folder.
+//!
+//! ```text
+//! run/  config.toml         the configuration, every key
+//!       identity.json       the same, and sums of all that is read: what the run is
+//!       tokenizer.json      the vocabulary, where the run made its own
+//!       metrics.jsonl       a line a logged step
+//!       checkpoints/        step-N: model, optimiser, position
+//!       tokens/             the tokenised texts; may be deleted
+//!       model/              the trained model's folder
+//!       summary.json        results alone
+//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
+//!       environment.json    machine, versions, times, speeds
+//!       node                which of several nodes wrote the folder
+//!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
+//!                           model, evaluations
+//! ```
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_eval::{Evaluation, EvaluationJson};
+use samtone_loss::LossConfig;
+use samtone_model::{Retriever, Side};
+use serde::de::DeserializeOwned;
+
+use crate::config::{Chunk, Configuration, EvalConfig, ExperimentConfig};
+use crate::error::TrainError;
+use crate::run::card::Card;
+use crate::run::environment::Environment;
+use crate::run::fit::{Fitted, fit};
+use crate::run::identity::Identity;
+use crate::run::judge::{judge, judge_bm25, means};
+use crate::run::plan::Plan;
+use crate::run::prepare::{Prepared, TestSet};
+use crate::run::record::Event;
+use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
+use crate::run::session::Session;
+use crate::run::summary::{Baseline, Metrics, Summary};
+use crate::run::training::Surroundings;
+use crate::share::nodes::{Nodes, NodesError};
+use crate::share::shards::Workers;
+
+/// The configuration of the quick start, as TOML.
+pub const QUICK_START: &str = include_str!("quick_start.toml");
+
+/// Where a run goes and what may interrupt it.
+#[derive(Clone, Copy, Debug)]
+pub struct RunOptions<'a> {
+    /// The run folder.
+    pub folder: &'a Path,
+    /// Go on with the run in that folder, if there is one.
+    pub resume: bool,
+    /// Name of the backend, for the record.
+    pub backend: &'a str,
+    /// How the run was started, for the model card.
+    pub command: &'a str,
+    /// Set from outside to end the run after its current step, with a checkpoint.
+    pub stop: &'a AtomicBool,
+    /// Other processes that train the same run, each into a folder of its own; a dual encoder's alone.
+    pub nodes: Option<&'a Arc<Nodes>>,
+}
+
+/// A run's results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome<S = Summary, C = ExperimentConfig> {
+    /// What was found.
+    pub summary: S,
+    /// What it ran on and how fast.
+    pub environment: Environment,
+    /// The configuration, resolved.
+    pub config: C,
+    /// What the configuration changed of the model that the run started from, a line each.
+    pub changed: Vec<String>,
+    /// Whether the run had ended before: nothing was done then.
+    pub was_finished: bool,
+}
+
+/// Makes `folder` this node's, which no other may write.
+fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
+    let (path, own) = (folder.join(NODE), nodes.node().to_string());
+    let fault = |source| TrainError::Write { path: path.clone(), source };
+    match File::create_new(&path) {
+        Ok(mut file) => file.write_all(own.as_bytes()).map_err(fault),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault(error)),
+        Err(_) if fs::read_to_string(&path).map_err(fault)? == own => Ok(()),
+        Err(_) => Err(NodesError::Folder { path: folder.into() }.into()),
+    }
+}
+
+/// The file in which the run in `folder` keeps what each query of a set scored, for
+/// [`Evaluation::read`].
+///
+/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; the other loss of
+/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
+pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
+    folder.join("evaluations").join(format!("{set}.json"))
+}
+
+/// Trains, judges and writes the run folder.
+///
+/// The folder is made once the configuration, the data and the model are known to be good. Several
+/// `devices` share every batch (see [`crate::share::shards`]); the first does all that is no training. Other
+/// nodes with devices of theirs call this with the same configuration.
+///
+/// # Errors
+/// Anything that keeps the run from starting or going on; checkpoints stay.
+///
+/// # Panics
+/// If `devices` is empty.
+pub fn run<B: AutodiffBackend>(
+    config: &ExperimentConfig,
+    options: RunOptions<'_>,
+    devices: &[B::Device],
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
+    let path = options.folder;
+    let (workers, batch) =
+        (Workers::<B> { devices, nodes: options.nodes }, config.train.batch_size);
+    if workers.count() > batch {
+        return Err(TrainError::TooManyDevices { devices: workers.count(), batch });
+    }
+    let device = devices.first().expect("a run has a device");
+    if let Some(nodes) = options.nodes {
+        agree(nodes, config, &B::name(device))?;
+    }
+    let resolved = config.resolve()?;
+    let now = Identity::new(&resolved.config, resolved.changed.clone());
+    let mut folder = RunFolder::open(path, options.resume, &now)?;
+    if let Some(nodes) = options.nodes {
+        if path.exists() {
+            claim(path, nodes)?;
+        }
+        nodes.agree("whether the run has ended", &folder.is_finished().to_string())?;
+    }
+    if folder.is_finished() {
+        return Outcome::of_finished(&folder, resolved.config, resolved.changed);
+    }
+    for change in &resolved.changed {
+        observe(Event::Changed(change));
+    }
+    let vocabulary = folder.vocabulary();
+    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, &mut |phase| {
+        observe(Event::Phase(phase));
+    })?;
+    let Session { config, retriever, identity, .. } = &session;
+    let parameters = retriever.model.num_parameters();
+    folder.take(identity)?;
+    if let Some(nodes) = options.nodes {
+        claim(path, nodes)?;
+        agree_on_data(nodes, &session)?;
+    }
+    let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
+    let prepared = session.tokenise(&cache)?;
+
+    let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
+    // "auto" chose once: what a machine's memory holds decides the last digits of a result.
+    let chunk = folder.chunk().map_or(config.train.chunk, Chunk::Pairs);
+    let mut planned = chunk;
+    let mut chosen = |plan: &Plan| {
+        planned = Chunk::Pairs(plan.chunk);
+        let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
+        let identity = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
+        folder.begin(&identity, &config.to_toml(), vocabulary)
+    };
+    let model = retriever.clone();
+    let chunked = in_chunks(config, chunk);
+    let trained = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)?;
+    observe(Event::Phase("judging"));
+    folder.unfinish()?;
+    let ending = Ending { identity, prepared: &prepared, parameters, command: options.command };
+    let mut summary = ending.judge(&trained, config, path)?;
+    for set in &prepared.zero_shot {
+        let kept = evaluation_path(path, &format!("zero-shot/{}", set.name));
+        let found = ending.judge_on(&trained.retriever, set, &config.eval, &kept)?;
+        summary.zero_shot.insert(set.name.clone(), found);
+    }
+    if let Some(test) = &prepared.test {
+        summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(path, "bm25"))?;
+    }
+    ending.ship(&trained, config, &summary, path)?;
+    let mut before = trained.before;
+
+    if let Some(preset) = config.train.baseline {
+        observe(Event::Phase("the same model under the baseline's loss"));
+        let beside = path.join("baseline");
+        fs::create_dir_all(&beside)
+            .map_err(|source| TrainError::Write { path: beside.clone(), source })?;
+        let similarity = config.loss.similarity;
+        let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
+        let config = ExperimentConfig { loss, ..config.clone() };
+        let place = Surroundings { folder: &beside, ..place };
+        let (model, chunked) = (retriever.clone(), in_chunks(&config, planned));
+        let mut chosen = |_: &Plan| Ok(());
+        let fitted = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)
+            .map_err(|error| error.in_run(path))?;
+        if fitted.before.seconds > before.seconds {
+            before = fitted.before;
+        }
+        let mut found = ending.judge(&fitted, &config, &beside)?;
+        found.bm25.clone_from(&summary.bm25);
+        ending.ship(&fitted, &config, &found, &beside)?;
+        summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
+    }
+
+    let environment = Environment {
+        devices: workers.count(),
+        ..Environment::new(options.backend, parameters, &trained.work, before.and(started))
+    };
+    folder.write_json(ENVIRONMENT, &environment)?;
+    folder.write_json(SUMMARY, &summary)?;
+    let (config, changed) = (config.clone(), identity.changed.clone());
+    Ok(Outcome { summary, environment, config, changed, was_finished: false })
+}
+
+/// Makes sure that all nodes run the same, before anything is read.
+fn agree(nodes: &Nodes, config: &ExperimentConfig, backend: &str) -> Result<(), NodesError> {
+    nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
+    nodes.agree("the backend", backend)?;
+    nodes.agree("the configuration", &config.to_toml())
+}
+
+/// Makes sure that all nodes have read the same.
+fn agree_on_data<B: Backend>(nodes: &Nodes, session: &Session<B>) -> Result<(), NodesError> {
+    let pairs = session.train.iter().map(|set| set.pairs.len()).sum::<usize>();
+    let parameters = session.retriever.model.num_parameters();
+    nodes.agree("what they train", &format!("{pairs} pairs, {parameters} parameters"))
+}
+
+/// `config` with another chunk.
+fn in_chunks(config: &ExperimentConfig, chunk: Chunk) -> ExperimentConfig {
+    let mut config = config.clone();
+    config.train.chunk = chunk;
+    config
+}
+
+impl<S: DeserializeOwned, C> Outcome<S, C> {
+    /// What a run that has ended left in `folder`.
+    ///
+    /// # Errors
+    /// A file that is missing or broken.
+    pub fn of_finished(
+        folder: &RunFolder<'_>,
+        config: C,
+        changed: Vec<String>,
+    ) -> Result<Self, TrainError> {
+        let (summary, environment) = (folder.read_json(SUMMARY)?, folder.read_json(ENVIRONMENT)?);
+        Ok(Self { summary, environment, config, changed, was_finished: true })
+    }
+}
+
+/// What becomes of a trained model, the run's own and its baseline's: judged, shipped, described.
+struct Ending<'a> {
+    identity: &'a Identity,
+    prepared: &'a Prepared,
+    parameters: usize,
+    command: &'a str,
+}
+
+impl Ending<'_> {
+    /// What the model scores on the dev and the test set; each query's values go into `folder`.
+    fn judge<B: AutodiffBackend>(
+        &self,
+        fitted: &Fitted<B>,
+        config: &ExperimentConfig,
+        folder: &Path,
+    ) -> Result<Summary, TrainError> {
+        let judged_if = |set: &Option<TestSet>, name| match set {
+            Some(set) => {
+                let kept = evaluation_path(folder, name);
+                self.judge_on(&fitted.retriever, set, &config.eval, &kept)
+            }
+            None => Ok(Metrics::new()),
+        };
+        Ok(Summary {
+            seed: config.seed,
+            steps: fitted.steps,
+            train_loss: fitted.train_loss,
+            temperature: fitted.temperature,
+            best: fitted.best.clone(),
+            dev: judged_if(&self.prepared.dev, "dev")?,
+            test: judged_if(&self.prepared.test, "test")?,
+            ..Summary::default()
+        })
+    }
+
+    /// What the model scores on `set`; each query's values go to `kept`.
+    fn judge_on<B: AutodiffBackend>(
+        &self,
+        retriever: &Retriever<B>,
+        set: &TestSet,
+        config: &EvalConfig,
+        kept: &Path,
+    ) -> Result<Metrics, TrainError> {
+        keep(&judge(&retriever.valid(), set, self.prepared.rows(set), config)?, kept)
+    }
+
+    /// Writes the model's folder, its card in it, into `folder`.
+    fn ship<B: AutodiffBackend>(
+        &self,
+        fitted: &Fitted<B>,
+        config: &ExperimentConfig,
+        summary: &Summary,
+        folder: &Path,
+    ) -> Result<(), TrainError> {
+        let model = folder.join(MODEL);
+        fitted.retriever.valid().save(&model)?;
+        let card = Card {
+            config,
+            changed: &self.identity.changed,
+            train: &self.prepared.train,
+            summary,
+            parameters: self.parameters,
+            dim: fitted.retriever.dim(),
+            command: self.command,
+        };
+        let path = model.join("README.md");
+        samtone_files::replace(&path, card.render().as_bytes())
+            .map_err(|source| TrainError::Write { path, source })
+    }
+}
+
+/// Writes what each query scored to `path`; the means are returned.
+fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
+    let folder = path.parent().expect("an evaluation lies in a folder");
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    let json = serde_json::to_vec(&EvaluationJson::new(found, true))
+        .expect("records are representable as JSON");
+    samtone_files::replace(path, &json)
+        .map_err(|source| TrainError::Write { path: path.into(), source })?;
+    Ok(means(found))
+}

@@ -1,0 +1,238 @@
+//! The training of a dual encoder: what the loop over steps learns, and what judges it.
+
+use std::path::Path;
+
+use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::tensor::backend::AutodiffBackend;
+use samtone_loss::{LossConfig, LossError};
+use samtone_model::{DeadParameter, DualEncoder, Retriever, Side};
+use samtone_text::Key;
+
+use crate::config::ExperimentConfig;
+use crate::error::TrainError;
+use crate::run::batches::{Batches, StepBatch};
+use crate::run::judge::{judge, means};
+use crate::run::plan::{self, Plan};
+use crate::run::prepare::Prepared;
+use crate::run::record::{Event, StepRecord};
+use crate::run::summary::{Best, Metrics};
+use crate::run::training::{Before, Course, Learner, Surroundings, Trained, Training, Work};
+use crate::share::shards::Workers;
+use crate::step::engine::{Engine, GradientsError};
+use crate::step::objective::Objective;
+use crate::step::optimizer::DualEncoderOptimizer;
+use crate::step::schedule::{Schedule, Stages};
+use crate::step::temperature::TemperatureState;
+
+/// A trained retriever.
+pub(crate) struct Fitted<B: AutodiffBackend> {
+    /// With the best model by the dev set where one was asked for, else the last.
+    pub(crate) retriever: Retriever<B>,
+    /// Steps done.
+    pub(crate) steps: usize,
+    /// Mean loss of the last steps, in nats.
+    pub(crate) train_loss: f64,
+    /// The temperature of the model.
+    pub(crate) temperature: f64,
+    /// Where the model comes from, if dev evaluations chose it.
+    pub(crate) best: Option<Best>,
+    pub(crate) work: Work,
+    /// The processes that worked on it before this one.
+    pub(crate) before: Before,
+}
+
+/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`; `chosen` may
+/// refuse the plan before the first step. The model is on the first of `devices`; the others, and those
+/// of other nodes, share its batches.
+pub(crate) fn fit<B: AutodiffBackend>(
+    mut retriever: Retriever<B>,
+    prepared: &Prepared,
+    config: &ExperimentConfig,
+    place: &Surroundings<'_>,
+    devices: &[B::Device],
+    chosen: &mut dyn FnMut(&Plan) -> Result<(), TrainError>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Fitted<B>, TrainError> {
+    let train = &config.train;
+    let batches = Batches::new(prepared, config)?;
+    let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
+    if !plan.fits() {
+        observe(Event::Warning(plan.warning()));
+    }
+    chosen(&plan)?;
+    if let Some(nodes) = place.nodes {
+        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
+        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
+    }
+    let second = config.second_stage.as_ref();
+    let schedule =
+        Schedule { peak: train.lr, warmup: train.warmup, steps: plan.steps, decay: train.schedule };
+    let course = Course {
+        stages: Stages::new(schedule, second.map(|stage| stage.share)),
+        clip: train.clip,
+        checkpoint_every: train.checkpoint_every,
+        eval_every: train.eval_every,
+        best_by: train.best_by.as_deref(),
+        patience: train.patience,
+        log_every: train.log_every,
+        keep: train.keep,
+    };
+    let first = objective(config, &config.loss)?;
+    let mut task = Contrast {
+        config,
+        prepared,
+        retriever: &retriever,
+        batches: &batches,
+        workers: Workers { devices, nodes: place.nodes },
+        second_begins: course.stages.second_begins(),
+        second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
+        dropout: Key::new(config.seed).child("dropout"),
+        temperature: TemperatureState::new(&first.contrastive),
+        log_temperature: 0.0,
+        engine: Engine {
+            objective: first,
+            chunk: plan.texts(train.hard_negatives),
+            pad_id: retriever.tokenizer(Side::Query).pad_id(),
+            precision: train.precision,
+        },
+    };
+    let model = retriever.model.clone();
+    let optimizer = DualEncoderOptimizer::new(train, model.parameters());
+    let batch_of = |step| Ok(batches.at(step));
+    let Trained { model, steps, train_loss, best, work, before } = Training::new(
+        &mut task, &course, model, optimizer,
+    )
+    .run(&batch_of, place, &devices[0], observe)?;
+    let temperature = task.temperature.value.value();
+    retriever.model = model;
+    retriever.temperature = Some(temperature);
+    Ok(Fitted { retriever, steps, train_loss, temperature, best, work, before })
+}
+
+/// Learning to tell a query's document from others.
+struct Contrast<'a, B: AutodiffBackend> {
+    config: &'a ExperimentConfig,
+    prepared: &'a Prepared,
+    retriever: &'a Retriever<B>,
+    batches: &'a Batches<'a>,
+    workers: Workers<'a, B>,
+    engine: Engine,
+    /// The first step of the second stage, and its objective until then.
+    second_begins: Option<usize>,
+    second: Option<Objective>,
+    dropout: Key,
+    temperature: TemperatureState,
+    /// The last step's gradient with respect to ln τ.
+    log_temperature: f64,
+}
+
+impl<B: AutodiffBackend> Contrast<'_, B> {
+    /// Takes up the second stage's objective from its first step on.
+    fn enter_stage(&mut self, step: usize) {
+        let Some(begin) = self.second_begins.filter(|&begin| step >= begin) else { return };
+        let Some(second) = self.second.take() else { return };
+        let learned = |objective: &Objective| objective.contrastive.learned_temperature().is_some();
+        // A learned temperature goes on; a fixed one is the stage's own.
+        if step == begin && !(learned(&self.engine.objective) && learned(&second)) {
+            self.temperature = TemperatureState::new(&second.contrastive);
+        }
+        self.engine.objective = second;
+    }
+}
+
+impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
+    type Model = DualEncoder<B>;
+    type Batch = StepBatch;
+    type State = TemperatureState;
+
+    fn name(&self) -> String {
+        self.config.loss_name()
+    }
+
+    fn gradients(
+        &mut self,
+        model: &DualEncoder<B>,
+        step: usize,
+        batch: &StepBatch,
+        folder: &Path,
+    ) -> Result<(f64, GradientsParams), TrainError> {
+        self.enter_stage(step);
+        let (dropout, temperature) = (self.dropout.at(step as u64), self.temperature.value);
+        let out = self
+            .engine
+            .shared_gradients(&self.workers, model, &batch.batch, temperature, Some(dropout))
+            .map_err(|error| match error {
+                GradientsError::Loss(what) => {
+                    self.not_finite(step, what.to_string(), batch, folder)
+                }
+                lost @ GradientsError::Nodes(_) => lost.into(),
+            })?;
+        self.log_temperature = out.log_temperature;
+        Ok((out.loss, out.parameters))
+    }
+
+    fn dead_parameters(
+        &self,
+        model: &DualEncoder<B>,
+        gradients: &GradientsParams,
+    ) -> Vec<DeadParameter> {
+        model.dead_parameters(gradients)
+    }
+
+    fn update(&mut self, record: &mut StepRecord) -> Result<(), TrainError> {
+        record.temperature = self.temperature.value.value();
+        let train = &self.config.train;
+        let share = train.temperature_lr.map_or(1.0, |rate| rate / train.lr);
+        let loss = &self.engine.objective.contrastive;
+        Ok(self.temperature.step(loss, self.log_temperature, record.lr * share)?)
+    }
+
+    fn work(&self, model: &DualEncoder<B>, StepBatch { batch, .. }: &StepBatch) -> Work {
+        Work {
+            pairs: batch.queries.len(),
+            tokens: batch.tokens(),
+            computed_tokens: self.engine.computed_tokens(model, batch),
+            ..Work::default()
+        }
+    }
+
+    fn judge(&self, model: &DualEncoder<B>) -> Result<Metrics, TrainError> {
+        let Some(dev) = &self.prepared.dev else { return Ok(Metrics::new()) };
+        let judged = self.retriever.with_model(model.valid());
+        Ok(means(&judge(&judged, dev, self.prepared.rows(dev), &self.config.eval)?))
+    }
+
+    fn not_finite(
+        &self,
+        step: usize,
+        what: String,
+        batch: &StepBatch,
+        folder: &Path,
+    ) -> TrainError {
+        self.batches.save_not_finite(step, what, batch, folder)
+    }
+
+    fn state(&self) -> TemperatureState {
+        self.temperature
+    }
+
+    fn restore(&mut self, state: TemperatureState) {
+        self.temperature = state;
+    }
+}
+
+/// What a run minimises under `loss`.
+pub(crate) fn objective(
+    config: &ExperimentConfig,
+    loss: &LossConfig,
+) -> Result<Objective, LossError> {
+    let mut objective = Objective::from(loss.resolve()?);
+    if let Some(matryoshka) = &config.matryoshka {
+        objective = objective.with_matryoshka(matryoshka);
+    }
+    if let Some(distillation) = &config.distillation {
+        objective = objective.with_distillation(distillation.clone());
+    }
+    Ok(objective)
+}

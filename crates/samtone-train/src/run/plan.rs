@@ -1,0 +1,307 @@
+//! How a run will fit into memory and how long a step will take: what `chunk = "auto"` and `samtone
+//! plan` go by.
+//!
+//! Memory is counted from the tensors that a step holds at its three peaks; each count names them.
+//! The lengths come from the run's own batches. Time is measured on the device, on a small batch.
+
+use std::time::Instant;
+
+use burn::module::AutodiffModule;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{Distribution, Tensor};
+use samtone_loss::Loss;
+use samtone_model::{DualEncoder, EncoderConfig, Retriever, Side};
+use samtone_text::Key;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::config::{Chunk, ExperimentConfig};
+use crate::error::TrainError;
+use crate::run::batches::Batches;
+use crate::run::environment::memory_bytes;
+use crate::run::session::Session;
+use crate::step::engine::{Batch, Engine};
+use crate::step::objective::Objective;
+use crate::step::optimizer::DualEncoderOptimizer;
+
+/// What to expect of a run's steps.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Pairs that the loss sees at once.
+    pub batch_size: usize,
+    /// Pairs whose activations exist at once; `batch_size` where every batch goes through whole.
+    pub chunk: usize,
+    /// Whether batches are encoded twice to save memory (gradient caching).
+    pub is_cached: bool,
+    /// Parameters of the model, a shared one counted once.
+    pub parameters: usize,
+    /// Tokens that a step computes, padding included where it is computed: the mean over batches.
+    pub tokens_per_step: f64,
+    /// The most tokens whose activations exist at once.
+    pub longest_chunk: usize,
+    /// Most memory that the process will hold, in bytes.
+    pub peak_bytes: u64,
+    /// Memory that the run may take, in bytes.
+    pub budget_bytes: u64,
+    /// Memory kept for tiles of the score matrices, in bytes.
+    pub score_bytes: u64,
+    /// Seconds a step; none if nothing was measured.
+    pub seconds_per_step: Option<f64>,
+    /// Steps of the whole run.
+    pub steps: usize,
+}
+
+impl Plan {
+    /// Texts of one kind whose activations exist at once, hard negatives being a kind.
+    pub(crate) fn texts(&self, hard_negatives: usize) -> usize {
+        if self.is_cached { self.chunk } else { self.batch_size * hard_negatives.max(1) }
+    }
+
+    /// What to say where it does not fit.
+    pub(crate) fn warning(&self) -> String {
+        let gib = |bytes: u64| bytes as f64 / GIB;
+        format!(
+            "the run may need {:.1} GiB, more than the {:.1} GiB of `train.memory_gib`: a smaller `train.chunk` or shorter texts need less",
+            gib(self.peak_bytes),
+            gib(self.budget_bytes)
+        )
+    }
+
+    /// Whether the expected peak fits the budget.
+    pub fn fits(&self) -> bool {
+        self.peak_bytes <= self.budget_bytes
+    }
+}
+
+/// Chunks beyond this many pairs save no time: the products are large enough.
+pub const LARGEST_CHUNK: usize = 128;
+
+/// Batches, and pairs in them, whose lengths stand for all.
+const SAMPLED: usize = 32;
+const SAMPLED_PAIRS: usize = 16_384;
+
+/// The chunk of `config` where it says one, else the largest that the budget holds: the whole batch
+/// if it fits, since gradient caching encodes twice.
+pub(crate) fn choose<B: Backend>(
+    model: &DualEncoder<B>,
+    batches: &Batches<'_>,
+    loss: &Loss,
+    config: &ExperimentConfig,
+) -> Plan {
+    let train = &config.train;
+    let batch_size = train.batch_size;
+    let per_row = train.hard_negatives.max(1);
+    let steps = batches.steps();
+    let sampled = (SAMPLED_PAIRS / batch_size).clamp(1, SAMPLED).min(steps);
+    let sample: Vec<Batch> = (0..sampled).map(|i| batches.at(i * steps / sampled).batch).collect();
+    let budget_bytes = train.memory_gib.map_or_else(default_budget, bytes);
+    let objective = Objective::from(loss.clone());
+    let plan = |chunk: usize| {
+        let is_cached = chunk < batch_size;
+        let texts = if is_cached { chunk } else { batch_size * per_row };
+        let engine = Engine {
+            objective: objective.clone(),
+            chunk: texts,
+            pad_id: 0,
+            precision: train.precision,
+        };
+        let tokens: usize = sample.iter().map(|b| engine.computed_tokens(model, b)).sum();
+        let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
+        let memory = Memory {
+            parameters: model.num_parameters() as u64,
+            activations: longest as u64 * activation_bytes(model, &sample),
+            embeddings: embedding_bytes(model.config().dim(), batch_size, train.hard_negatives),
+            scores: score_bytes(loss, batch_size, train.hard_negatives),
+            is_cached,
+        };
+        Plan {
+            batch_size,
+            chunk,
+            is_cached,
+            parameters: model.num_parameters(),
+            tokens_per_step: tokens as f64 / sample.len() as f64,
+            longest_chunk: longest,
+            peak_bytes: memory.peak(),
+            budget_bytes,
+            score_bytes: memory.scores,
+            seconds_per_step: None,
+            steps,
+        }
+    };
+    if let Chunk::Pairs(pairs) = train.chunk {
+        return plan(pairs.min(batch_size));
+    }
+    let cached = std::iter::successors(Some(LARGEST_CHUNK), |chunk| Some(chunk / 2));
+    let cached = cached.take_while(|&chunk| chunk > 0).filter(|&chunk| chunk < batch_size);
+    let mut plans = std::iter::once(batch_size).chain(cached).map(plan);
+    let mut last = plans.next().expect("the whole batch is a plan");
+    while !last.fits()
+        && let Some(smaller) = plans.next()
+    {
+        last = smaller;
+    }
+    last
+}
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+#[expect(clippy::cast_sign_loss, reason = "checked with the configuration")]
+fn bytes(gib: f64) -> u64 {
+    (gib * GIB) as u64
+}
+
+/// Half of the machine's memory, 8 GiB where it is not known.
+fn default_budget() -> u64 {
+    memory_bytes().map_or(8 << 30, |bytes| bytes / 2)
+}
+
+/// Code, data sets of some ten thousand texts, tokenizers and thread stacks, in bytes.
+const PROCESS: u64 = 40 << 20;
+
+/// What a step holds, in bytes but for the parameters.
+struct Memory {
+    parameters: u64,
+    activations: u64,
+    embeddings: u64,
+    scores: u64,
+    is_cached: bool,
+}
+
+impl Memory {
+    /// The largest of the three moments. It depends on nothing measured: the chunk decides the last
+    /// digits of the result, so the same configuration must always choose the same.
+    fn peak(&self) -> u64 {
+        let word = 4 * self.parameters;
+        // Beside the weights, two words a parameter are moments.
+        // Backward: moments, gradients, and with chunks those summed before.
+        let gradients = word * if self.is_cached { 2 } else { 1 };
+        let backward = 2 * word + gradients + self.activations + self.embeddings;
+        // The loss: the tiles, beside the activations of a batch that goes through whole.
+        let held = if self.is_cached { 0 } else { self.activations };
+        let loss = 2 * word + held + self.embeddings + self.scores;
+        // A checkpoint: moments, the bytes of the weights, and of the moments the optimiser's record,
+        // its bytes, and those once more around them.
+        let checkpoint = 2 * word + word + 3 * 2 * word;
+        PROCESS + word + backward.max(loss).max(checkpoint)
+    }
+}
+
+/// Bytes that one token's activations take until the backward pass has used them.
+fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[Batch]) -> u64 {
+    let config = &model.config().encoder;
+    let (layers, layer, heads) = match config {
+        EncoderConfig::Bert(bert) => {
+            // Queries, keys and values (3), attention's output and its projection (2), two norms
+            // with their normalised values (4), the feed-forward output (1); the feed-forward
+            // block before and after its nonlinearity.
+            (bert.layers, 10 * bert.hidden + 2 * bert.intermediate, bert.heads)
+        }
+        EncoderConfig::T5(t5) => {
+            // Two norms with their normalised values (4), two block outputs and two sums (4);
+            // queries, keys, values and attention's output; the feed-forward block, its gate, and
+            // their product.
+            let inner = t5.heads * t5.head_dim;
+            let feed_forward = if t5.gated { 4 } else { 2 } * t5.intermediate;
+            (t5.layers, 8 * t5.hidden + 4 * inner + feed_forward, t5.heads)
+        }
+    };
+    let embedder = 4 * config.hidden();
+    let floats = if model.skips_padding() {
+        layers * layer + embedder
+    } else {
+        // Plain operations keep every step of norms, masks and softmax as well.
+        let longest = sample.iter().map(Batch::longest).max().unwrap_or(0);
+        layers * (5 * layer / 2 + 6 * heads * longest) + 3 * embedder
+    };
+    4 * floats as u64
+}
+
+/// Embeddings, their gradients, and both once more inside the loss.
+fn embedding_bytes(dim: usize, batch_size: usize, hard_negatives: usize) -> u64 {
+    (4 * 4 * dim * batch_size * (2 + hard_negatives)) as u64
+}
+
+/// Score tiles kept for the backward pass.
+#[expect(clippy::cast_sign_loss, reason = "a number of operations")]
+fn score_bytes(loss: &Loss, batch_size: usize, hard_negatives: usize) -> u64 {
+    let scores = loss.product_flops(batch_size, hard_negatives, 1) / 6.0;
+    ((4.0 * scores) as u64).min(loss.score_memory() as u64)
+}
+
+/// The plan of `config` on this machine, its time measured on `device`. Nothing is trained or kept.
+///
+/// # Errors
+/// What would keep the run from starting.
+pub fn plan<B: AutodiffBackend>(
+    config: &ExperimentConfig,
+    device: &B::Device,
+) -> Result<Plan, TrainError> {
+    let session = Session::<B>::open(config.resolve()?, None, device, &mut |_| {})?;
+    let (config, retriever) = (&session.config, &session.retriever);
+    let own = temporary_folder()?;
+    let prepared = session.tokenise(config.data.token_cache.as_deref().unwrap_or(own.path()))?;
+    let batches = Batches::new(&prepared, config)?;
+    let loss = config.loss.resolve()?;
+    let mut plan = choose(&retriever.model, &batches, &loss, config);
+    plan.seconds_per_step = Some(seconds(retriever, &batches, loss, config, &plan, device)?);
+    Ok(plan)
+}
+
+/// A folder for what only this call needs; it is gone when it is dropped.
+pub(crate) fn temporary_folder() -> Result<TempDir, TrainError> {
+    tempfile::tempdir().map_err(|source| TrainError::Write { path: std::env::temp_dir(), source })
+}
+
+/// Tokens of the small batch that encoding is timed on, about.
+const TIMED_TOKENS: usize = 2000;
+
+/// Seconds a step: encoding scaled up from a small batch, the loss on embeddings of the whole batch,
+/// and an update.
+fn seconds<B: AutodiffBackend>(
+    retriever: &Retriever<B>,
+    batches: &Batches<'_>,
+    loss: Loss,
+    config: &ExperimentConfig,
+    plan: &Plan,
+    device: &B::Device,
+) -> Result<f64, TrainError> {
+    let model = &retriever.model;
+    let whole = batches.at(0).batch;
+    let rows = (TIMED_TOKENS * whole.queries.len() / whole.tokens()).clamp(1, whole.queries.len());
+    let small = whole.first_rows(rows);
+    let objective = Objective::from(loss.clone());
+    let temperature = loss.temperature();
+    let chunk = small.hard_negatives.len().max(rows);
+    let pad_id = retriever.tokenizer(Side::Query).pad_id();
+    let engine = Engine { objective, chunk, pad_id, precision: config.train.precision };
+    let encode = || engine.gradients(model, &small, temperature, Some(Key::new(0)));
+    let gradients = encode()?.parameters; // warms up
+    let started = Instant::now();
+    encode()?;
+    let token = started.elapsed().as_secs_f64() / engine.computed_tokens(model, &small) as f64;
+
+    let mut optimizer = DualEncoderOptimizer::<B>::new(&config.train, model.parameters());
+    let started = Instant::now();
+    let updated = optimizer.step(0.0, model.clone(), gradients);
+    // Reading an embedding waits for the device.
+    let one = small.first_rows(1);
+    let row = samtone_text::TokenBatch::pad(&one.queries, pad_id);
+    let _ = updated.valid().encode(Side::Query, &row, None).into_data();
+    let update = started.elapsed().as_secs_f64();
+
+    let random = |rows: usize| {
+        let shape = [rows, model.config().dim()];
+        Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 1.0), device)
+    };
+    let (n, k) = (plan.batch_size, config.train.hard_negatives);
+    let mut batch = samtone_loss::Batch::new(random(n), random(n));
+    if k > 0 {
+        batch = batch.with_hard_negatives(random(n * k).reshape([n, k, model.config().dim()]));
+    }
+    let started = Instant::now();
+    loss.value_and_gradients(&batch, temperature)?;
+    let loss = started.elapsed().as_secs_f64();
+    // The pass without a graph is a third of a pass forward and back.
+    let passes = if plan.is_cached { 4.0 / 3.0 } else { 1.0 };
+    Ok(passes * token * plan.tokens_per_step + loss + update)
+}

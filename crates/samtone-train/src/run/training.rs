@@ -1,0 +1,521 @@
+//! The loop over steps, whatever is learned: from wherever a run folder's newest checkpoint stands to
+//! the last step.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
+
+use burn::module::{AutodiffModule, Module};
+use burn::optim::GradientsParams;
+use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder, RecorderError};
+use burn::tensor::backend::AutodiffBackend;
+use samtone_model::{DeadParameter, GradientFault};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+use crate::run::checkpoint::{Checkpoints, Saved};
+use crate::run::environment::peak_rss_bytes;
+use crate::run::record::{Event, Log, StepRecord};
+use crate::run::summary::{Best, Metrics};
+use crate::share::nodes::{Nodes, NodesError};
+use crate::step::gradients;
+use crate::step::optimizer::ModelOptimizer;
+use crate::step::schedule::Stages;
+
+/// What a training learns and how it is judged.
+pub trait Learner<B: AutodiffBackend> {
+    /// What is trained.
+    type Model: AutodiffModule<B>;
+    /// What a step trains on.
+    type Batch: Send;
+    /// What steps change beside the model and the optimiser.
+    type State: Clone + Serialize + DeserializeOwned;
+
+    /// Its name, for whoever watches.
+    fn name(&self) -> String;
+
+    /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0. A batch
+    /// that gives no finite number is saved into `folder`.
+    fn gradients(
+        &mut self,
+        model: &Self::Model,
+        step: usize,
+        batch: &Self::Batch,
+        folder: &Path,
+    ) -> Result<(f64, GradientsParams), TrainError>;
+
+    /// The parameters that `gradients` leave as they are.
+    fn dead_parameters(
+        &self,
+        model: &Self::Model,
+        gradients: &GradientsParams,
+    ) -> Vec<DeadParameter>;
+
+    /// After the model's update at the rate of `record`: changes what else is learned, and notes it.
+    fn update(&mut self, record: &mut StepRecord) -> Result<(), TrainError>;
+
+    /// What a step on `batch` is worth; its time aside.
+    fn work(&self, model: &Self::Model, batch: &Self::Batch) -> Work;
+
+    /// What `model` is worth on the dev set; empty if there is none.
+    fn judge(&self, model: &Self::Model) -> Result<Metrics, TrainError>;
+
+    /// The error for a batch that gave no finite number; the batch is saved into `folder`.
+    fn not_finite(
+        &self,
+        step: usize,
+        what: String,
+        batch: &Self::Batch,
+        folder: &Path,
+    ) -> TrainError;
+
+    /// What a checkpoint keeps of it.
+    fn state(&self) -> Self::State;
+
+    /// Goes back to a checkpoint's state.
+    fn restore(&mut self, state: Self::State);
+}
+
+/// How a training goes, whatever it learns.
+pub struct Course<'a> {
+    /// The learning rates, and how many steps there are.
+    pub stages: Stages,
+    /// Largest global norm of the gradient; 0 turns clipping off.
+    pub clip: f64,
+    /// Steps between checkpoints; 0 writes one at the end alone.
+    pub checkpoint_every: usize,
+    /// Steps between dev evaluations; 0 judges nothing on the way.
+    pub eval_every: usize,
+    /// The dev metric that chooses the model; the last model if absent.
+    pub best_by: Option<&'a str>,
+    /// Dev evaluations without a better one after which the training ends; 0 never ends it early.
+    pub patience: usize,
+    /// Steps between lines of `metrics.jsonl`.
+    pub log_every: usize,
+    /// Checkpoints kept, the newest ones and the best.
+    pub keep: usize,
+}
+
+/// What was done of a training, in however many processes one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// Seconds spent in training steps.
+    pub seconds: f64,
+    /// Pairs trained on.
+    pub pairs: usize,
+    /// Real tokens of their texts.
+    pub tokens: usize,
+    /// Tokens computed, padding included where it is computed.
+    pub computed_tokens: usize,
+}
+
+impl Work {
+    /// How many of `count` things were done in a second of training.
+    pub fn per_second(&self, count: usize) -> f64 {
+        count as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// Share of the computed tokens that were padding, in `[0, 1)`.
+    pub fn padded_share(&self) -> f64 {
+        1.0 - self.tokens as f64 / self.computed_tokens.max(self.tokens).max(1) as f64
+    }
+}
+
+impl std::ops::AddAssign for Work {
+    fn add_assign(&mut self, other: Self) {
+        self.seconds += other.seconds;
+        self.pairs += other.pairs;
+        self.tokens += other.tokens;
+        self.computed_tokens += other.computed_tokens;
+    }
+}
+
+/// The files of one training inside a run folder, what may interrupt it, and who else trains the same.
+pub struct Surroundings<'a> {
+    /// The folder.
+    pub folder: &'a Path,
+    /// Set from outside: the training writes a checkpoint and ends.
+    pub stop: &'a AtomicBool,
+    /// The other processes that train the same, if there are any.
+    pub nodes: Option<&'a Arc<Nodes>>,
+    /// When this process began the run.
+    pub started: Instant,
+}
+
+impl Surroundings<'_> {
+    fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.folder.join("checkpoints"))
+    }
+
+    fn metrics(&self) -> PathBuf {
+        self.folder.join("metrics.jsonl")
+    }
+
+    /// Whether this or another node is to stop.
+    fn is_to_stop(&self) -> Result<bool, NodesError> {
+        let stop = self.stop.load(Ordering::Relaxed);
+        self.nodes.map_or(Ok(stop), |nodes| nodes.any(stop))
+    }
+}
+
+/// What a training came to.
+pub struct Trained<M> {
+    /// The best model by the dev set where one was asked for, else the last.
+    pub model: M,
+    /// Steps done.
+    pub steps: usize,
+    /// Mean loss of the last steps, in nats.
+    pub train_loss: f64,
+    /// Where the model comes from, if dev evaluations chose it.
+    pub best: Option<Best>,
+    /// What was done, by all processes of the run.
+    pub work: Work,
+    /// What processes before this one did of it.
+    pub before: Before,
+}
+
+/// The processes that worked on a run before this one, as far as a checkpoint has kept it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    /// How many there were.
+    pub legs: usize,
+    /// Seconds that they took.
+    pub seconds: f64,
+    /// The most memory that one of them held, in bytes; 0 where the system does not tell.
+    pub peak_rss_bytes: u64,
+}
+
+impl Before {
+    /// The same once the process that began at `started` has ended as well.
+    pub fn and(self, started: Instant) -> Self {
+        Self {
+            legs: self.legs + 1,
+            seconds: self.seconds + started.elapsed().as_secs_f64(),
+            peak_rss_bytes: self.peak_rss_bytes.max(peak_rss_bytes().unwrap_or(0)),
+        }
+    }
+}
+
+/// What a checkpoint holds beside the model and the optimiser.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct State<S> {
+    /// Steps done.
+    step: usize,
+    /// The losses of the last steps, the newest last.
+    tail: VecDeque<f64>,
+    /// The best dev evaluation.
+    best: Option<Best>,
+    /// Dev evaluations since.
+    stalled: usize,
+    /// What was done so far.
+    work: Work,
+    /// The processes that did it, that which wrote the checkpoint among them.
+    legs: Before,
+    /// The task's own.
+    task: S,
+}
+
+/// The training loss of a run is the mean over a tenth of its steps, but no more than these.
+const LONGEST_TAIL: usize = 100;
+
+impl<S> State<S> {
+    fn remember(&mut self, loss: f64, steps: usize) {
+        self.tail.push_back(loss);
+        while self.tail.len() > steps.div_ceil(10).min(LONGEST_TAIL) {
+            self.tail.pop_front();
+        }
+    }
+
+    fn tail_loss(&self) -> f64 {
+        self.tail.iter().sum::<f64>() / self.tail.len().max(1) as f64
+    }
+
+    /// Whether `dev` is better than every evaluation before by `metric`.
+    fn improves(&mut self, dev: &Metrics, metric: &str) -> bool {
+        let Some(&value) = dev.get(metric) else { return false };
+        if self.best.as_ref().is_none_or(|best| value > best.value) {
+            self.best = Some(Best { step: self.step, metric: metric.into(), value });
+            self.stalled = 0;
+            return true;
+        }
+        self.stalled += 1;
+        false
+    }
+}
+
+const MODEL: &str = "model.bin";
+const OPTIMIZER: &str = "optimizer.bin";
+const STATE: &str = "state.json";
+
+/// Batches that wait for their step while the one before is computed.
+const READY: usize = 2;
+
+/// A training: the model, what changes with each step, and what decides how.
+pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
+    task: &'a mut T,
+    course: &'a Course<'a>,
+    model: T::Model,
+    optimizer: ModelOptimizer<B, T::Model>,
+    state: State<T::State>,
+    /// The processes before this one.
+    before: Before,
+}
+
+impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
+    /// The training of `model` before its first step.
+    pub fn new(
+        task: &'a mut T,
+        course: &'a Course<'a>,
+        model: T::Model,
+        optimizer: ModelOptimizer<B, T::Model>,
+    ) -> Self {
+        let (tail, task_state) = (VecDeque::new(), task.state());
+        let state = State {
+            step: 0,
+            tail,
+            best: None,
+            stalled: 0,
+            work: Work::default(),
+            legs: Before::default(),
+            task: task_state,
+        };
+        Self { task, course, model, optimizer, state, before: Before::default() }
+    }
+
+    /// Trains on the batches of `batch_of`, from the newest checkpoint in `place` if there is one; the
+    /// task ends in the state of the model that is returned.
+    ///
+    /// A step's batch must depend on the step alone: it is made ahead, and made again on resuming.
+    pub fn run(
+        mut self,
+        batch_of: &(dyn Fn(usize) -> Result<T::Batch, TrainError> + Sync),
+        place: &Surroundings<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Trained<T::Model>, TrainError> {
+        let steps = self.course.stages.steps();
+        let (newest, torn) = place.checkpoints().newest();
+        for path in torn {
+            observe(Event::Warning(format!("`{}` is torn and passed over", path.display())));
+        }
+        if let Some(checkpoint) = &newest {
+            self = self.restore(checkpoint, device)?;
+            self.before = self.state.legs;
+        }
+        self = self.like_head(place, device)?;
+        let first = self.state.step;
+        if place.nodes.is_some() {
+            place.checkpoints().forget_after(first);
+        }
+        let mut log = Log::open(&place.metrics(), first)?;
+        observe(Event::Training { loss: &self.task.name(), done: first, steps });
+
+        std::thread::scope(|scope| {
+            let (sender, ready) = sync_channel(READY);
+            scope.spawn(move || {
+                for step in first..steps {
+                    // The loop below may end early: nobody listens then.
+                    if sender.send(batch_of(step)).is_err() {
+                        break;
+                    }
+                }
+            });
+            while self.state.step < steps && !self.is_stalled() {
+                if place.is_to_stop()? {
+                    self.write(place)?;
+                    let step = self.state.step;
+                    return Err(TrainError::Interrupted { step, folder: place.folder.into() });
+                }
+                let started = Instant::now();
+                let batch = ready.recv().expect("a batch is made for every step")?;
+                let mut record = self.step(&batch, place, observe)?;
+                let seconds = started.elapsed().as_secs_f64();
+                self.state.work += Work { seconds, ..self.task.work(&self.model, &batch) };
+                let work = self.state.work;
+                record.pairs_per_second = work.per_second(work.pairs);
+                record.tokens_per_second = work.per_second(work.tokens);
+                record.padded_share = work.padded_share();
+                let is_best = self.judge(&mut record, place, observe)?;
+                if self.is_to_log(&record) {
+                    log.write(&record)?;
+                }
+                observe(Event::Step(&record));
+                if is_best || self.is_to_save() {
+                    self.write(place)?;
+                }
+            }
+            Ok(())
+        })?;
+        observe(Event::Trained);
+        let (steps, train_loss) = (self.state.step, self.state.tail_loss());
+        let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
+        if let Some(best) = best.as_ref().filter(|best| best.step < steps) {
+            match place.checkpoints().at(best.step) {
+                Some(checkpoint) => self = self.restore(&checkpoint, device)?,
+                None => observe(Event::Warning(format!(
+                    "the best checkpoint, of step {}, is gone or torn: the last model stands in for it",
+                    best.step
+                ))),
+            }
+        }
+        self = self.like_head(place, device)?;
+        let best = best.filter(|best| best.step == self.state.step);
+        Ok(Trained { model: self.model, steps, train_loss, best, work, before })
+    }
+
+    /// One step on `batch`.
+    fn step(
+        &mut self,
+        batch: &T::Batch,
+        place: &Surroundings<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<StepRecord, TrainError> {
+        let step = self.state.step;
+        let (loss, mut gradients) = self.task.gradients(&self.model, step, batch, place.folder)?;
+        let norm = gradients::global_norm(&gradients::norms(&self.model, &gradients));
+        if step == 0 {
+            for dead in self.task.dead_parameters(&self.model, &gradients) {
+                observe(Event::Warning(dead_parameter(&dead)));
+            }
+        }
+        if !norm.is_finite() {
+            let what = "the gradient is not finite".into();
+            return Err(self.task.not_finite(step, what, batch, place.folder));
+        }
+        if self.course.clip > 0.0 && norm > self.course.clip {
+            gradients::scale(&self.model, &mut gradients, self.course.clip / norm);
+        }
+        let lr = self.course.stages.learning_rate(step);
+        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
+        let (step, gradient_norm) = (step + 1, norm);
+        let mut record = StepRecord { step, loss, lr, gradient_norm, ..StepRecord::default() };
+        self.task.update(&mut record)?;
+        self.state.step = step;
+        self.state.remember(loss, self.course.stages.steps());
+        Ok(record)
+    }
+
+    /// Judges the model on the dev set, if it is the step for it; whether it is the best so far.
+    fn judge(
+        &mut self,
+        record: &mut StepRecord,
+        place: &Surroundings<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool, TrainError> {
+        let (step, course) = (self.state.step, self.course);
+        // The end of the run judges its model anyway: here only where it is one to choose from.
+        let is_last = step == course.stages.steps();
+        if !(if is_last { course.best_by.is_some() } else { is_due(step, course.eval_every) }) {
+            return Ok(false);
+        }
+        record.dev = self.task.judge(&self.model)?;
+        if let Some(nodes) = place.nodes {
+            // Machines may round otherwise, and this decides what is kept and when to stop.
+            let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");
+            let heads = nodes.of_head(own)?;
+            record.dev = serde_json::from_slice(&heads).expect("the head wrote it so");
+        }
+        if record.dev.is_empty() {
+            return Ok(false);
+        }
+        observe(Event::Dev(&record.dev));
+        Ok(course.best_by.is_some_and(|metric| self.state.improves(&record.dev, metric)))
+    }
+
+    /// Whether this step ends with a checkpoint, whatever its model is worth.
+    fn is_to_save(&self) -> bool {
+        let step = self.state.step;
+        step == self.course.stages.steps()
+            || self.is_stalled()
+            || is_due(step, self.course.checkpoint_every)
+    }
+
+    /// Whether the dev set has not improved for too long.
+    fn is_stalled(&self) -> bool {
+        self.course.patience > 0 && self.state.stalled >= self.course.patience
+    }
+
+    fn is_to_log(&self, record: &StepRecord) -> bool {
+        let step = record.step;
+        let is_end = step == 1 || step == self.course.stages.steps();
+        is_end || is_due(step, self.course.log_every) || !record.dev.is_empty()
+    }
+
+    /// The files of a checkpoint.
+    fn files(&mut self) -> Result<[(&'static str, Vec<u8>); 3], TrainError> {
+        self.state.task = self.task.state();
+        let record = self.model.clone().into_record();
+        let model =
+            Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
+        let optimizer = self.optimizer.to_bytes().map_err(TrainError::Checkpoint)?;
+        let state = serde_json::to_vec_pretty(&self.state).expect("it is representable as JSON");
+        Ok([(MODEL, model), (OPTIMIZER, optimizer), (STATE, state)])
+    }
+
+    /// Writes a checkpoint.
+    fn write(&mut self, place: &Surroundings<'_>) -> Result<(), TrainError> {
+        self.state.legs = self.before.and(place.started);
+        let files = self.files()?;
+        let best = self.state.best.as_ref().map(|best| best.step);
+        place.checkpoints().write(self.state.step, &files, self.course.keep, best)?;
+        Ok(())
+    }
+
+    /// This training where `checkpoint` left it.
+    fn restore(self, checkpoint: &Saved, device: &B::Device) -> Result<Self, TrainError> {
+        let read = |name| checkpoint.read(name);
+        self.with_files([read(MODEL)?, read(OPTIMIZER)?, read(STATE)?], device)
+    }
+
+    /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
+    /// own or rounded otherwise.
+    fn like_head(
+        mut self,
+        place: &Surroundings<'_>,
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        let Some(nodes) = place.nodes else { return Ok(self) };
+        let [model, optimizer, state] = self.files()?.map(|(_, bytes)| nodes.of_head(bytes));
+        self.with_files([model?, optimizer?, state?], device)
+    }
+
+    /// This training where the `[model, optimizer, state]` of a checkpoint left it.
+    fn with_files(
+        self,
+        [model, optimizer, state]: [Vec<u8>; 3],
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        let model =
+            Recorder::<B>::load(&recorder(), model, device).map_err(TrainError::Checkpoint)?;
+        let optimizer =
+            self.optimizer.with_bytes(optimizer, device).map_err(TrainError::Checkpoint)?;
+        let state: State<T::State> = serde_json::from_slice(&state)
+            .map_err(|error| RecorderError::DeserializeError(error.to_string()))
+            .map_err(TrainError::Checkpoint)?;
+        self.task.restore(state.task.clone());
+        Ok(Self { model: self.model.load_record(model), optimizer, state, ..self })
+    }
+}
+
+/// Whether something that happens every `every` steps (0: never) happens after `step`.
+fn is_due(step: usize, every: usize) -> bool {
+    every > 0 && step.is_multiple_of(every)
+}
+
+/// The warning about a parameter that the first step cannot improve.
+fn dead_parameter(DeadParameter { path, fault }: &DeadParameter) -> String {
+    let fault = match fault {
+        GradientFault::Missing => "missing",
+        GradientFault::Zero => "zero",
+        GradientFault::NonFinite => "not finite",
+    };
+    format!("parameter `{path}` learns nothing: its gradient is {fault}")
+}
+
+fn recorder() -> BinBytesRecorder<FullPrecisionSettings, Vec<u8>> {
+    BinBytesRecorder::default()
+}

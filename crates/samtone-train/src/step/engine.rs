@@ -1,0 +1,382 @@
+//! One training step: encode, loss, gradients, update.
+//!
+//! The loss returns its gradients with respect to the embeddings in closed form, and the engine
+//! sends those back through the encoder. A batch of several chunks is encoded without a graph
+//! first, then chunk by chunk with one (gradient caching, Gao et al. 2021, arXiv:2101.06983): the
+//! loss sees the whole batch, activations exist for one chunk.
+//!
+//! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
+//! embeddings of all.
+
+use burn::module::{AutodiffModule, Module};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_loss::{LossError, Relations, Temperature};
+use samtone_model::{Dropout, DualEncoder, Side};
+use samtone_text::{Key, TokenBatch};
+
+use crate::share::nodes::NodesError;
+use crate::share::shards::{Shard, Workers};
+use crate::step::objective::{Embeddings, Objective};
+use crate::step::{Precision, gradients};
+
+/// The token rows of a batch and who is related to whom in it.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// `[batch]` queries, each its token ids.
+    pub queries: Vec<Vec<u32>>,
+    /// `[batch]` documents; row i belongs to query i.
+    pub documents: Vec<Vec<u32>>,
+    /// `[batch × k]` hard negatives, row by row; may be empty.
+    pub hard_negatives: Vec<Vec<u32>>,
+    /// Which rows share a query or a document.
+    pub relations: Relations,
+    /// `[batch × (1 + k)]` teacher's scores of each row's document and hard negatives, not a number
+    /// where there is none; may be empty.
+    pub teacher: Vec<f64>,
+}
+
+impl Batch {
+    /// Real tokens of all texts.
+    pub fn tokens(&self) -> usize {
+        self.streams().iter().flat_map(|stream| stream.rows).map(Vec::len).sum()
+    }
+
+    /// Tokens of the longest text.
+    pub(crate) fn longest(&self) -> usize {
+        let rows = self.streams().into_iter().flat_map(|stream| stream.rows);
+        rows.map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// The first `rows` pairs with their hard negatives, about which nothing else is known.
+    pub(crate) fn first_rows(&self, rows: usize) -> Self {
+        let per_row = self.hard_negatives.len() / self.queries.len().max(1);
+        Self {
+            queries: self.queries[..rows].to_vec(),
+            documents: self.documents[..rows].to_vec(),
+            hard_negatives: self.hard_negatives[..rows * per_row].to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// The three kinds of text.
+    fn streams(&self) -> [Stream<'_>; 3] {
+        let whole = |side, name, rows| Stream { side, name, rows, first: 0 };
+        [
+            whole(Side::Query, "query", &*self.queries),
+            whole(Side::Document, "document", &*self.documents),
+            whole(Side::Document, "hard-negative", &*self.hard_negatives),
+        ]
+    }
+
+    /// What of each kind a shard of the batch encodes: whole pairs with their hard negatives.
+    fn streams_of(&self, shard: Option<&Shard>) -> [Stream<'_>; 3] {
+        let Some(shard) = shard else { return self.streams() };
+        let pairs = shard.rows(self.queries.len());
+        self.streams().map(|stream| {
+            let per_pair = stream.rows.len() / self.queries.len().max(1);
+            let (first, end) = (pairs.start * per_pair, pairs.end * per_pair);
+            Stream { rows: &stream.rows[first..end], first, ..stream }
+        })
+    }
+}
+
+/// Texts of one kind.
+#[derive(Clone, Copy)]
+struct Stream<'b> {
+    side: Side,
+    /// Its name in the dropout's key.
+    name: &'static str,
+    rows: &'b [Vec<u32>],
+    /// Where in the batch the rows begin.
+    first: usize,
+}
+
+/// The loss of a batch and what it asks of the parameters.
+pub struct BatchGradients {
+    /// The objective's value, in nats.
+    pub loss: f64,
+    /// Gradient with respect to ln τ.
+    pub log_temperature: f64,
+    /// Gradients of the model's parameters.
+    pub parameters: GradientsParams,
+}
+
+/// Why a batch gave no gradients.
+#[derive(Debug, thiserror::Error)]
+pub enum GradientsError {
+    /// A non-finite embedding or loss, named with its row.
+    #[error(transparent)]
+    Loss(#[from] LossError),
+    /// A node that shares the batch is gone.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
+}
+
+/// How a batch is turned into gradients.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// What is minimised.
+    pub objective: Objective,
+    /// Texts of one kind whose activations exist at once.
+    pub chunk: usize,
+    /// The token that padding is made of.
+    pub pad_id: u32,
+    /// What the layers compute with.
+    pub precision: Precision,
+}
+
+impl Engine {
+    /// The gradients of `model` on `batch`; `dropout` keys this step's masks, none turns it off.
+    ///
+    /// # Errors
+    /// A non-finite embedding or loss, named with its row.
+    pub fn gradients<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &Batch,
+        temperature: Temperature,
+        dropout: Option<Key>,
+    ) -> Result<BatchGradients, GradientsError> {
+        self.shard_gradients(model, batch, temperature, dropout, None)
+    }
+
+    /// [`gradients`](Self::gradients), the work shared: each device gets a copy of the model. The
+    /// result lies on the model's own device, which is the first.
+    ///
+    /// # Errors
+    /// As [`gradients`](Self::gradients), or that another node is gone.
+    ///
+    /// # Panics
+    /// If the batch has fewer pairs than there are devices, or a device fails.
+    pub fn shared_gradients<B: AutodiffBackend>(
+        &self,
+        workers: &Workers<'_, B>,
+        model: &DualEncoder<B>,
+        batch: &Batch,
+        temperature: Temperature,
+        dropout: Option<Key>,
+    ) -> Result<BatchGradients, GradientsError> {
+        let &Workers { devices, nodes } = workers;
+        if workers.count() < 2 {
+            return self.gradients(model, batch, temperature, dropout);
+        }
+        assert!(workers.count() <= batch.queries.len(), "every device wants a pair");
+        // Fused backends compute late: other threads want the weights as they are now.
+        B::sync(&devices[0]).expect("the device computes");
+        let mut shards = Shard::group(devices.len(), nodes.cloned());
+        let own = shards.remove(0);
+        std::thread::scope(|scope| {
+            // Dropped if this panics: the others do not wait for it then.
+            let own = own;
+            for (device, shard) in devices[1..].iter().zip(shards) {
+                let copy = model.clone().fork(device);
+                scope.spawn(move || {
+                    // What fails here fails in the first shard too, which tells of it.
+                    let _ = self.shard_gradients(&copy, batch, temperature, dropout, Some(&shard));
+                });
+            }
+            self.shard_gradients(model, batch, temperature, dropout, Some(&own))
+        })
+    }
+
+    /// [`gradients`](Self::gradients), the work shared with the other shards of a group. Each calls
+    /// this with a fork of the model; all get the same result. The batch has a pair for each.
+    ///
+    /// A fork, not a clone: the parameters of clones are leaves of one graph of Burn's autodiff, and
+    /// threads that share a graph can wait for each other's locks for ever.
+    ///
+    /// # Errors
+    /// As [`shared_gradients`](Self::shared_gradients), the same for all.
+    ///
+    /// # Panics
+    /// If another shard of the group is dropped before.
+    pub fn shard_gradients<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &Batch,
+        temperature: Temperature,
+        dropout: Option<Key>,
+        shard: Option<&Shard>,
+    ) -> Result<BatchGradients, GradientsError> {
+        let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
+        let (master, model) = (model, layers.as_ref().unwrap_or(model));
+        let streams = batch.streams_of(shard);
+        // From a shard's rows to those of all, and from the gradient for all to the shard's rows.
+        let gather = |own: Option<Tensor<B::InnerBackend, 2>>| match shard {
+            Some(shard) => own.map(|own| shard.gather(own)).transpose(),
+            None => Ok(own),
+        };
+        let own = |all: Tensor<B::InnerBackend, 2>, stream: &Stream<'_>| match shard {
+            Some(_) => all.narrow(0, stream.first, stream.rows.len()),
+            None => all,
+        };
+        let sum = |mut own: GradientsParams, scale: f64| {
+            if self.precision.half().is_some() {
+                gradients::to_single(master, &mut own, scale.recip());
+            }
+            match shard {
+                Some(shard) => shard.sum::<B, _>(master, own),
+                None => Ok(own),
+            }
+        };
+        if self.is_one_pass(&streams) {
+            // One chunk: one pass, its graph kept until the loss has spoken.
+            let graphs = streams.map(|Stream { side, name, rows, first }| {
+                let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
+                (!rows.is_empty()).then(|| self.encode(model, side, rows, dropout))
+            });
+            let embeddings = each(graphs.clone(), |graph| gather(graph.map(Tensor::inner)))?;
+            let (loss, log_temperature, wanted) =
+                self.loss_gradients::<B>(embeddings, batch, temperature)?;
+            let scale = self.gradient_scale(&wanted);
+            let surrogate = graphs
+                .into_iter()
+                .zip(wanted)
+                .zip(&streams)
+                .filter_map(|((graph, wanted), stream)| {
+                    Some(surrogate(graph?, own(wanted?, stream), scale))
+                })
+                .reduce(|sum, term| sum + term)
+                .expect("a batch has queries");
+            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model), scale)?;
+            return Ok(BatchGradients { loss, log_temperature, parameters });
+        }
+
+        let plain = model.valid();
+        let embeddings = each(streams, |stream| {
+            let chunks: Vec<_> = self
+                .chunks(stream, dropout)
+                .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout))
+                .collect();
+            gather((!chunks.is_empty()).then(|| Tensor::cat(chunks, 0)))
+        })?;
+        let (loss, log_temperature, wanted) =
+            self.loss_gradients::<B>(embeddings, batch, temperature)?;
+        let scale = self.gradient_scale(&wanted);
+        let mut chunks = GradientsAccumulator::new();
+        for (stream, wanted) in streams.into_iter().zip(wanted) {
+            let Some(wanted) = wanted else { continue };
+            for (first, rows, dropout) in self.chunks(stream, dropout) {
+                let graph = self.encode(model, stream.side, rows, dropout);
+                let wanted = wanted.clone().narrow(0, first, rows.len());
+                let gradients = surrogate(graph, wanted, scale).backward();
+                chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
+            }
+        }
+        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale)? })
+    }
+
+    /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and
+    /// nothing above 65,504: the largest gradient of an embedding becomes about 1.
+    fn gradient_scale<B: Backend>(&self, wanted: &[Option<Tensor<B, 2>>; 3]) -> f64 {
+        if self.precision != Precision::F16 {
+            return 1.0;
+        }
+        let largest = wanted.iter().flatten().map(|wanted| wanted.clone().abs().max());
+        let largest = Tensor::cat(largest.collect(), 0).max().into_data();
+        let largest = largest.iter::<f64>().next().expect("a maximum is a number");
+        // A power of two, which rounds nothing.
+        if largest > 0.0 { (-largest.log2().floor()).exp2() } else { 1.0 }
+    }
+
+    /// Tokens that one pass of `model` over `batch` computes: with its padding, unless the model
+    /// leaves padding out.
+    pub fn computed_tokens<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+        self.tokens_by_chunk(model, batch).sum()
+    }
+
+    /// The most tokens whose activations exist at once.
+    pub(crate) fn longest_chunk<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+        let chunks = self.tokens_by_chunk(model, batch);
+        if self.is_one_pass(&batch.streams()) { chunks.sum() } else { chunks.max().unwrap_or(0) }
+    }
+
+    /// The tokens that each chunk computes.
+    fn tokens_by_chunk<'b, B: Backend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &'b Batch,
+    ) -> impl Iterator<Item = usize> + 'b {
+        let (size, skips_padding) = (self.chunk, model.skips_padding());
+        let chunks = batch.streams().into_iter().flat_map(move |stream| stream.rows.chunks(size));
+        chunks.map(move |rows| {
+            let lengths = rows.iter().map(Vec::len);
+            if skips_padding { lengths.sum() } else { rows.len() * lengths.max().unwrap_or(0) }
+        })
+    }
+
+    /// Whether all texts go through at once.
+    fn is_one_pass(&self, streams: &[Stream<'_>]) -> bool {
+        streams.iter().all(|stream| stream.rows.len() <= self.chunk)
+    }
+
+    /// The chunks of a stream, each with its first row in the batch and its dropout.
+    fn chunks<'r>(
+        &self,
+        stream: Stream<'r>,
+        dropout: Option<Key>,
+    ) -> impl Iterator<Item = (usize, &'r [Vec<u32>], Option<Dropout>)> {
+        let (size, key) = (self.chunk, dropout.map(|key| key.child(stream.name)));
+        stream.rows.chunks(size).enumerate().map(move |(i, rows)| {
+            let first_row = stream.first + i * size;
+            (first_row, rows, key.map(|key| Dropout { key, first_row }))
+        })
+    }
+
+    fn encode<B: Backend>(
+        &self,
+        model: &DualEncoder<B>,
+        side: Side,
+        rows: &[Vec<u32>],
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        model.encode(side, &TokenBatch::pad(rows, self.pad_id), dropout)
+    }
+
+    /// The loss of embeddings (queries, documents, hard negatives) and its gradients by them.
+    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+    fn loss_gradients<B: AutodiffBackend>(
+        &self,
+        embeddings: [Option<Tensor<B::InnerBackend, 2>>; 3],
+        batch: &Batch,
+        temperature: Temperature,
+    ) -> Result<(f64, f64, [Option<Tensor<B::InnerBackend, 2>>; 3]), LossError> {
+        let [queries, documents, hard_negatives] = embeddings;
+        let (queries, documents) = (queries.expect("checked"), documents.expect("checked"));
+        let [rows, dim] = queries.dims();
+        let hard_negatives = hard_negatives.map(|h| {
+            let k = h.dims()[0] / rows;
+            h.reshape([rows, k, dim])
+        });
+        let embeddings = Embeddings { queries, documents, hard_negatives };
+        let out = self.objective.value_and_gradients::<B>(
+            &embeddings,
+            &batch.relations,
+            &batch.teacher,
+            temperature,
+        )?;
+        let Embeddings { queries, documents, hard_negatives } = out.embeddings;
+        let hard_negatives = hard_negatives.map(|h| {
+            let [rows, k, dim] = h.dims();
+            h.reshape([rows * k, dim])
+        });
+        Ok((out.loss, out.log_temperature, [Some(queries), Some(documents), hard_negatives]))
+    }
+}
+
+/// What `of` makes of each of three, up to the first error.
+fn each<T, U, E>([a, b, c]: [T; 3], mut of: impl FnMut(T) -> Result<U, E>) -> Result<[U; 3], E> {
+    Ok([of(a)?, of(b)?, of(c)?])
+}
+
+/// A number whose gradient with respect to `embeddings` is `scale` times `wanted`.
+fn surrogate<B: AutodiffBackend>(
+    embeddings: Tensor<B, 2>,
+    wanted: Tensor<B::InnerBackend, 2>,
+    scale: f64,
+) -> Tensor<B, 1> {
+    let wanted = if scale == 1.0 { wanted } else { wanted * scale };
+    (embeddings * Tensor::from_inner(wanted)).sum()
+}
