@@ -7,11 +7,13 @@ mod alignment;
 mod hubness;
 mod probe;
 mod spectrum;
+mod towers;
 
 pub use alignment::{alignment, centroid_gap, uniformity};
 pub use hubness::{Hubness, hubness};
 pub use probe::tower_separability;
 pub use spectrum::effective_rank;
+pub use towers::{Geometry, Towers};
 
 use rayon::prelude::*;
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
 use super::{at_least_one, trec};
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
 
@@ -190,7 +190,7 @@ struct Search<'a> {
     split: &'a JudgedSplit<'a>,
 }
 
-impl Task for Search<'_> {
+impl OnBackend for Search<'_> {
     type Output = anyhow::Result<Vec<Vec<Hit>>>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {

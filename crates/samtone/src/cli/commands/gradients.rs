@@ -12,7 +12,7 @@ use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{FirstStep, first_step};
 use serde::{Deserialize, Serialize};
 
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::output::Format;
 use crate::runner::ConfigArgs;
 
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 
 struct First<'a>(&'a ExperimentConfig);
 
-impl Task for First<'_> {
+impl OnBackend for First<'_> {
     type Output = std::result::Result<FirstStep, TrainError>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {

@@ -7,10 +7,10 @@ use anyhow::Context;
 use samtone_report::{Curve, KeyValues, LearningCurves, Report, Section};
 use samtone_train::config::ExperimentConfig;
 
-use crate::commands::backends::{Comparison, EMBEDDINGS, GRADIENTS, LOSSES, STEPS, rows};
+use super::found::{Comparison, EMBEDDINGS, GRADIENTS, LOSSES, STEPS, rows};
 
 /// Writes the page into `folder`.
-pub(crate) fn write(
+pub(super) fn write(
     folder: &Path,
     config: &ExperimentConfig,
     found: &Comparison,

@@ -15,7 +15,7 @@ use samtone_train::config::{Configuration, ExperimentConfig};
 use samtone_train::run::peak_rss_bytes;
 use serde::Serialize;
 
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
 
@@ -158,7 +158,7 @@ struct Measure<'a> {
     repeat: usize,
 }
 
-impl Task for Measure<'_> {
+impl OnBackend for Measure<'_> {
     type Output = anyhow::Result<Measured>;
 
     fn run<A: AutodiffBackend>(self, device: &A::Device) -> Self::Output {
@@ -210,7 +210,7 @@ struct Compute<'a> {
     path: &'a Path,
 }
 
-impl Task for Compute<'_> {
+impl OnBackend for Compute<'_> {
     type Output = anyhow::Result<(Computed, Outputs)>;
 
     fn run<A: AutodiffBackend>(self, device: &A::Device) -> Self::Output {

@@ -36,7 +36,7 @@ impl<B: burn_fusion::FusionBackend> HasFusion for burn_fusion::Fusion<B> {
 }
 
 /// Work that runs on any backend: [`BackendChoice::run`] picks the type.
-pub(crate) trait Task {
+pub(crate) trait OnBackend {
     type Output;
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output;
 }
@@ -124,7 +124,7 @@ impl BackendChoice {
     ///
     /// # Errors
     /// [`Usage`] if the build lacks the backend or the machine lacks the device.
-    pub(crate) fn run<T: Task>(self, task: T) -> anyhow::Result<T::Output> {
+    pub(crate) fn run<T: OnBackend>(self, task: T) -> anyhow::Result<T::Output> {
         use burn::backend::Autodiff;
         match self {
             #[cfg(feature = "flex")]
@@ -181,7 +181,7 @@ impl BackendChoice {
     /// As [`run`](Self::run).
     pub(crate) fn check(self) -> anyhow::Result<()> {
         struct Nothing;
-        impl Task for Nothing {
+        impl OnBackend for Nothing {
             type Output = ();
             fn run<B: AutodiffBackend>(self, _: &B::Device) {}
         }
@@ -199,7 +199,7 @@ impl BackendChoice {
         B::Device::from_id(id)
     }
 
-    fn on<B: AutodiffBackend, T: Task>(
+    fn on<B: AutodiffBackend, T: OnBackend>(
         self,
         task: T,
         device: &B::Device,

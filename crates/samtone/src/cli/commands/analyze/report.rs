@@ -4,16 +4,17 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::Context;
+use samtone_eval::statistics::Geometry;
 use samtone_report::{
     BrowsedQuery, Estimate, Histogram, KeyValues, MetricTable, Neighbour, NeighbourBrowser, Point,
     Ranking, Report, Scatter, Section,
 };
 
-use crate::commands::analyze::{Analysis, FOUND, ModelAnalysis, Sample};
+use super::found::{Analysis, FOUND, ModelAnalysis, Sample};
 
 /// Writes `analysis.json`, `report.html` and `figures/` into `folder`; `top` documents a query are
 /// browsed.
-pub(crate) fn write(
+pub(super) fn write(
     folder: &Path,
     analysis: &Analysis<'_>,
     sample: &Sample,
@@ -95,8 +96,10 @@ fn towers(analysis: &Analysis<'_>, sample: &Sample) -> Section {
         plane.points = points(model, sample);
         section = section.figure(plane);
     }
-    let (between, within) =
-        (0..BETWEEN, BETWEEN..models.first().map_or(BETWEEN, |m| m.geometry.len()));
+    let (between, within) = (
+        0..Geometry::BETWEEN,
+        Geometry::BETWEEN..models.first().map_or(Geometry::BETWEEN, |m| m.geometry.len()),
+    );
     section
         .figure(geometry("Between the towers", models, between).description(format!(
             "Of unit embeddings, over {} pairs. Probe AUC: how well a linear classifier tells \
@@ -110,9 +113,6 @@ fn towers(analysis: &Analysis<'_>, sample: &Sample) -> Section {
              documents that never are.",
         ))
 }
-
-/// How many of the numbers of a model's geometry speak of both towers: the first ones.
-const BETWEEN: usize = 3;
 
 fn geometry(title: &str, models: &[ModelAnalysis], part: Range<usize>) -> MetricTable {
     let numbers = |model: &'_ ModelAnalysis| model.geometry[part.clone()].to_vec();

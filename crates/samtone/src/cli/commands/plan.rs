@@ -5,7 +5,7 @@ use samtone_train::TrainError;
 use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{Plan, plan};
 
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::output::Format;
 use crate::runner::ConfigArgs;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 
 struct Planning<'a>(&'a ExperimentConfig);
 
-impl Task for Planning<'_> {
+impl OnBackend for Planning<'_> {
     type Output = Result<Plan, TrainError>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use indicatif::ProgressBar;
-use samtone_skill;
 use samtone_skill::{InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::TrainError;
 use samtone_train::config::{Configuration, ExperimentConfig};
@@ -20,7 +19,7 @@ use samtone_train::share::{Nodes, Seat};
 use serde::Serialize;
 
 use crate::commands::command_line;
-use crate::device::{BackendChoice, DeviceArgs, Task, check_all};
+use crate::device::{BackendChoice, DeviceArgs, OnBackend, check_all};
 use crate::error::Usage;
 use crate::output::{progress, say};
 use crate::tensorboard::EventFile;
@@ -241,7 +240,7 @@ impl<C: Run> Runner<'_, C> {
     }
 }
 
-impl<C: Run> Task for Runner<'_, C> {
+impl<C: Run> OnBackend for Runner<'_, C> {
     type Output = anyhow::Result<Outcome<C::Summary, C>>;
 
     fn run<B: AutodiffBackend>(mut self, device: &B::Device) -> Self::Output {

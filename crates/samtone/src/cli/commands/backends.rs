@@ -1,5 +1,8 @@
 //! `samtone backends`.
 
+mod found;
+mod report;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +13,10 @@ use safetensors::SafeTensors;
 use samtone_data::embedded::World;
 use samtone_train::config::{Configuration, ExperimentConfig};
 use samtone_train::run::{QUICK_START, StepRecord};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use self::found::{Comparison, Difference, Ran, STEPS, rows};
 use super::{command_line, gradients};
-use crate::backends_report;
 use crate::device::BackendChoice;
 use crate::embeddings::Embeddings;
 use crate::error::Usage;
@@ -39,71 +42,8 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
-/// Largest difference of a part's gradient at the first step, relative to its norm.
-pub(crate) const GRADIENTS: f64 = 1e-3;
-/// Largest difference of a loss over the first [`STEPS`] steps, in nats.
-pub(crate) const LOSSES: f64 = 1e-2;
-pub(crate) const STEPS: usize = 50;
-/// Largest difference of a number of an embedding of one trained model.
-pub(crate) const EMBEDDINGS: f64 = 1e-4;
-
 /// Documents that the trained model embeds on every backend.
 const TEXTS: usize = 200;
-
-/// What one backend did.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Ran {
-    pub(crate) backend: String,
-    /// What the first step took beyond the second: kernels compiled and tuned.
-    pub(crate) start_up_seconds: f64,
-    /// Without the first fifth of the steps.
-    pub(crate) steps_per_second: f64,
-    /// Real tokens, in the same steps.
-    pub(crate) tokens_per_second: f64,
-    /// Of the training process on the host, where the system tells it.
-    pub(crate) peak_rss_bytes: Option<u64>,
-    pub(crate) metrics: BTreeMap<String, f64>,
-    pub(crate) losses: Vec<f64>,
-    /// Against the reference; none for the reference itself.
-    pub(crate) difference: Option<Difference>,
-}
-
-/// How far a backend is from the reference.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Difference {
-    /// Of the first step's gradient, by part of the model, relative to its norm.
-    pub(crate) gradients: BTreeMap<String, f64>,
-    /// Of the losses of the first steps, the largest, in nats.
-    pub(crate) losses: f64,
-    /// Of the embeddings of one trained model, the largest.
-    pub(crate) embeddings: f64,
-}
-
-impl Difference {
-    /// The largest of the parts' gradients.
-    pub(crate) fn gradient(&self) -> f64 {
-        self.gradients.values().copied().fold(0.0, f64::max)
-    }
-
-    /// What is too far off, in words.
-    fn faults(&self) -> Vec<String> {
-        let found = [
-            ("gradients of the first step", self.gradient(), GRADIENTS),
-            ("losses", self.losses, LOSSES),
-            ("embeddings", self.embeddings, EMBEDDINGS),
-        ];
-        let off = found.into_iter().filter(|(_, got, allowed)| got > allowed || got.is_nan());
-        off.map(|(what, got, allowed)| format!("{what} by {got:.1e}, allowed {allowed:.0e}"))
-            .collect()
-    }
-}
-
-/// What `--format json` prints and `comparison.json` holds.
-#[derive(Serialize)]
-pub(crate) struct Comparison {
-    pub(crate) reference: String,
-    pub(crate) backends: Vec<Ran>,
-}
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     for backend in &args.backends {
@@ -139,7 +79,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let json = serde_json::to_vec_pretty(&found).context("cannot write the result as JSON")?;
     fs::write(args.out.join("comparison.json"), json).context("cannot write `comparison.json`")?;
     let command = command_line();
-    backends_report::write(&args.out, &config, &found, &command)?;
+    report::write(&args.out, &config, &found, &command)?;
     format.print(&found, |found| text(found, &args.out))?;
     let faults: Vec<String> = found
         .backends
@@ -334,35 +274,6 @@ fn largest(ours: &[f32], theirs: &[f32]) -> f64 {
     differences.fold(0.0, f64::max)
 }
 
-/// The columns of the table, and each backend's row.
-pub(crate) fn rows(found: &Comparison) -> (Vec<String>, Vec<Vec<String>>) {
-    let mut header: Vec<String> =
-        ["backend", "gradients", "losses", "embeddings"].map(String::from).into();
-    let metrics = found.backends.first().into_iter().flat_map(|ran| ran.metrics.keys().cloned());
-    header.extend(metrics);
-    header.extend(["start-up s", "steps/s", "tokens/s", "peak MB"].map(String::from));
-    let rows = found.backends.iter().map(|ran| {
-        let of = |value: fn(&Difference) -> f64| {
-            ran.difference.as_ref().map_or("–".into(), |found| format!("{:.1e}", value(found)))
-        };
-        let mut row = vec![
-            ran.backend.clone(),
-            of(Difference::gradient),
-            of(|found| found.losses),
-            of(|found| found.embeddings),
-        ];
-        row.extend(ran.metrics.values().map(|value| format!("{value:.4}")));
-        row.push(format!("{:.1}", ran.start_up_seconds));
-        row.push(format!("{:.2}", ran.steps_per_second));
-        row.push(format!("{:.0}", ran.tokens_per_second));
-        let peak = ran.peak_rss_bytes.map(|bytes| format!("{:.0}", bytes as f64 / 1e6));
-        row.push(peak.unwrap_or_else(|| "–".into()));
-        row
-    });
-    let rows = rows.collect();
-    (header, rows)
-}
-
 fn text(found: &Comparison, out: &Path) -> String {
     let (header, rows) = rows(found);
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
@@ -393,16 +304,5 @@ mod tests {
         let (steps, tokens) = speed(&(1..=10).map(step).collect::<Vec<_>>(), 4);
         assert!((steps - 1.0).abs() < 1e-9 && (tokens - 20.0).abs() < 1e-9, "{steps} {tokens}");
         assert!(speed(&[], 4).0.is_nan());
-    }
-
-    #[test]
-    fn what_is_too_far_off_is_named() {
-        let gradients = [("embedder".into(), 1e-5), ("layer 0".into(), 2e-3)].into();
-        let off = Difference { gradients, losses: 1e-3, embeddings: f64::NAN };
-        let expected = [
-            "gradients of the first step by 2.0e-3, allowed 1e-3",
-            "embeddings by NaN, allowed 1e-4",
-        ];
-        assert_eq!(off.faults(), expected);
     }
 }

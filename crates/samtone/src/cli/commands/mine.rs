@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::bm25::{at_least_zero, share};
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
 
@@ -192,7 +192,7 @@ struct MineWithModel<'a> {
     config: &'a mut MineConfig,
 }
 
-impl Task for MineWithModel<'_> {
+impl OnBackend for MineWithModel<'_> {
     type Output = anyhow::Result<Mined>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use writer::{Plan, Writer, check_place};
 
 use super::reading::{TextChoice, document_text, plural};
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::output::{Format, progress, warn};
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 
 struct Encode<'a>(&'a Args);
 
-impl Task for Encode<'_> {
+impl OnBackend for Encode<'_> {
     type Output = anyhow::Result<Result>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {

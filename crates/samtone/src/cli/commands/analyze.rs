@@ -1,24 +1,24 @@
 //! `samtone analyze`.
 
+mod found;
+mod report;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_data::Dataset;
 use samtone_data::embedded::World;
-use samtone_eval::statistics::{
-    alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
-};
+use samtone_eval::statistics::Towers;
 use samtone_eval::{Convention, Hit, Metric, Qrels, evaluate};
 use samtone_model::Retriever;
 use samtone_report::Tsne;
-use samtone_text::{DocumentText, Key};
+use samtone_text::Key;
 use samtone_train::run::{Embedded, JudgedSplit};
-use serde::Serialize;
 
+use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
-use crate::analysis_report;
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table};
 
@@ -68,10 +68,6 @@ pub(crate) struct Args {
     device: DeviceArgs,
 }
 
-/// Documents found for each query: what a rank is looked for in.
-pub(crate) const FOUND: usize = 100;
-/// Documents of a query that count for hubness.
-const HUBNESS_K: usize = 10;
 /// The most pairs that the geometry is measured on.
 const PAIRS: usize = 2000;
 /// The fewest that it can be measured on: the probe's folds need as many.
@@ -81,76 +77,6 @@ const RATIOS: usize = 5000;
 /// Resamples of the queries for an interval, and its confidence.
 const RESAMPLES: usize = 1000;
 const LEVEL: f64 = 0.95;
-
-/// What is analysed: the same for every model.
-pub(crate) struct Sample {
-    pub(crate) dataset: Dataset,
-    pub(crate) qrels: Qrels,
-    /// What is shown of a document.
-    pub(crate) text: DocumentText,
-    /// The split's queries, as indices.
-    pub(crate) queries: Vec<usize>,
-    /// Pairs in random order, each query and each document at most once: a place in `queries` and a
-    /// document's index.
-    pub(crate) pairs: Vec<(usize, usize)>,
-    /// How many of the pairs are plotted.
-    pub(crate) points: usize,
-    /// Places in `queries` of those that can be browsed.
-    pub(crate) browsed: Vec<usize>,
-}
-
-/// What `analysis.json` and `--format json` hold.
-#[derive(Serialize)]
-pub(crate) struct Analysis<'a> {
-    pub(crate) data: &'a Path,
-    pub(crate) split: &'a str,
-    pub(crate) queries: usize,
-    pub(crate) documents: usize,
-    pub(crate) pairs: usize,
-    pub(crate) points: usize,
-    pub(crate) perplexity: f64,
-    pub(crate) seed: u64,
-    pub(crate) models: Vec<ModelAnalysis>,
-}
-
-/// The numbers of one model.
-#[derive(Serialize)]
-pub(crate) struct ModelAnalysis {
-    pub(crate) name: String,
-    pub(crate) model: PathBuf,
-    pub(crate) dim: usize,
-    /// How the search compared embeddings.
-    pub(crate) similarity: SimilarityChoice,
-    /// What the model read of a document.
-    pub(crate) document_text: DocumentText,
-    pub(crate) metrics: Vec<Measured>,
-    /// The geometry, by name, in the order to show it.
-    pub(crate) geometry: Vec<(&'static str, f64)>,
-    /// Of the t-SNE, in nats.
-    pub(crate) kl_divergence: f64,
-    #[serde(skip)]
-    pub(crate) drawn: Drawn,
-}
-
-/// A mean over queries with its 95 % interval.
-#[derive(Serialize)]
-pub(crate) struct Measured {
-    pub(crate) metric: String,
-    pub(crate) mean: f64,
-    pub(crate) interval: (f64, f64),
-}
-
-/// What the figures of one model show.
-pub(crate) struct Drawn {
-    /// The plotted pairs' queries, then their documents.
-    pub(crate) positions: Vec<(f64, f64)>,
-    /// For each query, the cosine with the first document found, and whether that is right.
-    pub(crate) first: Vec<(f64, bool)>,
-    /// `s(q_i, q_j) / s(q_i, d_j)` of random pairs.
-    pub(crate) ratios: Vec<f64>,
-    /// For each query, what was found, best first.
-    pub(crate) hits: Vec<Vec<Hit>>,
-}
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let page = args.out.join("report.html");
@@ -178,7 +104,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         models,
     };
     let command = super::command_line();
-    analysis_report::write(&args.out, &analysis, &sample, args.top, &command)?;
+    report::write(&args.out, &analysis, &sample, args.top, &command)?;
     format.print(&analysis, |analysis| text(analysis, &args.out))
 }
 
@@ -271,7 +197,7 @@ struct Analyze<'a> {
     sample: &'a Sample,
 }
 
-impl Task for Analyze<'_> {
+impl OnBackend for Analyze<'_> {
     type Output = anyhow::Result<ModelAnalysis>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
@@ -284,30 +210,23 @@ impl Task for Analyze<'_> {
         let embedded = embed(&retriever, &split, text, BATCH_SIZE)?;
         let hits = embedded.search(similarity, FOUND, &[])?;
         let Embedded { queries, documents, dim } = embedded;
-
         let metrics = measure(sample, &split, &hits, args.seed)?;
-        let (queries, documents) = (normalised(&queries, dim), normalised(&documents, dim));
-        let first = first(sample, &queries, &documents, dim, &hits);
-        let hubs: Vec<Vec<Hit>> =
-            hits.iter().map(|hits| hits[..hits.len().min(HUBNESS_K)].to_vec()).collect();
-        let hubs = hubness(&hubs, dataset.documents().len());
-
-        let q = rows(&queries, dim, sample.pairs.iter().map(|pair| pair.0));
-        let d = rows(&documents, dim, sample.pairs.iter().map(|pair| pair.1));
-        let geometry = vec![
-            ("probe AUC", tower_separability(&q, &d, dim, args.seed)),
-            ("centroid gap", centroid_gap(&q, &d, dim)),
-            ("alignment", alignment(&q, &d, dim)),
-            ("uniformity of queries", uniformity(&q, dim)),
-            ("uniformity of documents", uniformity(&d, dim)),
-            ("effective rank of queries", effective_rank(&q, dim)),
-            ("effective rank of documents", effective_rank(&d, dim)),
-            ("hubness (skewness)", hubs.skewness),
-            ("never found", hubs.never),
-        ];
-
-        let plotted = sample.points * dim;
-        let plane = args.tsne().project(&[&q[..plotted], &d[..plotted]].concat(), dim)?;
+        let towers = Towers::new(&queries, &documents, dim, &sample.pairs, &hits);
+        let plane = args.tsne().project(&towers.first_pairs(sample.points), dim)?;
+        let first = towers.first_cosines().into_iter();
+        let first = first.map(|(query, hit, cosine)| (cosine, sample.is_relevant(query, hit)));
+        let key = Key::new(args.seed).child("analyze").child("ratios");
+        let pairs = sample.pairs.len();
+        let ratio = |index: u64| {
+            let i = key.below(2 * index, pairs);
+            towers.ratio(i, (i + 1 + key.below(2 * index + 1, pairs - 1)) % pairs)
+        };
+        let drawn = Drawn {
+            positions: plane.positions,
+            first: first.collect(),
+            ratios: (0..RATIOS as u64).map(ratio).collect(),
+            hits: hits.clone(),
+        };
         Ok(ModelAnalysis {
             name,
             model: model.to_owned(),
@@ -315,14 +234,9 @@ impl Task for Analyze<'_> {
             similarity: similarity.into(),
             document_text: text,
             metrics,
-            geometry,
+            geometry: towers.geometry(args.seed).named().to_vec(),
             kl_divergence: plane.kl_divergence,
-            drawn: Drawn {
-                positions: plane.positions,
-                first,
-                ratios: ratios(&q, &d, dim, args.seed),
-                hits,
-            },
+            drawn,
         })
     }
 }
@@ -343,66 +257,6 @@ fn measure(
     Ok(means
         .map(|((metric, &mean), interval)| Measured { metric: metric.to_string(), mean, interval })
         .collect())
-}
-
-/// For each query, the cosine with its first document, and whether that is right.
-fn first(
-    sample: &Sample,
-    queries: &[f32],
-    documents: &[f32],
-    dim: usize,
-    hits: &[Vec<Hit>],
-) -> Vec<(f64, bool)> {
-    let hits = hits.iter().enumerate().filter_map(|(query, hits)| Some((query, hits.first()?)));
-    hits.map(|(query, hit)| {
-        let cosine = dot(row(queries, dim, query), row(documents, dim, hit.index));
-        (cosine, sample.is_relevant(query, hit.index))
-    })
-    .collect()
-}
-
-impl Sample {
-    /// Whether the judgments call a document right for the query at `place`.
-    pub(crate) fn is_relevant(&self, place: usize, document: usize) -> bool {
-        let query = &self.dataset.queries()[self.queries[place]].id;
-        let document = &self.dataset.documents()[document].id;
-        self.qrels.grade(query, document).is_some_and(|grade| grade >= 1)
-    }
-}
-
-/// `s(q_i, q_j) / s(q_i, d_j)` for random i ≠ j, cosines.
-fn ratios(queries: &[f32], documents: &[f32], dim: usize, seed: u64) -> Vec<f64> {
-    let pairs = queries.len() / dim;
-    let key = Key::new(seed).child("analyze").child("ratios");
-    let ratio = |index: u64| {
-        let i = key.below(2 * index, pairs);
-        let j = (i + 1 + key.below(2 * index + 1, pairs - 1)) % pairs;
-        let anchor = row(queries, dim, i);
-        dot(anchor, row(queries, dim, j)) / dot(anchor, row(documents, dim, j))
-    };
-    (0..RATIOS as u64).map(ratio).collect()
-}
-
-fn row(rows: &[f32], dim: usize, index: usize) -> &[f32] {
-    &rows[index * dim..][..dim]
-}
-
-fn rows(all: &[f32], dim: usize, indices: impl Iterator<Item = usize>) -> Vec<f32> {
-    indices.flat_map(|index| row(all, dim, index)).copied().collect()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
-/// The rows at length 1; a row of zeros stays.
-fn normalised(rows: &[f32], dim: usize) -> Vec<f32> {
-    let scaled = |row: &[f32]| {
-        let norm = dot(row, row).sqrt();
-        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        row.iter().map(|x| (f64::from(*x) * scale) as f32).collect::<Vec<f32>>()
-    };
-    rows.chunks_exact(dim).flat_map(scaled).collect()
 }
 
 fn text(analysis: &Analysis<'_>, out: &Path) -> String {

@@ -1,7 +1,5 @@
 //! The `samtone` command line.
 
-mod analysis_report;
-mod backends_report;
 mod commands;
 mod device;
 mod embeddings;

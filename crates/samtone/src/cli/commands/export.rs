@@ -8,7 +8,7 @@ use samtone_model::{Retriever, Side, Similarity};
 use samtone_text::DocumentText;
 use serde::Serialize;
 
-use crate::device::{DeviceArgs, Task};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
 
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 
 struct Export<'a>(&'a Args);
 
-impl Task for Export<'_> {
+impl OnBackend for Export<'_> {
     type Output = anyhow::Result<Result>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
