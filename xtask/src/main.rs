@@ -9,6 +9,7 @@ mod check;
 mod command;
 mod conformance;
 mod parity;
+mod source;
 mod test_browser;
 
 use std::process::ExitCode;
