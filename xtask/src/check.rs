@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 
 use crate::command::{cargo, done, root, status};
-use crate::{arrows, conformance};
+use crate::{arrows, conformance, names, readme};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -14,9 +14,11 @@ type Step = (&'static str, fn() -> anyhow::Result<()>);
 const FEATURES: &str = "samtone/ndarray,samtone-conformance/ndarray";
 
 /// The steps in order.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 8] = [
     ("fmt", format),
     ("arrows", arrows::check),
+    ("names", names::check),
+    ("readme", readme::check),
     ("clippy", clippy),
     ("test", tests),
     ("conformance", || conformance::on_cpu(&[])),

@@ -69,6 +69,13 @@ pub(crate) enum Kind {
     Macro,
 }
 
+impl Kind {
+    /// Whether a path may go on after the item: to a variant, a function, a constant of it.
+    pub(crate) fn has_parts(self) -> bool {
+        matches!(self, Self::Type | Self::Trait)
+    }
+}
+
 /// A `use path::*`.
 pub(crate) struct Import {
     pub(crate) path: Mention,

@@ -12,15 +12,10 @@ const SMALL: usize = 600;
 pub(super) fn forbidden(tree: &Tree, arrows: &Arrows) -> Vec<String> {
     let mut circles = BTreeSet::new();
     for component in components(arrows) {
-        if !is_small_module(&tree.files, &component) {
-            let all = shortest(arrows, &component);
-            // A small module may take part in a greater circle, and its own is none to cut.
-            let is_small = |circle: &Vec<usize>| {
-                is_small_module(&tree.files, &circle.iter().copied().collect())
-            };
-            let all_small = all.iter().all(is_small);
-            circles.extend(all.into_iter().filter(|circle| all_small || !is_small(circle)));
-        }
+        let is_forbidden = |circle: &Vec<usize>| {
+            !is_in_small_module(&tree.files, arrows, &circle.iter().copied().collect())
+        };
+        circles.extend(shortest(arrows, &component).into_iter().filter(is_forbidden));
     }
     circles.iter().map(|circle| text(&tree.files, arrows, circle)).collect()
 }
@@ -50,14 +45,23 @@ fn reached(arrows: &Arrows, from: usize) -> BTreeMap<usize, usize> {
     before
 }
 
-/// Whether the files are a module's own and some in its folder, together small.
-fn is_small_module(files: &[File], component: &BTreeSet<usize>) -> bool {
-    let paths = || component.iter().map(|&file| files[file].path.as_str());
-    let is_one_module = paths().any(|root| {
-        let folder = folder(root);
-        folder.is_some_and(|folder| paths().all(|path| path == root || path.starts_with(&folder)))
-    });
-    is_one_module && component.iter().map(|&file| files[file].lines).sum::<usize>() <= SMALL
+/// Whether `circle` stays within one module's own file and folder, and all that is in circles there
+/// is small together.
+fn is_in_small_module(files: &[File], arrows: &Arrows, circle: &BTreeSet<usize>) -> bool {
+    let path = |file: &usize| files[*file].path.as_str();
+    circle.iter().any(|root| {
+        let Some(folder) = folder(path(root)) else { return false };
+        let is_inside = |file: &usize| file == root || path(file).starts_with(&folder);
+        let inside = arrows.iter().filter(|(from, _)| is_inside(from)).map(|(&from, to)| {
+            let to = to.iter().filter(|(to, _)| is_inside(to));
+            (from, to.map(|(&to, &line)| (to, line)).collect())
+        });
+        let lines =
+            |part: &BTreeSet<usize>| part.iter().map(|&file| files[file].lines).sum::<usize>();
+        components(&inside.collect())
+            .iter()
+            .any(|part| part.is_superset(circle) && lines(part) <= SMALL)
+    })
 }
 
 /// The folder of the children of the module in `path`; a crate's root is no small module.
@@ -199,6 +203,21 @@ mod tests {
             filler(600)
         );
         assert!(tree(&tests, 100).is_empty());
+    }
+
+    #[test]
+    fn many_small_circles_make_a_great_one() {
+        let child = |lines| format!("use super::A;\npub struct B;\n{}", "// more\n".repeat(lines));
+        let tree = |lines| {
+            circles(&[
+                ("lib.rs", "mod a;"),
+                ("a.rs", "mod b; mod c; pub struct A(b::B, c::B);"),
+                ("a/b.rs", &child(lines)),
+                ("a/c.rs", &child(lines)),
+            ])
+        };
+        assert!(tree(200).is_empty());
+        assert_eq!(tree(400).len(), 2);
     }
 
     #[test]

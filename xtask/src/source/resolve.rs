@@ -46,9 +46,10 @@ impl Tree {
         for Name { what, .. } in self.modules[module].names.get(first).into_iter().flatten() {
             match what {
                 What::Module(child) => found.extend(self.within(*child, rest, seen)),
-                What::Item(_) => {
+                What::Item(kind) if rest.is_empty() || kind.has_parts() => {
                     found.insert(Target { module, item: Some(first.clone()) });
                 }
+                What::Item(_) => {}
                 What::Import(Mention { path, .. }) => {
                     let targets = self.follow(module, path, seen);
                     found.extend(self.onward(targets, rest, seen));
@@ -75,10 +76,17 @@ impl Tree {
     ) -> BTreeSet<Target> {
         let mut found = BTreeSet::new();
         for target in targets {
-            match target.item {
+            match &target.item {
                 None => found.extend(self.within(target.module, rest, seen)),
-                Some(_) => {
-                    found.insert(target);
+                Some(name) => {
+                    let known = &self.modules[target.module].names[name];
+                    let is_whole = |name: &Name| match name.what {
+                        What::Item(kind) => rest.is_empty() || kind.has_parts(),
+                        _ => false,
+                    };
+                    if known.iter().any(is_whole) {
+                        found.insert(target);
+                    }
                 }
             }
         }
