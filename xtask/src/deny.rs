@@ -17,7 +17,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
         eprintln!("advisories are not checked: their database cannot be fetched");
         return Ok(());
     }
-    done(cargo(&["deny"]).args(told).args(["check", "--disable-fetch", "advisories"]))
+    done(cargo(&["deny", "--offline"]).args(told).args(["check", "advisories"]))
 }
 
 fn succeeds(arguments: &[&str]) -> anyhow::Result<bool> {
