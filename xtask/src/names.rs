@@ -112,12 +112,11 @@ impl Outside {
                 self.enter(tree, target.module, path, within);
                 continue;
             };
-            let known = tree.modules[target.module].names[name].iter();
-            let kind = known.filter_map(|name| match name.what {
+            let mut known = tree.modules[target.module].names[name].iter();
+            let kind = known.find_map(|name| match name.what {
                 What::Item(kind) => Some(kind),
                 _ => None,
             });
-            let kind = kind.last();
             self.add(target, kind, path);
         }
     }

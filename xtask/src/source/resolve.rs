@@ -17,12 +17,12 @@ impl Tree {
         if !seen.insert((from, path.to_vec())) {
             return BTreeSet::new();
         }
-        let found = self.from_keyword(from, path, seen);
+        let found = self.begin(from, path, seen);
         seen.remove(&(from, path.to_vec()));
         found
     }
 
-    fn from_keyword(&self, from: usize, path: &[String], seen: &mut Seen) -> BTreeSet<Target> {
+    fn begin(&self, from: usize, path: &[String], seen: &mut Seen) -> BTreeSet<Target> {
         let mut from = from;
         let mut rest = path;
         while let Some((first, after)) = rest.split_first() {
