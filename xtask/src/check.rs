@@ -1,11 +1,12 @@
 //! `cargo xtask check`: what must hold before a change is sent, cheapest first.
 
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
 use crate::command::{cargo, done, root, status};
-use crate::{arrows, conformance};
+use crate::{arrows, conformance, deny, names, package, readme};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -14,9 +15,13 @@ type Step = (&'static str, fn() -> anyhow::Result<()>);
 const FEATURES: &str = "samtone/ndarray,samtone-conformance/ndarray";
 
 /// The steps in order.
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 10] = [
     ("fmt", format),
     ("arrows", arrows::check),
+    ("names", names::check),
+    ("readme", readme::check),
+    ("package", package::check),
+    ("deny", deny::check),
     ("clippy", clippy),
     ("test", tests),
     ("conformance", || conformance::on_cpu(&[])),
@@ -29,13 +34,24 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<ExitCode> {
         let known = STEPS.map(|(step, _)| step).join(", ");
         bail!("no step is called `{unknown}`: they are {known}");
     }
+    let mut took = Vec::new();
     for (name, step) in STEPS {
         if names.is_empty() || names.iter().any(|asked| asked == name) {
             eprintln!("── {name}");
+            let start = Instant::now();
             step().with_context(|| format!("`cargo xtask check {name}` failed"))?;
+            took.push((name, start.elapsed()));
         }
     }
+    eprint!("{}", seconds(&took));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line for each step.
+fn seconds(took: &[(&str, Duration)]) -> String {
+    let line =
+        |(name, time): &(&str, Duration)| format!("{name:<12}{:>8.1} s\n", time.as_secs_f64());
+    took.iter().map(line).collect()
 }
 
 /// `cargo xtask test ARGUMENTS`.
@@ -89,4 +105,15 @@ fn tests() -> anyhow::Result<()> {
 
 fn doc() -> anyhow::Result<()> {
     done(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn every_step_has_its_seconds() {
+        let took = [("fmt", Duration::from_millis(1240)), ("test", Duration::from_secs(100))];
+        assert_eq!(super::seconds(&took), "fmt              1.2 s\ntest           100.0 s\n");
+    }
 }

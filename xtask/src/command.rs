@@ -35,15 +35,19 @@ pub(crate) fn done(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder that cargo builds into.
-pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+/// What cargo knows of the workspace's own packages.
+pub(crate) fn metadata() -> anyhow::Result<serde_json::Value> {
     let metadata = ["metadata", "--no-deps", "--format-version", "1"];
     let output = cargo(&metadata).current_dir(root()).output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("`cargo metadata` failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")?;
+    serde_json::from_slice(&output.stdout).context("`cargo metadata` printed no JSON")
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target_directory() -> anyhow::Result<PathBuf> {
+    let metadata = metadata()?;
     let folder = metadata["target_directory"].as_str().context("no target directory is named")?;
     Ok(folder.into())
 }

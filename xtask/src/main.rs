@@ -8,7 +8,12 @@ mod arrows;
 mod check;
 mod command;
 mod conformance;
+mod deny;
+mod names;
+mod package;
 mod parity;
+mod readme;
+mod source;
 mod test_browser;
 
 use std::process::ExitCode;
@@ -17,7 +22,9 @@ const HELP: &str = "\
 cargo xtask <command>
 
 Chores:
-  check [STEP...]   fmt, arrows, clippy, test, conformance, doc: cheapest first
+  check [STEP...]   fmt, arrows, names, readme, package, deny, clippy, test, conformance,
+                    doc: cheapest first
+  readme            each crate's README.md from the documentation of its lib.rs
   test [ARGS...]    the tests alone (cargo-nextest where installed)
   conformance [BACKEND...] [-- TEST...]
                     what every backend must compute alike, on these (flex, ndarray);
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
         "test" => check::test(rest),
         "conformance" => conformance::run(rest),
         "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
+        "readme" => readme::write(),
         "parity" => parity::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
