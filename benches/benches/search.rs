@@ -1,7 +1,7 @@
 //! Exact search: `search/QUERIESxDOCUMENTSxDIM/top-K`, random unit embeddings.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use samtone_eval::{Similarity, top_k};
+use samtone_eval::search::{Similarity, top_k};
 
 fn rows(count: usize, dim: usize, seed: u64) -> Vec<f32> {
     let mut state = seed;

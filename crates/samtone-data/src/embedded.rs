@@ -23,7 +23,7 @@ use std::path::Path;
 
 use samtone_text::Key;
 
-use self::names::Names;
+use self::names::{Kind, Names};
 use self::prose::{RELATIONS, Relation, Target, Value};
 use crate::dataset::Dataset;
 use crate::error::{DataError, Unwritten};
@@ -53,14 +53,6 @@ impl Split {
             Self::Test => "test",
         }
     }
-}
-
-/// A kind of thing in the world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Person,
-    Place,
-    Work,
 }
 
 /// A question with everything that answers it.

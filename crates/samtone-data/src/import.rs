@@ -15,196 +15,25 @@ pub mod columns;
 pub mod example;
 pub mod flag_embedding;
 pub mod ms_marco;
+mod options;
 pub mod pairs;
+mod passage;
 pub mod sentences;
 mod sink;
 pub mod squad;
 pub mod tevatron;
 pub mod trec;
-use std::collections::BTreeMap;
+
+use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::{fmt, io};
 
-use serde::Serialize;
-
-pub use self::columns::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
+pub use self::columns::roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
+pub use self::options::{
+    Format, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, Unit, UnknownFormat,
+};
+pub use self::passage::Passage;
 use self::sink::Sink;
 use crate::error::DataError;
-
-/// The table, in the folder written, of ids that held white space and the names that took their place:
-/// tab-separated `kind`, `old`, `new`.
-pub const RENAMED_IDS: &str = "renamed_ids.tsv";
-
-/// A foreign format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// A BEIR folder, mended: what [`Dataset::load`](crate::Dataset::load) refuses is left out.
-    Beir,
-    /// JSON lines `{"query", "positive", "negatives"}`.
-    Pairs,
-    /// `FlagEmbedding`'s JSON lines `{"query", "pos", "neg"}`.
-    FlagEmbedding,
-    /// Tevatron's JSON lines: passages inline, or ids and a corpus.
-    Tevatron,
-    /// The columns of sentence-transformers: anchor, positive, negatives; JSON lines, CSV, TSV or
-    /// Parquet (with the feature `parquet`).
-    Columns,
-    /// MS MARCO: `collection.tsv`, `queries.*.tsv`, `qrels.*.tsv`, triples by id.
-    MsMarco,
-    /// SQuAD v1.1 JSON or MRQA JSON lines, as sentence retrieval.
-    Squad,
-    /// TREC topics, qrels and documents.
-    Trec,
-}
-
-impl Format {
-    /// All formats.
-    pub const ALL: [Self; 8] = [
-        Self::Beir,
-        Self::Pairs,
-        Self::FlagEmbedding,
-        Self::Tevatron,
-        Self::Columns,
-        Self::MsMarco,
-        Self::Squad,
-        Self::Trec,
-    ];
-
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Beir => "beir",
-            Self::Pairs => "pairs",
-            Self::FlagEmbedding => "flag-embedding",
-            Self::Tevatron => "tevatron",
-            Self::Columns => "sentence-transformers",
-            Self::MsMarco => "ms-marco",
-            Self::Squad => "squad",
-            Self::Trec => "trec",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A name that no format has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format `{got}`, expected one of {}", Format::ALL.map(Format::name).join(", "))]
-pub struct UnknownFormat {
-    /// The name.
-    pub got: String,
-}
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        let format = Self::ALL.into_iter().find(|format| format.name() == name);
-        format.ok_or_else(|| UnknownFormat { got: name.to_owned() })
-    }
-}
-
-/// What to do with a wrong record.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// Stop: nothing is written.
-    #[default]
-    Fail,
-    /// Leave it out, count it and list it.
-    Skip,
-}
-
-/// What of a context becomes a document.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unit {
-    /// Each sentence, as in `ReQA` and MultiReQA.
-    #[default]
-    Sentence,
-    /// The whole paragraph.
-    Paragraph,
-}
-
-/// How to import.
-#[derive(Clone, Debug)]
-pub struct ImportOptions {
-    /// The split of judgments whose file does not name one.
-    pub split: String,
-    /// What to do with a wrong record.
-    pub on_error: OnError,
-    /// Whether the files written are compressed with gzip.
-    pub gzip: bool,
-    /// For [`Format::Squad`]: what becomes a document.
-    pub unit: Unit,
-    /// For [`Format::Squad`]: MultiReQA's files of sentence boundaries, in place of our own splitter.
-    pub boundaries: Vec<PathBuf>,
-    /// For [`Format::Columns`]: what the columns are, where their names do not say it.
-    pub columns: ColumnNames,
-    /// Whether ids that hold white space, which no TREC file can hold, get names without:
-    /// [`RENAMED_IDS`] lists them.
-    pub rename_ids: bool,
-}
-
-impl Default for ImportOptions {
-    fn default() -> Self {
-        Self {
-            split: "train".to_owned(),
-            on_error: OnError::Fail,
-            gzip: false,
-            unit: Unit::Sentence,
-            boundaries: Vec::new(),
-            columns: ColumnNames::default(),
-            rename_ids: false,
-        }
-    }
-}
-
-/// How far an import is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the input files read, as they lie on the disk.
-    pub bytes: u64,
-    /// Bytes of the input files in all.
-    pub total_bytes: u64,
-    /// Records read.
-    pub records: u64,
-}
-
-/// What an import did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ImportReport {
-    /// Documents written.
-    pub documents: u64,
-    /// Queries written.
-    pub queries: u64,
-    /// Judgments written, by split.
-    pub judgments: BTreeMap<String, u64>,
-    /// Judged queries to which nothing is relevant, by split.
-    pub queries_without_positive: BTreeMap<String, u64>,
-    /// Records left out, by kind of fault; among them negatives that are positives of the same query.
-    pub skipped: BTreeMap<&'static str, u64>,
-    /// The first records left out, with place and reason; all of them are in `skipped.txt` of the
-    /// folder written.
-    pub first_skipped: Vec<String>,
-    /// How the columns of each file were taken.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<TakenColumns>,
-    /// Ids of the input that hold white space.
-    pub ids_with_white_space: u64,
-    /// How many of them got another name.
-    pub renamed_ids: u64,
-}
-
-impl ImportReport {
-    /// Records left out in all.
-    pub fn skipped_in_all(&self) -> u64 {
-        self.skipped.values().sum()
-    }
-}
 
 /// Reads `inputs` and writes a folder in BEIR layout.
 ///

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use samtone_data::import::columns::{self, Cell, RecordReader, Row};
-use samtone_data::import::example::{Example, Passage};
+use samtone_data::import::example::Example;
 use samtone_data::import::tevatron::{self, Record};
-use samtone_data::import::{flag_embedding, ms_marco, pairs, squad, trec};
+use samtone_data::import::{Passage, flag_embedding, ms_marco, pairs, squad, trec};
 use samtone_data::reading::{Line, Lines};
 use samtone_data::{Dataset, Document, Judgment, Query};
 
@@ -187,7 +187,7 @@ proptest! {
         let record = format!("<DOC>\n<DOCNO> {id} </DOCNO>\n{headline}<TEXT>\n{text}\n</TEXT>\n</DOC>\n");
         line(
             |out| out.extend(record.bytes()),
-            |line| assert_eq!(trec::parse_document(line).unwrap(), trec::Document { id, title, text }),
+            |line| assert_eq!(trec::parse_document(line).unwrap(), trec::TrecDocument { id, title, text }),
         );
     }
 
@@ -215,7 +215,7 @@ proptest! {
             context: context.clone(),
             qas: questions
                 .into_iter()
-                .map(|(id, question, answers)| squad::Question {
+                .map(|(id, question, answers)| squad::SquadQuestion {
                     id,
                     question,
                     answers: answers
@@ -256,7 +256,7 @@ proptest! {
                         context,
                         qas: qas
                             .into_iter()
-                            .map(|(id, question, answers)| squad::Question {
+                            .map(|(id, question, answers)| squad::SquadQuestion {
                                 id,
                                 question,
                                 answers: answers

@@ -48,10 +48,10 @@ impl Convention {
         let own = matches!(metric.measure(), Measure::Mrr | Measure::Success | Measure::Holes);
         match self {
             Self::Trec9 => Rules::TREC9,
-            Self::Trec10 => Rules { precision: Precision::F64, ..Rules::TREC9 },
+            Self::Trec10 => Rules { precision: ScorePrecision::F64, ..Rules::TREC9 },
             Self::Beir => Rules {
                 own_document: OwnDocument::Dropped,
-                precision: if own { Precision::F64 } else { Precision::F32 },
+                precision: if own { ScorePrecision::F64 } else { ScorePrecision::F32 },
                 ties: if own { Ties::AsGiven } else { Ties::DocumentDescending },
                 queries: if matches!(metric.measure(), Measure::Mrr | Measure::Success) {
                     Queries::Judged
@@ -61,12 +61,12 @@ impl Convention {
                 ..Rules::TREC9
             },
             Self::Mteb => Rules {
-                precision: if own { Precision::F64 } else { Precision::F32 },
+                precision: if own { ScorePrecision::F64 } else { ScorePrecision::F32 },
                 ties: if own { Ties::AsGiven } else { Ties::DocumentDescending },
                 ..Rules::TREC9
             },
             Self::SentenceTransformers => Rules {
-                precision: Precision::F64,
+                precision: ScorePrecision::F64,
                 ties: Ties::DocumentAscending,
                 queries: Queries::WithRelevant,
                 grades: Grades::Binary,
@@ -74,7 +74,7 @@ impl Convention {
                 ..Rules::TREC9
             },
             Self::Ranx => Rules {
-                precision: Precision::F64,
+                precision: ScorePrecision::F64,
                 ties: Ties::AsGiven,
                 queries: Queries::Judged,
                 ..Rules::TREC9
@@ -102,7 +102,7 @@ impl FromStr for Convention {
 
 /// In which precision scores are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Precision {
+pub enum ScorePrecision {
     /// Rounded to f32: scores that differ only beyond 7 digits are equal.
     F32,
     /// As f64.
@@ -162,7 +162,7 @@ pub enum Average {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rules {
     /// In which precision scores are compared.
-    pub precision: Precision,
+    pub precision: ScorePrecision,
     /// How documents of equal score are ranked.
     pub ties: Ties,
     /// Over which queries the mean is taken.
@@ -178,7 +178,7 @@ pub struct Rules {
 impl Rules {
     /// trec_eval 9's.
     pub const TREC9: Self = Self {
-        precision: Precision::F32,
+        precision: ScorePrecision::F32,
         ties: Ties::DocumentDescending,
         queries: Queries::InBoth,
         own_document: OwnDocument::Kept,

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use rayon::prelude::*;
 
 use crate::convention::{
-    Average, Convention, Grades, OwnDocument, Precision, Queries, Rules, Ties,
+    Average, Convention, Grades, OwnDocument, Queries, Rules, ScorePrecision, Ties,
 };
 use crate::error::{EvalError, Result};
 use crate::metric::{Measure, Metric};
@@ -289,8 +289,8 @@ fn judge(
                 .documents(answer)
                 .filter(|&(document, _)| rules.own_document == OwnDocument::Kept || document != id)
                 .map(|(document, score)| match rules.precision {
-                    Precision::F32 => (document, f64::from(score as f32)),
-                    Precision::F64 => (document, score),
+                    ScorePrecision::F32 => (document, f64::from(score as f32)),
+                    ScorePrecision::F64 => (document, score),
                 })
                 .collect()
         })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::convention::{Average, Grades, OwnDocument, Precision, Queries, Rules, Ties};
+use crate::convention::{Average, Grades, OwnDocument, Queries, Rules, ScorePrecision, Ties};
 use crate::evaluate::score_query;
 use crate::metric::Metric;
 use crate::qrels::Qrels;
@@ -53,8 +53,8 @@ impl Rule {
     pub const fn describe(self, rules: Rules) -> &'static str {
         match self {
             Self::Precision => match rules.precision {
-                Precision::F32 => "scores are compared as f32",
-                Precision::F64 => "scores are compared as f64",
+                ScorePrecision::F32 => "scores are compared as f32",
+                ScorePrecision::F64 => "scores are compared as f64",
             },
             Self::Ties => match rules.ties {
                 Ties::DocumentDescending => "ties go to the greater document id",

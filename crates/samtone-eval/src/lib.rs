@@ -21,7 +21,7 @@ pub mod bm25;
 mod convention;
 mod error;
 mod evaluate;
-pub mod exact_match;
+mod exact_match;
 mod explain;
 mod metric;
 pub mod metrics;
@@ -35,8 +35,9 @@ mod source;
 pub mod statistics;
 mod table;
 
-pub use bm25::{Bm25, Bm25Config};
-pub use convention::{Average, Convention, Grades, OwnDocument, Precision, Queries, Rules, Ties};
+pub use convention::{
+    Average, Convention, Grades, OwnDocument, Queries, Rules, ScorePrecision, Ties,
+};
 pub use error::{EvalError, Result};
 pub use evaluate::{Evaluation, evaluate, evaluate_by};
 pub use exact_match::{exact_match, normalize_answer};
@@ -45,4 +46,3 @@ pub use metric::{Measure, Metric};
 pub use qrels::Qrels;
 pub use report::{EvaluationJson, MtebJson};
 pub use run::Run;
-pub use search::{Hit, Similarity, top_k};

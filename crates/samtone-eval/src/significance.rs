@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::random::{below, word};
 
-pub use compare::{Change, CompareConfig, Comparison, Row, compare};
+pub use compare::{Change, CompareConfig, ComparedRun, Comparison, compare};
 pub use table::Style;
 
 /// The two-sided p-value of the paired randomisation test on the mean of `differences`.

@@ -1,6 +1,6 @@
 //! The tower analysis' numbers against numpy, scipy and closed forms.
 
-use samtone_eval::Hit;
+use samtone_eval::search::Hit;
 use samtone_eval::statistics::{
     alignment, centroid_gap, effective_rank, hubness, tower_separability, uniformity,
 };

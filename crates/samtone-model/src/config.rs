@@ -389,29 +389,6 @@ pub enum Activation {
     Relu,
 }
 
-/// A side of the dual encoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// What is asked.
-    Query,
-    /// What is found.
-    Document,
-}
-
-impl Side {
-    /// Both sides.
-    pub const ALL: [Self; 2] = [Self::Query, Self::Document];
-
-    /// The side's name, in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Document => "document",
-        }
-    }
-}
-
 fn at_least_one(key: &'static str, value: usize) -> Result<(), ModelError> {
     if value > 0 {
         return Ok(());

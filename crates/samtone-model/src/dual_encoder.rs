@@ -14,9 +14,10 @@ use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, unpadded};
 use crate::blocks::pooling::normalize;
-use crate::config::{DualEncoderConfig, Side};
+use crate::config::DualEncoderConfig;
 use crate::error::ModelError;
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
+use crate::side::Side;
 use crate::visit::{self, DeadParameter};
 
 /// A dual encoder: token batches of either side to embeddings.

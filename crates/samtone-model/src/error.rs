@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Side;
+use crate::side::Side;
 
 /// A mistake in a model's configuration or files.
 #[derive(Debug, thiserror::Error)]

@@ -17,11 +17,12 @@ mod parameter;
 mod retriever;
 #[cfg(feature = "seq2seq")]
 mod seq2seq;
+mod side;
 mod visit;
 
 pub use blocks::dropout::Dropout;
 pub use config::{
-    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side, Similarity,
+    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Similarity,
     T5Config,
 };
 pub use dual_encoder::DualEncoder;
@@ -33,4 +34,5 @@ pub use parameter::{Parameter, Part};
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]
 pub use seq2seq::{Decoding, Head, Seq2Seq, Seq2SeqConfig, TextToText};
+pub use side::Side;
 pub use visit::{DeadParameter, GradientFault};

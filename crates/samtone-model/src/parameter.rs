@@ -5,8 +5,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use samtone_text::Key;
 
-use crate::config::Side;
 use crate::error::ModelError;
+use crate::side::Side;
 
 /// One trainable or frozen tensor of a dual encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_text::{DocumentText, TextTokenizer, TokenBatch};
 use serde_json::{Map, Value};
 
-use crate::config::{Side, Similarity};
+use crate::config::Similarity;
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
@@ -16,6 +16,7 @@ use crate::folder::model_folder::ModelFolder;
 use crate::folder::{
     self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TowerContent, replace_folder,
 };
+use crate::side::Side;
 
 /// A dual encoder that reads text.
 ///

@@ -1,14 +1,14 @@
 //! Files: the page, and beside it each figure as a drawing and as numbers.
 
-use std::{collections::HashSet, fs, path::Path};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 
-use crate::{
-    Figure, Report, ReportError,
-    plot::Plot,
-    svg::{self, Style},
-    text::{slug, unique},
-    theme::LIGHT,
-};
+use crate::plot::Plot;
+use crate::svg::{self, Style};
+use crate::text::{slug, unique};
+use crate::theme::LIGHT;
+use crate::{Figure, Report, ReportError};
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     fs::write(path, bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
@@ -29,7 +29,20 @@ pub(crate) fn figure_names(report: &Report) -> Vec<String> {
         .collect()
 }
 
-pub(crate) fn write_figures(report: &Report, folder: &Path) -> Result<(), ReportError> {
+impl Report {
+    /// Writes every figure into `folder`, which is created: `NAME.svg` and, with the feature `png`,
+    /// `NAME.png` for what is drawn; `NAME.csv` and `NAME.json` for the numbers behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::Write`] when a file cannot be written, [`ReportError::Png`] when a drawing
+    /// cannot be rasterised.
+    pub fn write_figures(&self, folder: impl AsRef<Path>) -> Result<(), ReportError> {
+        write_figures(self, folder.as_ref())
+    }
+}
+
+fn write_figures(report: &Report, folder: &Path) -> Result<(), ReportError> {
     fs::create_dir_all(folder)
         .map_err(|source| ReportError::Write { path: folder.to_owned(), source })?;
     let figures = report.sections.iter().flat_map(|section| &section.figures);

@@ -5,20 +5,23 @@
 //! security policy names the one script and the one style sheet by hash and forbids every request,
 //! so that a mistake in escaping could not run anything either.
 
-use std::{collections::HashSet, fmt::Write as _};
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::path::Path;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::export::{self, figure_names};
+use crate::plot::{NAME_CHARS, Plot, Summary};
+use crate::scale::{extent, number, padded};
+use crate::svg::{self, Style};
+use crate::text::{clean, embed_json, escape, slug, unique};
+use crate::theme::{DARK, LIGHT};
 use crate::{
     Estimate, Figure, KeyValues, MetricTable, NeighbourBrowser, Ranking, Report, ReportError,
-    export::figure_names,
-    plot::{NAME_CHARS, Plot, Summary},
-    scale::{extent, number, padded},
-    svg::{self, Style},
-    text::{clean, embed_json, escape, slug, unique},
-    theme::{DARK, LIGHT},
 };
 
 /// The most bytes a page may take.
@@ -29,7 +32,29 @@ const TEXT_CHARS: [usize; 4] = [320, 160, 80, 40];
 const STYLE: &str = include_str!("../assets/report.css");
 const SCRIPT: &str = include_str!("../assets/report.js");
 
-pub(crate) fn render(report: &Report) -> Result<String, ReportError> {
+impl Report {
+    /// The whole page as one string: no network, no other file.
+    ///
+    /// Texts are cut to 320 characters, and further where the page would otherwise pass 3 MB.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError::TooLarge`] when even short texts do not bring the page below 3 MB.
+    pub fn to_html(&self) -> Result<String, ReportError> {
+        render(self)
+    }
+
+    /// Writes the page to `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::to_html`], and [`ReportError::Write`] when the file cannot be written.
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
+        export::write(path.as_ref(), self.to_html()?.as_bytes())
+    }
+}
+
+fn render(report: &Report) -> Result<String, ReportError> {
     let mut bytes = 0;
     for max_chars in TEXT_CHARS {
         let page = Page::new(report, max_chars).finish();

@@ -1,10 +1,8 @@
 //! What a report says: plain data, no drawing.
 
-use std::path::Path;
-
 use serde::Serialize;
 
-use crate::{Figure, ReportError, export, page};
+use crate::Figure;
 
 /// A report: a title, how to repeat it, and sections of figures.
 ///
@@ -100,37 +98,6 @@ impl Report {
     pub fn section(mut self, section: Section) -> Self {
         self.sections.push(section);
         self
-    }
-
-    /// The whole page as one string: no network, no other file.
-    ///
-    /// Texts are cut to 320 characters, and further where the page would otherwise pass 3 MB.
-    ///
-    /// # Errors
-    ///
-    /// [`ReportError::TooLarge`] when even short texts do not bring the page below 3 MB.
-    pub fn to_html(&self) -> Result<String, ReportError> {
-        page::render(self)
-    }
-
-    /// Writes the page to `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Report::to_html`], and [`ReportError::Write`] when the file cannot be written.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
-        export::write(path.as_ref(), self.to_html()?.as_bytes())
-    }
-
-    /// Writes every figure into `folder`, which is created: `NAME.svg` and, with the feature `png`,
-    /// `NAME.png` for what is drawn; `NAME.csv` and `NAME.json` for the numbers behind it.
-    ///
-    /// # Errors
-    ///
-    /// [`ReportError::Write`] when a file cannot be written, [`ReportError::Png`] when a drawing
-    /// cannot be rasterised.
-    pub fn write_figures(&self, folder: impl AsRef<Path>) -> Result<(), ReportError> {
-        export::write_figures(self, folder.as_ref())
     }
 }
 

@@ -10,7 +10,7 @@ mod questions;
 mod sentence;
 
 pub use self::corruption::corrupt_spans;
-pub use self::mixture::{MaskForm, Mixture, Source, TokenPair};
+pub use self::mixture::{ExampleSource, MaskForm, Mixture, TokenPair};
 pub use self::part::{Mentions, closed_part, matched};
 pub use self::questions::read_questions;
 pub use self::sentence::Sentence;

@@ -30,7 +30,7 @@ use samtone_train::run::{
 use serde::Deserialize;
 
 use crate::config::{CorpusConfig, DecodingConfig, FineTuning, InfuseConfig};
-use crate::corpus::{Mixture, Sentence, Source, closed_part};
+use crate::corpus::{ExampleSource, Mixture, Sentence, closed_part};
 use crate::fit::{Fitted, Lesson, fit};
 use crate::qa::{Questions, Tuning, by_name, open, open_triples};
 use crate::records::Records;
@@ -257,12 +257,13 @@ impl Corpus {
         key: Key,
     ) -> Result<Mixture, DataError> {
         let (records, object_share) = (self.triples.clone(), data.object_share);
-        let mut parts = vec![(data.triple_weight, Source::Triples { records, object_share })];
+        let mut parts =
+            vec![(data.triple_weight, ExampleSource::Triples { records, object_share })];
         if let Some(sentences) = &self.sentences {
-            parts.push((data.sentence_weight, Source::Sentences(sentences.clone())));
+            parts.push((data.sentence_weight, ExampleSource::Sentences(sentences.clone())));
         }
         if let Some(text) = &self.text {
-            parts.push((data.text_weight, Source::Texts(text.clone())));
+            parts.push((data.text_weight, ExampleSource::Texts(text.clone())));
         }
         Mixture::new(parts, data.mask, [data.max_input, data.max_target], tokenizer, key)
     }
@@ -275,7 +276,7 @@ impl Corpus {
     ) -> Result<Mixture, DataError> {
         let text = self.text.clone().expect("the configuration was checked to name a text");
         let lens = [data.max_input, data.max_target];
-        Mixture::new(vec![(1.0, Source::Texts(text))], data.mask, lens, tokenizer, key)
+        Mixture::new(vec![(1.0, ExampleSource::Texts(text))], data.mask, lens, tokenizer, key)
     }
 
     /// The share of the triples whose masked object `model` writes; any object that the subject has

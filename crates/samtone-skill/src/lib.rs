@@ -20,8 +20,8 @@ pub use config::{
     QuestionConfig, Start,
 };
 pub use corpus::{
-    MaskForm, Mentions, Mixture, Sentence, Source, TokenPair, closed_part, corrupt_spans, matched,
-    read_questions,
+    ExampleSource, MaskForm, Mentions, Mixture, Sentence, TokenPair, closed_part, corrupt_spans,
+    matched, read_questions,
 };
 pub use infuse::{QUICK_START, infuse};
 pub use judge::Prediction;

@@ -24,7 +24,7 @@ use samtone_train::run::{
 };
 
 use crate::config::{DecodingConfig, LearningConfig, QaConfig, QuestionConfig, Start};
-use crate::corpus::{MaskForm, Mixture, Source, matched, read_questions};
+use crate::corpus::{ExampleSource, MaskForm, Mixture, matched, read_questions};
 use crate::fit::{Fitted, Lesson, fit};
 use crate::judge::{predict, share, write_predictions};
 use crate::records::Records;
@@ -156,7 +156,7 @@ pub(crate) struct Tuned<B: AutodiffBackend> {
 impl Tuning<'_> {
     /// The questions as examples; fails if a length leaves nothing of them.
     pub(crate) fn mixture(&self, tokenizer: &TextTokenizer) -> Result<Mixture, TrainError> {
-        let source = Source::Questions(Records::in_memory(self.questions.train.clone()));
+        let source = ExampleSource::Questions(Records::in_memory(self.questions.train.clone()));
         let key = Key::new(self.seed).child("questions");
         let lens = [self.data.max_input, self.data.max_target];
         Ok(Mixture::new(vec![(1.0, source)], MaskForm::default(), lens, tokenizer, key)?)

@@ -23,7 +23,7 @@ const SAMPLES: usize = 10_000;
 
 /// One run of a grid.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct GridRun {
     /// Name of its loss.
     pub loss: String,
     /// How its towers share parameters.
@@ -36,7 +36,7 @@ pub struct Cell {
     pub config: ExperimentConfig,
 }
 
-impl Cell {
+impl GridRun {
     /// Whether the run has ended.
     pub fn is_done(&self) -> bool {
         self.folder.join("summary.json").is_file()
@@ -57,7 +57,7 @@ impl Cell {
 
 /// The runs of the grid that `config` describes, under `folder`: seed by seed, so that every loss
 /// has a first result early.
-pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<Cell> {
+pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<GridRun> {
     let grid = config.ablate.clone().unwrap_or_default();
     let sharing = if grid.sharing.is_empty() {
         vec![config.model.sharing.unwrap_or_default()]
@@ -79,7 +79,7 @@ pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<Cell> {
                 own.model.sharing = Some(sharing);
                 own.train.baseline = None;
                 own.data.token_cache.get_or_insert_with(|| folder.join("tokens"));
-                cells.push(Cell {
+                cells.push(GridRun {
                     folder: folder
                         .join(&variant.name)
                         .join(sharing.to_string())
@@ -147,7 +147,7 @@ pub struct AblationResult {
 ///
 /// # Panics
 /// If there is no cell.
-pub fn table(config: &ExperimentConfig, cells: &[Cell]) -> Result<Ablation, TrainError> {
+pub fn table(config: &ExperimentConfig, cells: &[GridRun]) -> Result<Ablation, TrainError> {
     let baseline = config.compared_loss();
     let first = cells.first().expect("a grid has a cell").summary()?;
     let (split, _) = first.judged();

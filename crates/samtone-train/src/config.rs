@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod experiment;
 pub mod rules;
 pub(crate) mod settings;
+pub(crate) mod written;
 
 pub use self::ablate::{AblateConfig, LossVariant, SecondStageConfig};
 pub use self::data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
@@ -15,4 +16,5 @@ pub(crate) use self::data::{is_pairs_file, set_name};
 pub use self::experiment::{
     Chunk, EvalConfig, ExperimentConfig, ModelConfig, Sampler, TrainConfig,
 };
-pub use self::settings::{Configuration, Written};
+pub use self::settings::Configuration;
+pub use self::written::Written;

@@ -1,6 +1,6 @@
 //! Hard negatives: documents that rank high for a query without being relevant to it.
 //!
-//! A [`Source`] ranks documents for each query of the training pairs: [`Embeddings`] of a model,
+//! A [`CandidateSource`] ranks documents for each query of the training pairs: [`Dense`] of a model,
 //! [`Lexical`] search (BM25), or a [`Ranked`] run of any system. [`mine()`] passes over every document
 //! known to be relevant and every copy of one, takes a range of ranks, drops what scores too near the
 //! positive (it is likely relevant too), and picks from the rest.
@@ -11,11 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 use samtone_data::{Dataset, Pair};
-use samtone_eval::Hit;
+use samtone_eval::search::Hit;
 use samtone_text::{DocumentText, Key};
 use serde::Serialize;
 
-pub use source::{Embeddings, Lexical, Ranked, Source};
+pub use source::{CandidateSource, Dense, Lexical, Ranked};
 
 use crate::error::TrainError;
 
@@ -27,7 +27,7 @@ pub struct MineConfig {
     /// How many each pair gets, at most.
     pub count: usize,
     /// How far below the positive's score they are.
-    pub margin: Margin,
+    pub margin: ScoreMargin,
     /// Which of those in range are taken.
     pub pick: Pick,
     /// For [`Pick::Random`]: which draw.
@@ -44,7 +44,7 @@ impl Default for MineConfig {
         Self {
             ranks: Ranks { first: 1, last: 100 },
             count: 4,
-            margin: Margin::default(),
+            margin: ScoreMargin::default(),
             pick: Pick::Top,
             seed: 0,
             whole_rows: false,
@@ -112,21 +112,21 @@ impl FromStr for Ranks {
 /// Source: Moreira et al. 2024, arXiv:2407.15831 (NV-Retriever): `relative` = 0.05 is its best,
 /// TopK-PercPos at 95 %; `absolute` = 0.05 its TopK-MarginPos.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Margin {
+pub struct ScoreMargin {
     /// In units of the score.
     pub absolute: Option<f64>,
     /// As a fraction of the positive's score.
     pub relative: Option<f64>,
 }
 
-impl Default for Margin {
+impl Default for ScoreMargin {
     /// `relative` = 0.05.
     fn default() -> Self {
         Self { absolute: None, relative: Some(0.05) }
     }
 }
 
-impl Margin {
+impl ScoreMargin {
     /// Every score is low enough.
     pub const NONE: Self = Self { absolute: None, relative: None };
 
@@ -208,7 +208,7 @@ pub struct MineReport {
 pub fn mine(
     dataset: &Dataset,
     split: &str,
-    source: &impl Source,
+    source: &impl CandidateSource,
     config: &MineConfig,
 ) -> Result<Mined, TrainError> {
     let pairs = dataset.pairs(split);

@@ -2,7 +2,8 @@
 
 use burn::backend::Flex;
 use samtone_data::embedded::World;
-use samtone_eval::{Convention, Metric, Similarity, evaluate};
+use samtone_eval::search::Similarity;
+use samtone_eval::{Convention, Metric, evaluate};
 use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, Retriever, Side,
     SideSettings,

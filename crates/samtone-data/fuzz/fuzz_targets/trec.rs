@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use samtone_data::import::trec::{Kind, Records, parse_document, parse_topic};
+use samtone_data::import::trec::{Kind, TrecRecords, parse_document, parse_topic};
 use samtone_data::reading::{Line, Lines};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     parse(Line { number: 1, bytes });
     for kind in [Kind::Documents, Kind::Topics] {
         let lines = Lines::new(Path::new("fuzz"), Box::new(Cursor::new(bytes.to_vec())));
-        let mut records = Records::new(kind, lines);
+        let mut records = TrecRecords::new(kind, lines);
         let (mut last, mut calls) = (1, 0);
         loop {
             // Every call takes some of the bytes.

@@ -8,8 +8,8 @@ use samtone_text::DocumentText;
 
 use super::{Dataset, Relevance, write_lines};
 use crate::error::{DataError, Fault};
-use crate::import;
-use crate::import::example::{Example, Passage};
+use crate::import::example::Example;
+use crate::import::{self, Passage};
 use crate::reading::interner::{Interner, Names};
 use crate::reading::lines::Lines;
 use crate::record::{Document, Pair, Query};

@@ -2,7 +2,13 @@
 
 use samtone_text::Key;
 
-use super::Kind;
+/// A kind of thing in the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Person,
+    Place,
+    Work,
+}
 
 const GIVEN: [&str; 40] = [
     "Ada", "Alban", "Anselm", "Beatrix", "Benno", "Cecily", "Clement", "Cosima", "Damaris",

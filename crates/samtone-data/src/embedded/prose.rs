@@ -2,7 +2,7 @@
 
 use samtone_text::Key;
 
-use super::Kind;
+use super::names::Kind;
 use crate::reading::knowledge::Triple;
 
 /// A relation: what it connects, and its wordings. `{s}` and `{o}` stand for subject and object.

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::{Fault, nearest, quote_all};
+use super::fault::Fault;
+use super::words::{nearest, quote_all};
 
 /// Why it cannot be told what the columns of a file are.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -12,7 +12,7 @@
 mod csv;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod roles;
+pub(super) mod roles;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -22,13 +22,12 @@ use std::path::{Path, PathBuf};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+pub use self::csv::RecordReader;
 use self::roles::Mapping;
-pub use self::{
-    csv::RecordReader,
-    roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns},
-};
+use self::roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 use super::{
-    example::{self, Example, Passage},
+    example::{self, Example},
+    passage::Passage,
     sink::{Failure, Sink},
 };
 use crate::error::{ColumnFault, DataError, Fault, shell_word};

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use super::example::{Example, Passage};
+use super::example::Example;
+use super::passage::Passage;
 use crate::error::Fault;
 use crate::reading::json::Text;
 use crate::reading::lines::Line;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 
-use super::example::Passage;
-use super::{ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, TakenColumns};
+use super::columns::roles::TakenColumns;
+use super::options::{ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
+use super::passage::Passage;
 use crate::error::{DataError, Fault};
 use crate::reading::beir::{self, DocumentLine, QRELS_HEADER, QueryLine};
 use crate::reading::interner::{ByHash, Interner, Names};

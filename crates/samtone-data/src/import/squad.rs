@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::options::{ImportOptions, Unit};
 use super::sentences::sentences;
 use super::sink::{Failure, Sink};
-use super::{ImportOptions, Unit};
 use crate::error::{DataError, Fault};
 use crate::reading::lines::{self, Line};
 
@@ -37,12 +37,12 @@ pub struct Paragraph {
     /// The text.
     pub context: String,
     /// The questions about it.
-    pub qas: Vec<Question>,
+    pub qas: Vec<SquadQuestion>,
 }
 
 /// A question with its answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct SquadQuestion {
     /// The id.
     pub id: String,
     /// The text.
@@ -101,7 +101,7 @@ pub fn parse_mrqa(line: Line<'_>) -> Result<Option<Paragraph>, Fault> {
             let starts = answer.char_spans.into_iter();
             starts.map(move |(start, _)| Answer { text: text.clone(), answer_start: start })
         });
-        Ok(Question { id, question: raw.question, answers: answers.collect() })
+        Ok(SquadQuestion { id, question: raw.question, answers: answers.collect() })
     };
     let qas = questions.into_iter().map(question).collect::<Result<_, Fault>>()?;
     Ok(Some(Paragraph { context, qas }))
@@ -242,7 +242,7 @@ fn documents(paragraph: &Paragraph, unit: Unit, boundaries: &Boundaries) -> Vec<
 
 /// The documents in which the answers of a question begin.
 fn relevant(
-    question: &Question,
+    question: &SquadQuestion,
     context: &str,
     documents: &[Range<usize>],
 ) -> Result<Vec<usize>, Fault> {

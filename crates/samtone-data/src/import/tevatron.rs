@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::example::{self, Example, Passage};
+use super::example::{self, Example};
+use super::passage::Passage;
 use super::sink::{Failure, Sink};
 use crate::error::{DataError, Fault};
 use crate::reading::json::{Id, Text};

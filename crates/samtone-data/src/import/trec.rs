@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use self::markup::{Tag, clean, tags};
-pub use self::records::{Kind, Records};
+pub use self::records::{Kind, TrecRecords};
 use super::{
     ms_marco,
     sink::{Failure, Sink},
@@ -64,7 +64,7 @@ pub struct Topic {
 
 /// A document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
+pub struct TrecDocument {
     /// The number, as qrels name it.
     pub id: String,
     /// Its titles, a space between them; empty if it has none.
@@ -119,7 +119,7 @@ pub fn parse_topic(line: Line<'_>) -> Result<Topic, Fault> {
 ///
 /// # Errors
 /// A [`Fault`] if the document has no number, or no field that is title or text.
-pub fn parse_document(line: Line<'_>) -> Result<Document, Fault> {
+pub fn parse_document(line: Line<'_>) -> Result<TrecDocument, Fault> {
     let record = line.text()?;
     let tags: Vec<Tag<'_>> = tags(record).collect();
     let missing = |field| Fault::MissingField { field, found: names(&tags) };
@@ -151,7 +151,7 @@ pub fn parse_document(line: Line<'_>) -> Result<Document, Fault> {
         parts.retain(|part| !part.is_empty());
         parts.join(" ")
     };
-    Ok(Document { id: clean(id, ""), title: join(titles), text: join(texts) })
+    Ok(TrecDocument { id: clean(id, ""), title: join(titles), text: join(texts) })
 }
 
 /// The names of the opening tags, each once.
@@ -218,7 +218,7 @@ fn read(
     sink: &mut Sink<'_>,
     each: impl Fn(&mut Sink<'_>, Line<'_>) -> Result<(), Failure>,
 ) -> Result<(), DataError> {
-    let mut records = Records::new(kind, Lines::open(path)?);
+    let mut records = TrecRecords::new(kind, Lines::open(path)?);
     loop {
         let position = records.position();
         let outcome = match records.next() {
@@ -245,7 +245,7 @@ pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), Data
     for (role, path) in files {
         match role {
             Role::Documents => read(path, Kind::Documents, sink, |sink, record| {
-                let Document { id, title, text } = parse_document(record)?;
+                let TrecDocument { id, title, text } = parse_document(record)?;
                 sink.document(&id, &title, &text, record.number)
             }),
             Role::Corpus => sink.lines(path, |sink, line| {

@@ -39,7 +39,7 @@ pub struct Change {
 
 /// One run against the baseline in one metric.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Row {
+pub struct ComparedRun {
     /// The run's name.
     pub run: String,
     /// The metric's name.
@@ -78,7 +78,7 @@ pub struct Comparison {
     /// The intervals' confidence.
     pub level: f64,
     /// Run by run, and metric by metric.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ComparedRun>,
 }
 
 /// Compares named evaluations with the first of them.
@@ -177,7 +177,7 @@ fn row(
     (baseline, mean): (f64, f64),
     mut pairs: Vec<Change>,
     config: &CompareConfig,
-) -> Row {
+) -> ComparedRun {
     let differences: Vec<f64> = pairs.iter().map(|pair| pair.other - pair.baseline).collect();
     let count = |which: fn(f64) -> bool| differences.iter().filter(|&&d| which(d)).count();
     let (wins, ties, losses) = (count(|d| d > 0.0), count(|d| d == 0.0), count(|d| d < 0.0));
@@ -188,7 +188,7 @@ fn row(
     pairs.retain(|change| size(change) > 0.0);
     pairs.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.query.cmp(&b.query)));
     pairs.truncate(config.changes);
-    Row {
+    ComparedRun {
         run: run.to_owned(),
         metric,
         baseline,

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::json::{read_json_if_there, write_json};
 use super::unsupported;
-use crate::config::Side;
 use crate::error::ModelError;
+use crate::side::Side;
 
 const LIMITS: &str = "sentence_bert_config.json";
 

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use samtone_text::{DocumentText, TextTokenizer};
 
-use crate::config::{DualEncoderConfig, Side, Similarity};
+use crate::config::{DualEncoderConfig, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
 use crate::folder::{SideSettings, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
+use crate::side::Side;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
 ///

@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::json::{read_json_if_there, write_json};
 use super::unsupported;
-use crate::config::{Side, Similarity};
+use crate::config::Similarity;
 use crate::error::ModelError;
+use crate::side::Side;
 
 const SETTINGS: &str = "config_sentence_transformers.json";
 

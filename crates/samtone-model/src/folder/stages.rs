@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::json::{read_json, read_json_if_there, write_json};
 use super::{CONFIG, unsupported};
-use crate::config::{Pooling, Side};
+use crate::config::Pooling;
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, HostTensor, WEIGHTS};
+use crate::side::Side;
 
 const MODULES: &str = "modules.json";
 const ROUTER: &str = "router_config.json";

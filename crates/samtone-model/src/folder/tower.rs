@@ -15,10 +15,11 @@ use super::stages::{
 };
 use super::tokenizer::{TokenizerSettings, write_tokenizer};
 use super::{CONFIG, unsupported};
-use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side};
+use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
 use crate::folder::hugging_face;
+use crate::side::Side;
 
 /// The description of one tower's folder.
 #[derive(Clone, Debug, PartialEq)]

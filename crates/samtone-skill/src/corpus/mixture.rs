@@ -48,7 +48,7 @@ impl MaskForm {
 
 /// Where the examples of a part come from.
 #[derive(Debug)]
-pub enum Source {
+pub enum ExampleSource {
     /// Triples, `subject, relation, object`, with the object masked in `object_share` of the examples
     /// and the subject in the others; the relation never is.
     Triples {
@@ -65,7 +65,7 @@ pub enum Source {
     Questions(Records<QaPair>),
 }
 
-impl Source {
+impl ExampleSource {
     /// Records of the source.
     pub fn len(&self) -> usize {
         match self {
@@ -113,7 +113,7 @@ pub struct TokenPair {
 ///
 /// ```
 /// use samtone_text::TextTokenizer;
-/// use samtone_skill::{MaskForm, Mixture, Source};
+/// use samtone_skill::{MaskForm, Mixture, ExampleSource};
 /// use samtone_data::reading::Triple;
 /// use samtone_text::Key;
 /// use samtone_skill::Records;
@@ -121,7 +121,7 @@ pub struct TokenPair {
 /// let triple = |s: &str, r: &str, o: &str| Triple { subject: s.into(), relation: r.into(), object: o.into() };
 /// let records = Records::in_memory(vec![triple("Ada", "field", "logic"), triple("Ada", "born in", "London")]);
 /// let tokenizer = TextTokenizer::train_text_to_text(&["Ada, field, logic", "Ada, born in, London"], 160)?;
-/// let triples = Source::Triples { records, object_share: 1.0 };
+/// let triples = ExampleSource::Triples { records, object_share: 1.0 };
 /// let parts = vec![(1.0, triples)];
 /// let mixture = Mixture::new(parts, MaskForm::Literal, [32, 8], &tokenizer, Key::new(0))?;
 /// let pair = mixture.example(0, &tokenizer)?;
@@ -131,7 +131,7 @@ pub struct TokenPair {
 #[derive(Debug)]
 pub struct Mixture {
     /// Each source with its share of all examples.
-    parts: Vec<(f64, Source)>,
+    parts: Vec<(f64, ExampleSource)>,
     mask: MaskForm,
     max_lens: [usize; 2],
     /// The ids that stand for what is taken out of a text.
@@ -150,7 +150,7 @@ impl Mixture {
     /// # Panics
     /// If there is no part, one is empty, or a weight is not positive.
     pub fn new(
-        parts: Vec<(f64, Source)>,
+        parts: Vec<(f64, ExampleSource)>,
         mask: MaskForm,
         max_lens: [usize; 2],
         tokenizer: &TextTokenizer,
@@ -194,7 +194,7 @@ impl Mixture {
         let key = self.key.child("example").at(part as u64).at(index);
         let [max_input, max_target] = self.max_lens;
         let [input, target] = match source {
-            Source::Triples { records, object_share } => {
+            ExampleSource::Triples { records, object_share } => {
                 let triple = records.get(record)?;
                 if key.unit(0) < *object_share {
                     self.mask.mask_object(&triple)
@@ -202,17 +202,17 @@ impl Mixture {
                     self.mask.mask_subject(&triple)
                 }
             }
-            Source::Sentences(records) => {
+            ExampleSource::Sentences(records) => {
                 let Sentence { text, spans, .. } = records.get(record)?;
                 let span = spans[key.below(0, spans.len())].clone();
                 self.mask.mask(&text[..span.start], &text[span.clone()], &text[span.end..])
             }
-            Source::Questions(records) => {
+            ExampleSource::Questions(records) => {
                 let QaPair { question, mut answers } = records.get(record)?;
                 let answer = answers.swap_remove(key.below(0, answers.len()));
                 [question, answer]
             }
-            Source::Texts(records) => {
+            ExampleSource::Texts(records) => {
                 let text = records.get(record)?;
                 let mut ids = tokenizer.encode_bare(&text, tokenizer.room(max_input)?)?;
                 let room = tokenizer.room(max_target)?;
@@ -258,17 +258,22 @@ mod tests {
 
     use super::*;
 
-    fn triples(n: usize, object_share: f64) -> Source {
+    fn triples(n: usize, object_share: f64) -> ExampleSource {
         let triple = |i: usize| Triple {
             subject: format!("s{i}"),
             relation: "likes".into(),
             object: format!("o{i}"),
         };
-        Source::Triples { records: Records::in_memory((0..n).map(triple).collect()), object_share }
+        ExampleSource::Triples {
+            records: Records::in_memory((0..n).map(triple).collect()),
+            object_share,
+        }
     }
 
-    fn texts(n: usize) -> Source {
-        Source::Texts(Records::in_memory((0..n).map(|i| format!("t{i} and words")).collect()))
+    fn texts(n: usize) -> ExampleSource {
+        ExampleSource::Texts(Records::in_memory(
+            (0..n).map(|i| format!("t{i} and words")).collect(),
+        ))
     }
 
     fn tokenizer() -> TextTokenizer {
@@ -342,14 +347,14 @@ mod tests {
         assert_eq!(tokenizer.decode(&target).unwrap().trim(), "logic");
     }
 
-    fn sentences() -> Source {
+    fn sentences() -> ExampleSource {
         let sentence = Sentence::find("s1 likes o1".into(), &["s1".into(), "o1".into()]).unwrap();
-        Source::Sentences(Records::in_memory(vec![sentence]))
+        ExampleSource::Sentences(Records::in_memory(vec![sentence]))
     }
 
-    fn questions() -> Source {
+    fn questions() -> ExampleSource {
         let question = QaPair { question: "what?".into(), answers: vec!["o1".into()] };
-        Source::Questions(Records::in_memory(vec![question]))
+        ExampleSource::Questions(Records::in_memory(vec![question]))
     }
 
     /// A tokenizer in T5's manner with `sentinels` as given, each with whether it is special.
@@ -370,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_tokenizer_without_the_sentinels_needed_is_refused_at_once() {
-        let new = |part: Source, mask, tokenizer: &TextTokenizer| {
+        let new = |part: ExampleSource, mask, tokenizer: &TextTokenizer| {
             let parts = vec![(1.0, questions()), (1.0, part)];
             Mixture::new(parts, mask, [16, 8], tokenizer, Key::new(0)).map(drop)
         };
@@ -419,7 +424,7 @@ mod tests {
     #[test]
     fn what_is_read_and_what_is_written_keep_their_lengths() {
         let tokenizer = tokenizer();
-        let long = Source::Texts(Records::in_memory(vec!["t1 and words ".repeat(60)]));
+        let long = ExampleSource::Texts(Records::in_memory(vec!["t1 and words ".repeat(60)]));
         let text = tokenizer.encode_bare(&"t1 and words ".repeat(60), usize::MAX).unwrap();
         let mut parts = vec![(1.0, long), (1.0, triples(30, 0.5)), (1.0, sentences())];
         for [max_input, max_target] in [[99, 24], [24, 99], [3, 3], [2, 2], [99, 2], [99, 4]] {
@@ -466,7 +471,7 @@ mod tests {
             let parts = vec![
                 (1.0, triples(30, 0.3)),
                 (2.0, sentences()),
-                (1.0, Source::Questions(Records::in_memory(vec![question]))),
+                (1.0, ExampleSource::Questions(Records::in_memory(vec![question]))),
             ];
             Mixture::new(parts, MaskForm::Sentinel, [16, 8], &tokenizer, Key::new(seed)).unwrap()
         };

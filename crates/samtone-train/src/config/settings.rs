@@ -1,11 +1,11 @@
 //! A TOML file with `section.key=value` overrides on top, and the place of every mistake in them.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::written::Written;
 use crate::error::TrainError;
 
 /// The configuration of a run: a TOML file, every key with a default, unknown keys refused.
@@ -54,27 +54,6 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     /// Never: every configuration is representable.
     fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("every configuration is representable as TOML")
-    }
-}
-
-/// Where a piece of configuration was written, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// A file, with line and column (from 1) where they are known.
-    File(PathBuf, Option<(usize, usize)>),
-    /// A `--set` override.
-    Override(String),
-}
-
-impl fmt::Display for Written {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, None) => write!(f, "`{}`", path.display()),
-            Self::File(path, Some((line, column))) => {
-                write!(f, "`{}`, line {line}, column {column}", path.display())
-            }
-            Self::Override(text) => write!(f, "`--set {text}`"),
-        }
     }
 }
 

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 
 use samtone_data::Dataset;
+use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
-use samtone_eval::{Hit, Run, Similarity, top_k};
+use samtone_eval::search::{Hit, Similarity, top_k};
 use samtone_text::DocumentText;
 
 use crate::error::TrainError;
 
 /// Something that ranks a data set's documents for its queries, both by their indices.
-pub trait Source {
+pub trait CandidateSource {
     /// The `depth` best documents for each of `queries`, best first.
     ///
     /// # Errors
@@ -23,7 +24,7 @@ pub trait Source {
 
 /// Embeddings of a model, for all documents and some queries.
 #[derive(Debug)]
-pub struct Embeddings<'a> {
+pub struct Dense<'a> {
     /// Where each query's row is.
     places: HashMap<usize, usize>,
     queries: &'a [f32],
@@ -32,7 +33,7 @@ pub struct Embeddings<'a> {
     similarity: Similarity,
 }
 
-impl<'a> Embeddings<'a> {
+impl<'a> Dense<'a> {
     /// Row i of `queries` embeds the query `indices[i]`, row i of `documents` the document i.
     ///
     /// # Shapes
@@ -57,7 +58,7 @@ impl<'a> Embeddings<'a> {
     }
 }
 
-impl Source for Embeddings<'_> {
+impl CandidateSource for Dense<'_> {
     fn search(&self, queries: &[usize], depth: usize) -> Result<Vec<Vec<Hit>>, TrainError> {
         let rows: Vec<f32> = queries.iter().flat_map(|&query| self.query(query)).copied().collect();
         Ok(top_k(&rows, self.documents, self.dim, depth, self.similarity)?)
@@ -93,7 +94,7 @@ impl<'a> Lexical<'a> {
     }
 }
 
-impl Source for Lexical<'_> {
+impl CandidateSource for Lexical<'_> {
     fn search(&self, queries: &[usize], depth: usize) -> Result<Vec<Vec<Hit>>, TrainError> {
         let texts: Vec<&str> = queries.iter().map(|&query| self.text(query)).collect();
         Ok(self.index.search_all(&texts, depth))
@@ -139,7 +140,7 @@ impl Ranked {
     }
 }
 
-impl Source for Ranked {
+impl CandidateSource for Ranked {
     fn search(&self, queries: &[usize], _depth: usize) -> Result<Vec<Vec<Hit>>, TrainError> {
         let ranked = |query| self.hits.get(query).cloned().unwrap_or_default();
         Ok(queries.iter().map(ranked).collect())

@@ -1,14 +1,15 @@
 use proptest::prelude::*;
 use samtone_data::{Document, Judgment, Query};
+use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
-use samtone_eval::{Run, Similarity};
+use samtone_eval::search::Similarity;
 
 use super::*;
 
 /// Scores given for every query and document; `None` for what the source does not hold.
 struct Given(Vec<Vec<Option<f32>>>);
 
-impl Source for Given {
+impl CandidateSource for Given {
     fn search(&self, queries: &[usize], depth: usize) -> Result<Vec<Vec<Hit>>, TrainError> {
         let ranked = |&query: &usize| {
             let scored = self.0[query].iter().enumerate();
@@ -71,23 +72,23 @@ fn check(dataset: &Dataset, source: &Given, config: &MineConfig, expected: &[&[u
     assert_eq!(negatives, expected);
 }
 
-fn config(ranks: &str, count: usize, margin: Margin) -> MineConfig {
+fn config(ranks: &str, count: usize, margin: ScoreMargin) -> MineConfig {
     MineConfig { ranks: ranks.parse().unwrap(), count, margin, ..MineConfig::default() }
 }
 
 #[test]
 fn ranks_count_what_is_not_relevant() {
     let (dataset, source) = ladder();
-    check(&dataset, &source, &config("1-3", 9, Margin::NONE), &[&[0, 1, 3]]);
-    check(&dataset, &source, &config("3-5", 2, Margin::NONE), &[&[3, 4]]);
-    check(&dataset, &source, &config("7-99", 2, Margin::NONE), &[&[7]]);
-    check(&dataset, &source, &config("8-99", 2, Margin::NONE), &[&[]]);
+    check(&dataset, &source, &config("1-3", 9, ScoreMargin::NONE), &[&[0, 1, 3]]);
+    check(&dataset, &source, &config("3-5", 2, ScoreMargin::NONE), &[&[3, 4]]);
+    check(&dataset, &source, &config("7-99", 2, ScoreMargin::NONE), &[&[7]]);
+    check(&dataset, &source, &config("8-99", 2, ScoreMargin::NONE), &[&[]]);
 }
 
 #[test]
 fn a_margin_is_taken_from_the_positives_score() {
     let (dataset, source) = ladder();
-    let margin = |absolute, relative| Margin { absolute, relative };
+    let margin = |absolute, relative| ScoreMargin { absolute, relative };
     // The positive scores 0.7.
     check(&dataset, &source, &config("1-99", 2, margin(None, Some(0.05))), &[&[3, 4]]);
     check(&dataset, &source, &config("1-99", 2, margin(None, Some(0.2))), &[&[4, 5]]);
@@ -104,7 +105,7 @@ fn a_relative_margin_below_zero_still_lies_below() {
     let scores = [-0.1, -0.2, -0.4, -0.41, -0.43, -0.5, -0.6, -0.7];
     let source = Given(vec![scores.map(Some).to_vec()]);
     // 5 % of 0.4 is 0.02: at most -0.42.
-    check(&dataset, &source, &config("1-99", 2, Margin::default()), &[&[4, 5]]);
+    check(&dataset, &source, &config("1-99", 2, ScoreMargin::default()), &[&[4, 5]]);
 }
 
 #[test]
@@ -120,22 +121,23 @@ fn no_positive_of_any_split_nor_a_copy_of_one_is_taken() {
     let scores = (0..7).map(|i| Some(1.0 - 0.1 * i as f32)).collect();
     let source = Given(vec![scores, Vec::new()]);
     // 0 and 2 are the positive, 4 is the query itself, 5 is 1 once more.
-    check(&dataset, &source, &config("1-99", 9, Margin::NONE), &[&[1, 3]]);
+    check(&dataset, &source, &config("1-99", 9, ScoreMargin::NONE), &[&[1, 3]]);
 }
 
 #[test]
 fn without_a_score_of_the_positive_no_margin_can_be_kept() {
     let (dataset, mut source) = ladder();
     source.0[0][2] = None;
-    let mined = mine(&dataset, "train", &source, &config("1-99", 2, Margin::default())).unwrap();
+    let mined =
+        mine(&dataset, "train", &source, &config("1-99", 2, ScoreMargin::default())).unwrap();
     assert_eq!((mined.report.unscored_positives, mined.report.without), (1, 1));
-    check(&dataset, &source, &config("1-99", 2, Margin::NONE), &[&[0, 1]]);
+    check(&dataset, &source, &config("1-99", 2, ScoreMargin::NONE), &[&[0, 1]]);
 }
 
 #[test]
 fn rows_with_too_few_are_kept_or_left_out() {
     let (dataset, source) = ladder();
-    let kept = config("1-4", 3, Margin::default());
+    let kept = config("1-4", 3, ScoreMargin::default());
     let mined = mine(&dataset, "train", &source, &kept).unwrap();
     let report = &mined.report;
     assert_eq!((report.pairs, report.rows, report.negatives), (1, 1, 2));
@@ -154,7 +156,8 @@ fn random_picks_follow_the_seed_and_cover_the_range() {
     let odd: Vec<_> = judgments.into_iter().filter(|&(_, document, _)| document % 2 == 1).collect();
     let dataset = dataset(&texts, &["what?"], &odd, &[]);
     let source = Given(vec![(0..40).map(|i| Some(1.0 - 0.01 * i as f32)).collect()]);
-    let config = |seed| MineConfig { pick: Pick::Random, seed, ..config("1-10", 3, Margin::NONE) };
+    let config =
+        |seed| MineConfig { pick: Pick::Random, seed, ..config("1-10", 3, ScoreMargin::NONE) };
     let rows = |seed| mine(&dataset, "train", &source, &config(seed)).unwrap().rows;
     assert_eq!(rows(1), rows(1));
     assert_ne!(rows(1), rows(2));
@@ -179,7 +182,7 @@ fn a_document_without_the_text_that_is_read_is_no_negative() {
     let splits = [("train".to_owned(), vec![judgment])];
     let dataset = Dataset::from_records(documents, vec![query], splits).unwrap();
     let source = Given(vec![vec![Some(0.9), Some(0.8), Some(0.7)]]);
-    let titled = config("1-9", 9, Margin::NONE);
+    let titled = config("1-9", 9, ScoreMargin::NONE);
     check(&dataset, &source, &titled, &[&[1, 2]]);
     check(&dataset, &source, &MineConfig { document_text: DocumentText::Text, ..titled }, &[&[2]]);
 }
@@ -189,7 +192,7 @@ fn sources_score_a_document_as_they_rank_it() {
     let texts = ["red sea", "red hill", "blue sea sea", "green", "the red red sea"];
     let dataset = dataset(&texts, &["red sea?", "sea"], &[(0, 0, 1), (1, 2, 1)], &[]);
     #[track_caller]
-    fn check_scores(source: &impl Source, depth: usize) {
+    fn check_scores(source: &impl CandidateSource, depth: usize) {
         for (query, hits) in source.search(&[0, 1], depth).unwrap().into_iter().enumerate() {
             assert!(!hits.is_empty());
             for hit in hits {
@@ -204,7 +207,7 @@ fn sources_score_a_document_as_they_rank_it() {
     let (queries, documents) =
         ([0.1, 0.9, -0.5, 0.4], [1.0, 0.2, 0.3, -2.0, 0.1, 0.1, 0.0, 0.0, 3.0, 4.0]);
     for similarity in [Similarity::Cosine, Similarity::Dot] {
-        let model = Embeddings::new(&[1, 0], &queries, &documents, 2, similarity);
+        let model = Dense::new(&[1, 0], &queries, &documents, 2, similarity);
         check_scores(&model, 5);
         // Row 0 is query 1.
         let dot = model.score(1, 0).unwrap()
@@ -252,7 +255,7 @@ proptest! {
         let score = |query: usize, document: usize| f64::from(scores[query][document] as f32 / 10.0);
         let given = scores.iter().map(|row| row.iter().map(|&score| Some(score as f32 / 10.0)).collect());
         let source = Given(given.collect());
-        let margin = Margin { absolute, relative };
+        let margin = ScoreMargin { absolute, relative };
         let ranks = Ranks::new(first, first + more).unwrap();
         let config = MineConfig { ranks, count, margin, ..MineConfig::default() };
         let mined = mine(&dataset, "train", &source, &config).unwrap();

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use burn::tensor::backend::Backend;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
-use samtone_eval::{Convention, EvalError, Evaluation, Hit, Metric, Queries, Rules, evaluate_by};
+use samtone_eval::search::Hit;
+use samtone_eval::{Convention, EvalError, Evaluation, Metric, Queries, Rules, evaluate_by};
 use samtone_model::Retriever;
 
 use crate::config::EvalConfig;

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::config::{Chunk, ExperimentConfig};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
-use crate::run::environment::memory_bytes;
+use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
 use crate::step::engine::{Batch, Engine};
 use crate::step::objective::Objective;

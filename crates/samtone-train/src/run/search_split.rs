@@ -10,8 +10,8 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
-use samtone_eval::search::top_k_excluding;
-use samtone_eval::{EvalError, Hit, Qrels, Run, Similarity};
+use samtone_eval::search::{Hit, Similarity, top_k_excluding};
+use samtone_eval::{EvalError, Qrels, Run};
 use samtone_model::{ModelError, Retriever, Side};
 use samtone_text::DocumentText;
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::run::checkpoint::{Checkpoints, Saved};
-use crate::run::environment::peak_rss_bytes;
+use crate::run::proc::peak_rss_bytes;
 use crate::run::record::{Event, Log, StepRecord};
 use crate::run::summary::{Best, Metrics};
 use crate::share::nodes::{Nodes, NodesError};

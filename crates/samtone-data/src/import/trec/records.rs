@@ -1,4 +1,4 @@
-//! Records between an opening and a closing tag, wherever on a line these stand.
+//! TrecRecords between an opening and a closing tag, wherever on a line these stand.
 
 use crate::error::{DataError, Fault};
 use crate::reading::lines::{Line, Lines, MAX_LINE};
@@ -67,7 +67,7 @@ struct End {
 /// over.
 ///
 /// Memory is bounded by the longest record, and that by [`MAX_LINE`].
-pub struct Records {
+pub struct TrecRecords {
     kind: Kind,
     lines: Lines,
     /// Where reading goes on in the line read last, and its number.
@@ -80,7 +80,7 @@ pub struct Records {
     given_up: bool,
 }
 
-impl Records {
+impl TrecRecords {
     /// The records in `lines`.
     pub fn new(kind: Kind, lines: Lines) -> Self {
         let (at, number, record) = (0, 0, Vec::new());
@@ -187,7 +187,7 @@ mod tests {
     /// Each record with its line, or what is wrong.
     fn read(kind: Kind, text: &[u8]) -> Vec<String> {
         let lines = Lines::new(Path::new("f"), Box::new(Cursor::new(text.to_vec())));
-        let mut records = Records::new(kind, lines);
+        let mut records = TrecRecords::new(kind, lines);
         let mut found = Vec::new();
         loop {
             match records.next() {

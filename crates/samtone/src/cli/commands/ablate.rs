@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::TrainError;
-use samtone_train::ablation::{Ablation, AblationResult, Cell, cells, table as compared};
+use samtone_train::ablation::{Ablation, AblationResult, GridRun, cells, table as compared};
 use samtone_train::config::{Configuration, ExperimentConfig};
 
 use crate::device::DeviceArgs;
@@ -93,7 +93,7 @@ fn default_folder(config: &Path) -> PathBuf {
     Path::new("runs").join(format!("{name}-ablation"))
 }
 
-fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
+fn train(cell: &GridRun, args: &Args, command: &str) -> anyhow::Result<()> {
     let runner = Runner {
         config: &cell.config,
         folder: &cell.folder,
@@ -111,7 +111,7 @@ fn train(cell: &Cell, args: &Args, command: &str) -> anyhow::Result<()> {
 fn report(
     folder: &Path,
     config: &ExperimentConfig,
-    cells: &[Cell],
+    cells: &[GridRun],
     found: &Ablation,
     command: &str,
 ) -> anyhow::Result<()> {

@@ -7,9 +7,10 @@ use std::time::Instant;
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_data::Dataset;
+use samtone_eval::search::Hit;
 use samtone_eval::{
-    Convention, EvalError, Evaluation, EvaluationJson, Hit, Metric, MtebJson, Qrels, Queries,
-    Rules, Run, evaluate_by, explain,
+    Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
+    Run, evaluate_by, explain,
 };
 use samtone_model::Retriever;
 use samtone_train::run::JudgedSplit;

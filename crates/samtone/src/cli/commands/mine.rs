@@ -9,7 +9,7 @@ use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
 use samtone_train::mine::{
-    Embeddings, Lexical, Margin, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, mine,
+    Dense, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin, mine,
 };
 use samtone_train::run::JudgedSplit;
 use serde::Serialize;
@@ -135,11 +135,11 @@ impl Args {
             return wrong("--absolute-margin", "at least 0", &margin);
         }
         let margin =
-            Margin { absolute: self.absolute_margin, relative: Some(self.relative_margin) };
+            ScoreMargin { absolute: self.absolute_margin, relative: Some(self.relative_margin) };
         Ok(MineConfig {
             ranks: self.ranks,
             count: self.count,
-            margin: if self.no_margin { Margin::NONE } else { margin },
+            margin: if self.no_margin { ScoreMargin::NONE } else { margin },
             pick: match self.pick {
                 PickChoice::Top => Pick::Top,
                 PickChoice::Random => Pick::Random,
@@ -208,7 +208,7 @@ impl MineWithModel<'_> {
         let similarity = similarity(args.similarity, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded = embed(&retriever, &split, config.document_text, BATCH_SIZE)?;
-        let source = Embeddings::new(
+        let source = Dense::new(
             split.queries(),
             &embedded.queries,
             &embedded.documents,

@@ -2,7 +2,7 @@
 
 use burn::tensor::backend::Backend;
 use indicatif::ProgressBar;
-use samtone_eval::Similarity;
+use samtone_eval::search::Similarity;
 use samtone_model::{ModelError, Retriever, Side};
 use samtone_text::DocumentText;
 use samtone_train::run::{Embedded, JudgedSplit, similarity_of};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::ensure;
-use samtone_eval::search::top_k_excluding;
-use samtone_eval::{Run, Similarity};
+use samtone_eval::Run;
+use samtone_eval::search::{Similarity, top_k_excluding};
 use serde::Serialize;
 
 use super::reading::SimilarityChoice;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use samtone_data::Dataset;
-use samtone_eval::{Hit, Qrels};
+use samtone_eval::Qrels;
+use samtone_eval::search::Hit;
 use samtone_text::DocumentText;
 use serde::Serialize;
 
