@@ -12,7 +12,7 @@ use crate::{arrows, conformance, deny, names, package, readme};
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
 /// Both CPU backends, where packages have a choice.
-const FEATURES: &str = "samtone/ndarray,samtone-conformance/ndarray";
+const FEATURES: &str = "samtone/ndarray,samtone/parquet,samtone-conformance/ndarray";
 
 /// The steps in order.
 const STEPS: [Step; 10] = [

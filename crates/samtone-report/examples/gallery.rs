@@ -5,7 +5,7 @@
 //! cargo run -p samtone-report --example gallery -- FOLDER
 //! ```
 
-#[path = "../tests/hostile/mod.rs"]
+#[path = "../tests/report/hostile.rs"]
 mod hostile;
 
 use std::{error::Error, path::PathBuf};

@@ -181,7 +181,13 @@ fn import_parquet(table: &mut Table<'_>, sink: &mut Sink<'_>) -> Result<(), Data
 
 #[cfg(not(feature = "parquet"))]
 fn import_parquet(table: &mut Table<'_>, _sink: &mut Sink<'_>) -> Result<(), DataError> {
-    Err(DataError::NeedsFeature { path: table.path.to_owned(), feature: "parquet" })
+    Err(without_parquet(table.path))
+}
+
+/// What a build without the feature says of a Parquet file.
+#[cfg(any(test, not(feature = "parquet")))]
+fn without_parquet(path: &Path) -> DataError {
+    DataError::NeedsFeature { path: path.to_owned(), feature: "parquet" }
 }
 
 fn import_delimited(
@@ -445,5 +451,18 @@ fn label(cell: &Cell<'_>) -> Result<bool, Fault> {
             let expected = "0 (not relevant) or 1 (relevant)";
             Err(Fault::Value { field: "label", expected, got: got.to_owned() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_parquet_names_the_feature() {
+        let error = without_parquet(Path::new("train.parquet"));
+        let expected = "`train.parquet` needs the feature `parquet`, which this build lacks";
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.hint().as_deref(), Some("build with `--features parquet`"));
     }
 }

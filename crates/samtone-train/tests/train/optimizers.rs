@@ -1,7 +1,5 @@
 //! Adafactor and AdamW against transformers and PyTorch, step by step on fixed gradients.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::optim::{AdamWConfig, SimpleOptimizer};
 use burn::tensor::backend::Backend;
@@ -28,7 +26,7 @@ fn check<B: Backend, const D: usize, O: SimpleOptimizer<B>>(
     shape: [usize; D],
     tolerance: f64,
 ) {
-    let fixture: Value = serde_json::from_str(include_str!("fixtures/optimizers.json")).unwrap();
+    let fixture: Value = serde_json::from_str(include_str!("../fixtures/optimizers.json")).unwrap();
     let device = B::Device::default();
     let tensor = |values: Vec<f64>| {
         Tensor::<B, D>::from_data(TensorData::new(values, shape), (&device, DType::F64))

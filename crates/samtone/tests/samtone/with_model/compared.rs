@@ -5,7 +5,7 @@ use std::path::Path;
 
 use samtone_data::embedded::World;
 
-use crate::tiny::{printed, refused, save_model};
+use super::tiny::{printed, refused, save_model};
 
 /// A folder with a data set and two models, `dot` of which compares by dot product.
 fn home() -> tempfile::TempDir {

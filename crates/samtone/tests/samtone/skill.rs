@@ -1,8 +1,6 @@
 //! SKILL through the command line, on a tiny model: it infuses, answers, repeats, resumes, and its
 //! model starts a dual encoder.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

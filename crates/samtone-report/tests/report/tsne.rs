@@ -1,7 +1,4 @@
 //! The projection against scikit-learn's on the same points.
-#![cfg(feature = "tsne")]
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use samtone_report::{ReportError, Tsne};
 
 const POINTS: usize = 300;

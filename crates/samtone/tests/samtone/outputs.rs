@@ -1,8 +1,5 @@
 //! Where results and messages go: to files, pipes and links, and to readers that go away.
 
-#![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};

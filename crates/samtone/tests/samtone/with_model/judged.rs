@@ -6,7 +6,7 @@ use std::path::Path;
 use samtone_data::embedded::World;
 use samtone_train::run::Summary;
 
-use crate::tiny::{printed, refused, samtone, save_model};
+use super::tiny::{printed, refused, samtone, save_model};
 
 const CONFIG: &str = "
 [data]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use samtone_data::Dataset;
 use samtone_data::embedded::World;
 
-use crate::tiny::{printed, save_model};
+use super::tiny::{printed, save_model};
 
 #[test]
 fn a_model_mines_what_train_reads() {

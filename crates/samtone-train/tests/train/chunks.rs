@@ -1,19 +1,15 @@
 //! Gradient caching gives the gradients of the whole batch, whatever the chunk: in f64, where nothing
 //! but the order of sums can differ.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod tiny;
-
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config};
 use samtone_text::Key;
-use samtone_train::step::Precision;
-use samtone_train::step::{Batch, Engine};
-use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
+use samtone_train::step::{Batch, Engine, Precision};
+
+use crate::tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
 
 fn encoders() -> [EncoderConfig; 2] {
     let t5 = T5Config {

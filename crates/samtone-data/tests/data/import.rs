@@ -1,16 +1,13 @@
 //! Every foreign format becomes the BEIR folder it should, and what is wrong is named or skipped.
 
-#![expect(clippy::unwrap_used, reason = "a failed helper fails its test")]
+use std::fs;
+use std::path::Path;
 
-use std::{fs, path::Path};
-
-use samtone_data::{
-    DataError, Dataset,
-    import::{
-        ColumnNames, ColumnRole, Format, ImportOptions, ImportReport, OnError, RENAMED_IDS, Unit,
-        import,
-    },
+use samtone_data::import::{
+    ColumnNames, ColumnRole, Format, ImportOptions, ImportReport, OnError, RENAMED_IDS, Unit,
+    import,
 };
+use samtone_data::{DataError, Dataset};
 use tempfile::TempDir;
 
 /// Writes files and imports them.

@@ -1,9 +1,5 @@
 //! Shards of a batch find what one device finds, duplicates across them masked.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod tiny;
-
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +11,9 @@ use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
 use samtone_text::Key;
 use samtone_train::share::{Nodes, Seat, Shard};
-use samtone_train::step::Precision;
-use samtone_train::step::{Batch, Engine};
-use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
+use samtone_train::step::{Batch, Engine, Precision};
+
+use crate::tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
 
 type B = Autodiff<Flex>;
 
@@ -59,7 +55,7 @@ fn found(
     chunk: usize,
     shard: Option<&Shard>,
 ) -> Vec<Vec<f64>> {
-    let loss = tiny::loss();
+    let loss = crate::tiny::loss();
     let temperature = loss.temperature();
     let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
     let out = engine.shard_gradients(model, batch, temperature, Some(Key::new(3)), shard).unwrap();

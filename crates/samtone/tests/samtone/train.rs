@@ -3,8 +3,6 @@
 //! `SAMTONE_BACKEND` names the backend (`flex` if unset); the build must hold it:
 //! `SAMTONE_BACKEND=wgpu cargo nextest run -p samtone --features wgpu --test train`.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,8 +11,7 @@ use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
 use samtone_eval::{Evaluation, Metric};
-use samtone_train::run::Checkpoints;
-use samtone_train::run::{StepRecord, Summary, evaluation_path};
+use samtone_train::run::{Checkpoints, StepRecord, Summary, evaluation_path};
 
 /// A folder with a data set and a configuration that trains in a second or two.
 struct Bench {

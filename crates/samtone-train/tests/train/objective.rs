@@ -1,15 +1,14 @@
 //! Gradients of every term of the objective against central differences of its value, in f64, and the
 //! terms' values against their definitions.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use samtone_loss::{LossConfig, Relations, Temperature};
 use samtone_text::Key;
-use samtone_train::step::{DistillationConfig, DistillationLoss, MatryoshkaConfig};
-use samtone_train::step::{Embeddings, Objective};
+use samtone_train::step::{
+    DistillationConfig, DistillationLoss, Embeddings, MatryoshkaConfig, Objective,
+};
 
 const ROWS: usize = 4;
 const NEGATIVES: usize = 3;

@@ -4,8 +4,6 @@
 //! `cargo xtask parity folders` holds the same beside sentence-transformers. `SAMTONE_BACKEND` names
 //! the backend (`flex` if unset).
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

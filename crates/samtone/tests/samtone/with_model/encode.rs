@@ -5,7 +5,7 @@ use std::path::Path;
 
 use samtone_data::embedded::World;
 
-use crate::tiny::{printed, refused, samtone, save_model};
+use super::tiny::{printed, refused, samtone, save_model};
 
 /// A folder with two models and a corpus.
 fn home() -> tempfile::TempDir {

@@ -1,9 +1,5 @@
 //! The page and the files beside it: hostile texts, limits, repeatability.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod hostile;
-
 use std::fs;
 
 use samtone_report::{
@@ -64,7 +60,7 @@ fn skeleton(page: &str) -> Vec<&str> {
 #[test]
 fn no_text_changes_the_markup() {
     let plain = every_figure("plain").to_html().unwrap();
-    let texts = hostile::texts();
+    let texts = crate::hostile::texts();
     assert_eq!(texts.len(), 100);
     for text in texts.iter().filter(|text| !text.is_empty()) {
         let page = every_figure(text).to_html().unwrap();
@@ -81,7 +77,7 @@ fn no_text_changes_the_markup() {
 
 #[test]
 fn hostile_texts_go_unharmed_through_every_file() {
-    let texts = hostile::texts();
+    let texts = crate::hostile::texts();
     // Pixels take their time: every core draws a share.
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {

@@ -15,7 +15,7 @@ struct Pair {
 
 #[test]
 fn strange_pairs_are_judged_as_squad_judges_them() {
-    let text = include_str!("fixtures/exact_match.jsonl");
+    let text = include_str!("../fixtures/exact_match.jsonl");
     let pairs: Vec<Pair> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(pairs.len(), 1000);
     for (i, pair) in pairs.iter().enumerate() {

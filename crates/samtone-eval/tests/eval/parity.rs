@@ -18,8 +18,8 @@ struct Case {
 const TOLERANCE: f64 = 2e-9;
 
 fn cases() -> Vec<(usize, Qrels, Run, Case)> {
-    let cases: Vec<Case> =
-        serde_json::from_str(include_str!("fixtures/metrics.json")).expect("the fixture is JSON");
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../fixtures/metrics.json"))
+        .expect("the fixture is JSON");
     cases
         .into_iter()
         .enumerate()
@@ -80,7 +80,7 @@ struct Named {
 #[test]
 fn a_name_of_ir_measures_is_read_and_means_what_it_means_there() {
     let Named { qrels, run, values } =
-        serde_json::from_str(include_str!("fixtures/ir_measures.json"))
+        serde_json::from_str(include_str!("../fixtures/ir_measures.json"))
             .expect("the fixture is JSON");
     let qrels = Qrels::new(qrels).unwrap();
     let run = Run::new(run).unwrap();

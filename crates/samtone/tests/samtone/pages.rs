@@ -1,6 +1,6 @@
 //! The command line's words: each success and each mistake, as a user sees them.
 //!
-//! `TRYCMD=overwrite cargo test -p samtone --test cli` rewrites the snapshots; read the difference.
+//! `TRYCMD=overwrite cargo xtask test --test samtone` rewrites the snapshots; read the difference.
 
 #[test]
 fn snapshots() {
