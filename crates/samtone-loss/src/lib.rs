@@ -89,6 +89,7 @@ mod loss;
 mod plan;
 mod preset;
 mod rows;
+mod short;
 mod streaming;
 mod temperature;
 mod tile;
