@@ -11,7 +11,7 @@ use samtone_model::{
     T5Config,
 };
 use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
+use samtone_train::engine::{Engine, StepRows};
 use samtone_train::shards::Workers;
 
 use crate::{assert_near, conforms, values};
@@ -86,7 +86,7 @@ fn gradients<B: AutodiffBackend>(
         toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
     let loss = loss.resolve().unwrap();
     let temperature = loss.temperature();
-    let batch = Batch {
+    let batch = StepRows {
         queries: texts("query", ROWS),
         documents: texts("document", ROWS),
         hard_negatives: texts("hard-negative", ROWS * NEGATIVES),

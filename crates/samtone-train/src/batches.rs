@@ -9,7 +9,7 @@ use samtone_data::{BatchConfig, PairBatches, Positives, files};
 use samtone_loss::Relations;
 
 use crate::config::{ExperimentConfig, Sampler};
-use crate::engine::Batch;
+use crate::engine::StepRows;
 use crate::error::TrainError;
 use crate::prepare::{Prepared, TokenRows, TrainSet};
 
@@ -37,7 +37,7 @@ pub(crate) struct StepBatch {
     /// Its pairs, as indices into the set's.
     rows: Vec<usize>,
     /// Their texts.
-    pub(crate) batch: Batch,
+    pub(crate) batch: StepRows,
 }
 
 impl<'a> Batches<'a> {
@@ -154,7 +154,7 @@ impl<'a> Batches<'a> {
         let texts = |cache: &TokenCache, indices: &mut dyn Iterator<Item = usize>| {
             indices.map(|index| cache.row(index)).collect()
         };
-        let batch = Batch {
+        let batch = StepRows {
             queries: texts(&tokens.queries, &mut pairs().map(|pair| pair.query)),
             documents: texts(&tokens.documents, &mut pairs().map(|pair| pair.document)),
             hard_negatives: texts(&tokens.documents, &mut negatives.iter().map(|n| n.document)),

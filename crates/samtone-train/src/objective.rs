@@ -3,7 +3,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{Loss, LossError, Relations, Temperature};
+use samtone_loss::{Batch, Embeddings, Loss, LossError, Relations, Temperature};
 
 use crate::config::{DistillationConfig, MatryoshkaConfig};
 use crate::distillation;
@@ -17,17 +17,6 @@ pub struct Objective {
     pub distillation: Option<DistillationConfig>,
     /// Dimensions and their factors; the whole embedding alone if empty.
     matryoshka: Vec<(usize, f64)>,
-}
-
-/// The embeddings of a batch, or the gradients by them.
-#[derive(Clone, Debug)]
-pub struct Embeddings<B: Backend> {
-    /// Queries, `[batch, dim]`.
-    pub queries: Tensor<B, 2>,
-    /// Documents, `[batch, dim]`.
-    pub documents: Tensor<B, 2>,
-    /// Hard negatives, `[batch, k, dim]`, where there are any.
-    pub hard_negatives: Option<Tensor<B, 3>>,
 }
 
 /// The value of an objective and its gradients.
@@ -76,12 +65,12 @@ impl Objective {
         teacher: &[f64],
         temperature: Temperature,
     ) -> Result<ObjectiveGradients<B::InnerBackend>, LossError> {
-        let whole = embeddings.dim();
+        let [_, whole] = embeddings.queries.dims();
         let all = [(whole, 1.0)];
         let slices = if self.matryoshka.is_empty() { &all[..] } else { &self.matryoshka };
         let mut sum: Option<ObjectiveGradients<B::InnerBackend>> = None;
         for &(dim, weight) in slices {
-            let cut = embeddings.cut(dim);
+            let cut = cut(embeddings, dim);
             let mut part = self.contrastive_gradients(&cut, relations, temperature)?;
             if let Some(config) = &self.distillation {
                 let similarity = self.contrastive.similarity();
@@ -105,52 +94,23 @@ impl Objective {
         relations: &Relations,
         temperature: Temperature,
     ) -> Result<ObjectiveGradients<B>, LossError> {
-        let Embeddings { queries, documents, hard_negatives } = embeddings.clone();
-        let batch = samtone_loss::Batch {
-            queries,
-            documents,
-            hard_negatives,
-            relations: relations.clone(),
-            weights: None,
-        };
+        let batch = Batch::from(embeddings.clone()).with_relations(relations.clone());
         let out = self.contrastive.value_and_gradients(&batch, temperature)?;
         Ok(ObjectiveGradients {
             loss: out.loss,
             log_temperature: out.log_temperature,
-            embeddings: Embeddings {
-                queries: out.queries,
-                documents: out.documents,
-                hard_negatives: out.hard_negatives,
-            },
+            embeddings: out.embeddings,
         })
     }
 }
 
-impl<B: Backend> Embeddings<B> {
-    fn dim(&self) -> usize {
-        self.queries.dims()[1]
+/// The first `dim` dimensions.
+fn cut<B: Backend>(embeddings: &Embeddings<B>, dim: usize) -> Embeddings<B> {
+    let embeddings = embeddings.clone();
+    if embeddings.queries.dims()[1] == dim {
+        return embeddings;
     }
-
-    /// Each part through a function of its own rank.
-    fn map(
-        self,
-        two: impl Fn(Tensor<B, 2>) -> Tensor<B, 2>,
-        three: impl Fn(Tensor<B, 3>) -> Tensor<B, 3>,
-    ) -> Self {
-        Self {
-            queries: two(self.queries),
-            documents: two(self.documents),
-            hard_negatives: self.hard_negatives.map(three),
-        }
-    }
-
-    /// The first `dim` dimensions.
-    fn cut(&self, dim: usize) -> Self {
-        if dim == self.dim() {
-            return self.clone();
-        }
-        self.clone().map(|x| x.narrow(1, 0, dim), |x| x.narrow(2, 0, dim))
-    }
+    embeddings.map(|x| x.narrow(1, 0, dim), |x| x.narrow(2, 0, dim))
 }
 
 impl<B: Backend> ObjectiveGradients<B> {

@@ -12,7 +12,7 @@ use samtone_data::random::Key;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config};
 use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
+use samtone_train::engine::{Engine, StepRows};
 
 use tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
 
@@ -42,7 +42,7 @@ fn gradients<B: AutodiffBackend>(
     let loss = loss();
     let temperature = loss.temperature();
     let [queries, documents, hard_negatives] = texts.clone();
-    let batch = Batch {
+    let batch = StepRows {
         queries,
         documents,
         hard_negatives,

@@ -7,9 +7,9 @@ use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use samtone_data::random::Key;
-use samtone_loss::{LossConfig, Relations, Temperature};
+use samtone_loss::{Embeddings, LossConfig, Relations, Temperature};
 use samtone_train::config::{DistillationConfig, DistillationLoss, MatryoshkaConfig};
-use samtone_train::objective::{Embeddings, Objective};
+use samtone_train::objective::Objective;
 
 const ROWS: usize = 4;
 const NEGATIVES: usize = 3;

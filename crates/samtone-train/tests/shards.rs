@@ -15,7 +15,7 @@ use samtone_data::random::Key;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
 use samtone_train::config::Precision;
-use samtone_train::engine::{Batch, Engine};
+use samtone_train::engine::{Engine, StepRows};
 use samtone_train::nodes::{Nodes, Seat};
 use samtone_train::shards::Shard;
 
@@ -33,8 +33,8 @@ fn model() -> DualEncoder<B> {
     DualEncoder::init(&config, 1, &Default::default()).unwrap()
 }
 
-fn batch(relations: Relations) -> Batch {
-    Batch {
+fn batch(relations: Relations) -> StepRows {
+    StepRows {
         queries: texts("query", ROWS),
         documents: texts("document", ROWS),
         hard_negatives: texts("hard-negative", ROWS * NEGATIVES),
@@ -57,7 +57,7 @@ fn duplicates() -> Relations {
 /// The loss, its gradient by ln τ, and every parameter's gradient.
 fn found(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shard: Option<&Shard>,
 ) -> Vec<Vec<f64>> {
@@ -75,7 +75,7 @@ fn found(
 /// The same on each of `shards`.
 fn on_each(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shards: Vec<Shard>,
 ) -> Vec<Vec<Vec<f64>>> {
@@ -92,7 +92,7 @@ fn on_each(
 /// The same on each of so many shards of one process.
 fn gradients(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shards: usize,
 ) -> Vec<Vec<Vec<f64>>> {
@@ -129,7 +129,7 @@ fn shards_find_what_one_device_finds_with_dropout_and_chunks() {
 /// The same on every shard of nodes with so many devices each, which meet over TCP.
 fn gradients_on_nodes(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     devices: &[usize],
 ) -> Vec<Vec<Vec<f64>>> {

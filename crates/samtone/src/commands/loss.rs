@@ -236,12 +236,12 @@ impl Task for Compute<'_> {
         };
         let log_temperature = TensorData::new(vec![result.log_temperature], [1]);
         let mut tensors = vec![
-            ("queries", result.queries.into_data()),
-            ("documents", result.documents.into_data()),
+            ("queries", result.embeddings.queries.into_data()),
+            ("documents", result.embeddings.documents.into_data()),
             ("losses", result.per_row.into_data()),
             ("log_temperature", log_temperature.convert_dtype(input.dtype)),
         ];
-        if let Some(hard) = result.hard_negatives {
+        if let Some(hard) = result.embeddings.hard_negatives {
             tensors.push(("hard_negatives", hard.into_data()));
         }
         Ok((computed, Outputs { tensors }))
