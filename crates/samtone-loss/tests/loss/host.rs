@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 use samtone_loss::{Batch, Embeddings, Loss, LossGradients, Relations, Temperature};
 
 /// What two ways of computing one number may differ by, as a share of it. Some thousand roundings
-/// of 1.1e-16: sums of some dozen exponentials of logits in the hundreds collect them.
+/// of 1.1e-16, which sums of some dozen exponentials under a division collect.
 const F64_ROUNDING: f64 = 1e-12;
 
 /// The same in f32, whose rounding is 6e-8, for logits up to 50: the rounding of a logit is the
