@@ -4,7 +4,8 @@
 use burn::backend::Flex;
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
 use burn::backend::wgpu::{RuntimeOptions, Wgpu, WgpuDevice, WgpuSetup, init_device, init_setup};
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 use samtone_loss::{Batch, LossConfig, LossGradients};
 
 /// The first adapter, asked for the defaults alone.
@@ -40,8 +41,8 @@ fn more_scores_than_a_binding_holds() {
     let expected = samtone::<Flex>(rows, dim, &Default::default());
     assert!((got.loss - expected.loss).abs() < 1e-5 * expected.loss.abs());
     let values = |gradient: TensorData| gradient.to_vec::<f32>().expect("f32");
-    let got = values(got.documents.into_data());
-    let pairs = got.into_iter().zip(values(expected.documents.into_data()));
+    let got = values(got.embeddings.documents.into_data());
+    let pairs = got.into_iter().zip(values(expected.embeddings.documents.into_data()));
     let (difference, size) = pairs.fold((0.0, 0.0), |(difference, size), (a, b)| {
         (difference + f64::from(a - b).powi(2), size + f64::from(b).powi(2))
     });

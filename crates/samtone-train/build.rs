@@ -1,10 +1,9 @@
 //! Writes down the versions of the crates that compute and tokenise, as the lock file of this build
 //! has them: `environment.json` of a run says what computed it.
 
-use std::env;
 use std::fmt::Write;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// The crates whose versions decide what is computed.
 const CRATES: [&str; 6] = ["burn", "burn-flex", "burn-ndarray", "cubecl", "gemm", "tokenizers"];

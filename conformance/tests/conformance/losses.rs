@@ -3,7 +3,7 @@
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::{
-    Batch, Input, Loss, LossConfig, LossError, LossGradients, Preset, Relations, has_kernels,
+    Batch, Embeddings, Input, Loss, LossConfig, LossError, Preset, Relations, has_kernels,
 };
 use samtone_text::Key;
 use serde::Deserialize;
@@ -73,7 +73,7 @@ struct Outcome {
 impl Outcome {
     fn of<B: Backend>(loss: &Loss, at: &Host, dtype: DType) -> Self {
         let out = loss.value_and_gradients(&at.batch::<B>(dtype), loss.temperature()).unwrap();
-        let LossGradients { queries, documents, hard_negatives, .. } = out;
+        let Embeddings { queries, documents, hard_negatives } = out.embeddings;
         assert_eq!(queries.dtype(), dtype, "gradients have the embeddings' type");
         let mut value = vec![out.loss];
         value.extend(values(out.per_row));

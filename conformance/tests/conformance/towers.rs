@@ -10,8 +10,7 @@ use samtone_model::{
 };
 use samtone_text::{Key, TokenBatch};
 use samtone_train::share::Workers;
-use samtone_train::step::Precision;
-use samtone_train::step::{Batch, Engine};
+use samtone_train::step::{Engine, Precision, StepRows};
 
 use crate::{assert_near, conforms, values};
 
@@ -85,7 +84,7 @@ fn gradients<B: AutodiffBackend>(
         toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
     let loss = loss.resolve().unwrap();
     let temperature = loss.temperature();
-    let batch = Batch {
+    let batch = StepRows {
         queries: texts("query", ROWS),
         documents: texts("document", ROWS),
         hard_negatives: texts("hard-negative", ROWS * NEGATIVES),

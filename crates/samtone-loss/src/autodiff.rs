@@ -58,19 +58,18 @@ impl Loss {
         temperature: Temperature,
     ) -> Result<(Tensor<B, 1>, LossGradients<B::InnerBackend>), LossError> {
         let inner = Batch {
-            queries: batch.queries.clone().inner(),
-            documents: batch.documents.clone().inner(),
-            hard_negatives: batch.hard_negatives.clone().map(Tensor::inner),
+            embeddings: batch.embeddings.clone().map(Tensor::inner, Tensor::inner),
             relations: batch.relations.clone(),
             weights: batch.weights.clone(),
         };
         let gradients = self.value_and_gradients(&inner, temperature)?;
-        let dtype = working_type(batch.queries.dtype());
+        let (of, by) = (&batch.embeddings, &gradients.embeddings);
+        let dtype = working_type(of.queries.dtype());
         let value = TensorData::new(vec![gradients.loss], [1]);
-        let loss = Tensor::from_data(value, (&batch.queries.device(), dtype))
-            + attach(batch.queries.clone(), gradients.queries.clone(), LARGEST)
-            + attach(batch.documents.clone(), gradients.documents.clone(), LARGEST);
-        let hard = batch.hard_negatives.clone().zip(gradients.hard_negatives.clone());
+        let loss = Tensor::from_data(value, (&of.queries.device(), dtype))
+            + attach(of.queries.clone(), by.queries.clone(), LARGEST)
+            + attach(of.documents.clone(), by.documents.clone(), LARGEST);
+        let hard = of.hard_negatives.clone().zip(by.hard_negatives.clone());
         let loss = match hard {
             Some((hard, gradient)) => loss + attach(hard, gradient, LARGEST),
             None => loss,

@@ -1,47 +1,37 @@
 //! What a loss is computed from: embeddings, and what is known about the rows.
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
-use crate::LossError;
+use crate::embeddings::Sizes;
+use crate::{Embeddings, LossError};
 
 /// The embeddings of a batch and what is known about its rows. Row i is one pair.
 #[derive(Debug, Clone)]
 pub struct Batch<B: Backend> {
-    /// Query embeddings, `[batch, dim]`.
-    pub queries: Tensor<B, 2>,
-    /// Document embeddings, `[batch, dim]`; row i is relevant to query i.
-    pub documents: Tensor<B, 2>,
-    /// Hard negative embeddings, `[batch, negatives, dim]`.
-    pub hard_negatives: Option<Tensor<B, 3>>,
+    /// What is scored.
+    pub embeddings: Embeddings<B>,
     /// Identities and judgments of the rows.
     pub relations: Relations,
     /// Factor of each row in the mean over rows, `[batch]`: the loss is `Σ w_i·ℓ_i / Σ w_i`.
     pub weights: Option<Vec<f64>>,
 }
 
+impl<B: Backend> From<Embeddings<B>> for Batch<B> {
+    /// A batch about whose rows nothing else is known.
+    fn from(embeddings: Embeddings<B>) -> Self {
+        Self { embeddings, relations: Relations::default(), weights: None }
+    }
+}
+
 impl<B: Backend> Batch<B> {
-    /// A batch of pairs about which nothing else is known.
-    ///
-    /// # Shapes
-    ///
-    /// `queries` and `documents`: `[batch, dim]`.
+    /// A batch of pairs, `[batch, dim]` each, about which nothing else is known.
     ///
     /// # Panics
     ///
     /// If the two shapes differ.
     pub fn new(queries: Tensor<B, 2>, documents: Tensor<B, 2>) -> Self {
-        assert_eq!(
-            queries.dims(),
-            documents.dims(),
-            "queries and documents must have one shape, [batch, dim]"
-        );
-        Self {
-            queries,
-            documents,
-            hard_negatives: None,
-            relations: Relations::default(),
-            weights: None,
-        }
+        Embeddings::new(queries, documents).into()
     }
 
     /// Adds hard negatives, `[batch, negatives, dim]`.
@@ -51,14 +41,7 @@ impl<B: Backend> Batch<B> {
     /// If batch or dim differ from those of the queries.
     #[must_use]
     pub fn with_hard_negatives(mut self, hard_negatives: Tensor<B, 3>) -> Self {
-        let [batch, dim] = self.queries.dims();
-        let [hard_batch, _, hard_dim] = hard_negatives.dims();
-        assert!(
-            (batch, dim) == (hard_batch, hard_dim),
-            "hard negatives must be [{batch}, negatives, {dim}], got {:?}",
-            hard_negatives.dims()
-        );
-        self.hard_negatives = Some(hard_negatives);
+        self.embeddings = self.embeddings.with_hard_negatives(hard_negatives);
         self
     }
 
@@ -76,16 +59,9 @@ impl<B: Backend> Batch<B> {
         self
     }
 
-    /// Rows, hard negatives a row, and dimension.
-    pub(crate) fn sizes(&self) -> Sizes {
-        let [rows, dim] = self.queries.dims();
-        let negatives = self.hard_negatives.as_ref().map_or(0, |h| h.dims()[1]);
-        Sizes { rows, negatives, dim }
-    }
-
     /// The sizes, once what is known about the rows fits them.
     pub(crate) fn check(&self) -> Result<Sizes, LossError> {
-        let sizes = self.sizes();
+        let sizes = self.embeddings.sizes();
         if sizes.rows == 0 || sizes.dim == 0 {
             return Err(LossError::EmptyBatch { rows: sizes.rows, dim: sizes.dim });
         }
@@ -95,7 +71,7 @@ impl<B: Backend> Batch<B> {
 
     /// The share of each row in the mean, summing to one.
     pub(crate) fn shares(&self) -> Result<Vec<f64>, LossError> {
-        let rows = self.queries.dims()[0];
+        let Sizes { rows, .. } = self.embeddings.sizes();
         let Some(weights) = &self.weights else { return Ok(vec![1.0 / rows as f64; rows]) };
         if weights.len() != rows {
             return Err(LossError::Length { what: "weights", expected: rows, got: weights.len() });
@@ -110,15 +86,6 @@ impl<B: Backend> Batch<B> {
             Err(LossError::NoRowWeight)
         }
     }
-}
-
-/// The sizes of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub(crate) rows: usize,
-    /// Hard negatives a row.
-    pub(crate) negatives: usize,
-    pub(crate) dim: usize,
 }
 
 /// What is known about the rows of a batch beside their embeddings, kept on the host.

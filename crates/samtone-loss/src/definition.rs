@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 
-use burn::tensor::{Bool, Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Bool, Tensor, TensorData};
 
-use crate::batch::Sizes;
+use crate::embeddings::Sizes;
 use crate::rows::{HIDDEN, UnitRows, column, working_type};
 use crate::{
-    Anchor, Batch, Candidates, FalseNegatives, Group, Loss, LossError, Relations, Similarity,
+    Anchor, Batch, Candidates, Embeddings, FalseNegatives, Group, Loss, LossError, Relations,
+    Similarity,
 };
 
 /// A loss with its per-row values, both differentiable.
@@ -76,24 +78,26 @@ struct Scores<'a, B: Backend> {
 
 impl<'a, B: Backend> Scores<'a, B> {
     fn new(loss: &'a Loss, batch: &Batch<B>, log_temperature: Tensor<B, 1>) -> Self {
-        let Sizes { rows, negatives, dim } = batch.sizes();
-        let dtype = working_type(batch.queries.dtype());
-        let embeddings = |rows: Tensor<B, 2>| {
+        let sizes = batch.embeddings.sizes();
+        let Sizes { rows, negatives, dim } = sizes;
+        let Embeddings { queries, documents, hard_negatives } = batch.embeddings.clone();
+        let device = queries.device();
+        let dtype = working_type(queries.dtype());
+        let scored = |rows: Tensor<B, 2>| {
             let rows = rows.cast(dtype);
             match loss.similarity {
                 Similarity::Cosine => UnitRows::new(rows).unit,
                 Similarity::Dot => rows,
             }
         };
-        let queries = embeddings(batch.queries.clone());
-        let documents = embeddings(batch.documents.clone());
-        let hard = batch.hard_negatives.clone().filter(|_| negatives > 0);
-        let hard = hard.map(|hard| embeddings(hard.reshape([rows * negatives, dim])));
+        let queries = scored(queries);
+        let documents = scored(documents);
+        let hard = hard_negatives.filter(|_| negatives > 0);
+        let hard = hard.map(|hard| scored(hard.reshape([rows * negatives, dim])));
         let positive = (queries.clone() * documents.clone()).sum_dim(1);
         let temperature = log_temperature.cast(dtype).exp().reshape([1, 1]);
 
-        let masks = Masks::new(loss.false_negatives, &batch.relations, batch.sizes());
-        let device = batch.queries.device();
+        let masks = Masks::new(loss.false_negatives, &batch.relations, sizes);
         let mask = |bits: Vec<bool>| -> Tensor<B, 2, Bool> {
             let columns = bits.len() / rows;
             Tensor::from_data(TensorData::new(bits, [rows, columns]), &device)

@@ -1,29 +1,6 @@
 //! What can go wrong between a loss configuration and its gradients.
 
-use std::fmt;
-
-use crate::Preset;
-
-/// An embedding input of a batch, named in errors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// The query embeddings, `[batch, dim]`.
-    Queries,
-    /// The document embeddings, `[batch, dim]`.
-    Documents,
-    /// The hard negative embeddings, `[batch, negatives, dim]`.
-    HardNegatives,
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queries => "queries",
-            Self::Documents => "documents",
-            Self::HardNegatives => "hard negatives",
-        })
-    }
-}
+use crate::{Candidates, HardnessOn, Input, Preset};
 
 /// Why a loss was refused or could not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -105,7 +82,7 @@ pub enum LossError {
         /// Position of the group, from 0.
         group: usize,
         /// The candidates listed again.
-        candidates: crate::Candidates,
+        candidates: Candidates,
     },
     /// Candidates that do not exist for this anchor.
     #[error(
@@ -115,7 +92,7 @@ pub enum LossError {
         /// Position of the group, from 0.
         group: usize,
         /// The impossible candidates.
-        candidates: crate::Candidates,
+        candidates: Candidates,
     },
     /// A group weight that is not positive and finite.
     #[error("group {group} has weight {got}, expected a positive finite number")]
@@ -135,7 +112,7 @@ pub enum LossError {
     #[error("hardness on `{on}` has no effect: no group has such candidates")]
     HardnessWithoutCandidates {
         /// What the hardness was put on.
-        on: crate::HardnessOn,
+        on: HardnessOn,
     },
     /// A false-negative margin that is not finite.
     #[error("the {part} margin must be finite, got {got}")]

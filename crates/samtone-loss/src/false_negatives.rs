@@ -1,11 +1,9 @@
 //! Which negatives are taken to be relevant after all, and hidden.
 
-use std::fmt;
-
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::LossError;
+use crate::short::{self, Short};
 
 /// Hides a candidate that scores suspiciously high: `s > s_pos + absolute + relative·|s_pos|`.
 ///
@@ -54,9 +52,10 @@ impl FalseNegatives {
     }
 }
 
+/// The table form, as serde reads it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+pub(crate) struct Table {
     #[serde(default = "yes")]
     ids: bool,
     #[serde(default = "yes")]
@@ -81,29 +80,26 @@ impl Serialize for FalseNegatives {
 
 impl<'de> Deserialize<'de> for FalseNegatives {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FalseNegativesVisitor)
+        short::deserialize(deserializer)
     }
 }
 
-struct FalseNegativesVisitor;
+impl Short for FalseNegatives {
+    type Table = Table;
 
-impl<'de> Visitor<'de> for FalseNegativesVisitor {
-    type Value = FalseNegatives;
+    const EXPECTED: &'static str = "\"none\", \"ids\" or a table { ids, known, margin }";
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"none\", \"ids\" or a table { ids, known, margin }")
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Self::Value, E> {
-        match value {
-            "none" => Ok(FalseNegatives::NONE),
-            "ids" => Ok(FalseNegatives::IDS),
+    fn from_word<E: de::Error>(word: &str) -> Result<Self, E> {
+        match word {
+            "none" => Ok(Self::NONE),
+            "ids" => Ok(Self::IDS),
             other => Err(E::unknown_variant(other, &["none", "ids"])),
         }
     }
+}
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let Table { ids, known, margin } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(FalseNegatives { ids, known, margin })
+impl From<Table> for FalseNegatives {
+    fn from(Table { ids, known, margin }: Table) -> Self {
+        Self { ids, known, margin }
     }
 }

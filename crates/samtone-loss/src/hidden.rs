@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::batch::Sizes;
-use crate::plan::{Matrix, Side};
-use crate::{FalseNegatives, Relations};
+use crate::embeddings::Sizes;
+use crate::plan::Matrix;
+use crate::{FalseNegatives, Input, Relations};
 
 /// Who is hidden from whom. Memory grows with the rows and the known pairs, not with their square:
 /// rows that share an id are stored as one class.
@@ -63,7 +63,7 @@ impl Hidden {
             if matrix.is_own() {
                 let own = row * negatives..(row + 1) * negatives;
                 self.relevant_hard(row, &own, |flat| hide(flat - own.start));
-            } else if matrix.sides().1 == Side::Hard {
+            } else if matrix.inputs().1 == Input::HardNegatives {
                 let mut hide_hard_of = |other: usize| {
                     let flat = (other * negatives).max(columns.start)
                         ..((other + 1) * negatives).min(columns.end);

@@ -1,11 +1,13 @@
 //! A loss ready to compute, and what it returns.
 
-use burn::tensor::{Tensor, backend::Backend};
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
 
 use crate::plan::{Matrix, Plan};
 use crate::temperature::MaxScale;
 use crate::{
-    Batch, Candidates, FalseNegatives, Group, Hardness, LossError, Similarity, Temperature, kernel,
+    Batch, Candidates, Embeddings, FalseNegatives, Group, Hardness, LossError, Similarity,
+    Temperature, kernel,
 };
 
 /// Bytes of score tiles kept for the backward pass where nothing else is said.
@@ -122,7 +124,7 @@ impl Loss {
     /// let loss = LossConfig::default().resolve()?;
     /// let result = loss.value_and_gradients(&Batch::new(queries, documents), loss.temperature())?;
     /// assert!(result.loss < 1e-6);
-    /// assert_eq!(result.queries.dims(), [2, 2]);
+    /// assert_eq!(result.embeddings.queries.dims(), [2, 2]);
     /// # Ok::<(), samtone_loss::LossError>(())
     /// ```
     pub fn value_and_gradients<B: Backend>(
@@ -141,12 +143,8 @@ pub struct LossGradients<B: Backend> {
     pub loss: f64,
     /// ℓ, the loss of each row before its weight, `[batch]`, in nats.
     pub per_row: Tensor<B, 1>,
-    /// ∂loss/∂queries, `[batch, dim]`.
-    pub queries: Tensor<B, 2>,
-    /// ∂loss/∂documents, `[batch, dim]`.
-    pub documents: Tensor<B, 2>,
-    /// ∂loss/∂(hard negatives), `[batch, negatives, dim]`, where the batch has any.
-    pub hard_negatives: Option<Tensor<B, 3>>,
+    /// ∂loss/∂embeddings, each of the shape and type of its input.
+    pub embeddings: Embeddings<B>,
     /// ∂loss/∂(ln τ).
     pub log_temperature: f64,
 }

@@ -11,7 +11,7 @@
 //! ∂L/∂s_ic = 1/τ · Σ_t e^(a_t·s_ic - λ_t[i])
 //! ```
 
-use crate::{Anchor, Candidates, Group, Loss, Temperature};
+use crate::{Anchor, Candidates, Group, Input, Loss, Temperature};
 
 /// A score matrix. Queries and documents are `[batch, dim]`, hard negatives
 /// `[batch · negatives, dim]`.
@@ -33,23 +33,15 @@ pub(crate) enum Matrix {
     DocumentOwn,
 }
 
-/// One of the three embedding inputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Side {
-    Query,
-    Document,
-    Hard,
-}
-
 impl Matrix {
-    /// The sides of its rows and columns.
-    pub(crate) fn sides(self) -> (Side, Side) {
+    /// What its rows and its columns come from.
+    pub(crate) fn inputs(self) -> (Input, Input) {
         match self {
-            Self::Cross => (Side::Query, Side::Document),
-            Self::Queries => (Side::Query, Side::Query),
-            Self::Documents => (Side::Document, Side::Document),
-            Self::QueryHard | Self::QueryOwn => (Side::Query, Side::Hard),
-            Self::DocumentHard | Self::DocumentOwn => (Side::Document, Side::Hard),
+            Self::Cross => (Input::Queries, Input::Documents),
+            Self::Queries => (Input::Queries, Input::Queries),
+            Self::Documents => (Input::Documents, Input::Documents),
+            Self::QueryHard | Self::QueryOwn => (Input::Queries, Input::HardNegatives),
+            Self::DocumentHard | Self::DocumentOwn => (Input::Documents, Input::HardNegatives),
         }
     }
 
@@ -123,7 +115,7 @@ impl Plan {
                     .candidates
                     .iter()
                     .map(|&candidates| term(loss, group, candidates, temperature))
-                    .filter(|term| has_hard || term.matrix.sides().1 != Side::Hard)
+                    .filter(|term| has_hard || term.matrix.inputs().1 != Input::HardNegatives)
                     .map(|term| {
                         terms.iter().position(|&known| known == term).unwrap_or_else(|| {
                             terms.push(term);

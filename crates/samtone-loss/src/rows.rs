@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor, TensorData};
 
 /// Rows shorter than this have no direction: they score 0 with everything and receive no gradient.
 pub(crate) const SHORTEST: f64 = 1e-12;

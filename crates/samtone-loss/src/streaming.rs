@@ -8,14 +8,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 
-use crate::batch::Sizes;
+use crate::embeddings::Sizes;
 use crate::hidden::Hidden;
-use crate::plan::{Axis, Matrix, Plan, Side, Term};
+use crate::plan::{Axis, Matrix, Plan, Term};
 use crate::rows::{LARGEST, UnitRows, column, inverse, split, working_type};
 use crate::tile::{self, Reading, ScaledSum};
-use crate::{Batch, Input, Loss, LossError, LossGradients, Similarity, Temperature};
+use crate::{Batch, Embeddings, Input, Loss, LossError, LossGradients, Similarity, Temperature};
 
 /// The loss and its gradients, tile by tile.
 pub(crate) fn value_and_gradients<B: Backend>(
@@ -42,14 +43,15 @@ struct Pass<B: Backend> {
     hidden: Hidden,
     /// Rows of the batch in a strip, and the most rows and columns of a tile.
     tile: usize,
-    sides: [Vec<Strip<B>>; 3],
+    /// By [`Input`].
+    inputs: [Vec<Strip<B>>; 3],
     /// s(q_i, d_i), `[batch, 1]`.
     positive: Tensor<B, 2>,
     /// The score above which a candidate is hidden, `[batch, 1]`.
     thresholds: Option<Tensor<B, 2>>,
 }
 
-/// Consecutive rows of one side of the batch, ready to be scored. No operation takes more at once,
+/// Consecutive rows of one input, ready to be scored. No operation takes more at once,
 /// so that what it binds does not grow with the batch.
 struct Strip<B: Backend> {
     /// `[rows, dim]`, unit rows where the similarity is cosine.
@@ -127,26 +129,25 @@ struct Normalisers<B: Backend> {
 
 impl<B: Backend> Pass<B> {
     fn new(loss: &Loss, batch: &Batch<B>, temperature: Temperature) -> Self {
-        let sizes = batch.sizes();
-        let dtype = working_type(batch.queries.dtype());
+        let Embeddings { queries, documents, hard_negatives } = &batch.embeddings;
+        let sizes = batch.embeddings.sizes();
+        let dtype = working_type(queries.dtype());
         let tile = tile_rows(loss, sizes, dtype);
-        let strips = |side: &Tensor<B, 3>| -> Vec<Strip<B>> {
-            let [rows, width, dim] = side.dims();
+        let strips = |input: &Tensor<B, 3>| -> Vec<Strip<B>> {
+            let [rows, width, dim] = input.dims();
             let strip = |rows: Range<usize>| {
                 let flat = [rows.len() * width, dim];
                 Strip::new(
-                    side.clone().slice_dim(0, rows).reshape(flat).cast(dtype),
+                    input.clone().slice_dim(0, rows).reshape(flat).cast(dtype),
                     loss.similarity,
                 )
             };
             split(0..rows, tile).map(strip).collect()
         };
-        let pairs = |side: &Tensor<B, 2>| strips(&side.clone().unsqueeze_dim(1));
-        let hard = batch.hard_negatives.as_ref().filter(|_| sizes.negatives > 0);
-        let sides =
-            [pairs(&batch.queries), pairs(&batch.documents), hard.map_or(Vec::new(), strips)];
-        let [queries, documents, _] = &sides;
-        let products = queries.iter().zip(documents);
+        let pairs = |input: &Tensor<B, 2>| strips(&input.clone().unsqueeze_dim(1));
+        let hard = hard_negatives.as_ref().filter(|_| sizes.negatives > 0);
+        let inputs = [pairs(queries), pairs(documents), hard.map_or(Vec::new(), strips)];
+        let products = inputs[0].iter().zip(&inputs[1]);
         let products = products.map(|(q, d)| (q.scored.clone() * d.scored.clone()).sum_dim(1));
         let positive = Tensor::cat(products.collect(), 0);
         let thresholds = loss.false_negatives.margin.map(|margin| {
@@ -157,29 +158,29 @@ impl<B: Backend> Pass<B> {
             temperature,
             sizes,
             dtype,
-            device: batch.queries.device(),
+            device: queries.device(),
             hidden: Hidden::new(loss.false_negatives, &batch.relations, sizes),
             tile,
-            sides,
+            inputs,
             positive,
             thresholds,
         }
     }
 
-    /// The strip of a side that holds `rows`, and where in it they lie.
-    fn place(&self, side: Side, rows: &Range<usize>) -> (usize, Range<usize>) {
-        let length = match side {
-            Side::Query | Side::Document => self.tile,
-            Side::Hard => self.tile * self.sizes.negatives,
+    /// The strip of an input that holds `rows`, and where in it they lie.
+    fn place(&self, input: Input, rows: &Range<usize>) -> (usize, Range<usize>) {
+        let length = match input {
+            Input::Queries | Input::Documents => self.tile,
+            Input::HardNegatives => self.tile * self.sizes.negatives,
         };
         let strip = rows.start / length;
         (strip, rows.start - strip * length..rows.end - strip * length)
     }
 
-    /// Some rows of a side, all of one strip, `[rows, dim]`.
-    fn scored(&self, side: Side, rows: &Range<usize>) -> Tensor<B, 2> {
-        let (strip, rows) = self.place(side, rows);
-        self.sides[side as usize][strip].scored.clone().slice_dim(0, rows)
+    /// Some rows of an input, all of one strip, `[rows, dim]`.
+    fn scored(&self, input: Input, rows: &Range<usize>) -> Tensor<B, 2> {
+        let (strip, rows) = self.place(input, rows);
+        self.inputs[input as usize][strip].scored.clone().slice_dim(0, rows)
     }
 
     /// Every tile of every matrix, in the order of both passes.
@@ -194,7 +195,7 @@ impl<B: Backend> Pass<B> {
                     continue;
                 }
                 for strip in split(0..self.sizes.rows, self.tile) {
-                    if matrix.sides().1 == Side::Hard {
+                    if matrix.inputs().1 == Input::HardNegatives {
                         let hard = strip.start * negatives..strip.end * negatives;
                         split(hard, self.tile).for_each(&mut add);
                     } else if !matrix.is_symmetric() || rows.start <= strip.start {
@@ -206,9 +207,9 @@ impl<B: Backend> Pass<B> {
         tiles
     }
 
-    /// The two sides of a tile, `[rows, dim]` and `[columns, dim]`.
+    /// The two factors of a tile, `[rows, dim]` and `[columns, dim]`.
     fn operands(&self, tile: &Tile) -> (Tensor<B, 2>, Tensor<B, 2>) {
-        let (rows, columns) = tile.matrix.sides();
+        let (rows, columns) = tile.matrix.inputs();
         (self.scored(rows, &tile.rows), self.scored(columns, &tile.columns))
     }
 
@@ -348,19 +349,19 @@ impl<B: Backend> Pass<B> {
                 Some(unit) => unit.backward(gradient),
                 None => gradient,
             };
-            gradient.cast(batch.queries.dtype())
+            gradient.cast(batch.embeddings.queries.dtype())
         };
-        let [queries, documents, hard] = gradients.sides;
-        let mut join = |side: Side, gradients: Vec<Option<Tensor<B, 2>>>| {
-            let strips = self.sides[side as usize].iter().zip(gradients);
+        let [queries, documents, hard] = gradients.inputs;
+        let mut join = |input: Input, gradients: Vec<Option<Tensor<B, 2>>>| {
+            let strips = self.inputs[input as usize].iter().zip(gradients);
             let whole = |(strip, gradient): (&Strip<B>, Option<_>)| {
                 finish(strip, gradient.unwrap_or_else(|| strip.scored.zeros_like()))
             };
             Tensor::cat(strips.map(whole).collect(), 0)
         };
-        let queries = join(Side::Query, queries);
-        let documents = join(Side::Document, documents);
-        let hard = (!hard.is_empty()).then(|| join(Side::Hard, hard));
+        let queries = join(Input::Queries, queries);
+        let documents = join(Input::Documents, documents);
+        let hard = (!hard.is_empty()).then(|| join(Input::HardNegatives, hard));
         let signs = vec![normalisers.loss, radial * -0.5, embeddings];
         let read: Vec<f64> = Tensor::cat(signs, 0).into_data().iter::<f64>().collect();
         if read.iter().any(|value| !value.is_finite()) {
@@ -370,12 +371,14 @@ impl<B: Backend> Pass<B> {
         Ok(LossGradients {
             loss: read[0],
             per_row: normalisers.per_row.reshape([rows]),
-            queries,
-            documents,
-            hard_negatives: match (&batch.hard_negatives, hard) {
-                (Some(_), Some(gradient)) => Some(gradient.reshape([rows, negatives, dim])),
-                (Some(empty), None) => Some(empty.zeros_like()),
-                (None, _) => None,
+            embeddings: Embeddings {
+                queries,
+                documents,
+                hard_negatives: match (&batch.embeddings.hard_negatives, hard) {
+                    (Some(_), Some(gradient)) => Some(gradient.reshape([rows, negatives, dim])),
+                    (Some(empty), None) => Some(empty.zeros_like()),
+                    (None, _) => None,
+                },
             },
             log_temperature: read[1],
         })
@@ -384,25 +387,26 @@ impl<B: Backend> Pass<B> {
 
 /// Gradients in the making, one tensor a strip; `None` for zeros.
 struct Gradients<B: Backend> {
-    sides: [Vec<Option<Tensor<B, 2>>>; 3],
+    /// By [`Input`].
+    inputs: [Vec<Option<Tensor<B, 2>>>; 3],
 }
 
 impl<B: Backend> Gradients<B> {
     /// The positives' own share.
     fn new(pass: &Pass<B>, normalisers: &Normalisers<B>) -> Self {
-        let [queries, documents, hard] = &pass.sides;
+        let [queries, documents, hard] = &pass.inputs;
         let of_positive = |others: &[Strip<B>]| {
             let rows = split(0..pass.sizes.rows, pass.tile);
             let weights = rows.map(|rows| normalisers.positive.clone().slice_dim(0, rows));
             others.iter().zip(weights).map(|(other, w)| Some(other.scored.clone() * w)).collect()
         };
         let none = hard.iter().map(|_| None).collect();
-        Self { sides: [of_positive(documents), of_positive(queries), none] }
+        Self { inputs: [of_positive(documents), of_positive(queries), none] }
     }
 
     fn add(&mut self, pass: &Pass<B>, tile: &Tile, weights: Tensor<B, 2>) {
         let (rows, columns) = pass.operands(tile);
-        let (row_side, column_side) = tile.matrix.sides();
+        let (row_input, column_input) = tile.matrix.inputs();
         let (for_rows, for_columns) = if tile.matrix.is_own() {
             let [anchors, dim] = rows.dims();
             let negatives = pass.sizes.negatives;
@@ -414,14 +418,14 @@ impl<B: Backend> Gradients<B> {
         } else {
             (weights.clone().matmul(columns), weights.transpose().matmul(rows))
         };
-        self.put(pass, row_side, &tile.rows, for_rows);
-        self.put(pass, column_side, &tile.columns, for_columns);
+        self.put(pass, row_input, &tile.rows, for_rows);
+        self.put(pass, column_input, &tile.columns, for_columns);
     }
 
-    fn put(&mut self, pass: &Pass<B>, side: Side, rows: &Range<usize>, part: Tensor<B, 2>) {
-        let (strip, rows) = pass.place(side, rows);
-        let slot = &mut self.sides[side as usize][strip];
-        let whole = &pass.sides[side as usize][strip].scored;
+    fn put(&mut self, pass: &Pass<B>, input: Input, rows: &Range<usize>, part: Tensor<B, 2>) {
+        let (strip, rows) = pass.place(input, rows);
+        let slot = &mut self.inputs[input as usize][strip];
+        let whole = &pass.inputs[input as usize][strip].scored;
         *slot = Some(if part.dims() == whole.dims() {
             match slot.take() {
                 Some(so_far) => so_far + part,
@@ -447,12 +451,13 @@ fn tile_rows(loss: &Loss, sizes: Sizes, dtype: DType) -> usize {
 
 /// Finds the reason for a result that is not finite.
 pub(crate) fn diagnose<B: Backend>(batch: &Batch<B>, per_row: &Tensor<B, 2>) -> LossError {
-    let Sizes { negatives, dim, .. } = batch.sizes();
-    let hard = batch.hard_negatives.as_ref();
+    let Embeddings { queries, documents, hard_negatives } = &batch.embeddings;
+    let Sizes { negatives, dim, .. } = batch.embeddings.sizes();
+    let hard = hard_negatives.as_ref().map(Tensor::to_data);
     let inputs = [
-        (Input::Queries, dim, Some(batch.queries.to_data())),
-        (Input::Documents, dim, Some(batch.documents.to_data())),
-        (Input::HardNegatives, negatives * dim, hard.map(Tensor::to_data)),
+        (Input::Queries, dim, Some(queries.to_data())),
+        (Input::Documents, dim, Some(documents.to_data())),
+        (Input::HardNegatives, negatives * dim, hard),
     ];
     for (what, width, data) in inputs {
         let bad = data.and_then(|data| data.iter::<f64>().position(|value| !value.is_finite()));

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use serde::de::{self, MapAccess, Visitor, value::MapAccessDeserializer};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::LossError;
+use crate::short::{self, Short};
 
 /// A temperature τ: positive and finite, always.
 ///
@@ -169,7 +169,7 @@ impl TemperatureConfig {
 /// The table form, as serde reads it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+pub(crate) struct Table {
     #[serde(default)]
     learn: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,34 +189,23 @@ impl Serialize for TemperatureConfig {
 
 impl<'de> Deserialize<'de> for TemperatureConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TemperatureVisitor)
+        short::deserialize(deserializer)
     }
 }
 
-struct TemperatureVisitor;
+impl Short for TemperatureConfig {
+    type Table = Table;
 
-impl<'de> Visitor<'de> for TemperatureVisitor {
-    type Value = TemperatureConfig;
+    const EXPECTED: &'static str = "a positive number or a table { learn, init, max_scale }";
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a positive number or a table { learn, init, max_scale }")
+    fn from_number<E: de::Error>(number: f64, _: de::Unexpected<'_>) -> Result<Self, E> {
+        Temperature::new(number).map(Self::fixed).map_err(E::custom)
     }
+}
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        Temperature::new(value).map(TemperatureConfig::fixed).map_err(E::custom)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.visit_f64(value as f64)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.visit_f64(value as f64)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        let Table { learn, init, max_scale } = Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(TemperatureConfig { learn, init, max_scale })
+impl From<Table> for TemperatureConfig {
+    fn from(Table { learn, init, max_scale }: Table) -> Self {
+        Self { learn, init, max_scale }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Tensor, TensorData, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
 
 #[cfg(feature = "cubecl")]
 use crate::kernel::cube;

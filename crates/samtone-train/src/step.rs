@@ -13,12 +13,14 @@ pub(crate) mod optimizer;
 pub(crate) mod precision;
 pub(crate) mod schedule;
 pub(crate) mod temperature;
+mod terms;
 
 pub use self::adafactor::Adafactor;
 pub use self::distillation::{DistillationConfig, DistillationLoss};
-pub use self::engine::{Batch, BatchGradients, Engine, GradientsError};
-pub use self::objective::{Embeddings, MatryoshkaConfig, Objective, ObjectiveGradients};
+pub use self::engine::{BatchGradients, Engine, GradientsError, StepRows};
+pub use self::objective::{MatryoshkaConfig, Objective};
 pub use self::optimizer::{DualEncoderOptimizer, ModelOptimizer, OptimizerName, Update};
 pub use self::precision::Precision;
 pub use self::schedule::{Decay, Schedule, Stages};
 pub use self::temperature::TemperatureState;
+pub use self::terms::ObjectiveGradients;

@@ -7,8 +7,8 @@ use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::FlexTensor;
 
 use super::cpu;
-use crate::batch::Sizes;
-use crate::{Batch, Loss, LossError, LossGradients, Temperature};
+use crate::embeddings::Sizes;
+use crate::{Batch, Embeddings, Loss, LossError, LossGradients, Temperature};
 
 /// Whether the kernel takes embeddings of type `dtype` on `B`.
 pub(super) fn runs_on<B: Backend>(dtype: DType) -> bool {
@@ -21,9 +21,11 @@ pub(super) fn value_and_gradients<B: Backend>(
     batch: &Batch<B>,
     temperature: Temperature,
 ) -> Option<Result<LossGradients<B>, LossError>> {
-    let queries = host(&batch.queries)?;
-    let documents = host(&batch.documents)?;
-    let hard = match &batch.hard_negatives {
+    let Embeddings { queries, documents, hard_negatives } = &batch.embeddings;
+    let device = queries.device();
+    let queries = host(queries)?;
+    let documents = host(documents)?;
+    let hard = match hard_negatives {
         Some(hard) => Some(host(hard)?),
         None => None,
     };
@@ -35,24 +37,19 @@ pub(super) fn value_and_gradients<B: Backend>(
             None => &[],
         },
     };
-    let Sizes { rows, negatives, dim } = batch.sizes();
-    let device = batch.queries.device();
+    let sizes = batch.embeddings.sizes();
+    let Sizes { rows, negatives, dim } = sizes;
     let outcome = batch.shares().and_then(|shares| {
-        cpu::value_and_gradients(
-            loss,
-            inputs,
-            &batch.relations,
-            batch.sizes(),
-            &shares,
-            temperature,
-        )
+        cpu::value_and_gradients(loss, inputs, &batch.relations, sizes, &shares, temperature)
     });
     Some(outcome.map(|outcome| LossGradients {
         loss: outcome.loss,
         per_row: tensor(outcome.per_row, [rows], &device),
-        queries: tensor(outcome.queries, [rows, dim], &device),
-        documents: tensor(outcome.documents, [rows, dim], &device),
-        hard_negatives: hard.map(|_| tensor(outcome.hard, [rows, negatives, dim], &device)),
+        embeddings: Embeddings {
+            queries: tensor(outcome.queries, [rows, dim], &device),
+            documents: tensor(outcome.documents, [rows, dim], &device),
+            hard_negatives: hard.map(|_| tensor(outcome.hard, [rows, negatives, dim], &device)),
+        },
         log_temperature: outcome.log_temperature,
     }))
 }

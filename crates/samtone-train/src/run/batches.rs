@@ -10,7 +10,7 @@ use samtone_text::{Key, TokenCache};
 use crate::config::{ExperimentConfig, Sampler};
 use crate::error::TrainError;
 use crate::run::prepare::{Prepared, TokenRows, TrainSet};
-use crate::step::engine::Batch;
+use crate::step::engine::StepRows;
 
 /// The batches of a run, each a pure function of its step.
 pub(crate) struct Batches<'a> {
@@ -36,7 +36,7 @@ pub(crate) struct StepBatch {
     /// Its pairs, as indices into the set's.
     rows: Vec<usize>,
     /// Their texts.
-    pub(crate) batch: Batch,
+    pub(crate) batch: StepRows,
 }
 
 impl<'a> Batches<'a> {
@@ -153,7 +153,7 @@ impl<'a> Batches<'a> {
         let texts = |cache: &TokenCache, indices: &mut dyn Iterator<Item = usize>| {
             indices.map(|index| cache.row(index)).collect()
         };
-        let batch = Batch {
+        let batch = StepRows {
             queries: texts(&tokens.queries, &mut pairs().map(|pair| pair.query)),
             documents: texts(&tokens.documents, &mut pairs().map(|pair| pair.document)),
             hard_negatives: texts(&tokens.documents, &mut negatives.iter().map(|n| n.document)),

@@ -20,7 +20,7 @@ use crate::error::TrainError;
 use crate::run::batches::Batches;
 use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
-use crate::step::engine::{Batch, Engine};
+use crate::step::engine::{Engine, StepRows};
 use crate::step::objective::Objective;
 use crate::step::optimizer::DualEncoderOptimizer;
 
@@ -93,7 +93,8 @@ pub(crate) fn choose<B: Backend>(
     let per_row = train.hard_negatives.max(1);
     let steps = batches.steps();
     let sampled = (SAMPLED_PAIRS / batch_size).clamp(1, SAMPLED).min(steps);
-    let sample: Vec<Batch> = (0..sampled).map(|i| batches.at(i * steps / sampled).batch).collect();
+    let sample: Vec<StepRows> =
+        (0..sampled).map(|i| batches.at(i * steps / sampled).batch).collect();
     let budget_bytes = train.memory_gib.map_or_else(default_budget, bytes);
     let objective = Objective::from(loss.clone());
     let plan = |chunk: usize| {
@@ -187,7 +188,7 @@ impl Memory {
 }
 
 /// Bytes that one token's activations take until the backward pass has used them.
-fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[Batch]) -> u64 {
+fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> u64 {
     let config = &model.config().encoder;
     let (layers, layer, heads) = match config {
         EncoderConfig::Bert(bert) => {
@@ -210,7 +211,7 @@ fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[Batch]) -> u64
         layers * layer + embedder
     } else {
         // Plain operations keep every step of norms, masks and softmax as well.
-        let longest = sample.iter().map(Batch::longest).max().unwrap_or(0);
+        let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
         layers * (5 * layer / 2 + 6 * heads * longest) + 3 * embedder
     };
     4 * floats as u64

@@ -182,19 +182,21 @@ impl Shard {
         Ok(Tensor::from_data(TensorData::from_bytes(bytes, shape, dtype), (&device, dtype)))
     }
 
-    /// The rows of all shards: `[own rows, dim]` → `[all rows, dim]`. Blocks until all have given
-    /// theirs.
+    /// The rows of all shards: `[own rows, …]` → `[all rows, …]`. Blocks until all have given theirs.
     ///
     /// # Errors
     /// If another node is gone.
     ///
     /// # Panics
     /// If another shard of the group is dropped before.
-    pub fn gather<B: Backend>(&self, own: Tensor<B, 2>) -> Result<Tensor<B, 2>, NodesError> {
-        let [_, dim] = own.dims();
-        let all = self.exchange(own.flatten(0, 1), Combine::Concat)?;
-        let rows = all.dims()[0] / dim;
-        Ok(all.reshape([rows, dim]))
+    pub fn gather<B: Backend, const D: usize>(
+        &self,
+        own: Tensor<B, D>,
+    ) -> Result<Tensor<B, D>, NodesError> {
+        let mut shape = own.dims();
+        let all = self.exchange(own.flatten(0, D - 1), Combine::Concat)?;
+        shape[0] = all.dims()[0] / shape[1..].iter().product::<usize>();
+        Ok(all.reshape(shape))
     }
 
     /// The sum of all shards' gradients of `module`. Blocks until all have given theirs.

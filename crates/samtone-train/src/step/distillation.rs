@@ -2,10 +2,10 @@
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
-use samtone_loss::{Similarity, Temperature};
+use samtone_loss::{Embeddings, Similarity, Temperature};
 use serde::{Deserialize, Serialize};
 
-use crate::step::objective::{Embeddings, ObjectiveGradients};
+use crate::step::terms::ObjectiveGradients;
 
 /// Added to the logit of a candidate without a teacher's score: its probability is 0.
 const HIDDEN: f64 = -1e9;
@@ -55,21 +55,20 @@ pub(crate) fn term<B: AutodiffBackend>(
     similarity: Similarity,
     temperature: Temperature,
 ) -> Option<ObjectiveGradients<B::InnerBackend>> {
-    let hard_negatives = embeddings.hard_negatives.clone()?;
-    let [rows, k, dim] = hard_negatives.dims();
+    let [rows, k, dim] = embeddings.hard_negatives.as_ref()?.dims();
     let width = 1 + k;
     let teacher = Teacher::new(teacher, width, config.teacher_temperature)?;
-    let track = |x| Tensor::<B, 2>::from_inner(x).require_grad();
-    let queries = track(embeddings.queries.clone());
-    let documents = track(embeddings.documents.clone());
-    let hard_negatives = Tensor::<B, 3>::from_inner(hard_negatives).require_grad();
+    let tracked: Embeddings<B> = embeddings
+        .clone()
+        .map(|x| Tensor::from_inner(x).require_grad(), |x| Tensor::from_inner(x).require_grad());
+    let Embeddings { queries, documents, hard_negatives } = tracked.clone();
+    let hard_negatives = hard_negatives?;
     let device = queries.device();
     let dtype = queries.dtype();
 
     // Scores of each row's own candidates, the document first: [rows, 1 + k].
-    let candidates =
-        Tensor::cat(vec![documents.clone().reshape([rows, 1, dim]), hard_negatives.clone()], 1);
-    let anchors = queries.clone().reshape([rows, 1, dim]);
+    let candidates = Tensor::cat(vec![documents.reshape([rows, 1, dim]), hard_negatives], 1);
+    let anchors = queries.reshape([rows, 1, dim]);
     let (anchors, candidates) = match similarity {
         Similarity::Cosine => (normalize(anchors), normalize(candidates)),
         Similarity::Dot => (anchors, candidates),
@@ -104,15 +103,13 @@ pub(crate) fn term<B: AutodiffBackend>(
     let number = |x: Option<Tensor<B::InnerBackend, 1>>| {
         x.and_then(|x| x.into_data().iter::<f64>().next()).unwrap_or(0.0)
     };
-    let by = |x: &Tensor<B, 2>| x.grad(&gradients).expect("the term depends on it");
     Some(ObjectiveGradients {
         loss: number(Some(value.inner())),
         log_temperature: number(log_temperature.grad(&gradients)),
-        embeddings: Embeddings {
-            queries: by(&queries),
-            documents: by(&documents),
-            hard_negatives: hard_negatives.grad(&gradients),
-        },
+        embeddings: tracked.map(
+            |x| x.grad(&gradients).expect("the term depends on it"),
+            |x| x.grad(&gradients).expect("the term depends on it"),
+        ),
     })
 }
 

@@ -8,22 +8,25 @@
 //! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
 //! embeddings of all.
 
+use std::ops::Range;
+
 use burn::module::{AutodiffModule, Module};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{LossError, Relations, Temperature};
+use samtone_loss::{Embeddings, LossError, Relations, Temperature};
 use samtone_model::{Dropout, DualEncoder, Side};
 use samtone_text::{Key, TokenBatch};
 
 use crate::share::nodes::NodesError;
 use crate::share::shards::{Shard, Workers};
-use crate::step::objective::{Embeddings, Objective};
+use crate::step::objective::Objective;
+use crate::step::terms::ObjectiveGradients;
 use crate::step::{Precision, gradients};
 
-/// The token rows of a batch and who is related to whom in it.
+/// The token rows of one training step's batch and who is related to whom in it.
 #[derive(Clone, Debug, Default)]
-pub struct Batch {
+pub struct StepRows {
     /// `[batch]` queries, each its token ids.
     pub queries: Vec<Vec<u32>>,
     /// `[batch]` documents; row i belongs to query i.
@@ -37,7 +40,7 @@ pub struct Batch {
     pub teacher: Vec<f64>,
 }
 
-impl Batch {
+impl StepRows {
     /// Real tokens of all texts.
     pub fn tokens(&self) -> usize {
         self.streams().iter().flat_map(|stream| stream.rows).map(Vec::len).sum()
@@ -135,7 +138,7 @@ impl Engine {
     pub fn gradients<B: AutodiffBackend>(
         &self,
         model: &DualEncoder<B>,
-        batch: &Batch,
+        batch: &StepRows,
         temperature: Temperature,
         dropout: Option<Key>,
     ) -> Result<BatchGradients, GradientsError> {
@@ -154,7 +157,7 @@ impl Engine {
         &self,
         workers: &Workers<'_, B>,
         model: &DualEncoder<B>,
-        batch: &Batch,
+        batch: &StepRows,
         temperature: Temperature,
         dropout: Option<Key>,
     ) -> Result<BatchGradients, GradientsError> {
@@ -195,7 +198,7 @@ impl Engine {
     pub fn shard_gradients<B: AutodiffBackend>(
         &self,
         model: &DualEncoder<B>,
-        batch: &Batch,
+        batch: &StepRows,
         temperature: Temperature,
         dropout: Option<Key>,
         shard: Option<&Shard>,
@@ -203,15 +206,6 @@ impl Engine {
         let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));
         let streams = batch.streams_of(shard);
-        // From a shard's rows to those of all, and from the gradient for all to the shard's rows.
-        let gather = |own: Option<Tensor<B::InnerBackend, 2>>| match shard {
-            Some(shard) => own.map(|own| shard.gather(own)).transpose(),
-            None => Ok(own),
-        };
-        let own = |all: Tensor<B::InnerBackend, 2>, stream: &Stream<'_>| match shard {
-            Some(_) => all.narrow(0, stream.first, stream.rows.len()),
-            None => all,
-        };
         let sum = |mut own: GradientsParams, scale: f64| {
             if self.precision.half().is_some() {
                 gradients::to_single(master, &mut own, scale.recip());
@@ -223,59 +217,61 @@ impl Engine {
         };
         if self.is_one_pass(&streams) {
             // One chunk: one pass, its graph kept until the loss has spoken.
-            let graphs = streams.map(|Stream { side, name, rows, first }| {
+            let graphs = embed(streams, |Stream { side, name, rows, first }| {
                 let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
-                (!rows.is_empty()).then(|| self.encode(model, side, rows, dropout))
+                self.encode(model, side, rows, dropout)
             });
-            let embeddings = each(graphs.clone(), |graph| gather(graph.map(Tensor::inner)))?;
-            let (loss, log_temperature, wanted) =
-                self.loss_gradients::<B>(embeddings, batch, temperature)?;
-            let scale = self.gradient_scale(&wanted);
-            let surrogate = graphs
-                .into_iter()
-                .zip(wanted)
-                .zip(&streams)
-                .filter_map(|((graph, wanted), stream)| {
-                    Some(surrogate(graph?, own(wanted?, stream), scale))
-                })
-                .reduce(|sum, term| sum + term)
-                .expect("a batch has queries");
-            let parameters = sum(GradientsParams::from_grads(surrogate.backward(), model), scale)?;
+            let own = graphs.clone().map(Tensor::inner, Tensor::inner);
+            let out = self.loss_gradients::<B>(own, batch, temperature, shard)?;
+            let scale = self.gradient_scale(&out.embeddings);
+            let wanted = match shard {
+                Some(shard) => rows_of(out.embeddings, shard.rows(batch.queries.len())),
+                None => out.embeddings,
+            };
+            let gradients = surrogate_of_all(graphs, wanted, scale).backward();
+            let parameters = sum(GradientsParams::from_grads(gradients, model), scale)?;
+            let ObjectiveGradients { loss, log_temperature, .. } = out;
             return Ok(BatchGradients { loss, log_temperature, parameters });
         }
 
         let plain = model.valid();
-        let embeddings = each(streams, |stream| {
-            let chunks: Vec<_> = self
+        let own = embed(streams, |stream| {
+            let chunks = self
                 .chunks(stream, dropout)
-                .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout))
-                .collect();
-            gather((!chunks.is_empty()).then(|| Tensor::cat(chunks, 0)))
-        })?;
-        let (loss, log_temperature, wanted) =
-            self.loss_gradients::<B>(embeddings, batch, temperature)?;
+                .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout));
+            Tensor::cat(chunks.collect(), 0)
+        });
+        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+            self.loss_gradients::<B>(own, batch, temperature, shard)?;
         let scale = self.gradient_scale(&wanted);
         let mut chunks = GradientsAccumulator::new();
-        for (stream, wanted) in streams.into_iter().zip(wanted) {
-            let Some(wanted) = wanted else { continue };
+        let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
                 let graph = self.encode(model, stream.side, rows, dropout);
                 let wanted = wanted.clone().narrow(0, first, rows.len());
                 let gradients = surrogate(graph, wanted, scale).backward();
                 chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
+        };
+        let [queries, documents, hard_negatives] = streams;
+        add(queries, wanted.queries);
+        add(documents, wanted.documents);
+        if let Some(wanted) = wanted.hard_negatives {
+            add(hard_negatives, wanted.flatten(0, 1));
         }
         Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale)? })
     }
 
     /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and
     /// nothing above 65,504: the largest gradient of an embedding becomes about 1.
-    fn gradient_scale<B: Backend>(&self, wanted: &[Option<Tensor<B, 2>>; 3]) -> f64 {
+    fn gradient_scale<B: Backend>(&self, wanted: &Embeddings<B>) -> f64 {
         if self.precision != Precision::F16 {
             return 1.0;
         }
-        let largest = wanted.iter().flatten().map(|wanted| wanted.clone().abs().max());
-        let largest = Tensor::cat(largest.collect(), 0).max().into_data();
+        let Embeddings { queries, documents, hard_negatives } = wanted.clone();
+        let mut largest = vec![queries.abs().max(), documents.abs().max()];
+        largest.extend(hard_negatives.map(|wanted| wanted.abs().max()));
+        let largest = Tensor::cat(largest, 0).max().into_data();
         let largest = largest.iter::<f64>().next().expect("a maximum is a number");
         // A power of two, which rounds nothing.
         if largest > 0.0 { (-largest.log2().floor()).exp2() } else { 1.0 }
@@ -283,12 +279,16 @@ impl Engine {
 
     /// Tokens that one pass of `model` over `batch` computes: with its padding, unless the model
     /// leaves padding out.
-    pub fn computed_tokens<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+    pub fn computed_tokens<B: Backend>(&self, model: &DualEncoder<B>, batch: &StepRows) -> usize {
         self.tokens_by_chunk(model, batch).sum()
     }
 
     /// The most tokens whose activations exist at once.
-    pub(crate) fn longest_chunk<B: Backend>(&self, model: &DualEncoder<B>, batch: &Batch) -> usize {
+    pub(crate) fn longest_chunk<B: Backend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &StepRows,
+    ) -> usize {
         let chunks = self.tokens_by_chunk(model, batch);
         if self.is_one_pass(&batch.streams()) { chunks.sum() } else { chunks.max().unwrap_or(0) }
     }
@@ -297,7 +297,7 @@ impl Engine {
     fn tokens_by_chunk<'b, B: Backend>(
         &self,
         model: &DualEncoder<B>,
-        batch: &'b Batch,
+        batch: &'b StepRows,
     ) -> impl Iterator<Item = usize> + 'b {
         let (size, skips_padding) = (self.chunk, model.skips_padding());
         let chunks = batch.streams().into_iter().flat_map(move |stream| stream.rows.chunks(size));
@@ -335,46 +335,65 @@ impl Engine {
         model.encode(side, &TokenBatch::pad(rows, self.pad_id), dropout)
     }
 
-    /// The loss of embeddings (queries, documents, hard negatives) and its gradients by them.
-    #[expect(clippy::type_complexity, reason = "one caller, which takes it apart at once")]
+    /// The loss of the embeddings of all shards and its gradients by them, from those of `shard`.
     fn loss_gradients<B: AutodiffBackend>(
         &self,
-        embeddings: [Option<Tensor<B::InnerBackend, 2>>; 3],
-        batch: &Batch,
+        own: Embeddings<B::InnerBackend>,
+        batch: &StepRows,
         temperature: Temperature,
-    ) -> Result<(f64, f64, [Option<Tensor<B::InnerBackend, 2>>; 3]), LossError> {
-        let [queries, documents, hard_negatives] = embeddings;
-        let (queries, documents) = (queries.expect("checked"), documents.expect("checked"));
-        let [rows, dim] = queries.dims();
-        let hard_negatives = hard_negatives.map(|h| {
-            let k = h.dims()[0] / rows;
-            h.reshape([rows, k, dim])
-        });
-        let embeddings = Embeddings { queries, documents, hard_negatives };
-        let out = self.objective.value_and_gradients::<B>(
-            &embeddings,
-            &batch.relations,
-            &batch.teacher,
-            temperature,
-        )?;
-        let Embeddings { queries, documents, hard_negatives } = out.embeddings;
-        let hard_negatives = hard_negatives.map(|h| {
-            let [rows, k, dim] = h.dims();
-            h.reshape([rows * k, dim])
-        });
-        Ok((out.loss, out.log_temperature, [Some(queries), Some(documents), hard_negatives]))
+        shard: Option<&Shard>,
+    ) -> Result<ObjectiveGradients<B::InnerBackend>, GradientsError> {
+        let all = match shard {
+            Some(shard) => Embeddings {
+                queries: shard.gather(own.queries)?,
+                documents: shard.gather(own.documents)?,
+                hard_negatives: own.hard_negatives.map(|own| shard.gather(own)).transpose()?,
+            },
+            None => own,
+        };
+        let StepRows { relations, teacher, .. } = batch;
+        Ok(self.objective.value_and_gradients::<B>(&all, relations, teacher, temperature)?)
     }
 }
 
-/// What `of` makes of each of three, up to the first error.
-fn each<T, U, E>([a, b, c]: [T; 3], mut of: impl FnMut(T) -> Result<U, E>) -> Result<[U; 3], E> {
-    Ok([of(a)?, of(b)?, of(c)?])
+/// The embeddings of the three kinds of text, each kind's `[texts, dim]` by `encode`.
+fn embed<B: Backend>(
+    [queries, documents, hard_negatives]: [Stream<'_>; 3],
+    encode: impl Fn(Stream<'_>) -> Tensor<B, 2>,
+) -> Embeddings<B> {
+    let embeddings = Embeddings::new(encode(queries), encode(documents));
+    if hard_negatives.rows.is_empty() {
+        return embeddings;
+    }
+    let [rows, dim] = embeddings.queries.dims();
+    let k = hard_negatives.rows.len() / rows;
+    embeddings.with_hard_negatives(encode(hard_negatives).reshape([rows, k, dim]))
+}
+
+/// Some pairs with their hard negatives.
+fn rows_of<B: Backend>(embeddings: Embeddings<B>, pairs: Range<usize>) -> Embeddings<B> {
+    let (first, count) = (pairs.start, pairs.len());
+    embeddings.map(|x| x.narrow(0, first, count), |x| x.narrow(0, first, count))
+}
+
+/// The sum of the three [`surrogate`]s.
+fn surrogate_of_all<B: AutodiffBackend>(
+    embeddings: Embeddings<B>,
+    wanted: Embeddings<B::InnerBackend>,
+    scale: f64,
+) -> Tensor<B, 1> {
+    let sum = surrogate(embeddings.queries, wanted.queries, scale)
+        + surrogate(embeddings.documents, wanted.documents, scale);
+    match embeddings.hard_negatives.zip(wanted.hard_negatives) {
+        Some((embeddings, wanted)) => sum + surrogate(embeddings, wanted, scale),
+        None => sum,
+    }
 }
 
 /// A number whose gradient with respect to `embeddings` is `scale` times `wanted`.
-fn surrogate<B: AutodiffBackend>(
-    embeddings: Tensor<B, 2>,
-    wanted: Tensor<B::InnerBackend, 2>,
+fn surrogate<B: AutodiffBackend, const D: usize>(
+    embeddings: Tensor<B, D>,
+    wanted: Tensor<B::InnerBackend, D>,
     scale: f64,
 ) -> Tensor<B, 1> {
     let wanted = if scale == 1.0 { wanted } else { wanted * scale };

@@ -1,12 +1,12 @@
 //! What a step minimises: the contrastive loss, perhaps of shortened embeddings too, and perhaps a
 //! term that follows a teacher.
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{Loss, LossError, Relations, Temperature};
+use samtone_loss::{Batch, Embeddings, Loss, LossError, Relations, Temperature};
 use serde::{Deserialize, Serialize};
 
 use super::distillation::{self, DistillationConfig};
+use super::terms::ObjectiveGradients;
 
 /// `[matryoshka]`: the first dimensions of an embedding are an embedding too.
 ///
@@ -31,28 +31,6 @@ pub struct Objective {
     pub distillation: Option<DistillationConfig>,
     /// Dimensions and their factors; the whole embedding alone if empty.
     matryoshka: Vec<(usize, f64)>,
-}
-
-/// The embeddings of a batch, or the gradients by them.
-#[derive(Clone, Debug)]
-pub struct Embeddings<B: Backend> {
-    /// Queries, `[batch, dim]`.
-    pub queries: Tensor<B, 2>,
-    /// Documents, `[batch, dim]`.
-    pub documents: Tensor<B, 2>,
-    /// Hard negatives, `[batch, k, dim]`, where there are any.
-    pub hard_negatives: Option<Tensor<B, 3>>,
-}
-
-/// The value of an objective and its gradients.
-#[derive(Clone, Debug)]
-pub struct ObjectiveGradients<B: Backend> {
-    /// The value, in nats where no distillation takes part.
-    pub loss: f64,
-    /// Gradient with respect to ln τ.
-    pub log_temperature: f64,
-    /// Gradients with respect to the embeddings.
-    pub embeddings: Embeddings<B>,
 }
 
 impl From<Loss> for Objective {
@@ -90,12 +68,12 @@ impl Objective {
         teacher: &[f64],
         temperature: Temperature,
     ) -> Result<ObjectiveGradients<B::InnerBackend>, LossError> {
-        let whole = embeddings.dim();
+        let [_, whole] = embeddings.queries.dims();
         let all = [(whole, 1.0)];
         let slices = if self.matryoshka.is_empty() { &all[..] } else { &self.matryoshka };
         let mut sum: Option<ObjectiveGradients<B::InnerBackend>> = None;
         for &(dim, weight) in slices {
-            let cut = embeddings.cut(dim);
+            let cut = cut(embeddings, dim);
             let mut part = self.contrastive_gradients(&cut, relations, temperature)?;
             if let Some(config) = &self.distillation {
                 let similarity = self.contrastive.similarity();
@@ -119,93 +97,21 @@ impl Objective {
         relations: &Relations,
         temperature: Temperature,
     ) -> Result<ObjectiveGradients<B>, LossError> {
-        let Embeddings { queries, documents, hard_negatives } = embeddings.clone();
-        let batch = samtone_loss::Batch {
-            queries,
-            documents,
-            hard_negatives,
-            relations: relations.clone(),
-            weights: None,
-        };
+        let batch = Batch::from(embeddings.clone()).with_relations(relations.clone());
         let out = self.contrastive.value_and_gradients(&batch, temperature)?;
         Ok(ObjectiveGradients {
             loss: out.loss,
             log_temperature: out.log_temperature,
-            embeddings: Embeddings {
-                queries: out.queries,
-                documents: out.documents,
-                hard_negatives: out.hard_negatives,
-            },
+            embeddings: out.embeddings,
         })
     }
 }
 
-impl<B: Backend> Embeddings<B> {
-    fn dim(&self) -> usize {
-        self.queries.dims()[1]
+/// The first `dim` dimensions.
+fn cut<B: Backend>(embeddings: &Embeddings<B>, dim: usize) -> Embeddings<B> {
+    let embeddings = embeddings.clone();
+    if embeddings.queries.dims()[1] == dim {
+        return embeddings;
     }
-
-    /// Each part through a function of its own rank.
-    fn map(
-        self,
-        two: impl Fn(Tensor<B, 2>) -> Tensor<B, 2>,
-        three: impl Fn(Tensor<B, 3>) -> Tensor<B, 3>,
-    ) -> Self {
-        Self {
-            queries: two(self.queries),
-            documents: two(self.documents),
-            hard_negatives: self.hard_negatives.map(three),
-        }
-    }
-
-    /// The first `dim` dimensions.
-    fn cut(&self, dim: usize) -> Self {
-        if dim == self.dim() {
-            return self.clone();
-        }
-        self.clone().map(|x| x.narrow(1, 0, dim), |x| x.narrow(2, 0, dim))
-    }
-}
-
-impl<B: Backend> ObjectiveGradients<B> {
-    fn plus(self, other: Self) -> Self {
-        let (a, b) = (self.embeddings, other.embeddings);
-        let hard_negatives = match (a.hard_negatives, b.hard_negatives) {
-            (Some(a), Some(b)) => Some(a + b),
-            (a, b) => a.or(b),
-        };
-        Self {
-            loss: self.loss + other.loss,
-            log_temperature: self.log_temperature + other.log_temperature,
-            embeddings: Embeddings {
-                queries: a.queries + b.queries,
-                documents: a.documents + b.documents,
-                hard_negatives,
-            },
-        }
-    }
-
-    /// These gradients times `weight`, zero in the dimensions that were cut off.
-    fn widen(self, dim: usize, weight: f64) -> Self {
-        fn widen<B: Backend, const D: usize>(
-            x: Tensor<B, D>,
-            dim: usize,
-            weight: f64,
-        ) -> Tensor<B, D> {
-            let mut shape = x.dims();
-            let x = x.mul_scalar(weight);
-            shape[D - 1] = dim - shape[D - 1];
-            if shape[D - 1] == 0 {
-                return x;
-            }
-            let rest = Tensor::zeros(shape, (&x.device(), x.dtype()));
-            Tensor::cat(vec![x, rest], D - 1)
-        }
-        let embeddings = self.embeddings.map(|x| widen(x, dim, weight), |x| widen(x, dim, weight));
-        Self {
-            loss: weight * self.loss,
-            log_temperature: weight * self.log_temperature,
-            embeddings,
-        }
-    }
+    embeddings.map(|x| x.narrow(1, 0, dim), |x| x.narrow(2, 0, dim))
 }

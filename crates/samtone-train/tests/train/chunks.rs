@@ -7,7 +7,7 @@ use burn::tensor::backend::AutodiffBackend;
 use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, T5Config};
 use samtone_text::Key;
-use samtone_train::step::{Batch, Engine, Precision};
+use samtone_train::step::{Engine, Precision, StepRows};
 
 use crate::tiny::{NEGATIVES, ROWS, TOLERANCE, bert, loss, texts};
 
@@ -37,7 +37,7 @@ fn gradients<B: AutodiffBackend>(
     let loss = loss();
     let temperature = loss.temperature();
     let [queries, documents, hard_negatives] = texts.clone();
-    let batch = Batch {
+    let batch = StepRows {
         queries,
         documents,
         hard_negatives,

@@ -4,11 +4,9 @@
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use samtone_loss::{LossConfig, Relations, Temperature};
+use samtone_loss::{Embeddings, LossConfig, Relations, Temperature};
 use samtone_text::Key;
-use samtone_train::step::{
-    DistillationConfig, DistillationLoss, Embeddings, MatryoshkaConfig, Objective,
-};
+use samtone_train::step::{DistillationConfig, DistillationLoss, MatryoshkaConfig, Objective};
 
 const ROWS: usize = 4;
 const NEGATIVES: usize = 3;

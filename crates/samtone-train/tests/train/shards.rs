@@ -11,7 +11,7 @@ use samtone_loss::Relations;
 use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
 use samtone_text::Key;
 use samtone_train::share::{Nodes, Seat, Shard};
-use samtone_train::step::{Batch, Engine, Precision};
+use samtone_train::step::{Engine, Precision, StepRows};
 
 use crate::tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
 
@@ -27,8 +27,8 @@ fn model() -> DualEncoder<B> {
     DualEncoder::init(&config, 1, &Default::default()).unwrap()
 }
 
-fn batch(relations: Relations) -> Batch {
-    Batch {
+fn batch(relations: Relations) -> StepRows {
+    StepRows {
         queries: texts("query", ROWS),
         documents: texts("document", ROWS),
         hard_negatives: texts("hard-negative", ROWS * NEGATIVES),
@@ -51,7 +51,7 @@ fn duplicates() -> Relations {
 /// The loss, its gradient by ln τ, and every parameter's gradient.
 fn found(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shard: Option<&Shard>,
 ) -> Vec<Vec<f64>> {
@@ -69,7 +69,7 @@ fn found(
 /// The same on each of `shards`.
 fn on_each(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shards: Vec<Shard>,
 ) -> Vec<Vec<Vec<f64>>> {
@@ -86,7 +86,7 @@ fn on_each(
 /// The same on each of so many shards of one process.
 fn gradients(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     shards: usize,
 ) -> Vec<Vec<Vec<f64>>> {
@@ -123,7 +123,7 @@ fn shards_find_what_one_device_finds_with_dropout_and_chunks() {
 /// The same on every shard of nodes with so many devices each, which meet over TCP.
 fn gradients_on_nodes(
     model: &DualEncoder<B>,
-    batch: &Batch,
+    batch: &StepRows,
     chunk: usize,
     devices: &[usize],
 ) -> Vec<Vec<Vec<f64>>> {

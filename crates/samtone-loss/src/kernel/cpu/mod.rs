@@ -7,7 +7,7 @@
 
 mod product;
 mod schedule;
-mod side;
+mod scored;
 mod simd;
 
 use std::ops::Range;
@@ -16,11 +16,11 @@ use std::sync::{Mutex, MutexGuard};
 use rayon::prelude::*;
 
 use self::product::{View, multiply};
-use self::side::{Embeddings, dot};
+use self::scored::{ScoredRows, dot, row_products};
 use self::simd::{HIDDEN, LANES, LogSum, Reading, sum_exponentials, weigh};
-use crate::batch::Sizes;
+use crate::embeddings::Sizes;
 use crate::hidden::Hidden;
-use crate::plan::{Axis, Matrix, Plan, Side, Term};
+use crate::plan::{Axis, Matrix, Plan, Term};
 use crate::{Input, Loss, LossError, Relations, Similarity, Temperature};
 
 /// Embeddings in row-major order.
@@ -52,13 +52,13 @@ pub(super) fn value_and_gradients(
     temperature: Temperature,
 ) -> Result<Outcome, LossError> {
     let cosine = loss.similarity == Similarity::Cosine;
-    let side = |what, rows, per_row| Embeddings::new(what, rows, sizes.dim, per_row, cosine);
-    let sides = [
-        side(Input::Queries, inputs.queries, 1)?,
-        side(Input::Documents, inputs.documents, 1)?,
-        side(Input::HardNegatives, inputs.hard, sizes.negatives)?,
+    let scored = |what, rows, per_row| ScoredRows::new(what, rows, sizes.dim, per_row, cosine);
+    let inputs = [
+        scored(Input::Queries, inputs.queries, 1)?,
+        scored(Input::Documents, inputs.documents, 1)?,
+        scored(Input::HardNegatives, inputs.hard, sizes.negatives)?,
     ];
-    let positive = side::row_products(&sides[0], &sides[1]);
+    let positive = row_products(&inputs[0], &inputs[1]);
     let margin = loss.false_negatives.margin;
     let threshold = |s: &f64| margin.map(|m| s + m.absolute + m.relative * s.abs());
     let has_hard = sizes.negatives > 0;
@@ -68,7 +68,7 @@ pub(super) fn value_and_gradients(
         thresholds: margin.map(|_| padded(positive.iter().filter_map(threshold))),
         strip: loss.tile.unwrap_or_else(|| strip_rows(sizes.rows, rayon::current_num_threads())),
         hidden: Hidden::new(loss.false_negatives, relations, sizes),
-        sides,
+        inputs,
         sizes,
         positive,
         scratch: Mutex::default(),
@@ -81,8 +81,8 @@ pub(super) fn value_and_gradients(
     pass.add_gradients(&rounds, &kept, &normalisers, &mut gradients);
 
     // Σ <x, ∂L/∂x> = 2 Σ s·∂L/∂s by Euler's identity, and ∂L/∂(ln τ) = -Σ s·∂L/∂s.
-    let sides = pass.sides.iter().zip(&mut gradients);
-    let radial: f64 = sides.map(|(side, gradient)| side.finish(gradient)).sum();
+    let pairs = pass.inputs.iter().zip(&mut gradients);
+    let radial: f64 = pairs.map(|(rows, gradient)| rows.finish(gradient)).sum();
     let weighted = normalisers.per_row.iter().zip(shares);
     let loss = weighted.map(|(value, share)| value * share).sum::<f64>();
     let [queries, documents, hard] = gradients;
@@ -128,7 +128,8 @@ struct Pass<'a> {
     sizes: Sizes,
     /// Rows of a strip, and so of a tile.
     strip: usize,
-    sides: [Embeddings<'a>; 3],
+    /// By [`Input`].
+    inputs: [ScoredRows<'a>; 3],
     /// s(q_i, d_i).
     positive: Vec<f64>,
     /// The score above which a candidate is hidden, for each row.
@@ -191,31 +192,31 @@ fn stride_of(columns: usize) -> usize {
 }
 
 impl Pass<'_> {
-    fn side(&self, side: Side) -> &Embeddings<'_> {
-        &self.sides[side as usize]
+    fn rows_of(&self, input: Input) -> &ScoredRows<'_> {
+        &self.inputs[input as usize]
     }
 
     /// The rows of the batch's strips.
     fn strips(&self) -> Vec<Range<usize>> {
         let count = self.sizes.rows.div_ceil(self.strip);
-        (0..count).map(|index| self.side(Side::Query).strip(index, self.strip)).collect()
+        (0..count).map(|index| self.rows_of(Input::Queries).strip(index, self.strip)).collect()
     }
 
     /// The row and column range of a tile.
     fn ranges(&self, matrix: Matrix, tile: &Tile) -> (Range<usize>, Range<usize>) {
-        let (rows, columns) = matrix.sides();
+        let (rows, columns) = matrix.inputs();
         let (row, column) = tile.strips;
-        (self.side(rows).strip(row, self.strip), self.side(columns).strip(column, self.strip))
+        (self.rows_of(rows).strip(row, self.strip), self.rows_of(columns).strip(column, self.strip))
     }
 
     /// The tiles of every matrix, and how many of them have a place in `memory` bytes.
     fn rounds(&self, memory: usize) -> (Vec<Round>, usize) {
-        let count = |side| self.side(side).rows().div_ceil(self.strip);
+        let count = |input| self.rows_of(input).rows().div_ceil(self.strip);
         let mut bytes_left = memory;
         let mut places = 0..;
         let mut rounds = Vec::new();
         for matrix in self.plan.matrices().into_iter().filter(|matrix| !matrix.is_own()) {
-            let (rows, columns) = matrix.sides();
+            let (rows, columns) = matrix.inputs();
             let schedule = if matrix.is_symmetric() {
                 schedule::symmetric(count(rows))
             } else {
@@ -252,10 +253,11 @@ impl Pass<'_> {
     /// Computes the scores of a tile; what an anchor must not see is `HIDDEN`. Returns the stride.
     fn scores(&self, matrix: Matrix, tile: &Tile, scores: &mut Vec<f32>) -> usize {
         let (rows, columns) = self.ranges(matrix, tile);
-        let (row_side, column_side) = matrix.sides();
+        let (row_input, column_input) = matrix.inputs();
         let stride = stride_of(columns.len());
         scores.resize(rows.len() * stride, 0.0);
-        let (lhs, rhs) = (self.side(row_side).view(&rows), self.side(column_side).view(&columns));
+        let (lhs, rhs) =
+            (self.rows_of(row_input).view(&rows), self.rows_of(column_input).view(&columns));
         multiply(scores, stride, lhs, rhs.t(), false);
         for row in scores.chunks_exact_mut(stride) {
             row[columns.len()..].fill(HIDDEN);
@@ -312,7 +314,7 @@ impl Pass<'_> {
 
     /// The scores of rows with their own hard negatives; hidden ones are `HIDDEN`.
     fn own_scores(&self, matrix: Matrix, rows: &Range<usize>) -> Vec<Vec<f32>> {
-        let (anchors, hard) = (self.side(matrix.sides().0), self.side(Side::Hard));
+        let (anchors, hard) = (self.rows_of(matrix.inputs().0), self.rows_of(Input::HardNegatives));
         let negatives = self.sizes.negatives;
         let own = |row: usize| (row * negatives..(row + 1) * negatives).map(|flat| hard.row(flat));
         let score = |row: usize| own(row).map(|hard| dot(anchors.row(row), hard) as f32).collect();
@@ -367,19 +369,20 @@ impl Pass<'_> {
     /// The gradients for the scored rows as far as the positives' own places go.
     fn positive_gradients(&self, positive: &[f32]) -> [Vec<f32>; 3] {
         let dim = self.sizes.dim;
-        let times = |side: Side| {
+        let times = |input: Input| {
             let mut gradient = vec![0.0; self.sizes.rows * dim];
             gradient.par_chunks_mut(dim).with_min_len(128).enumerate().for_each(
                 |(row, gradient)| {
-                    for (gradient, &other) in gradient.iter_mut().zip(self.side(side).row(row)) {
+                    for (gradient, &other) in gradient.iter_mut().zip(self.rows_of(input).row(row))
+                    {
                         *gradient = positive[row] * other;
                     }
                 },
             );
             gradient
         };
-        let hard = vec![0.0; self.side(Side::Hard).rows() * dim];
-        [times(Side::Document), times(Side::Query), hard]
+        let hard = vec![0.0; self.rows_of(Input::HardNegatives).rows() * dim];
+        [times(Input::Documents), times(Input::Queries), hard]
     }
 
     /// Second pass: adds what the candidates contribute to the gradients for the scored rows.
@@ -419,13 +422,13 @@ impl Pass<'_> {
             weigh(scores, stride, &readings.collect::<Vec<_>>(), line);
 
             let weights = View::new(scores, rows.len(), columns.len(), stride);
-            let (row_side, column_side) = matrix.sides();
+            let (row_input, column_input) = matrix.inputs();
             let (row, column) = tile.strips;
-            let for_rows = &mut lock(&by_strip[row_side as usize][row]);
-            multiply(for_rows, dim, weights, self.side(column_side).view(&columns), true);
+            let for_rows = &mut lock(&by_strip[row_input as usize][row]);
+            multiply(for_rows, dim, weights, self.rows_of(column_input).view(&columns), true);
             if !(matrix.is_symmetric() && row == column) {
-                let for_columns = &mut lock(&by_strip[column_side as usize][column]);
-                multiply(for_columns, dim, weights.t(), self.side(row_side).view(&rows), true);
+                let for_columns = &mut lock(&by_strip[column_input as usize][column]);
+                multiply(for_columns, dim, weights.t(), self.rows_of(row_input).view(&rows), true);
             }
         });
         drop(by_strip);
@@ -442,8 +445,8 @@ impl Pass<'_> {
         [queries, documents, hard]: &mut [Vec<f32>; 3],
     ) {
         let Sizes { negatives, dim, .. } = self.sizes;
-        let (anchor_side, _) = matrix.sides();
-        let anchors = if anchor_side == Side::Query { queries } else { documents };
+        let (anchor_input, _) = matrix.inputs();
+        let anchors = if anchor_input == Input::Queries { queries } else { documents };
         let per_strip = anchors
             .par_chunks_mut(self.strip * dim)
             .zip(hard.par_chunks_mut(self.strip * negatives * dim))
@@ -462,8 +465,8 @@ impl Pass<'_> {
                     };
                     let weight: f64 = self.plan.terms_on(matrix, Axis::Rows).map(weight).sum();
                     let flat = local * negatives + k;
-                    let hard_row = self.side(Side::Hard).row(row * negatives + k);
-                    let anchor_row = self.side(anchor_side).row(row);
+                    let hard_row = self.rows_of(Input::HardNegatives).row(row * negatives + k);
+                    let anchor_row = self.rows_of(anchor_input).row(row);
                     add_scaled(&mut for_anchors[local * dim..][..dim], hard_row, weight as f32);
                     add_scaled(&mut for_hard[flat * dim..][..dim], anchor_row, weight as f32);
                 }

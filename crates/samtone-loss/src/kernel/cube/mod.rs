@@ -7,12 +7,12 @@
 mod kernels;
 mod run;
 
-use burn::tensor::{DType, Tensor, backend::Backend};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
+use run::{Operation, runner};
 
 use crate::plan::Axis;
 use crate::tile::{Reading, ScaledSum};
-
-use run::{Operation, runner};
 
 /// Whether the kernels take scores of type `dtype` on `B`.
 pub(crate) fn runs_on<B: Backend>(dtype: DType) -> bool {

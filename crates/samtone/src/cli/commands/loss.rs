@@ -237,12 +237,12 @@ impl OnBackend for Compute<'_> {
         };
         let log_temperature = TensorData::new(vec![result.log_temperature], [1]);
         let mut tensors = vec![
-            ("queries", result.queries.into_data()),
-            ("documents", result.documents.into_data()),
+            ("queries", result.embeddings.queries.into_data()),
+            ("documents", result.embeddings.documents.into_data()),
             ("losses", result.per_row.into_data()),
             ("log_temperature", log_temperature.convert_dtype(input.dtype)),
         ];
-        if let Some(hard) = result.hard_negatives {
+        if let Some(hard) = result.embeddings.hard_negatives {
             tensors.push(("hard_negatives", hard.into_data()));
         }
         Ok((computed, Outputs { tensors }))
@@ -307,37 +307,14 @@ impl Input {
     }
 
     fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
-        let file = SafeTensors::deserialize(bytes)?;
-        let mut tensors: HashMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
-        let mut floats = HashMap::new();
-        for name in ["queries", "documents", "hard_negatives", "weights"] {
-            if let Some(view) = tensors.remove(name) {
-                floats.insert(name, float_data(name, &view)?);
-            }
-        }
-        let mut integers = HashMap::new();
-        for name in ["query_ids", "document_ids", "hard_negative_ids", "known"] {
-            if let Some(view) = tensors.remove(name) {
-                integers.insert(name, (view.shape().to_vec(), integer_data(name, &view)?));
-            }
-        }
-        if let Some(name) = tensors.into_keys().min() {
-            bail!(
-                "unknown tensor `{name}`: expected queries, documents, hard_negatives, weights, \
-                 query_ids, document_ids, hard_negative_ids, known"
-            );
-        }
-
-        let take = |floats: &mut HashMap<_, _>, name| {
-            floats.remove(name).with_context(|| format!("the tensor `{name}` is missing"))
-        };
-        let queries: TensorData = take(&mut floats, "queries")?;
-        let documents: TensorData = take(&mut floats, "documents")?;
+        let mut parts = Parts::read(bytes)?;
+        let queries = parts.float("queries")?;
+        let documents = parts.float("documents")?;
         let &[rows, dim] = &queries.shape[..] else {
             bail!("`queries` must be [N, dim], got {:?}", &queries.shape[..]);
         };
         check_shape("documents", &documents.shape[..], &[rows, dim])?;
-        let hard_negatives: Option<TensorData> = floats.remove("hard_negatives");
+        let hard_negatives = parts.floats.remove("hard_negatives");
         let negatives = match hard_negatives.as_ref().map(|hard| &hard.shape[..]) {
             None => 0,
             Some(&[hard_rows, negatives, hard_dim]) if (hard_rows, hard_dim) == (rows, dim) => {
@@ -345,28 +322,11 @@ impl Input {
             }
             Some(got) => bail!("`hard_negatives` must be [{rows}, K, {dim}], got {got:?}"),
         };
-        let weights: Option<TensorData> = floats.remove("weights");
+        let weights = parts.floats.remove("weights");
         if let Some(weights) = &weights {
             check_shape("weights", &weights.shape[..], &[rows])?;
         }
-        let mut ids = |name, expected: &[usize]| match integers.remove(name) {
-            None => Ok(None),
-            Some((shape, values)) => check_shape(name, &shape, expected).map(|()| Some(values)),
-        };
-        let relations = Relations {
-            query_ids: ids("query_ids", &[rows])?,
-            document_ids: ids("document_ids", &[rows])?,
-            hard_negative_ids: ids("hard_negative_ids", &[rows, negatives])?,
-            known: match integers.remove("known") {
-                None => Vec::new(),
-                Some((shape, values)) => {
-                    let pairs = shape.first().copied().unwrap_or(0);
-                    check_shape("known", &shape, &[pairs, 2])?;
-                    let row = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-                    values.chunks_exact(2).map(|pair| (row(pair[0]), row(pair[1]))).collect()
-                }
-            },
-        };
+        let relations = parts.relations(rows, negatives)?;
         let embeddings = [Some(&queries), Some(&documents), hard_negatives.as_ref()];
         let is_f64 = embeddings.into_iter().flatten().any(|data| data.dtype == DType::F64);
         let dtype = if is_f64 { DType::F64 } else { DType::F32 };
@@ -378,6 +338,65 @@ impl Input {
             relations,
             weights: weights.map(|weights| weights.iter::<f64>().collect()),
         })
+    }
+}
+
+/// The tensors of a file that are not used yet, by name.
+struct Parts {
+    floats: HashMap<&'static str, TensorData>,
+    /// Shapes and numbers.
+    integers: HashMap<&'static str, (Vec<usize>, Vec<u64>)>,
+}
+
+impl Parts {
+    fn read(bytes: &[u8]) -> anyhow::Result<Self> {
+        let file = SafeTensors::deserialize(bytes)?;
+        let mut tensors: HashMap<String, TensorView<'_>> = file.tensors().into_iter().collect();
+        let (mut floats, mut integers) = (HashMap::new(), HashMap::new());
+        for name in ["queries", "documents", "hard_negatives", "weights"] {
+            if let Some(view) = tensors.remove(name) {
+                floats.insert(name, float_data(name, &view)?);
+            }
+        }
+        for name in ["query_ids", "document_ids", "hard_negative_ids", "known"] {
+            if let Some(view) = tensors.remove(name) {
+                integers.insert(name, (view.shape().to_vec(), integer_data(name, &view)?));
+            }
+        }
+        if let Some(name) = tensors.into_keys().min() {
+            bail!(
+                "unknown tensor `{name}`: expected queries, documents, hard_negatives, weights, \
+                 query_ids, document_ids, hard_negative_ids, known"
+            );
+        }
+        Ok(Self { floats, integers })
+    }
+
+    fn float(&mut self, name: &str) -> anyhow::Result<TensorData> {
+        self.floats.remove(name).with_context(|| format!("the tensor `{name}` is missing"))
+    }
+
+    fn relations(&mut self, rows: usize, negatives: usize) -> anyhow::Result<Relations> {
+        Ok(Relations {
+            query_ids: self.ids("query_ids", &[rows])?,
+            document_ids: self.ids("document_ids", &[rows])?,
+            hard_negative_ids: self.ids("hard_negative_ids", &[rows, negatives])?,
+            known: self.known()?,
+        })
+    }
+
+    fn ids(&mut self, name: &str, expected: &[usize]) -> anyhow::Result<Option<Vec<u64>>> {
+        let Some((shape, values)) = self.integers.remove(name) else { return Ok(None) };
+        check_shape(name, &shape, expected)?;
+        Ok(Some(values))
+    }
+
+    fn known(&mut self) -> anyhow::Result<Vec<(usize, usize)>> {
+        let Some((shape, values)) = self.integers.remove("known") else { return Ok(Vec::new()) };
+        let pairs = shape.first().copied().unwrap_or(0);
+        check_shape("known", &shape, &[pairs, 2])?;
+        let row = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        Ok(values.chunks_exact(2).map(|pair| (row(pair[0]), row(pair[1]))).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 """Writes the embeddings of loss.trycmd: `E(a)_ij = sin(a + 1.7i + 0.9j + 0.31ij)`, 4x5, in f64.
 
-    python make.py        (plain Python; the values are those of crates/samtone-loss/tests/reference.rs)
+    python make.py        (plain Python; the values are those of crates/samtone-loss/tests/loss/reference.rs)
 """
 
 import json

@@ -5,7 +5,9 @@ use std::process::{Command, Output};
 
 use burn::backend::Flex;
 use samtone_data::Dataset;
-use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Retriever, SideSettings, Similarity};
+use samtone_model::{
+    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Retriever, SideSettings, Similarity,
+};
 use samtone_text::{DocumentText, TextTokenizer};
 
 /// Writes a model folder whose weights come from `seed`; its embeddings have length 1 if it

@@ -1,13 +1,8 @@
 //! The streaming form equals the definition over the whole key space, and both obey the laws that
 //! the losses obey on paper.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod common;
-
 use burn::backend::{Flex, NdArray};
 use burn::tensor::DType;
-use common::{Host, Outcome, assert_close, by_definition, by_streaming, random};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use samtone_loss::{
@@ -15,18 +10,26 @@ use samtone_loss::{
     Margin, Preset, Relations, Similarity, Temperature,
 };
 
-/// f64 against f64: rounding in another order.
-const EXACT: f64 = 1e-10;
-/// f32 against f64, where no logit exceeds about 50: the rounding of a logit, 6e-8 of its size, is
-/// the relative error of its exponential.
-const SINGLE: f64 = 1e-5;
+use crate::host::{
+    Host, Outcome, Tolerance, assert_close, by_definition, by_streaming, norm, random, rounding,
+    temperature,
+};
+
+/// In f64 over the whole key space, where τ is as low as 0.03: the rounding of a logit is the relative
+/// error of its exponential, and terms as large as 1/τ cancel.
+const DRAWN: Tolerance = Tolerance { share: 1e-10, ..Tolerance::F64 };
+
+/// A central difference errs by its step's square times a third derivative, which is tens here.
+const DIFFERENCE: f64 = 1e-8;
+
+/// How far to each side: rounding, 1e-16 over the step, is far below that error.
+const STEP: f64 = 1e-5;
+
+/// A few roundings of f32 in a number near 2.
+const F32_LOGARITHM: f64 = 1e-6;
 
 fn resolve(config: &str) -> Loss {
     toml::from_str::<LossConfig>(config).unwrap().resolve().unwrap()
-}
-
-fn temperature(value: f64) -> Temperature {
-    Temperature::new(value).unwrap()
 }
 
 /// Any groups, or any preset.
@@ -141,8 +144,8 @@ proptest! {
         let loss = loss.with_tile(tile);
         let flex = by_streaming::<Flex>(&loss, &at, temperature(tau), DType::F64);
         let ndarray = by_streaming::<NdArray>(&loss, &at, temperature(tau), DType::F64);
-        assert_close(&flex, &expected, EXACT, 1e-3);
-        assert_close(&ndarray, &expected, EXACT, 1e-3);
+        assert_close("flex", &flex, &expected, DRAWN);
+        assert_close("ndarray", &ndarray, &expected, DRAWN);
     }
 
     #[test]
@@ -156,8 +159,8 @@ proptest! {
         let loss = loss.with_tile(tile);
         let kernel = by_streaming::<Flex>(&loss, &at, temperature(tau), DType::F32);
         let portable = by_streaming::<NdArray>(&loss, &at, temperature(tau), DType::F32);
-        assert_close(&kernel, &expected, SINGLE, 0.1);
-        assert_close(&portable, &expected, SINGLE, 0.1);
+        assert_close("kernel", &kernel, &expected, Tolerance::F32);
+        assert_close("portable", &portable, &expected, Tolerance::F32);
     }
 }
 
@@ -171,18 +174,11 @@ fn any_number_of_rows_fits_the_tiles() {
         let expected = by_definition::<Flex>(&loss, &at, tau, DType::F64);
         for tile in [15, 16, 17, 97] {
             let loss = loss.clone().with_tile(tile);
-            assert_close(
-                &by_streaming::<NdArray>(&loss, &at, tau, DType::F64),
-                &expected,
-                EXACT,
-                1e-3,
-            );
-            assert_close(
-                &by_streaming::<Flex>(&loss, &at, tau, DType::F32),
-                &expected,
-                SINGLE,
-                0.1,
-            );
+            let how = format!("{rows} rows in tiles of {tile}");
+            let portable = by_streaming::<NdArray>(&loss, &at, tau, DType::F64);
+            assert_close(&how, &portable, &expected, Tolerance::F64);
+            let kernel = by_streaming::<Flex>(&loss, &at, tau, DType::F32);
+            assert_close(&how, &kernel, &expected, Tolerance::F32);
         }
     }
 }
@@ -209,10 +205,12 @@ fn gradients_equal_finite_differences() {
             by_streaming::<NdArray>(&loss.clone().with_tile(2), at, tau, DType::F64)
         };
         let outcome = value(&at, log);
-        let step = 1e-5;
-        let difference = |shift: &dyn Fn(f64) -> f64| (shift(step) - shift(-step)) / (2.0 * step);
+        let difference = |shift: &dyn Fn(f64) -> f64| (shift(STEP) - shift(-STEP)) / (2.0 * STEP);
         let close = |what: &str, got: f64, expected: f64| {
-            assert!((got - expected).abs() < 1e-8, "{config}: {what}: {got} against {expected}");
+            assert!(
+                (got - expected).abs() < DIFFERENCE,
+                "{config}: {what}: {got} against {expected}"
+            );
         };
         close("ln τ", outcome.log_temperature, difference(&|by| value(&at, log + by).loss));
         type Part = (&'static str, fn(&mut Host) -> &mut Vec<f64>, fn(&Outcome) -> &Vec<f64>);
@@ -240,7 +238,7 @@ fn both_sides_of_samtone_are_nt_xent_over_all_embeddings() {
     let tau = 0.1;
     // NT-Xent by hand: 2N unit vectors, each against its partner among all others.
     let unit = |row: &[f64]| {
-        let norm = common::norm(row);
+        let norm = norm(row);
         row.iter().map(|value| value / norm).collect::<Vec<_>>()
     };
     let rows: Vec<_> = at.queries.chunks(5).chain(at.documents.chunks(5)).map(unit).collect();
@@ -253,7 +251,11 @@ fn both_sides_of_samtone_are_nt_xent_over_all_embeddings() {
     let expected = (0..18).map(of_row).sum::<f64>() / 18.0;
     let outcome =
         by_streaming::<NdArray>(&resolve("preset = 'samtone'"), &at, temperature(tau), DType::F64);
-    assert!((outcome.loss - expected).abs() < 1e-12, "{} against {expected}", outcome.loss);
+    assert!(
+        (outcome.loss - expected).abs() < rounding(DType::F64),
+        "{} against {expected}",
+        outcome.loss
+    );
 }
 
 #[test]
@@ -264,9 +266,11 @@ fn equal_similarities_give_the_logarithm_of_the_candidates() {
         [("in-batch", 7.0_f64), ("in-batch-both", 7.0), ("samtone-query", 13.0), ("samtone", 13.0)]
     {
         let loss = resolve(&format!("preset = '{preset}'"));
-        for dtype in [DType::F64, DType::F32] {
+        for (dtype, tolerance) in [(DType::F64, rounding(DType::F64)), (DType::F32, F32_LOGARITHM)]
+        {
             let outcome = by_streaming::<Flex>(&loss, &at, loss.temperature(), dtype);
-            assert!((outcome.loss - candidates.ln()).abs() < 1e-6, "{preset}: {}", outcome.loss);
+            let error = (outcome.loss - candidates.ln()).abs();
+            assert!(error < tolerance, "{preset}, {dtype:?}: {error:e}");
         }
     }
 }
@@ -297,7 +301,7 @@ fn permuting_pairs_permutes_rows() {
             hard: permute(&before.hard, 6),
             log_temperature: before.log_temperature,
         };
-        assert_close(&after, &expected, 1e-12, 1e-3);
+        assert_close(preset.name(), &after, &expected, Tolerance::F64);
     }
 }
 
@@ -313,7 +317,7 @@ fn same_tower_negatives_never_lower_the_loss() {
             assert!(samtone >= plain);
         }
         if seed == 0 {
-            assert!((plain.loss - samtone.loss).abs() < 1e-12, "equal at batch 1");
+            assert!((plain.loss - samtone.loss).abs() < rounding(DType::F64), "equal at batch 1");
         }
     }
 }

@@ -1,12 +1,50 @@
 //! Batches for the tests, and a way to see a loss from both of its implementations.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-#![allow(dead_code, reason = "each test binary uses a part")]
-
 use burn::backend::Autodiff;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
-use samtone_loss::{Batch, Loss, Relations, Temperature};
+use samtone_loss::{Batch, Embeddings, Loss, LossGradients, Relations, Temperature};
+
+/// What two ways of computing one number may differ by, as a share of it. Some thousand roundings
+/// of 1.1e-16, which sums of some dozen exponentials under a division collect.
+const F64_ROUNDING: f64 = 1e-12;
+
+/// The same in f32, whose rounding is 6e-8, for logits up to 50: the rounding of a logit is the
+/// relative error of its exponential.
+const F32_ROUNDING: f64 = 1e-5;
+
+/// One rounding to bf16 is 2^-9 of a number at most, 2^-8 where an operand was rounded before.
+pub(crate) const HALF_ROUNDING: f64 = 5e-3;
+
+pub(crate) fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => F64_ROUNDING,
+        DType::F32 => F32_ROUNDING,
+        DType::BF16 => HALF_ROUNDING,
+        other => unreachable!("no test computes in {other:?}"),
+    }
+}
+
+/// How far an outcome may be from another.
+#[derive(Clone, Copy)]
+pub(crate) struct Tolerance {
+    /// As a share of the size of each part.
+    pub(crate) share: f64,
+    /// The least size counted: gradients that cancel are as exact as the terms they are summed
+    /// from, which are this large in the tests.
+    pub(crate) floor: f64,
+}
+
+impl Tolerance {
+    /// In f64.
+    pub(crate) const F64: Self = Self { share: F64_ROUNDING, floor: 1e-3 };
+    /// In f32 against f64. The tests' temperatures and terms are larger there.
+    pub(crate) const F32: Self = Self { share: F32_ROUNDING, floor: 0.1 };
+}
+
+pub(crate) fn temperature(value: f64) -> Temperature {
+    Temperature::new(value).unwrap()
+}
 
 /// Host embeddings of a batch and all that is known about its rows.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +90,15 @@ pub(crate) struct Outcome {
     pub(crate) log_temperature: f64,
 }
 
-fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
+pub(crate) fn host<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
+}
+
+/// A batch whose embeddings are leaves of the autodiff graph.
+pub(crate) fn tracked<B: Backend>(at: &Host, dtype: DType) -> Batch<Autodiff<B>> {
+    let mut batch = at.batch(dtype);
+    batch.embeddings = batch.embeddings.map(Tensor::require_grad, Tensor::require_grad);
+    batch
 }
 
 /// The definition, differentiated by Burn's autodiff.
@@ -64,22 +109,19 @@ pub(crate) fn by_definition<B: Backend>(
     dtype: DType,
 ) -> Outcome {
     let device = B::Device::default();
-    let mut batch = at.batch::<Autodiff<B>>(dtype);
-    batch.queries = batch.queries.require_grad();
-    batch.documents = batch.documents.require_grad();
-    batch.hard_negatives = batch.hard_negatives.map(Tensor::require_grad);
+    let batch = tracked::<B>(at, dtype);
     let log = TensorData::new(vec![temperature.log()], [1]);
     let log = Tensor::<Autodiff<B>, 1>::from_data(log, (&device, dtype)).require_grad();
     let value = loss.definition(&batch, log.clone()).unwrap();
     let gradients = value.loss.backward();
-    let zeros = |len: usize| vec![0.0; len];
+    let Embeddings { queries, documents, hard_negatives } = batch.embeddings;
     Outcome {
         loss: host(value.loss)[0],
         per_row: host(value.per_row),
-        queries: batch.queries.grad(&gradients).map(host).unwrap(),
-        documents: batch.documents.grad(&gradients).map(host).unwrap(),
-        hard: batch.hard_negatives.map_or(vec![], |hard| {
-            hard.grad(&gradients).map_or_else(|| zeros(at.hard.len()), host)
+        queries: queries.grad(&gradients).map(host).unwrap(),
+        documents: documents.grad(&gradients).map(host).unwrap(),
+        hard: hard_negatives.map_or(vec![], |hard| {
+            hard.grad(&gradients).map_or_else(|| vec![0.0; at.hard.len()], host)
         }),
         log_temperature: log.grad(&gradients).map_or(0.0, |g| host(g)[0]),
     }
@@ -93,13 +135,14 @@ pub(crate) fn by_streaming<B: Backend>(
     dtype: DType,
 ) -> Outcome {
     let result = loss.value_and_gradients(&at.batch::<B>(dtype), temperature).unwrap();
+    let LossGradients { loss, per_row, embeddings, log_temperature } = result;
     Outcome {
-        loss: result.loss,
-        per_row: host(result.per_row),
-        queries: host(result.queries),
-        documents: host(result.documents),
-        hard: result.hard_negatives.map_or(vec![], host),
-        log_temperature: result.log_temperature,
+        loss,
+        per_row: host(per_row),
+        queries: host(embeddings.queries),
+        documents: host(embeddings.documents),
+        hard: embeddings.hard_negatives.map_or(vec![], host),
+        log_temperature,
     }
 }
 
@@ -108,23 +151,28 @@ pub(crate) fn norm(values: &[f64]) -> f64 {
     values.iter().map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// Asserts that two outcomes agree, each part relative to its own size, or to `floor` where that
-/// is smaller.
+/// `|a - b|` over `|b|`, or over `floor` where that is more.
+pub(crate) fn error(a: &[f64], b: &[f64], floor: f64) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    norm(&difference) / norm(b).max(floor)
+}
+
+/// Asserts that two outcomes agree.
 #[track_caller]
-pub(crate) fn assert_close(got: &Outcome, expected: &Outcome, tolerance: f64, floor: f64) {
+pub(crate) fn assert_close(how: &str, got: &Outcome, expected: &Outcome, tolerance: Tolerance) {
     let parts = [
-        ("loss", vec![got.loss], vec![expected.loss]),
-        ("per_row", got.per_row.clone(), expected.per_row.clone()),
-        ("queries", got.queries.clone(), expected.queries.clone()),
-        ("documents", got.documents.clone(), expected.documents.clone()),
-        ("hard negatives", got.hard.clone(), expected.hard.clone()),
-        ("log temperature", vec![got.log_temperature], vec![expected.log_temperature]),
+        ("loss", &vec![got.loss], &vec![expected.loss]),
+        ("per_row", &got.per_row, &expected.per_row),
+        ("queries", &got.queries, &expected.queries),
+        ("documents", &got.documents, &expected.documents),
+        ("hard negatives", &got.hard, &expected.hard),
+        ("log temperature", &vec![got.log_temperature], &vec![expected.log_temperature]),
     ];
     for (what, got, expected) in parts {
-        assert_eq!(got.len(), expected.len(), "{what}");
-        let difference: Vec<f64> = got.iter().zip(&expected).map(|(a, b)| a - b).collect();
-        let error = norm(&difference) / norm(&expected).max(floor);
-        assert!(error <= tolerance, "{what}: relative error {error:e}\n{got:?}\n{expected:?}");
+        let error = error(got, expected, tolerance.floor);
+        let passes = error <= tolerance.share;
+        assert!(passes, "{how}, {what}: {error:e}\n{got:?}\n{expected:?}");
     }
 }
 

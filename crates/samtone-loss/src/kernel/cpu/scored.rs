@@ -1,4 +1,4 @@
-//! One side of a batch: its rows, normalised where the similarity is cosine.
+//! The rows of one input, normalised where the similarity is cosine.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,8 +12,8 @@ use crate::{Input, LossError};
 /// Rows handed to a thread at a time.
 const CHUNK: usize = 128;
 
-/// The embeddings of one side, ready to be scored.
-pub(super) struct Embeddings<'a> {
+/// The rows of one input, ready to be scored.
+pub(super) struct ScoredRows<'a> {
     /// Unit rows for cosine, the rows as given for dot.
     scored: Cow<'a, [f32]>,
     /// 1/norm of each row, 0 for one without direction; `None` for dot.
@@ -21,7 +21,7 @@ pub(super) struct Embeddings<'a> {
     dim: usize,
 }
 
-impl<'a> Embeddings<'a> {
+impl<'a> ScoredRows<'a> {
     /// Checks that every number is finite and normalises where asked to. A row of the batch has
     /// `per_row` rows here.
     pub(super) fn new(
@@ -98,8 +98,8 @@ impl<'a> Embeddings<'a> {
     }
 }
 
-/// The products of the rows of two sides, row by row.
-pub(super) fn row_products(a: &Embeddings<'_>, b: &Embeddings<'_>) -> Vec<f64> {
+/// The products of the rows of two inputs, row by row.
+pub(super) fn row_products(a: &ScoredRows<'_>, b: &ScoredRows<'_>) -> Vec<f64> {
     let rows = a.scored.par_chunks(a.dim).zip(b.scored.par_chunks(b.dim));
     rows.with_min_len(CHUNK).map(|(a, b)| dot(a, b)).collect()
 }

@@ -1,31 +1,15 @@
 //! Inputs at the edge of what numbers can hold, and inputs beyond it.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
-mod common;
-
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::{DType, Tensor};
-use common::{Host, Outcome, assert_close, by_definition, by_streaming, norm, random};
-use samtone_loss::{Batch, Input, LossConfig, LossError, Preset, Relations, Temperature};
+use samtone_loss::{
+    Batch, Embeddings, Input, LossConfig, LossError, Preset, Relations, Temperature,
+};
 
-fn temperature(value: f64) -> Temperature {
-    Temperature::new(value).unwrap()
-}
-
-/// What two ways of computing one number may differ by, as a share of it: a few hundred roundings of
-/// its type, which is what sums of some dozen exponentials under a division collect.
-fn rounding(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => 1e-12,
-        DType::F32 => 1e-5,
-        DType::BF16 => HALF_ROUNDING,
-        other => unreachable!("no test computes in {other:?}"),
-    }
-}
-
-/// One rounding to bf16 is 2^-9 of a number at most, 2^-8 where an operand was rounded before.
-const HALF_ROUNDING: f64 = 5e-3;
+use crate::host::{
+    HALF_ROUNDING, Host, Outcome, Tolerance, assert_close, by_definition, by_streaming, error,
+    host, norm, random, rounding, temperature, tracked,
+};
 
 /// Every preset on the fast and the portable path and in the definition.
 fn everywhere(at: &Host, tau: f64, check: impl Fn(&str, &Outcome)) {
@@ -85,7 +69,9 @@ fn long_and_short_vectors_have_their_direction() {
                     by_definition::<NdArray>(&loss, &scaled, tau, dtype),
                 ] {
                     got.queries.iter_mut().for_each(|value| *value *= factor);
-                    assert_close(&got, &expected, rounding(dtype), 0.1);
+                    let how = format!("{preset} times {factor}, {dtype:?}");
+                    let tolerance = Tolerance { share: rounding(dtype), ..Tolerance::F32 };
+                    assert_close(&how, &got, &expected, tolerance);
                 }
             }
         }
@@ -129,23 +115,20 @@ fn half_precision_is_computed_in_single_precision() {
     for dtype in [DType::BF16, DType::F16] {
         let batch = at.batch::<Flex>(dtype);
         let result = loss.value_and_gradients(&batch, temperature(0.05)).unwrap();
-        assert_eq!(result.queries.dtype(), dtype, "gradients have the type of the embeddings");
+        let gradient = result.embeddings.queries;
+        assert_eq!(gradient.dtype(), dtype, "gradients have the type of the embeddings");
         assert_eq!(result.per_row.dtype(), DType::F32);
+        let Embeddings { queries, documents, hard_negatives } = batch.embeddings;
         let rounded = Host {
-            queries: batch.queries.into_data().iter::<f64>().collect(),
-            documents: batch.documents.into_data().iter::<f64>().collect(),
-            hard: batch.hard_negatives.unwrap().into_data().iter::<f64>().collect(),
+            queries: host(queries),
+            documents: host(documents),
+            hard: host(hard_negatives.unwrap()),
             ..at.clone()
         };
         let expected = by_definition::<NdArray>(&loss, &rounded, temperature(0.05), DType::F64);
         assert!((result.loss - expected.loss).abs() < rounding(DType::F32) * expected.loss);
-        let gradient: Vec<f64> = result.queries.into_data().iter::<f64>().collect();
-        let difference: Vec<_> =
-            gradient.iter().zip(&expected.queries).map(|(a, b)| a - b).collect();
-        assert!(
-            norm(&difference) < HALF_ROUNDING * norm(&expected.queries),
-            "rounded once, at the end"
-        );
+        let error = error(&host(gradient), &expected.queries, 0.0);
+        assert!(error < HALF_ROUNDING, "rounded once, at the end: {error:e}");
     }
 }
 
@@ -230,42 +213,30 @@ fn an_empty_batch_is_refused() {
 /// The tracked form has the value and the gradients of the untracked one, ln τ included.
 #[test]
 fn autodiff_receives_the_streaming_gradients() {
-    type B = Autodiff<Flex>;
     let at = random(6, 4, 2, 10);
     let loss = LossConfig::preset(Preset::Samtone).resolve().unwrap();
     for dtype in [DType::F64, DType::F32, DType::BF16] {
         let device = Default::default();
-        let mut batch = at.batch::<B>(dtype);
-        batch.queries = batch.queries.require_grad();
-        batch.documents = batch.documents.require_grad();
-        batch.hard_negatives = batch.hard_negatives.map(Tensor::require_grad);
-        let log = Tensor::<B, 1>::from_data([0.1_f32.ln()], (&device, dtype)).require_grad();
+        let batch = tracked::<Flex>(&at, dtype);
+        let log = Tensor::<Autodiff<Flex>, 1>::from_data([0.1_f32.ln()], (&device, dtype));
+        let log = log.require_grad();
         let value = loss.forward_learned(&batch, &log).unwrap();
-        let tau = Temperature::from_log(log.to_data().iter::<f64>().next().unwrap()).unwrap();
-
-        let expected = loss.value_and_gradients(&at.batch::<Flex>(dtype), tau).unwrap();
-        let read: f64 = value.to_data().iter().next().unwrap();
-        let rounding = rounding(dtype);
-        let close = (read - expected.loss).abs() <= rounding * expected.loss.abs();
-        assert!(close, "{dtype:?}: {read} against {}", expected.loss);
+        let tau = Temperature::from_log(host(log.clone())[0]).unwrap();
+        let expected = by_streaming::<Flex>(&loss, &at, tau, dtype);
         // A factor on the loss must reach every gradient.
-        let gradients = (value * 2.0).backward();
-        let twice = |tensor: Vec<f64>| tensor.into_iter().map(|g| 2.0 * g).collect::<Vec<_>>();
-        let host = |data: burn::tensor::TensorData| data.iter::<f64>().collect::<Vec<_>>();
-        let close = |got: Vec<f64>, expected: Vec<f64>| {
-            let difference: Vec<_> = got.iter().zip(twice(expected)).map(|(a, b)| a - b).collect();
-            assert!(norm(&difference) <= rounding * norm(&got), "{dtype:?}: {got:?}");
-        };
-        close(
-            host(batch.queries.grad(&gradients).unwrap().into_data()),
-            host(expected.queries.into_data()),
-        );
-        close(
-            host(batch.documents.grad(&gradients).unwrap().into_data()),
-            host(expected.documents.into_data()),
-        );
-        let hard = batch.hard_negatives.unwrap().grad(&gradients).unwrap();
-        close(host(hard.into_data()), host(expected.hard_negatives.unwrap().into_data()));
-        close(host(log.grad(&gradients).unwrap().into_data()), vec![expected.log_temperature]);
+        let gradients = (value.clone() * 2.0).backward();
+        let Embeddings { queries, documents, hard_negatives } = batch.embeddings;
+        let parts = [
+            ("loss", host(value * 2.0), vec![expected.loss]),
+            ("queries", host(queries.grad(&gradients).unwrap()), expected.queries),
+            ("documents", host(documents.grad(&gradients).unwrap()), expected.documents),
+            ("hard", host(hard_negatives.unwrap().grad(&gradients).unwrap()), expected.hard),
+            ("ln τ", host(log.grad(&gradients).unwrap()), vec![expected.log_temperature]),
+        ];
+        for (what, got, expected) in parts {
+            let expected: Vec<f64> = expected.iter().map(|number| 2.0 * number).collect();
+            let error = error(&got, &expected, 0.0);
+            assert!(error <= rounding(dtype), "{what}, {dtype:?}: {error:e}");
+        }
     }
 }
