@@ -1,13 +1,16 @@
 //! What a user writes about the loss, and how it resolves into a [`Loss`].
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use crate::temperature::MaxScale;
-use crate::{
-    Candidates, FalseNegatives, Group, GroupConfig, Loss, LossError, Preset, TemperatureConfig,
-};
+use crate::candidates::Candidates;
+use crate::error::LossError;
+use crate::false_negatives::FalseNegatives;
+use crate::group::{Group, GroupConfig};
+use crate::hardness::Hardness;
+use crate::loss::Loss;
+use crate::preset::Preset;
+use crate::similarity::Similarity;
+use crate::temperature::{MaxScale, TemperatureConfig};
 
 /// The `[loss]` table: a preset and the keys beside it, or `[[loss.group]]` tables in full.
 ///
@@ -72,17 +75,6 @@ pub struct LossConfig {
     pub group: Option<Vec<GroupConfig>>,
 }
 
-/// How two embeddings are scored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Similarity {
-    /// The cosine of the angle between them. Embeddings need not be normalised.
-    #[default]
-    Cosine,
-    /// Their dot product.
-    Dot,
-}
-
 /// How the two directions of a two-sided preset are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,55 +93,6 @@ pub enum HardNegatives {
     Own,
     /// Everyone's: wherever a group has `hard-own` it has `hard-others` too.
     All,
-}
-
-/// Extra weight on close negatives: adds `strength·s`, without gradient, to their logits.
-///
-/// It acts on an anchor's candidates of the other tower (`cross` and a query's hard negatives),
-/// never on same-tower or opposite blocks, and is not divided by τ.
-/// Source: Lan et al. 2025, arXiv:2503.04812, equation 5 (strength 9); `EmbeddingGemma` uses 5.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hardness {
-    /// The candidates it acts on.
-    pub on: HardnessOn,
-    /// The factor on the raw similarity.
-    pub strength: f64,
-}
-
-/// The candidates that hardness acts on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HardnessOn {
-    /// Those of other rows: their positives and their hard negatives.
-    InBatch,
-    /// The anchor row's own hard negatives.
-    Hard,
-    /// Both.
-    All,
-}
-
-impl fmt::Display for HardnessOn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InBatch => "in-batch",
-            Self::Hard => "hard",
-            Self::All => "all",
-        })
-    }
-}
-
-impl Hardness {
-    /// Whether it acts on candidates of a group with this anchor.
-    pub(crate) fn acts_on(&self, anchor: crate::Anchor, candidates: Candidates) -> bool {
-        let query = anchor == crate::Anchor::Query;
-        match candidates {
-            Candidates::Cross => self.on != HardnessOn::Hard,
-            Candidates::HardOthers => query && self.on != HardnessOn::Hard,
-            Candidates::HardOwn => query && self.on != HardnessOn::InBatch,
-            _ => false,
-        }
-    }
 }
 
 impl LossConfig {
@@ -221,7 +164,7 @@ impl LossConfig {
 
     fn explicit_groups(&self, groups: &[GroupConfig]) -> Result<Vec<Group>, LossError> {
         if let Some(preset) = self.preset {
-            return Err(LossError::PresetAndGroups { preset });
+            return Err(LossError::PresetAndGroups { preset: preset.name() });
         }
         let adjusting = [
             ("combine", self.combine.is_some()),
@@ -242,7 +185,7 @@ impl LossConfig {
     fn preset_groups(&self, preset: Preset) -> Result<Vec<Group>, LossError> {
         let alpha = match self.alpha {
             Some(_) if preset != Preset::Pair => {
-                return Err(LossError::AlphaWithoutPair { preset });
+                return Err(LossError::AlphaWithoutPair { preset: preset.name() });
             }
             Some(got) if !(0.0..=1.0).contains(&got) => return Err(LossError::Alpha { got }),
             given => given.unwrap_or(0.1),
@@ -269,10 +212,13 @@ fn combine_directions(
     groups: &mut [Group],
 ) -> Result<(), LossError> {
     if preset == Preset::Pair {
-        return Err(LossError::Combine { preset, reason: "weighs its terms by alpha" });
+        return Err(LossError::Combine {
+            preset: preset.name(),
+            reason: "weighs its terms by alpha",
+        });
     }
     if groups.len() < 2 {
-        return Err(LossError::Combine { preset, reason: "has one" });
+        return Err(LossError::Combine { preset: preset.name(), reason: "has one" });
     }
     let weight = match combine {
         Combine::Mean => 1.0 / groups.len() as f64,
@@ -291,7 +237,7 @@ fn choose_hard_negatives(
 ) -> Result<(), LossError> {
     use Candidates::{HardOthers, HardOwn, OppositeHard};
     if !groups.iter().any(|group| group.candidates.contains(&HardOwn)) {
-        return Err(LossError::NoHardNegatives { preset });
+        return Err(LossError::NoHardNegatives { preset: preset.name() });
     }
     for Group { candidates, .. } in groups {
         match whose {

@@ -1,6 +1,8 @@
 //! What can go wrong between a loss configuration and its gradients.
 
-use crate::{Candidates, HardnessOn, Input, Preset};
+use crate::candidates::Candidates;
+use crate::embeddings::Input;
+use crate::hardness::HardnessOn;
 
 /// Why a loss was refused or could not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,7 +35,7 @@ pub enum LossError {
     #[error("preset `{preset}` and [[group]] tables both define the groups")]
     PresetAndGroups {
         /// The preset named.
-        preset: Preset,
+        preset: &'static str,
     },
     /// A key that adjusts a preset stands beside explicit groups.
     #[error("`{key}` adjusts a preset, but the groups are given in full")]
@@ -45,7 +47,7 @@ pub enum LossError {
     #[error("`alpha` belongs to the preset `pair`, not to `{preset}`")]
     AlphaWithoutPair {
         /// The preset in force.
-        preset: Preset,
+        preset: &'static str,
     },
     /// `alpha` is not a share.
     #[error("alpha must lie in [0, 1], got {got}")]
@@ -57,7 +59,7 @@ pub enum LossError {
     #[error("`combine` joins two directions, but `{preset}` {reason}")]
     Combine {
         /// The preset in force.
-        preset: Preset,
+        preset: &'static str,
         /// Why there is nothing to combine.
         reason: &'static str,
     },
@@ -65,7 +67,7 @@ pub enum LossError {
     #[error("`hard_negatives` has no effect: `{preset}` has no hard negatives")]
     NoHardNegatives {
         /// The preset in force.
-        preset: Preset,
+        preset: &'static str,
     },
     /// The list of groups is empty.
     #[error("the loss has no group")]

@@ -173,3 +173,38 @@ fn term(loss: &Loss, group: &Group, candidates: Candidates, temperature: Tempera
     let scale = temperature.scale() + hardness.map_or(0.0, |hardness| hardness.strength);
     Term { matrix, anchors, scale }
 }
+
+impl Loss {
+    /// Floating-point operations of the matrix products in one call of
+    /// [`value_and_gradients`](Self::value_and_gradients): the work that no implementation avoids.
+    ///
+    /// A score matrix costs three products (scores, gradients of both sides), one that is its own
+    /// transpose half of that. Tiles computed twice for want of memory do not count.
+    pub fn product_flops(&self, rows: usize, negatives: usize, dim: usize) -> f64 {
+        let plan = Plan::new(self, self.temperature, negatives > 0);
+        let (rows, hard) = (rows as f64, negatives as f64);
+        let products = |matrix: Matrix| match matrix {
+            Matrix::Cross => 3.0 * rows * rows,
+            Matrix::Queries | Matrix::Documents => 1.5 * rows * rows,
+            Matrix::QueryHard | Matrix::DocumentHard => 3.0 * rows * rows * hard,
+            Matrix::QueryOwn | Matrix::DocumentOwn => 3.0 * rows * hard,
+        };
+        2.0 * dim as f64 * plan.matrices().into_iter().map(products).sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{LossConfig, Preset};
+
+    #[test]
+    fn samtone_query_costs_four_and_a_half_products() {
+        let flops = |preset, negatives| {
+            let loss = LossConfig::preset(preset).resolve().unwrap();
+            loss.product_flops(100, negatives, 10) / (2.0 * 100.0 * 100.0 * 10.0)
+        };
+        assert_eq!(flops(Preset::SamtoneQuery, 0), 4.5);
+        assert_eq!(flops(Preset::Samtone, 0), 6.0);
+        assert_eq!(flops(Preset::InBatch, 1), 3.0 + 3.0 + 0.03);
+    }
+}

@@ -14,9 +14,11 @@ use burn::tensor::{DType, Tensor};
 use crate::embeddings::Sizes;
 use crate::hidden::Hidden;
 use crate::plan::{Axis, Matrix, Plan, Term};
+use crate::reading::{Reading, ScaledSum};
 use crate::rows::{LARGEST, UnitRows, column, inverse, split, working_type};
-use crate::tile::{self, Reading, ScaledSum};
-use crate::{Batch, Embeddings, Input, Loss, LossError, LossGradients, Similarity, Temperature};
+use crate::{
+    Batch, Embeddings, Input, Loss, LossError, LossGradients, Similarity, Temperature, tile,
+};
 
 /// The loss and its gradients, tile by tile.
 pub(crate) fn value_and_gradients<B: Backend>(

@@ -27,18 +27,48 @@ pub fn has_kernels<B: Backend>(dtype: DType) -> bool {
     found
 }
 
-/// The loss and its gradients by the fastest way there is for the backend and the batch.
-pub(crate) fn value_and_gradients<B: Backend>(
-    loss: &Loss,
-    batch: &Batch<B>,
-    temperature: Temperature,
-) -> Result<LossGradients<B>, LossError> {
-    batch.check()?;
-    #[cfg(feature = "flex")]
-    if let Some(result) = flex::value_and_gradients(loss, batch, temperature) {
-        return result;
+impl Loss {
+    /// The loss with its gradient for every embedding and for ln τ, without autodiff.
+    ///
+    /// Walks tiles of the score matrices with an online log-sum-exp and closed-form gradients, in
+    /// `O(batch·dim)` memory beside the score tiles it is allowed to keep. The gradients are for
+    /// the embeddings as given, normalised or not, and have their type; the computation runs in
+    /// f64 for f64 embeddings and in f32 for all others.
+    ///
+    /// # Errors
+    ///
+    /// [`LossError::NonFinite`] names the first input row that is not finite,
+    /// [`LossError::Overflow`] a row whose loss is not; others where relations or weights do not
+    /// fit the batch.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use burn::backend::Flex;
+    /// use burn::tensor::Tensor;
+    /// use samtone_loss::{Batch, LossConfig};
+    ///
+    /// let device = Default::default();
+    /// let queries = Tensor::<Flex, 2>::from_data([[1.0, 0.0], [0.0, 1.0]], &device);
+    /// let documents = Tensor::from_data([[2.0, 0.1], [0.1, 2.0]], &device);
+    /// let loss = LossConfig::default().resolve()?;
+    /// let result = loss.value_and_gradients(&Batch::new(queries, documents), loss.temperature())?;
+    /// assert!(result.loss < 1e-6);
+    /// assert_eq!(result.embeddings.queries.dims(), [2, 2]);
+    /// # Ok::<(), samtone_loss::LossError>(())
+    /// ```
+    pub fn value_and_gradients<B: Backend>(
+        &self,
+        batch: &Batch<B>,
+        temperature: Temperature,
+    ) -> Result<LossGradients<B>, LossError> {
+        batch.check()?;
+        #[cfg(feature = "flex")]
+        if let Some(result) = flex::value_and_gradients(self, batch, temperature) {
+            return result;
+        }
+        streaming::value_and_gradients(self, batch, temperature)
     }
-    streaming::value_and_gradients(loss, batch, temperature)
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -80,7 +110,7 @@ mod tests {
         let loss = LossConfig::default().resolve().expect("the default resolves");
         let value = |queries: &Tensor<Flex, 2>, documents: &Tensor<Flex, 2>| {
             let batch = Batch::new(queries.clone(), documents.clone());
-            value_and_gradients(&loss, &batch, loss.temperature()).unwrap().loss.to_bits()
+            loss.value_and_gradients(&batch, loss.temperature()).unwrap().loss.to_bits()
         };
         assert_eq!(value(&view(), &copy), value(&copy, &view()));
         let dense = Tensor::from_data(turned.to_data(), &device);

@@ -12,7 +12,7 @@ use burn::tensor::{DType, Tensor};
 use run::{Operation, runner};
 
 use crate::plan::Axis;
-use crate::tile::{Reading, ScaledSum};
+use crate::reading::{Reading, ScaledSum};
 
 /// Whether the kernels take scores of type `dtype` on `B`.
 pub(crate) fn runs_on<B: Backend>(dtype: DType) -> bool {
