@@ -1,11 +1,18 @@
-//! Files and text to batches: formats, tokenizers, samplers, the embedded corpus.
+//! Files to pairs, judgments and batches of rows: formats, checks, samplers, the embedded corpus.
 //!
 //! The principal type is [`Dataset`]: documents, queries and judgments, read strictly from a folder in
-//! BEIR layout or made by [`embedded::World`]. [`TextTokenizer`] turns its texts into ids,
-//! [`PairBatches`] says which rows make which batch, and [`TokenBatch`] is what an encoder reads.
+//! BEIR layout or a file of pairs, or made by [`embedded::World`]. [`Dataset::pairs`] are what a
+//! retriever trains on, and [`PairBatches`] says which of them make which batch.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`reading`] | lines and records, and the place of every mistake in them |
+//! | [`import`] | foreign formats in, BEIR layout out |
+//! | [`lint`] | a data set checked before training |
+//! | [`embedded`] | a generated world of people, places and works, told in prose |
 //!
 //! Everything here is on the host, and deterministic: no tensor, no device, no generator with a state.
-//! All randomness is a [`random::Key`].
+//! Texts become token ids in `samtone-text`, whose `Key` is the source of all randomness.
 //!
 //! ```
 //! use samtone_data::{BatchConfig, PairBatches};
@@ -27,6 +34,10 @@
 //! assert_eq!(batch.batch(), 8);
 //! # Ok::<(), samtone_data::DataError>(())
 //! ```
+//!
+//! # Features
+//!
+//! - `parquet`: [`import`] reads Parquet files. Compiles zstd's C.
 
 mod batches;
 mod dataset;

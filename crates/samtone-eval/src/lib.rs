@@ -14,8 +14,22 @@
 //! # Ok::<(), samtone_eval::EvalError>(())
 //! ```
 //!
+//! | module | holds |
+//! |---|---|
+//! | [`metrics`] | the measures themselves, over one query's grades |
+//! | [`search`] | the k nearest embeddings, exactly |
+//! | [`bm25`] | lexical search |
+//! | [`significance`] | whether two systems differ: paired tests and intervals |
+//! | [`statistics`] | what the embeddings of two towers look like |
+//!
+//! [`explain()`] says which queries another convention scores otherwise, and by which rule.
+//!
 //! The crate knows neither models nor files other than runs and judgments; embeddings are slices
 //! of f32, texts are strings.
+//!
+//! # Features
+//!
+//! - `burn`: search on any Burn backend, `search::top_k_on`. Without it the crate has no Burn.
 
 pub mod bm25;
 mod convention;

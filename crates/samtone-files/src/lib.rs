@@ -1,5 +1,8 @@
 //! Writing files and folders that are whole or absent.
 //!
+//! [`write_whole`] lets a closure fill a file, [`replace`] takes its bytes, [`write_folder`] lets a
+//! closure fill a folder; [`prepare_file`] finds out before the work whether a place can be written.
+//!
 //! Everything is written beside its place under another name, flushed to the disk and renamed, so
 //! that a reader sees the old content or the new one and a crash leaves no half. A link is
 //! followed. What is no regular file (a pipe, a device) is written to, never replaced. Files get the

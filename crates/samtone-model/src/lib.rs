@@ -1,9 +1,19 @@
 //! Dual encoders on Burn: token batches to embeddings; and T5 whole, which writes texts.
 //!
-//! The principal type is [`DualEncoder`], two towers (encoder → pooling → projection → L2 norm)
-//! and how they share parameters. Encoders are BERT's family and T5's encoder. [`Seq2Seq`] is T5's
-//! encoder with its decoder, and [`TextToText`] that with its tokenizer. This crate knows neither
-//! contrastive losses nor optimisers; it reads text only where a model folder brings its tokenizer.
+//! [`DualEncoder`] is two towers (encoder → pooling → projection → L2 norm) and how they share
+//! parameters: token batches go in. Encoders are BERT's family and T5's encoder. [`Retriever`] is that
+//! with its tokenizer and the settings of each side: texts go in. [`ModelFolder`] opens what Hugging
+//! Face, sentence-transformers or samtone wrote, and [`Retriever::save`] writes what
+//! sentence-transformers opens.
+//!
+//! This crate knows neither contrastive losses nor optimisers; it reads text only where a model folder
+//! brings its tokenizer.
+//!
+//! # Features
+//!
+//! - `flex` (default): fused operations for f32 tensors of the Flex backend, which leave padding out.
+//!   Every other backend and type takes tensor operations.
+//! - `seq2seq`: `Seq2Seq`, T5's encoder with its decoder, and `TextToText`, that with its tokenizer.
 
 mod arch;
 mod blocks;

@@ -5,6 +5,13 @@
 //! questions and answers without any document, and judges by exact match. Both are whole runs of
 //! `samtone-train`'s loop. [`Mixture`] gives the n-th example of a mix of corpora as a pure function
 //! of its number; [`Records`] keeps nothing of a file but where its records lie.
+//!
+//! An infused model's folder is one that `T5ForConditionalGeneration` opens, and both towers of a
+//! retriever can start from its encoder.
+//!
+//! # Features
+//!
+//! - `flex` (default): the fused CPU operations of `samtone-train` and what is below it.
 
 mod config;
 mod corpus;

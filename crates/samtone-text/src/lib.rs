@@ -4,6 +4,8 @@
 //! [`TokenCache`] keeps the ids of many texts in a file. [`Key`] is the source of all randomness: a
 //! pure function of a seed, a chain of labels and an index.
 //!
+//! [`DocumentText`] says what of a document is read.
+//!
 //! Everything is on the host and deterministic: no tensor, no device, no generator with a state.
 //!
 //! ```

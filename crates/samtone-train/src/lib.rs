@@ -10,7 +10,16 @@
 //! | [`mine`] | hard negatives out of any ranking |
 //! | [`ablation`] | a grid of runs, compared |
 //!
+//! A whole run is a [`config::ExperimentConfig`] and a call of [`run::run()`]. Who has a loop already
+//! takes [`step::Engine`], which turns token rows into gradients in bounded memory and reads no
+//! configuration. [`run::Training`] is the loop for what is no dual encoder: `samtone-skill` learns in
+//! it.
+//!
 //! Nothing here names a backend or prints: events go to an observer.
+//!
+//! # Features
+//!
+//! - `flex` (default): the fused CPU paths of `samtone-loss` and `samtone-model`.
 
 pub mod ablation;
 pub mod config;
