@@ -1,7 +1,7 @@
 """A MiniLM-shaped encoder beside PyTorch: 6 layers, 384 wide, 12 heads, 32 texts of 64 tokens.
 
-    cargo build --release -p samtone-model --example encoder_speed
-    python benches/peers/encoder.py target/release/examples/encoder_speed [--threads 2] [--repeat 15]
+    cargo build --release -p samtone-benches --bin encoder_speed
+    python benches/peers/encoder.py target/release/encoder_speed [--threads 2] [--repeat 15]
 
 Both sides run in turn in one process, so that whatever else the machine does meets both; medians
 and the median of the ratios are printed. PyTorch runs `transformers`' BertModel in f32, eager

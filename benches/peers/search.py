@@ -1,7 +1,7 @@
 """Exact search beside faiss's IndexFlatIP: 1,000 queries, 200,000 documents, 384 numbers, top 100.
 
-    cargo build --release -p samtone-eval --example search
-    python benches/peers/search.py target/release/examples/search [--threads 2] [--repeat 15]
+    cargo build --release -p samtone-benches --bin search_speed
+    python benches/peers/search.py target/release/search_speed [--threads 2] [--repeat 15]
 
 Both search the same embeddings in turn in one run, so that whatever else the machine does meets
 both; medians are printed, and the share of hits on which they agree. Needs faiss-cpu and numpy.

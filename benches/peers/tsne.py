@@ -1,8 +1,8 @@
 """t-SNE beside scikit-learn's: neighbourhoods kept, divergence and time, on the same points.
 
-    cargo build --release -p samtone-report --example tsne
+    cargo build --release -p samtone-benches --bin tsne_speed
     samtone encode --model M --data D --side query --out Q       # and --side document --out E
-    python benches/peers/tsne.py target/release/examples/tsne NAME=Q/embeddings.safetensors,E/embeddings.safetensors ...
+    python benches/peers/tsne.py target/release/tsne_speed NAME=Q/embeddings.safetensors,E/embeddings.safetensors ...
 
 Of each NAME, `--points` rows of every file are drawn by seed and put at length 1 (a model's queries
 and documents, say, or one file of any embeddings); both projections have perplexity 30, 1,000

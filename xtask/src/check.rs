@@ -1,17 +1,19 @@
 //! `cargo xtask check`: what must hold before a change is sent, cheapest first.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::command::{cargo, done, root, status};
+use crate::command::{cargo, done, root, status, target_directory};
 use crate::{arrows, conformance, deny, names, package, readme};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-/// Both CPU backends, where packages have a choice.
+/// What every step is built with, so that nothing is compiled twice: both CPU backends where packages
+/// have a choice, and every format.
 const FEATURES: &str = "samtone/ndarray,samtone/parquet,samtone-conformance/ndarray";
 
 /// The steps in order.
@@ -24,7 +26,8 @@ const STEPS: [Step; 10] = [
     ("deny", deny::check),
     ("clippy", clippy),
     ("test", tests),
-    ("conformance", || conformance::on_cpu(&[])),
+    // On Flex it is among the tests.
+    ("conformance", || conformance::on("ndarray", &[])),
     ("doc", doc),
 ];
 
@@ -54,6 +57,12 @@ fn seconds(took: &[(&str, Duration)]) -> String {
     took.iter().map(line).collect()
 }
 
+/// Builds every test, program and example as the tests are built; the folder that programs lie in.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    done(test_runner()?.arg("--no-run"))?;
+    Ok(target_directory()?.join("debug"))
+}
+
 /// `cargo xtask test ARGUMENTS`.
 pub(crate) fn test(arguments: &[String]) -> anyhow::Result<ExitCode> {
     status(test_runner()?.args(arguments))
@@ -64,8 +73,11 @@ pub(crate) fn test(arguments: &[String]) -> anyhow::Result<ExitCode> {
 pub(crate) fn test_runner() -> anyhow::Result<Command> {
     let nextest =
         cargo(&["nextest", "--version"]).output().context("cannot start cargo")?.status.success();
-    let runner: &[&str] =
-        if nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    let runner: &[&str] = if nextest {
+        &["nextest", "run"]
+    } else {
+        &["test", "--lib", "--bins", "--tests", "--examples"]
+    };
     let mut command = cargo(runner);
     command.args(["--workspace", "--features", FEATURES]).current_dir(root());
     Ok(command)
@@ -76,35 +88,19 @@ fn format() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
-    done(&mut cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        FEATURES,
-        "--",
-        "-D",
-        "warnings",
-    ]))
+    let all = ["clippy", "--workspace", "--all-targets", "--features", FEATURES];
+    done(cargo(&all).args(["--", "-D", "warnings"]))
 }
 
 fn tests() -> anyhow::Result<()> {
     done(&mut test_runner()?)?;
-    done(&mut cargo(&[
-        "test",
-        "-p",
-        "samtone-data",
-        "--features",
-        "parquet",
-        "--test",
-        "parquet",
-    ]))?;
     // nextest runs no doctests.
-    done(&mut cargo(&["test", "--workspace", "--doc", "--quiet"]))
+    done(&mut cargo(&["test", "--workspace", "--features", FEATURES, "--doc", "--quiet"]))
 }
 
 fn doc() -> anyhow::Result<()> {
-    done(cargo(&["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))
+    let all = ["doc", "--workspace", "--no-deps", "--quiet", "--features", FEATURES];
+    done(cargo(&all).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]

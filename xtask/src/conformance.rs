@@ -12,22 +12,15 @@ use crate::command::{cargo, done};
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut parts = arguments.splitn(2, |argument| argument == "--");
     let (names, tests) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if names.is_empty() {
-        on_cpu(tests)?;
-    }
-    for name in names {
+    let of_cpu = ["flex".to_owned(), "ndarray".to_owned()];
+    for name in if names.is_empty() { &of_cpu } else { names } {
         on(name, tests)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The same on both CPU backends.
-pub(crate) fn on_cpu(tests: &[String]) -> anyhow::Result<()> {
-    on("flex", tests)?;
-    on("ndarray", tests)
-}
-
-fn on(backend: &str, tests: &[String]) -> anyhow::Result<()> {
+/// The suite, or those of its `tests`, on `backend`.
+pub(crate) fn on(backend: &str, tests: &[String]) -> anyhow::Result<()> {
     eprintln!("conformance of {backend}");
     let mut command = match backend {
         "flex" | "ndarray" => {

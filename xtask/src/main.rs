@@ -1,6 +1,6 @@
 //! The workspace's chores, and the commands of `samtone` on a chosen backend.
 //!
-//! Builds in seconds: it has no Burn, it calls cargo.
+//! Builds in seconds once syn is there: it has no Burn, it calls cargo.
 
 #![expect(clippy::print_stderr, reason = "a tool that is run by hand may end where nobody reads")]
 
@@ -72,4 +72,20 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::command::root;
+
+    #[test]
+    fn the_token_cache_names_the_tokenizers_that_are_pinned() {
+        let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+        let (manifest, cache) = (read("Cargo.toml"), read("crates/samtone-text/src/cache.rs"));
+        let (_, pinned) = manifest.split_once("\ntokenizers = { version = \"=").unwrap();
+        let version = pinned.split('"').next().unwrap();
+        assert!(cache.contains(&format!("\"tokenizers {version}\"")), "{version}");
+    }
 }

@@ -9,13 +9,14 @@ mod chromium;
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context, Result, ensure};
 use chromium::{Chromium, Page};
 use serde_json::{Value, json};
 
-use crate::command::cargo;
+use crate::check::build;
 
 /// Widths in pixels and the name of each.
 const DESKTOP: (u32, u32) = (1280, 900);
@@ -34,7 +35,9 @@ pub(crate) fn test_browser() -> Result<()> {
         check(&mut browser, &report, &folder).with_context(|| format!("in `{}`", report.display()))
     };
 
-    run("--package samtone-report --example gallery --", &[("", &folder)])?;
+    let programs = build()?;
+    let (gallery, samtone) = (programs.join("examples/gallery"), programs.join("samtone"));
+    run(&gallery, "", &[("", &folder)])?;
     check(&folder.join("gallery.html"))?;
     check(&folder.join("hostile.html"))?;
 
@@ -45,11 +48,12 @@ pub(crate) fn test_browser() -> Result<()> {
                 .with_context(|| format!("cannot remove `{}`", made.display()))?;
         }
     }
-    run("--package samtone -- train --set train.steps=60", &[("--run-dir", &trained)])?;
+    run(&samtone, "train --set train.steps=60", &[("--run-dir", &trained)])?;
     check(&trained.join("report.html"))?;
     let models = ["model", "baseline/model"].map(|model| trained.join(model));
     run(
-        "--package samtone -- analyze --data embedded --points 100 --queries 20",
+        &samtone,
+        "analyze --data embedded --points 100 --queries 20",
         &[("--model", &models[0]), ("--model", &models[1]), ("--out", &analysis)],
     )?;
     check(&analysis.join("report.html"))?;
@@ -62,14 +66,14 @@ pub(crate) fn test_browser() -> Result<()> {
     Ok(())
 }
 
-/// `cargo run WORDS`, then each option with its path, in the profile that tests are built in.
-fn run(words: &str, options: &[(&str, &Path)]) -> Result<()> {
-    let mut command = cargo(&["run", "--quiet"]);
-    command.args(words.split(' '));
+/// `PROGRAM WORDS`, then each option with its path.
+fn run(program: &Path, words: &str, options: &[(&str, &Path)]) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(words.split_whitespace());
     for (option, path) in options {
         command.args(Some(option).filter(|option| !option.is_empty())).arg(path);
     }
-    let status = command.status().context("cannot start cargo")?;
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
     ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())
 }

@@ -1,34 +1,34 @@
-//! `samtone eval --run --qrels` without the rest of `samtone`: builds in seconds.
+//! A run judged from files, as trec_eval does it.
 //!
-//! `cargo run --release -p samtone-eval --example evaluate -- eval --run R --qrels Q --metrics M,…
-//! [--compat C] [--per-query] [--format json]`
+//! `cargo run -p samtone-eval --example evaluate -- RUN QRELS`
 
-use std::collections::HashMap;
-use std::error::Error;
+use std::io::Write;
+use std::path::Path;
 
-use samtone_eval::{Convention, EvaluationJson, Metric, Qrels, Run, evaluate};
+use samtone_eval::{Convention, Metric, Qrels, Run, evaluate};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut options: HashMap<String, String> = HashMap::new();
-    let mut arguments = std::env::args().skip(1).peekable();
-    while let Some(argument) = arguments.next() {
-        if let Some(name) = argument.strip_prefix("--") {
-            let value = arguments.next_if(|next| !next.starts_with("--")).unwrap_or_default();
-            options.insert(name.to_owned(), value);
-        }
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [run, qrels] = arguments.as_slice() else { return Err("expected RUN QRELS".into()) };
+    judge(run.as_ref(), qrels.as_ref())
+}
+
+fn judge(run: &Path, qrels: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let (run, qrels) = (Run::read(run)?, Qrels::read(qrels)?);
+    let names = ["ndcg@10", "mrr@10", "recall@100"];
+    let metrics: Vec<Metric> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let found = evaluate(&qrels, &run, &metrics, Convention::default())?;
+    for (name, mean) in names.iter().zip(found.means()) {
+        writeln!(std::io::stdout(), "{name} {mean:.4}")?;
     }
-    let option = |name: &str| options.get(name).map(String::as_str);
-    let wanted = |name: &str| option(name).ok_or_else(|| format!("--{name} is needed"));
-    let metrics: Vec<Metric> = option("metrics")
-        .unwrap_or("ndcg@10")
-        .split(',')
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    let convention: Convention = option("compat").unwrap_or("trec9").parse()?;
-    let (run, qrels) = (wanted("run")?, wanted("qrels")?);
-    let (run, qrels) = rayon::join(|| Run::read(run), || Qrels::read(qrels));
-    let found = evaluate(&qrels?, &run?, &metrics, convention)?;
-    let json = EvaluationJson::new(&found, option("per-query").is_some());
-    serde_json::to_writer(std::io::stdout().lock(), &json)?;
     Ok(())
+}
+
+#[test]
+fn files_are_judged() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let (run, qrels) = (folder.path().join("run.trec"), folder.path().join("qrels.txt"));
+    std::fs::write(&run, "q1 Q0 d2 1 0.9 me\nq1 Q0 d1 2 0.8 me\n")?;
+    std::fs::write(&qrels, "q1 0 d1 2\nq1 0 d2 1\n")?;
+    judge(&run, &qrels)
 }

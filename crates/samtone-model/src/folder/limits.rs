@@ -164,3 +164,60 @@ fn is_empty(value: &Value) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(name: &str, text: &str) -> Result<Limits, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        Limits::read(folder.path())
+    }
+
+    #[test]
+    fn a_length_is_found_wherever_a_release_put_it() {
+        for (text, [query, document]) in [
+            (r#"{ "max_seq_length": 64 }"#, [Some(64); 2]),
+            (r#"{ "max_seq_length": 64, "query_length": 32 }"#, [Some(32), Some(64)]),
+            (r#"{ "document_length": 200 }"#, [None, Some(200)]),
+            (r#"{ "processor_kwargs": { "model_max_length": 48 } }"#, [Some(48); 2]),
+            (
+                r#"{ "max_seq_length": 64, "tokenizer_args": { "model_max_length": 9 } }"#,
+                [Some(9); 2],
+            ),
+            (r#"{ "max_seq_length": null }"#, [None; 2]),
+        ] {
+            let limits = read(LIMITS, text).unwrap();
+            assert_eq!(limits.max_tokens(Side::Query), query, "{text}");
+            assert_eq!(limits.max_tokens(Side::Document), document, "{text}");
+        }
+    }
+
+    #[test]
+    fn older_names_are_looked_for_where_the_newer_file_says_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        put(OLDER[5], r#"{ "max_seq_length": 7 }"#);
+        put(OLDER[2], r#"{ "max_seq_length": 5, "do_lower_case": true }"#);
+        put(LIMITS, "{}");
+        let limits = Limits::read(folder.path()).unwrap();
+        assert_eq!(limits.max_tokens(Side::Query), Some(5));
+        assert!(limits.lowercase);
+    }
+
+    #[test]
+    fn what_would_change_an_embedding_is_refused_by_name() {
+        for (text, key) in [
+            (r#"{ "query_expansion": 3 }"#, "query_expansion"),
+            (r#"{ "model_args": { "rope_scaling": 2 } }"#, "model_kwargs"),
+            (r#"{ "processing_kwargs": { "padding": "longest" } }"#, "processing_kwargs"),
+            (r#"{ "transformer_task": "fill-mask" }"#, "transformer_task"),
+            (r#"{ "modality_config": { "image": {} } }"#, "modality_config"),
+        ] {
+            let error = read(LIMITS, text).unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+        assert!(read(LIMITS, r#"{ "model_args": { "torch_dtype": "float16" } }"#).is_ok());
+    }
+}

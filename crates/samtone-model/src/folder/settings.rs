@@ -89,3 +89,53 @@ impl Settings {
         write_json(&folder.join(SETTINGS), &file)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SETTINGS), text).unwrap();
+        Settings::read(folder.path(), 8)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = [("query".into(), "ask: ".into()), ("other".into(), String::new())].into();
+        let prompts = Prompts { texts, default: Some("other".into()) };
+        let settings = Settings { prompts, similarity: Similarity::Dot };
+        settings.write(folder.path()).unwrap();
+        assert_eq!(Settings::read(folder.path(), 8).unwrap(), settings);
+        assert_eq!(settings.prompts.of(Side::Query), "ask: ");
+        assert_eq!(settings.prompts.of(Side::Document), "");
+    }
+
+    #[test]
+    fn a_folder_without_the_file_compares_by_the_cosine() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Settings::read(folder.path(), 8).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_side_s_name_is_a_prompt_even_where_none_is_written() {
+        assert!(read(r#"{ "default_prompt_name": "query" }"#).is_ok());
+        let error = read(r#"{ "default_prompt_name": "nobody" }"#).unwrap_err().to_string();
+        assert!(error.contains("default_prompt_name"), "{error}");
+    }
+
+    #[test]
+    fn what_would_change_an_embedding_is_refused_by_name() {
+        for (text, key) in [
+            (r#"{ "truncate_dim": 7 }"#, "truncate_dim"),
+            (r#"{ "similarity_fn_name": "euclidean" }"#, "similarity_fn_name"),
+            (r#"{ "model_type": "SparseEncoder" }"#, "model_type"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+        // No dimension is cut away.
+        assert!(read(r#"{ "truncate_dim": 8 }"#).is_ok());
+    }
+}

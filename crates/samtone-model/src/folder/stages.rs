@@ -272,3 +272,51 @@ pub(crate) fn check_norm(folder: &Path) -> Result<(), ModelError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(path: &str, class: &str) -> Stage {
+        Stage { path: path.into(), class: class.into() }
+    }
+
+    #[test]
+    fn a_kind_has_one_name_in_all_releases() {
+        for class in [
+            "sentence_transformers.models.Pooling",
+            "sentence_transformers.models.pooling.Pooling",
+            "sentence_transformers.sentence_transformer.modules.Pooling",
+        ] {
+            assert_eq!(stage("1_Pooling", class).kind(), "Pooling", "{class}");
+        }
+        // A class of the folder's own is none of theirs, whatever it ends with.
+        assert_eq!(stage("x", "my_code.Pooling").kind(), "my_code.Pooling");
+    }
+
+    #[test]
+    fn a_stage_lies_inside_its_folder() {
+        let place = |path: &str| stage(path, "x").place(Path::new("modules.json"), Path::new("m"));
+        assert_eq!(place("").unwrap(), Path::new("m"));
+        assert_eq!(place(".").unwrap(), Path::new("m"));
+        assert_eq!(place("./1_Pooling").unwrap(), Path::new("m/1_Pooling"));
+        for outside in ["..", "a/../..", "/etc"] {
+            assert!(place(outside).is_err(), "{outside}");
+        }
+    }
+
+    #[test]
+    fn routes_are_written_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let routes = [Side::Query, Side::Document].map(|side| {
+            let stages = ["Transformer", "Pooling"];
+            let stages = stages.map(|kind| (format!("{}_{kind}", side.name()), kind));
+            (side, stages.to_vec())
+        });
+        write_routes(folder.path(), &routes).unwrap();
+        let (_, [query, document]) = read_routes(folder.path()).unwrap().unwrap();
+        assert_eq!(query[1].path, "query_Pooling");
+        assert_eq!(query[1].kind(), "Pooling");
+        assert_eq!(document[0].path, "document_Transformer");
+    }
+}

@@ -105,7 +105,7 @@ pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good. Several
-/// `devices` share every batch (see [`crate::share::shards`]); the first does all that is no training. Other
+/// `devices` share every batch (see [`crate::share`]); the first does all that is no training. Other
 /// nodes with devices of theirs call this with the same configuration.
 ///
 /// # Errors
@@ -336,4 +336,43 @@ fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
     samtone_files::replace(path, &json)
         .map_err(|source| TrainError::Write { path: path.into(), source })?;
     Ok(means(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_start_is_a_configuration_and_resolves() {
+        let config = ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), &[]);
+        let resolved = config.unwrap().resolve().unwrap();
+        assert!(resolved.folder.is_none() && resolved.changed.is_empty());
+    }
+
+    #[test]
+    fn another_chunk_is_all_that_changes() {
+        let config = ExperimentConfig::default();
+        let chunked = in_chunks(&config, Chunk::Pairs(7));
+        assert_eq!(chunked.train.chunk, Chunk::Pairs(7));
+        assert_eq!(in_chunks(&chunked, config.train.chunk), config);
+    }
+
+    #[test]
+    fn a_finished_run_is_read_and_not_done_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = ExperimentConfig::default();
+        let now = Identity::new(&config, Vec::new());
+        let mut run = RunFolder::open(folder.path(), false, &now).unwrap();
+        run.take(&now).unwrap();
+        run.begin(&now, &config.to_toml(), None).unwrap();
+        let missing = Outcome::<Summary, _>::of_finished(&run, (), Vec::new()).unwrap_err();
+        assert!(matches!(missing, TrainError::Read { .. }), "{missing}");
+        let work = crate::run::training::Work { seconds: 2.0, pairs: 10, ..Default::default() };
+        let environment = Environment::new("flex", 5, &work, Default::default());
+        run.write_json(ENVIRONMENT, &environment).unwrap();
+        run.write_json(SUMMARY, &Summary { steps: 3, ..Summary::default() }).unwrap();
+        let outcome = Outcome::<Summary, _>::of_finished(&run, (), Vec::new()).unwrap();
+        assert!(outcome.was_finished);
+        assert_eq!((outcome.summary.steps, outcome.environment.pairs_per_second), (3, 5.0));
+    }
 }

@@ -75,3 +75,34 @@ fn score(
         .collect::<Result<_, EvalError>>()?;
     evaluate_by(&split.qrels()?, &split.run(hits)?, &plan)
 }
+
+#[cfg(test)]
+mod tests {
+    use samtone_data::embedded::World;
+
+    use super::*;
+
+    #[test]
+    fn a_query_without_an_answer_counts_as_zero() {
+        let dataset = World::generate(0, 200).dataset();
+        let split = JudgedSplit::new(&dataset, "test");
+        let config = EvalConfig { metrics: vec!["p@1".into()], ..EvalConfig::default() };
+        let queries = split.queries();
+        // Every query finds the document that answers it, then every other one nothing at all.
+        let right = |query: usize| dataset.positives(&["test"]).of(query)[0];
+        let mut hits: Vec<Vec<Hit>> =
+            queries.iter().map(|&query| vec![Hit { index: right(query), score: 1.0 }]).collect();
+        let found = score(&split, &hits, &config).unwrap();
+        assert_eq!(means(&found)["p@1"], 1.0);
+        let mut answered = 0;
+        for (place, hits) in hits.iter_mut().enumerate() {
+            if place % 2 == 1 {
+                hits.clear();
+            } else {
+                answered += 1;
+            }
+        }
+        let found = score(&split, &hits, &config).unwrap();
+        assert_eq!(means(&found)["p@1"], f64::from(answered) / queries.len() as f64);
+    }
+}

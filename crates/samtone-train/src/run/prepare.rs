@@ -275,3 +275,63 @@ fn token_rows<B: Backend>(
         })?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Configuration;
+
+    fn config(text: &str) -> ExperimentConfig {
+        ExperimentConfig::parse(text, Path::new("x.toml"), &[]).unwrap()
+    }
+
+    /// A file of three pairs, the last without a negative.
+    fn pairs(folder: &Path) -> PathBuf {
+        let path = folder.join("pairs.jsonl");
+        let text = r#"{"query": "a", "positive": "A", "negatives": ["x"]}
+{"query": "b", "positive": "B", "negatives": ["y"]}
+{"query": "c", "positive": "C"}
+"#;
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_set_of_several_splits_is_read_once() {
+        let config = config("");
+        let sources = Sources::load(&config.data).unwrap();
+        assert_eq!(sources.sets.len(), 1);
+        assert_eq!(sources.sets[0].splits, ["train", "dev", "test"]);
+        let names: Vec<String> = sources.sums().map(|(name, _)| name).collect();
+        assert_eq!(names, ["the data of `embedded`"]);
+    }
+
+    #[test]
+    fn a_split_that_is_not_there_is_told_before_any_work() {
+        let config = config("[data]\ntest_split = \"tset\"");
+        let error = Sources::load(&config.data).unwrap_err();
+        assert!(error.to_string().contains("`tset`"), "{error}");
+        assert_eq!(
+            error.hint().as_deref(),
+            Some("did you mean `test`? there are: `dev`, `test`, `train`")
+        );
+    }
+
+    #[test]
+    fn too_few_pairs_and_pairs_without_what_is_learned_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = pairs(folder.path());
+        let sets = |keys: &str| {
+            let text = format!("[data]\ntrain = {path:?}\ndev = \"\"\ntest = \"\"\n{keys}");
+            let config = config(&text);
+            train_sets(&Sources::load(&config.data)?, &config)
+        };
+        let error = sets("[train]\nbatch_size = 4").unwrap_err();
+        assert!(matches!(error, TrainError::TooFewPairs { pairs: 3, batch: 4, .. }), "{error}");
+        let sets_of_three = sets("[train]\nbatch_size = 3\nhard_negatives = 1").unwrap();
+        assert_eq!(sets_of_three[0].pairs.len(), 3);
+        let error =
+            sets("[train]\nbatch_size = 3\nhard_negatives = 1\n[distillation]").unwrap_err();
+        assert!(error.to_string().contains("teacher's score"), "{error}");
+    }
+}

@@ -307,3 +307,57 @@ fn weights_sum<B: Backend>(retriever: &Retriever<B>) -> blake3::Hash {
     });
     sum.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Configuration;
+
+    fn resolve(text: &str) -> Result<Resolved, TrainError> {
+        ExperimentConfig::parse(text, Path::new("x.toml"), &[])?.resolve()
+    }
+
+    #[test]
+    fn random_weights_take_the_defaults_and_the_encoder_s_limit() {
+        let Resolved { config, changed, .. } = resolve("").unwrap();
+        assert_eq!(
+            (config.model.query_max_len, config.model.document_max_len),
+            (Some(64), Some(128))
+        );
+        assert_eq!((config.data.lowercase, config.model.normalize), (Some(true), Some(true)));
+        assert_eq!(config.train.epochs.or(config.train.steps.map(|_| 0.0)), Some(1.0));
+        assert!(changed.is_empty());
+        let short = "[model.encoder]\ntype = \"bert\"\nmax_positions = 32";
+        let Resolved { config, .. } = resolve(short).unwrap();
+        assert_eq!(
+            (config.model.query_max_len, config.model.document_max_len),
+            (Some(32), Some(32))
+        );
+        let error = resolve(&format!("[model]\nquery_max_len = 33\n{short}")).unwrap_err();
+        assert!(error.to_string().contains("`model.query_max_len` is 33"), "{error}");
+    }
+
+    #[test]
+    fn two_stages_compare_in_one_way() {
+        let stages = |own: &str| {
+            resolve(&format!(
+                "[loss]\nsimilarity = \"dot\"\n[second_stage.loss]\npreset = \"st\"{own}"
+            ))
+        };
+        let resolved = stages("").unwrap().config.second_stage.unwrap();
+        assert_eq!(resolved.loss.similarity, Some(samtone_loss::Similarity::Dot));
+        let error = stages("\nsimilarity = \"cosine\"").unwrap_err();
+        assert!(error.to_string().contains("second_stage.loss.similarity"), "{error}");
+    }
+
+    #[test]
+    fn what_the_configuration_says_wins_and_is_told() {
+        let mut changed = Vec::new();
+        let (mut asked, mut own) = (Some(3), 5);
+        settle("a", &mut asked, &mut own, &mut changed);
+        assert_eq!((asked, own, &changed[..]), (Some(3), 3, &["`a`: 5 → 3".to_owned()][..]));
+        let (mut asked, mut own) = (None, 7);
+        settle("b", &mut asked, &mut own, &mut changed);
+        assert_eq!((asked, own, changed.len()), (Some(7), 7, 1));
+    }
+}

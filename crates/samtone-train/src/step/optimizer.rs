@@ -39,6 +39,14 @@ pub struct Update {
     pub projection_rate: f64,
 }
 
+impl Default for Update {
+    /// AdamW with a weight decay of 0.01, every parameter at one rate.
+    fn default() -> Self {
+        let rule = OptimizerName::default();
+        Self { rule, weight_decay: 0.01, layer_decay: 1.0, projection_rate: 1.0 }
+    }
+}
+
 /// The optimiser of a dual encoder.
 pub type DualEncoderOptimizer<B> = ModelOptimizer<B, DualEncoder<B>>;
 
