@@ -5,6 +5,7 @@
 //!
 //! | module | crate | does | begin with |
 //! |---|---|---|---|
+//! | [`files`] | `samtone-files` | files and folders whole or absent | [`files::write_whole`] |
 //! | [`text`] | `samtone-text` | texts to token ids | [`text::TextTokenizer`] |
 //! | [`data`] | `samtone-data` | files to pairs, judgments and batches of rows | [`data::Dataset`] |
 //! | [`loss`] | `samtone-loss` | tensors to loss and gradients | [`loss::LossConfig`] |
@@ -36,6 +37,7 @@
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;
+pub use samtone_files as files;
 pub use samtone_loss as loss;
 pub use samtone_model as model;
 pub use samtone_report as report;

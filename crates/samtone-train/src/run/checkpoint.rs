@@ -1,15 +1,14 @@
 //! Checkpoints that are whole or absent, and finding the newest.
 //!
-//! A checkpoint is a folder `step-N` written under a temporary name, flushed to the disk and then
-//! renamed: a reader never sees half of one. Its `manifest.json`, written last, holds the BLAKE3 sum
+//! A checkpoint is a folder `step-N` that appears at once: a reader never sees half of one. Its `manifest.json`, written last, holds the BLAKE3 sum
 //! of every file, so that a torn disk is noticed too.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use samtone_files::flush_folder;
+use samtone_files::write_folder;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -61,8 +60,7 @@ impl Checkpoints {
         best: Option<usize>,
     ) -> Result<Saved, TrainError> {
         let path = self.folder.join(format!("{PREFIX}{step}"));
-        let temporary = self.folder.join(format!(".{PREFIX}{step}.tmp"));
-        self.write_whole(step, files, &temporary, &path)
+        write_folder(&path, |folder| fill(folder, step, files))
             .map_err(|source| TrainError::Write { path: path.clone(), source })?;
         let old = self.steps().into_iter().rev().skip(keep);
         for old in old.filter(|&old| best != Some(old)) {
@@ -73,33 +71,14 @@ impl Checkpoints {
         Ok(Saved { step, path })
     }
 
-    fn write_whole(
-        &self,
-        step: usize,
-        files: &[(&str, Vec<u8>)],
-        temporary: &Path,
-        path: &Path,
-    ) -> io::Result<()> {
-        remove_if_there(temporary)?;
-        fs::create_dir_all(temporary)?;
-        let mut manifest = Manifest { step, files: BTreeMap::new() };
-        for (name, bytes) in files {
-            write_flushed(&temporary.join(name), bytes)?;
-            manifest.files.insert((*name).into(), blake3::hash(bytes).to_hex().to_string());
-        }
-        write_flushed(&temporary.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-        flush_folder(temporary)?;
-        remove_if_there(path)?;
-        fs::rename(temporary, path)?;
-        flush_folder(&self.folder)
-    }
-
     /// Removes what killed runs left half written.
     fn remove_leftovers(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let paths = entries.map(|entry| entry.path());
-        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "tmp")) {
-            let _ = fs::remove_dir_all(path);
+        let hidden = format!(".{PREFIX}");
+        for entry in entries {
+            if entry.file_name().to_string_lossy().starts_with(&hidden) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
 
@@ -164,18 +143,14 @@ fn is_intact(path: &Path, step: usize) -> bool {
     })
 }
 
-/// Writes `bytes` at `path` and waits until the disk has them.
-pub(crate) fn write_flushed(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Writes the files of the checkpoint of `step`, then the sums of them.
+fn fill(folder: &Path, step: usize, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    let mut manifest = Manifest { step, files: BTreeMap::new() };
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes)?;
+        manifest.files.insert((*name).into(), blake3::hash(bytes).to_hex().to_string());
     }
+    fs::write(folder.join(MANIFEST), serde_json::to_vec_pretty(&manifest)?)
 }
 
 #[cfg(test)]
