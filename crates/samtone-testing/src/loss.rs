@@ -171,14 +171,13 @@ impl Case {
             at.queries.copy_within(0..5, row * 5);
             at.documents.copy_within(0..5, row * 5);
         }
-        at.relations = Relations {
+        let relations = Relations {
             query_ids: self.query_ids.clone(),
             document_ids: self.document_ids.clone(),
             hard_negative_ids: self.hard_negative_ids.as_ref().map(|ids| ids.concat()),
             known: self.known.clone(),
         };
-        at.weights = self.weights.clone();
-        at
+        Host { relations, weights: self.weights.clone(), ..at }
     }
 
     /// What is found, to twelve digits.
