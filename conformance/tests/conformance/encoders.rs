@@ -6,9 +6,10 @@ use burn::optim::GradientsParams;
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
-use samtone_text::TokenBatch;
+use samtone_testing::model::fixture_batch;
+use samtone_testing::{assert_near, norm, values, weighed_sum};
 
-use crate::{assert_near, conforms, supported, tensor, values};
+use crate::{conforms, supported};
 
 conforms! {
     states_and_gradients_are_those_of_transformers
@@ -22,15 +23,6 @@ const STATES: f64 = 1e-5;
 /// large terms.
 fn gradient_tolerance(dtype: DType) -> f64 {
     if dtype == DType::F64 { 1e-4 } else { 1e-3 }
-}
-
-/// The fixtures' batch, padded to `min_seq` with `pad_id`.
-fn batch(pad_id: u32, min_seq: usize) -> TokenBatch {
-    let row =
-        |(row, length): (u32, u32)| (0..length).map(|at| 2 + (5 * row + 3 * at) % 21).collect();
-    let rows: Vec<Vec<u32>> =
-        [7, 3, 5].into_iter().enumerate().map(|(i, n)| row((i as u32, n))).collect();
-    TokenBatch::pad_to(&rows, pad_id, min_seq)
 }
 
 fn double(values: &[f32]) -> Vec<f64> {
@@ -53,16 +45,11 @@ mod check {
                 Checkpoint::read_file(&folder.join("expected.safetensors"), |_| false).unwrap();
             for dtype in supported::<B::InnerBackend>(&[DType::F64, DType::F32]) {
                 let model = model.clone().cast(dtype.into());
-                let states = model.token_states(Side::Query, &batch(0, 9), None);
+                let states = model.token_states(Side::Query, &fixture_batch(0, 9), None);
                 let expected_states = &expected.get("states", &[15, 12]).unwrap().values;
                 assert_near(name, &values(states.clone()), &double(expected_states), STATES, 0.0);
 
-                let [rows, width] = states.dims();
-                let weights: Vec<f64> =
-                    (0..rows * width).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
-                let weights = tensor::<B, 2>(&weights, [rows, width], states.dtype());
-                let graph = (states * weights).sum();
-                let gradients = GradientsParams::from_grads(graph.backward(), &model);
+                let gradients = GradientsParams::from_grads(weighed_sum(states).backward(), &model);
                 model.for_each_gradient(&gradients, |parameter, gradient| {
                     let of = |key: &str| {
                         let key = format!("gradient.{key}");
@@ -71,7 +58,7 @@ mod check {
                     // The bias of the keys moves all scores of a query alike: its gradient is 0 but for
                     // the rounding of terms as large as those of the queries' bias.
                     let terms = of(&parameter.name.replace("self.key.bias", "self.query.bias"));
-                    let floor = crate::norm(terms);
+                    let floor = norm(&terms);
                     let what = format!("{name} {}, {dtype:?}", parameter.name);
                     let got = values(gradient.unwrap());
                     assert_near(

@@ -2,13 +2,12 @@
 
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{
-    Batch, Embeddings, Input, Loss, LossConfig, LossError, Preset, Relations, has_kernels,
-};
+use samtone_loss::{Input, Loss, LossConfig, LossError, Preset, Relations, has_kernels};
+use samtone_testing::assert_near;
+use samtone_testing::loss::{Case, Found, Host, by_streaming, resolve};
 use samtone_text::Key;
-use serde::Deserialize;
 
-use crate::{Tolerance, assert_near, conforms, supported, tensor, values};
+use crate::{Tolerance, conforms, supported};
 
 conforms! {
     the_whole_family_is_the_reference
@@ -21,140 +20,27 @@ conforms! {
 
 const FLOATS: [DType; 4] = [DType::F64, DType::F32, DType::F16, DType::BF16];
 
-/// A batch on the host.
-struct Host {
-    rows: usize,
-    dim: usize,
-    negatives: usize,
-    /// Queries, documents, hard negatives.
-    embeddings: [Vec<f64>; 3],
-    relations: Relations,
-    weights: Option<Vec<f64>>,
-}
-
-impl Host {
-    fn batch<B: Backend>(&self, dtype: DType) -> Batch<B> {
-        let [queries, documents, hard] = &self.embeddings;
-        let shape = [self.rows, self.dim];
-        let mut batch = Batch::new(tensor(queries, shape, dtype), tensor(documents, shape, dtype))
-            .with_relations(self.relations.clone());
-        if self.negatives > 0 {
-            let shape = [self.rows, self.negatives, self.dim];
-            batch = batch.with_hard_negatives(tensor(hard, shape, dtype));
-        }
-        if let Some(weights) = &self.weights {
-            batch = batch.with_weights(weights.clone());
-        }
-        batch
-    }
-
-    /// The batch with its numbers as `dtype` holds them.
-    fn rounded(&self, dtype: DType) -> Self {
-        use burn::backend::Flex;
-        let round = |numbers: &Vec<f64>| match dtype {
-            DType::F64 => numbers.clone(),
-            _ => values(tensor::<Flex, 1>(numbers, [numbers.len()], dtype)),
-        };
-        Self {
-            embeddings: self.embeddings.each_ref().map(round),
-            relations: self.relations.clone(),
-            weights: self.weights.clone(),
-            ..*self
-        }
-    }
-}
-
-/// The value, the rows' values and the gradients of a loss.
-struct Outcome {
-    loss: Vec<f64>,
-    gradients: [Vec<f64>; 4],
-}
-
-impl Outcome {
-    fn of<B: Backend>(loss: &Loss, at: &Host, dtype: DType) -> Self {
-        let out = loss.value_and_gradients(&at.batch::<B>(dtype), loss.temperature()).unwrap();
-        let Embeddings { queries, documents, hard_negatives } = out.embeddings;
-        assert_eq!(queries.dtype(), dtype, "gradients have the embeddings' type");
-        let mut value = vec![out.loss];
-        value.extend(values(out.per_row));
-        let hard = hard_negatives.map_or(Vec::new(), values);
-        let gradients = [values(queries), values(documents), hard, vec![out.log_temperature]];
-        Self { loss: value, gradients }
-    }
-}
-
 /// Compares `loss` on backend `B` with Flex in f64, in every float type.
 fn compare<B: Backend>(what: &str, loss: &Loss, at: &Host, dtypes: &[DType]) {
     use burn::backend::Flex;
     // Where a gradient vanishes its rounding is that of the terms it is summed from.
     let floor = 1e-2;
     for &dtype in dtypes {
-        let at = at.rounded(dtype);
-        let expected = Outcome::of::<Flex>(loss, &at, DType::F64);
-        let got = Outcome::of::<B>(loss, &at, dtype);
+        let at = at.clone().rounded(dtype);
+        let expected = by_streaming::<Flex>(loss, &at, loss.temperature(), DType::F64);
+        let got = by_streaming::<B>(loss, &at, loss.temperature(), dtype);
         let tolerance = Tolerance::of(dtype);
         let what = format!("{what}, {dtype:?}");
-        assert_near(&what, &got.loss, &expected.loss, tolerance.loss, 1.0);
-        let names = ["queries", "documents", "hard negatives", "ln τ"];
-        for ((name, got), expected) in names.iter().zip(&got.gradients).zip(&expected.gradients) {
+        let value = |outcome: &Found| [&[outcome.loss], &outcome.per_row[..]].concat();
+        assert_near(&what, &value(&got), &value(&expected), tolerance.loss, 1.0);
+        let parts = got.parts().into_iter().zip(expected.parts());
+        for ((name, got), (_, expected)) in parts.skip(2) {
             let what = format!("{what}, gradient of the {name}");
             // ln τ is no embedding: its gradient stays f64.
-            let tolerance = if *name == "ln τ" { Tolerance::of(DType::F32) } else { tolerance };
+            let tolerance = if name == "ln τ" { Tolerance::of(DType::F32) } else { tolerance };
             assert_near(&what, got, expected, tolerance.gradient, floor);
         }
     }
-}
-
-/// One case of the losses' own fixture, which NumPy and sentence-transformers computed.
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    config: String,
-    #[serde(default)]
-    negatives: usize,
-    query_ids: Option<Vec<u64>>,
-    document_ids: Option<Vec<u64>>,
-    hard_negative_ids: Option<Vec<Vec<u64>>>,
-    #[serde(default)]
-    known: Vec<(usize, usize)>,
-    weights: Option<Vec<f64>>,
-    #[serde(default)]
-    repeat: Vec<usize>,
-    loss: f64,
-}
-
-impl Case {
-    fn host(&self) -> Host {
-        let wave = |a: f64| -> Vec<f64> {
-            let entry = |i: f64, j: f64| (a + 1.7 * i + 0.9 * j + 0.31 * i * j).sin();
-            (0..4).flat_map(|i| (0..5).map(move |j| entry(f64::from(i), f64::from(j)))).collect()
-        };
-        let (mut queries, mut documents) = (wave(0.0), wave(1.0));
-        for &row in &self.repeat {
-            queries.copy_within(0..5, row * 5);
-            documents.copy_within(0..5, row * 5);
-        }
-        let hard: Vec<Vec<f64>> = (0..self.negatives).map(|k| wave(2.0 + k as f64)).collect();
-        let rows = 0..4;
-        let hard = rows.flat_map(|row| hard.iter().flat_map(move |h| h[row * 5..][..5].to_vec()));
-        Host {
-            rows: 4,
-            dim: 5,
-            negatives: self.negatives,
-            embeddings: [queries, documents, hard.collect()],
-            relations: Relations {
-                query_ids: self.query_ids.clone(),
-                document_ids: self.document_ids.clone(),
-                hard_negative_ids: self.hard_negative_ids.as_ref().map(|ids| ids.concat()),
-                known: self.known.clone(),
-            },
-            weights: self.weights.clone(),
-        }
-    }
-}
-
-fn resolve(config: &str) -> Loss {
-    toml::from_str::<LossConfig>(config).unwrap().resolve().unwrap()
 }
 
 /// 150 pairs in tiles of 64, with repeated ids, known pairs, weights and hard negatives.
@@ -174,7 +60,9 @@ fn large() -> Host {
         rows,
         dim,
         negatives,
-        embeddings: [queries, documents, hard],
+        queries,
+        documents,
+        hard,
         relations: Relations {
             query_ids: ids("query-id", rows, 120),
             document_ids: ids("document-id", rows, 130),
@@ -189,15 +77,14 @@ mod check {
     use super::*;
 
     pub(super) fn the_whole_family_is_the_reference<B: AutodiffBackend>() {
-        type Cases = Vec<Case>;
-        let fixture = include_str!("../../../crates/samtone-loss/tests/fixtures/reference.json");
-        let cases: Cases = serde_json::from_str(fixture).unwrap();
         let dtypes = supported::<B::InnerBackend>(&FLOATS);
-        for case in cases {
+        for case in Case::all() {
             let (loss, at) = (resolve(&case.config), case.host());
             compare::<B::InnerBackend>(&case.name, &loss, &at, &dtypes);
-            let got = Outcome::of::<B::InnerBackend>(&loss, &at, DType::F32).loss[0];
-            assert_near(&case.name, &[got], &[case.loss], Tolerance::of(DType::F32).loss, 1.0);
+            let tau = loss.temperature();
+            let got = by_streaming::<B::InnerBackend>(&loss, &at, tau, DType::F32).loss;
+            let expected = case.outcome().loss;
+            assert_near(&case.name, &[got], &[expected], Tolerance::of(DType::F32).loss, 1.0);
         }
     }
 
@@ -261,7 +148,7 @@ mod check {
         let loss = LossConfig::default().resolve().unwrap().with_tile(64);
         let check = |number: f64| {
             let mut at = large();
-            at.embeddings[1][70 * at.dim] = number;
+            at.documents[70 * at.dim] = number;
             let batch = at.batch::<B::InnerBackend>(DType::F32);
             let error = loss.value_and_gradients(&batch, loss.temperature()).unwrap_err();
             let expected = LossError::NonFinite { what: Input::Documents, row: 70 };

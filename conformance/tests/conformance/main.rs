@@ -18,8 +18,8 @@ mod optimizers;
 mod search;
 mod towers;
 
+use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorData};
 
 /// How far a float type may be off, relative to the size of what is compared.
 #[derive(Clone, Copy, Debug)]
@@ -107,36 +107,3 @@ macro_rules! conforms {
     )*};
 }
 use conforms;
-
-/// The numbers of a tensor.
-fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
-    x.into_data().iter::<f64>().collect()
-}
-
-/// A tensor of `dtype` on the default device.
-fn tensor<B: Backend, const D: usize>(
-    numbers: &[f64],
-    shape: [usize; D],
-    dtype: DType,
-) -> Tensor<B, D> {
-    let data = TensorData::new(numbers.to_vec(), shape);
-    Tensor::from_data(data, (&B::Device::default(), dtype))
-}
-
-fn norm(values: impl IntoIterator<Item = f64>) -> f64 {
-    values.into_iter().map(|value| value * value).sum::<f64>().sqrt()
-}
-
-/// Asserts that `got` differs from `expected` by at most `tolerance` of its size, or of `floor`
-/// where that is larger.
-#[track_caller]
-fn assert_near(what: &str, got: &[f64], expected: &[f64], tolerance: f64, floor: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let difference = norm(got.iter().zip(expected).map(|(a, b)| a - b));
-    let size = norm(expected.iter().copied()).max(floor);
-    assert!(
-        difference <= tolerance * size,
-        "{what}: off by {:e} of its size, allowed {tolerance:e}",
-        difference / size
-    );
-}

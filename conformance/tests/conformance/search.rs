@@ -3,8 +3,9 @@
 use burn::tensor::DType;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_eval::search::{Similarity, top_k, top_k_on};
+use samtone_testing::tensor;
 
-use crate::{conforms, tensor};
+use crate::conforms;
 
 conforms! {
     the_device_finds_what_the_host_finds

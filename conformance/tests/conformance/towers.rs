@@ -3,16 +3,16 @@
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{LossConfig, Relations};
-use samtone_model::{
-    BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Side,
-    T5Config,
-};
+use samtone_loss::Relations;
+use samtone_model::{Dropout, DualEncoder, EncoderConfig, Pooling, Sharing, Side};
+use samtone_testing::loss::learned;
+use samtone_testing::model::{self as tiny, NEGATIVES, ROWS, encoders, parameters, texts};
+use samtone_testing::{assert_near, values};
 use samtone_text::{Key, TokenBatch};
 use samtone_train::share::Workers;
 use samtone_train::step::{Engine, Precision, StepRows};
 
-use crate::{assert_near, conforms, values};
+use crate::conforms;
 
 conforms! {
     weights_are_the_same_to_the_bit
@@ -29,48 +29,8 @@ const GRADIENTS: f64 = 1e-3;
 /// Gradients in chunks against those of the whole batch: sums in another order.
 const CHUNKS: f64 = 1e-4;
 
-const ROWS: usize = 7;
-const NEGATIVES: usize = 2;
-
-fn encoders() -> [EncoderConfig; 2] {
-    let bert = BertConfig {
-        vocab_size: 30,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        intermediate: 12,
-        max_positions: 16,
-        dropout: 0.2,
-        attention_dropout: 0.3,
-        ..BertConfig::default()
-    };
-    let t5 = T5Config {
-        vocab_size: 30,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        head_dim: 4,
-        intermediate: 12,
-        relative_buckets: 8,
-        relative_max_distance: 6,
-        dropout: 0.2,
-        ..T5Config::default()
-    };
-    [EncoderConfig::Bert(bert), EncoderConfig::T5(t5)]
-}
-
 fn model<B: Backend>(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoder<B> {
-    let config =
-        DualEncoderConfig { encoder, sharing, pooling, projection: Some(6), normalize: true };
-    DualEncoder::init(&config, 1, &Default::default()).unwrap()
-}
-
-/// Texts of 1 to 9 tokens.
-fn texts(name: &str, n: usize) -> Vec<Vec<u32>> {
-    let key = Key::new(0).child(name);
-    let word = |text: usize, i: usize| 1 + key.at(text as u64).below(i as u64 + 1, 29) as u32;
-    let length = |text: usize| 1 + key.at(text as u64).below(0, 9);
-    (0..n).map(|text| (0..length(text)).map(|i| word(text, i)).collect()).collect()
+    tiny::model(&tiny::config(encoder, sharing, pooling), 1)
 }
 
 /// The loss, its gradient by ln τ, and every parameter's gradient, the work shared by so many threads.
@@ -80,14 +40,13 @@ fn gradients<B: AutodiffBackend>(
     chunk: usize,
     workers: usize,
 ) -> Vec<(String, Vec<f64>)> {
-    let loss: LossConfig =
-        toml::from_str("temperature = { learn = true, init = 0.1 }\npreset = \"samtone\"").unwrap();
-    let loss = loss.resolve().unwrap();
+    let loss = learned();
     let temperature = loss.temperature();
+    let [queries, documents, hard_negatives] = tiny::rows();
     let batch = StepRows {
-        queries: texts("query", ROWS),
-        documents: texts("document", ROWS),
-        hard_negatives: texts("hard-negative", ROWS * NEGATIVES),
+        queries,
+        documents,
+        hard_negatives,
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
         teacher: Vec::new(),
     };
@@ -96,9 +55,7 @@ fn gradients<B: AutodiffBackend>(
     let workers = Workers { devices: &devices, nodes: None };
     let out = engine.shared_gradients(&workers, model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
-    model.for_each_gradient(&out.parameters, |parameter, gradient| {
-        found.push((parameter.path.clone(), values(gradient.unwrap())));
-    });
+    found.extend(tiny::gradients(model, &out.parameters));
     found
 }
 
@@ -121,16 +78,9 @@ mod check {
 
     pub(super) fn weights_are_the_same_to_the_bit<B: AutodiffBackend>() {
         for encoder in encoders() {
-            let weights = |model: &DualEncoder<B::InnerBackend>| {
-                let mut found = Vec::new();
-                model.for_each_parameter(|p, x| found.push((p.path.clone(), values(x))));
-                found
-            };
             let here = model::<B::InnerBackend>(encoder.clone(), Sharing::Ade, Pooling::Mean);
-            let mut expected = Vec::new();
-            model::<Flex>(encoder, Sharing::Ade, Pooling::Mean)
-                .for_each_parameter(|p, x| expected.push((p.path.clone(), values(x))));
-            assert_eq!(weights(&here), expected);
+            let expected = model::<Flex>(encoder, Sharing::Ade, Pooling::Mean);
+            assert_eq!(parameters(&here), parameters(&expected));
         }
     }
 

@@ -18,6 +18,7 @@ samtone-eval: samtone-files
 samtone-report: samtone-files
 samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
 samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
+samtone-testing: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-text samtone-files
 samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-text samtone-files
 ";
 

@@ -5,14 +5,15 @@ use burn::tensor::{DType, Tensor};
 use samtone_loss::{
     Batch, Embeddings, Input, LossConfig, LossError, Preset, Relations, Temperature,
 };
+use samtone_testing::loss::{Found, Host, by_streaming, resolve};
+use samtone_testing::{error, norm, values};
 
 use crate::host::{
-    HALF_ROUNDING, Host, Outcome, Tolerance, assert_close, by_definition, by_streaming, error,
-    host, norm, random, rounding, temperature, tracked,
+    HALF_ROUNDING, Tolerance, assert_close, by_definition, random, rounding, temperature, tracked,
 };
 
 /// Every preset on the fast and the portable path and in the definition.
-fn everywhere(at: &Host, tau: f64, check: impl Fn(&str, &Outcome)) {
+fn everywhere(at: &Host, tau: f64, check: impl Fn(&str, &Found)) {
     for preset in Preset::ALL {
         let loss = LossConfig::preset(preset).resolve().unwrap();
         let tau = temperature(tau);
@@ -25,8 +26,8 @@ fn everywhere(at: &Host, tau: f64, check: impl Fn(&str, &Outcome)) {
     }
 }
 
-fn assert_finite(how: &str, outcome: &Outcome) {
-    let Outcome { loss, per_row, queries, documents, hard, log_temperature } = outcome;
+fn assert_finite(how: &str, outcome: &Found) {
+    let Found { loss, per_row, queries, documents, hard, log_temperature } = outcome;
     for values in [per_row, queries, documents, hard, &vec![*loss, *log_temperature]] {
         assert!(values.iter().all(|value| value.is_finite()), "{how}: {outcome:?}");
     }
@@ -120,14 +121,14 @@ fn half_precision_is_computed_in_single_precision() {
         assert_eq!(result.per_row.dtype(), DType::F32);
         let Embeddings { queries, documents, hard_negatives } = batch.embeddings;
         let rounded = Host {
-            queries: host(queries),
-            documents: host(documents),
-            hard: host(hard_negatives.unwrap()),
+            queries: values(queries),
+            documents: values(documents),
+            hard: values(hard_negatives.unwrap()),
             ..at.clone()
         };
         let expected = by_definition::<NdArray>(&loss, &rounded, temperature(0.05), DType::F64);
         assert!((result.loss - expected.loss).abs() < rounding(DType::F32) * expected.loss);
-        let error = error(&host(gradient), &expected.queries, 0.0);
+        let error = error(&values(gradient), &expected.queries, 0.0);
         assert!(error < HALF_ROUNDING, "rounded once, at the end: {error:e}");
     }
 }
@@ -147,7 +148,7 @@ fn what_is_not_finite_is_named() {
             place(&mut at, bad);
             for similarity in ["cosine", "dot"] {
                 let config = format!("preset = 'samtone'\nsimilarity = '{similarity}'");
-                let loss = toml::from_str::<LossConfig>(&config).unwrap().resolve().unwrap();
+                let loss = resolve(&config);
                 let expected = LossError::NonFinite { what, row };
                 for dtype in [DType::F32, DType::F64] {
                     let tau = loss.temperature();
@@ -167,8 +168,7 @@ fn scores_that_overflow_are_reported() {
     let mut at = random(3, 2, 0, 8);
     at.queries[2..4].fill(1e30);
     at.documents[2..4].fill(1e30);
-    let config: LossConfig = toml::from_str("similarity = 'dot'").unwrap();
-    let loss = config.resolve().unwrap();
+    let loss = resolve("similarity = 'dot'");
     let flex = loss.value_and_gradients(&at.batch::<Flex>(DType::F32), loss.temperature());
     let ndarray = loss.value_and_gradients(&at.batch::<NdArray>(DType::F32), loss.temperature());
     assert!(matches!(flex, Err(LossError::Overflow { .. })), "{flex:?}");
@@ -221,17 +221,17 @@ fn autodiff_receives_the_streaming_gradients() {
         let log = Tensor::<Autodiff<Flex>, 1>::from_data([0.1_f32.ln()], (&device, dtype));
         let log = log.require_grad();
         let value = loss.forward_learned(&batch, &log).unwrap();
-        let tau = Temperature::from_log(host(log.clone())[0]).unwrap();
+        let tau = Temperature::from_log(values(log.clone())[0]).unwrap();
         let expected = by_streaming::<Flex>(&loss, &at, tau, dtype);
         // A factor on the loss must reach every gradient.
         let gradients = (value.clone() * 2.0).backward();
         let Embeddings { queries, documents, hard_negatives } = batch.embeddings;
         let parts = [
-            ("loss", host(value * 2.0), vec![expected.loss]),
-            ("queries", host(queries.grad(&gradients).unwrap()), expected.queries),
-            ("documents", host(documents.grad(&gradients).unwrap()), expected.documents),
-            ("hard", host(hard_negatives.unwrap().grad(&gradients).unwrap()), expected.hard),
-            ("ln τ", host(log.grad(&gradients).unwrap()), vec![expected.log_temperature]),
+            ("loss", values(value * 2.0), vec![expected.loss]),
+            ("queries", values(queries.grad(&gradients).unwrap()), expected.queries),
+            ("documents", values(documents.grad(&gradients).unwrap()), expected.documents),
+            ("hard", values(hard_negatives.unwrap().grad(&gradients).unwrap()), expected.hard),
+            ("ln τ", values(log.grad(&gradients).unwrap()), vec![expected.log_temperature]),
         ];
         for (what, got, expected) in parts {
             let expected: Vec<f64> = expected.iter().map(|number| 2.0 * number).collect();

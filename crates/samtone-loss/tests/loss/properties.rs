@@ -9,11 +9,10 @@ use samtone_loss::{
     Anchor, Candidates, FalseNegatives, GroupConfig, Hardness, HardnessOn, Loss, LossConfig,
     Margin, Preset, Relations, Similarity, Temperature,
 };
+use samtone_testing::loss::{Found, Host, by_streaming, resolve};
+use samtone_testing::norm;
 
-use crate::host::{
-    Host, Outcome, Tolerance, assert_close, by_definition, by_streaming, norm, random, rounding,
-    temperature,
-};
+use crate::host::{Tolerance, assert_close, by_definition, random, rounding, temperature};
 
 /// In f64 over the whole key space, where τ is as low as 0.03: the rounding of a logit is the relative
 /// error of its exponential, and terms as large as 1/τ cancel.
@@ -27,10 +26,6 @@ const STEP: f64 = 1e-5;
 
 /// A few roundings of f32 in a number near 2.
 const F32_LOGARITHM: f64 = 1e-6;
-
-fn resolve(config: &str) -> Loss {
-    toml::from_str::<LossConfig>(config).unwrap().resolve().unwrap()
-}
 
 /// Any groups, or any preset.
 fn groups() -> impl Strategy<Value = (Option<Preset>, Option<Vec<GroupConfig>>)> {
@@ -153,7 +148,7 @@ proptest! {
         loss in losses(), at in batches(), tau in 0.1..1.0, tile in 1_usize..24,
     ) {
         // The definition sees the embeddings as f32 holds them.
-        let at = at.in_single_precision();
+        let at = at.rounded(DType::F32);
         let tau = if loss.similarity() == Similarity::Dot { 4.0 * tau } else { tau };
         let expected = by_definition::<NdArray>(&loss, &at, temperature(tau), DType::F64);
         let loss = loss.with_tile(tile);
@@ -169,7 +164,7 @@ proptest! {
 fn any_number_of_rows_fits_the_tiles() {
     let loss = resolve("preset = 'gte'\ntemperature = 0.1");
     for rows in [1, 2, 3, 7, 15, 16, 17, 31, 33, 64, 97] {
-        let at = random(rows, 6, 2, 5).in_single_precision();
+        let at = random(rows, 6, 2, 5).rounded(DType::F32);
         let tau = loss.temperature();
         let expected = by_definition::<Flex>(&loss, &at, tau, DType::F64);
         for tile in [15, 16, 17, 97] {
@@ -213,7 +208,7 @@ fn gradients_equal_finite_differences() {
             );
         };
         close("ln τ", outcome.log_temperature, difference(&|by| value(&at, log + by).loss));
-        type Part = (&'static str, fn(&mut Host) -> &mut Vec<f64>, fn(&Outcome) -> &Vec<f64>);
+        type Part = (&'static str, fn(&mut Host) -> &mut Vec<f64>, fn(&Found) -> &Vec<f64>);
         let parts: [Part; 3] = [
             ("queries", |at| &mut at.queries, |outcome| &outcome.queries),
             ("documents", |at| &mut at.documents, |outcome| &outcome.documents),
@@ -293,7 +288,7 @@ fn permuting_pairs_permutes_rows() {
         let tau = temperature(0.1);
         let before = by_streaming::<NdArray>(&loss, &at, tau, DType::F64);
         let after = by_streaming::<NdArray>(&loss, &permuted, tau, DType::F64);
-        let expected = Outcome {
+        let expected = Found {
             loss: before.loss,
             per_row: permute(&before.per_row, 1),
             queries: permute(&before.queries, 3),

@@ -1,16 +1,15 @@
 //! Values from independent implementations: sentence-transformers 6.2.0 and NumPy, in f64.
 //!
-//! The fixture is `E(a)_ij = sin(a + 1.7i + 0.9j + 0.31ij)`, 4×5, at scale 20.
-//! `fixtures/reference.py` computes every value here again.
+//! The pairs are `samtone_testing`'s, at scale 20; its `fixtures/reference.py` computes every value
+//! here again.
 
 use burn::backend::{Flex, NdArray};
 use burn::tensor::DType;
-use samtone_loss::{LossConfig, Relations};
-use serde::Deserialize;
+use samtone_loss::Relations;
+use samtone_testing::loss::{Case, Found, Host, by_streaming, pairs, resolve};
+use samtone_testing::norm;
 
-use crate::host::{
-    Host, Outcome, Tolerance, assert_close, by_definition, by_streaming, error, norm,
-};
+use crate::host::{Tolerance, assert_close, by_definition};
 
 /// The values below have ten decimals, those of the fixture twelve digits.
 const TOLERANCE: f64 = 1e-10;
@@ -18,33 +17,9 @@ const TOLERANCE: f64 = 1e-10;
 /// The norms below have eight decimals.
 const NORM_TOLERANCE: f64 = 1e-8;
 
-fn wave(a: f64) -> Vec<f64> {
-    let entry = |i: f64, j: f64| (a + 1.7 * i + 0.9 * j + 0.31 * i * j).sin();
-    (0..4).flat_map(|i| (0..5).map(move |j| entry(f64::from(i), f64::from(j)))).collect()
-}
-
-/// The pairs with `negatives` hard negatives a row, 0 to 2.
-fn fixture(negatives: usize) -> Host {
-    let mut hard = Vec::new();
-    for row in 0..4 {
-        for k in 0..negatives {
-            hard.extend(&wave(2.0 + k as f64)[row * 5..(row + 1) * 5]);
-        }
-    }
-    Host {
-        rows: 4,
-        dim: 5,
-        negatives,
-        queries: wave(0.0),
-        documents: wave(1.0),
-        hard,
-        ..Host::default()
-    }
-}
-
 /// Every way to compute a configuration on a host batch.
-fn outcomes(config: &str, at: &Host) -> Vec<(String, Outcome)> {
-    let loss = toml::from_str::<LossConfig>(config).unwrap().resolve().unwrap();
+fn outcomes(config: &str, at: &Host) -> Vec<(String, Found)> {
+    let loss = resolve(config);
     let temperature = loss.temperature();
     let mut all = vec![
         ("definition, flex".into(), by_definition::<Flex>(&loss, at, temperature, DType::F64)),
@@ -64,7 +39,7 @@ fn outcomes(config: &str, at: &Host) -> Vec<(String, Outcome)> {
 
 #[track_caller]
 fn check(config: &str, negatives: usize, expected: f64, norms: &[f64]) {
-    check_at(config, &fixture(negatives), expected, norms);
+    check_at(config, &pairs(negatives), expected, norms);
 }
 
 /// The value against `expected`, everything else of the streaming form against the definition's.
@@ -72,7 +47,7 @@ fn check(config: &str, negatives: usize, expected: f64, norms: &[f64]) {
 fn check_at(config: &str, at: &Host, expected: f64, norms: &[f64]) {
     let outcomes = outcomes(config, at);
     for (how, outcome) in &outcomes {
-        let Outcome { loss, queries, documents, hard, .. } = outcome;
+        let Found { loss, queries, documents, hard, .. } = outcome;
         assert!((loss - expected).abs() < TOLERANCE, "{how}: {loss:.12}, expected {expected}");
         for (gradient, expected) in [queries, documents, hard].iter().zip(norms) {
             let got = norm(gradient);
@@ -170,7 +145,7 @@ fn hardness_lifts_close_negatives() {
 /// Rows 0 and 1 made identical in queries and documents: what one repeated pair costs.
 #[test]
 fn a_repeated_pair_is_dear_to_samtone_until_ids_hide_it() {
-    let mut at = fixture(0);
+    let mut at = pairs(0);
     at.queries.copy_within(0..5, 5);
     at.documents.copy_within(0..5, 5);
     check_at("preset = 'in-batch'", &at, 0.496_645_251_3, &[]);
@@ -181,61 +156,14 @@ fn a_repeated_pair_is_dear_to_samtone_until_ids_hide_it() {
     }
 }
 
-/// One case of `fixtures/reference.json`.
-#[derive(Deserialize)]
-struct Case {
-    name: String,
-    config: String,
-    #[serde(default)]
-    negatives: usize,
-    query_ids: Option<Vec<u64>>,
-    document_ids: Option<Vec<u64>>,
-    hard_negative_ids: Option<Vec<Vec<u64>>>,
-    #[serde(default)]
-    known: Vec<(usize, usize)>,
-    weights: Option<Vec<f64>>,
-    /// Rows that are made equal to row 0.
-    #[serde(default)]
-    repeat: Vec<usize>,
-    loss: f64,
-    per_row: Vec<f64>,
-    /// Of queries, documents and hard negatives, flattened.
-    gradients: [Vec<f64>; 3],
-    log_temperature: f64,
-    #[serde(rename = "masked")]
-    _masked: usize,
-}
-
 /// Every preset with and without hard negatives, and every rule that hides or lifts candidates.
 #[test]
 fn the_whole_family_equals_an_independent_implementation() {
-    let cases: Vec<Case> =
-        serde_json::from_str(include_str!("../fixtures/reference.json")).unwrap();
-    assert_eq!(cases.len(), 83);
-    for case in cases {
-        let mut at = fixture(case.negatives);
-        for row in case.repeat {
-            at.queries.copy_within(0..5, row * 5);
-            at.documents.copy_within(0..5, row * 5);
-        }
-        at.relations = Relations {
-            query_ids: case.query_ids,
-            document_ids: case.document_ids,
-            hard_negative_ids: case.hard_negative_ids.map(|ids| ids.concat()),
-            known: case.known,
-        };
-        at.weights = case.weights;
-        for (how, outcome) in outcomes(&case.config, &at) {
-            let Outcome { loss, per_row, queries, documents, hard, log_temperature } = outcome;
-            let got = [vec![loss], per_row, queries, documents, hard, vec![log_temperature]];
-            let [queries, documents, hard] = &case.gradients;
-            let (loss, log_temperature) = (vec![case.loss], vec![case.log_temperature]);
-            let expected = [&loss, &case.per_row, queries, documents, hard, &log_temperature];
-            let names = ["loss", "rows", "queries", "documents", "hard negatives", "ln τ"];
-            for ((got, expected), what) in got.iter().zip(expected).zip(names) {
-                let error = error(got, expected, 1.0);
-                assert!(error < TOLERANCE, "{}, {how}, {what}: {error:e}", case.name);
-            }
+    for case in Case::all() {
+        for (how, outcome) in outcomes(&case.config, &case.host()) {
+            let how = format!("{}, {how}", case.name);
+            let tolerance = Tolerance { share: TOLERANCE, floor: 1.0 };
+            assert_close(&how, &outcome, &case.outcome(), tolerance);
         }
     }
 }

@@ -7,67 +7,24 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use samtone_model::{
-    Activation, BertConfig, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, GradientFault,
-    Part, Pooling, Sharing, Side, T5Config,
+    Activation, BertConfig, Dropout, DualEncoder, EncoderConfig, GradientFault, Part, Pooling,
+    Sharing, Side, T5Config,
 };
+use samtone_testing::model::{self, config, parameters};
+use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
 use samtone_text::{Key, TokenBatch};
 
 fn bert() -> EncoderConfig {
-    EncoderConfig::Bert(BertConfig {
-        vocab_size: 20,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        intermediate: 12,
-        max_positions: 16,
-        dropout: 0.2,
-        attention_dropout: 0.3,
-        ..BertConfig::default()
-    })
+    EncoderConfig::Bert(BertConfig { vocab_size: 20, ..model::bert() })
 }
 
 fn t5(gated: bool) -> EncoderConfig {
-    EncoderConfig::T5(T5Config {
-        vocab_size: 20,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        head_dim: 3,
-        intermediate: 12,
-        gated,
-        activation: if gated { Activation::GeluTanh } else { Activation::Relu },
-        relative_buckets: 8,
-        relative_max_distance: 6,
-        dropout: 0.2,
-        ..T5Config::default()
-    })
-}
-
-fn config(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoderConfig {
-    DualEncoderConfig { encoder, sharing, pooling, projection: Some(6), normalize: true }
+    let activation = if gated { Activation::GeluTanh } else { Activation::Relu };
+    EncoderConfig::T5(T5Config { vocab_size: 20, head_dim: 3, gated, activation, ..model::t5() })
 }
 
 fn batch() -> TokenBatch {
     TokenBatch::pad(&[vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]], 0)
-}
-
-fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
-    x.into_data().iter::<f64>().collect()
-}
-
-/// A scalar of the embeddings that weighs every element differently.
-fn scalar<B: Backend>(x: Tensor<B, 2>) -> Tensor<B, 1> {
-    let [batch, dim] = x.dims();
-    let weights: Vec<f64> = (0..batch * dim).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
-    let weights = TensorData::new(weights, [batch, dim]);
-    (x.clone() * Tensor::from_data(weights, (&x.device(), x.dtype()))).sum()
-}
-
-#[track_caller]
-fn assert_close(a: &[f64], b: &[f64], tolerance: f64) {
-    assert_eq!(a.len(), b.len());
-    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-    assert!(worst <= tolerance, "differ by {worst:e}, allowed {tolerance:e}");
 }
 
 #[test]
@@ -99,7 +56,7 @@ fn a_step_reaches_shared_parameters_from_both_sides_and_frozen_ones_from_none() 
         let config = config(bert(), sharing, Pooling::Mean);
         let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
         let gradients = |sides: &[Side]| {
-            let loss = sides.iter().map(|&side| scalar(model.encode(side, &batch(), None)));
+            let loss = sides.iter().map(|&side| weighed_sum(model.encode(side, &batch(), None)));
             let loss = loss.reduce(|a, b| a + b).unwrap();
             GradientsParams::from_grads(loss.backward(), &model)
         };
@@ -151,9 +108,9 @@ fn gradients_agree_with_central_differences() {
             let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
             let model = model.with_unpooled([unpooled, 0]).cast(FloatDType::F64);
             let loss = |model: &DualEncoder<Flex>| {
-                values(scalar(model.encode(Side::Query, &batch(), dropout)))[0]
+                values(weighed_sum(model.encode(Side::Query, &batch(), dropout)))[0]
             };
-            let graph = scalar(model.encode(Side::Query, &batch(), dropout));
+            let graph = weighed_sum(model.encode(Side::Query, &batch(), dropout));
             let gradients = GradientsParams::from_grads(graph.backward(), &model);
             let mut checked = 0;
             model.for_each_gradient(&gradients, |parameter, gradient| {
@@ -213,10 +170,10 @@ fn an_embedding_depends_on_its_text_alone() {
             let rows: Vec<Vec<u32>> = vec![vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]];
             let together = embed(&TokenBatch::pad(&rows, 0));
             let padded = embed(&TokenBatch::pad_to(&rows, 13, 16));
-            assert_close(&together, &padded, F32_TOLERANCE);
+            assert_close("padded", &together, &padded, F32_TOLERANCE);
             let alone: Vec<f64> =
                 rows.iter().flat_map(|row| embed(&TokenBatch::pad(&[row], 0))).collect();
-            assert_close(&together, &alone, F32_TOLERANCE);
+            assert_close("alone", &together, &alone, F32_TOLERANCE);
             for row in together.chunks(6) {
                 assert!((row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < F32_TOLERANCE);
             }
@@ -247,7 +204,7 @@ fn tokens_left_out_of_pooling_are_read_all_the_same() {
                 (0..8).map(|axis| sum(axis) / rows.len().max(1) as f64).collect()
             };
             let got = values(model.encode(Side::Query, &padded, None));
-            assert_close(&got, &pooled.map(mean).concat(), F32_TOLERANCE);
+            assert_close("pooled", &got, &pooled.map(mean).concat(), F32_TOLERANCE);
         }
         let other = values(model.encode(Side::Document, &padded, None));
         assert_eq!(other, values(model.with_unpooled([0, 0]).encode(Side::Query, &padded, None)));
@@ -260,16 +217,12 @@ fn every_backend_draws_the_same_weights_and_embeds_alike() {
         let config = config(encoder, Sharing::AdeSpl, Pooling::Mean);
         let flex = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
         let ndarray = DualEncoder::<NdArray>::init(&config, 7, &Default::default()).unwrap();
-        let mut weights = Vec::new();
-        flex.for_each_parameter(|p, x| weights.push((p.path.clone(), values(x))));
-        let mut others = Vec::new();
-        ndarray.for_each_parameter(|p, x| others.push((p.path.clone(), values(x))));
-        assert_eq!(weights, others);
+        assert_eq!(parameters(&flex), parameters(&ndarray));
         let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
         for dropout in [None, dropout] {
             let a = values(flex.encode(Side::Query, &batch(), dropout));
             let b = values(ndarray.encode(Side::Query, &batch(), dropout));
-            assert_close(&a, &b, F32_TOLERANCE);
+            assert_close("another backend", &a, &b, F32_TOLERANCE);
         }
     }
 }
@@ -289,7 +242,7 @@ fn dropout_does_not_depend_on_chunks_or_padding() {
             embed(&TokenBatch::pad_to(&[vec![8, 9], vec![10, 11, 12, 4]], 0, 9), 1),
         ]
         .concat();
-        assert_close(&whole, &chunks, F32_TOLERANCE);
+        assert_close("chunks", &whole, &chunks, F32_TOLERANCE);
         let kept = values(model.encode(Side::Query, &batch(), None));
         let worst = whole.iter().zip(kept).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst > 1e-3, "dropout changes nothing");
@@ -311,7 +264,7 @@ fn a_zero_embedding_has_a_finite_gradient() {
         }
     }
     let model = burn::module::Module::map(model, &mut Zero);
-    let loss = scalar(model.encode(Side::Query, &batch(), None));
+    let loss = weighed_sum(model.encode(Side::Query, &batch(), None));
     let gradients = GradientsParams::from_grads(loss.backward(), &model);
     let dead = model.dead_parameters(&gradients);
     assert!(dead.iter().all(|dead| dead.fault == GradientFault::Zero), "{dead:?}");
@@ -342,20 +295,13 @@ fn fused_and_portable_operations_agree() {
             let run = |model: &DualEncoder<B>| {
                 let embeddings = model.encode(Side::Query, &batch(), dropout);
                 let gradients =
-                    GradientsParams::from_grads(scalar(embeddings.clone()).backward(), model);
-                let mut found = Vec::new();
-                model.for_each_gradient(&gradients, |parameter, gradient| {
-                    found.push((parameter.path.clone(), values(gradient.unwrap())));
-                });
-                (values(embeddings), found)
+                    GradientsParams::from_grads(weighed_sum(embeddings.clone()).backward(), model);
+                (values(embeddings), model::gradients(model, &gradients))
             };
             let ((fused, fused_gradients), (portable, gradients)) = (run(&fused), run(&portable));
-            assert_close(&fused, &portable, F32_TOLERANCE);
+            assert_close("fused and portable", &fused, &portable, F32_TOLERANCE);
             for ((path, fused), (_, portable)) in fused_gradients.iter().zip(&gradients) {
-                let scale = portable.iter().map(|x| x.abs()).fold(1e-2, f64::max);
-                let pairs = fused.iter().zip(portable);
-                let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                assert!(worst <= F32_GRADIENT_TOLERANCE * scale, "{path}: {worst:e} of {scale:e}");
+                assert_close_to_scale(path, fused, portable, F32_GRADIENT_TOLERANCE);
             }
         }
     }

@@ -10,24 +10,18 @@ use samtone_model::{
     BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
     Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
 };
+use samtone_testing::assert_close;
+use samtone_testing::model::one_layer_bert;
 use samtone_text::{DocumentText, TextTokenizer};
 use serde_json::{Map, Value, json};
 
-use crate::parity::{assert_close, fixture};
+use crate::parity::fixture;
 
 const TEXTS: [&str; 4] = ["a well holds water", "water runs", "a well runs dry", "dry"];
 
 fn encoders() -> [EncoderConfig; 2] {
     [
-        EncoderConfig::Bert(BertConfig {
-            vocab_size: 70,
-            hidden: 8,
-            layers: 1,
-            heads: 2,
-            intermediate: 12,
-            max_positions: 16,
-            ..BertConfig::default()
-        }),
+        EncoderConfig::Bert(BertConfig { vocab_size: 70, ..one_layer_bert() }),
         EncoderConfig::T5(T5Config {
             vocab_size: 70,
             hidden: 8,

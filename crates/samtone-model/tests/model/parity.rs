@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::optim::GradientsParams;
+use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Tensor, TensorData};
 use samtone_model::{Checkpoint, DualEncoder, ModelFolder, Side};
-use samtone_text::TokenBatch;
+use samtone_testing::model::fixture_batch;
+use samtone_testing::{assert_close, values, weighed_sum};
 
 /// Hidden states differ by rounding alone; the fixtures' are near 1 in size.
 const STATES_TOLERANCE: f64 = 1e-5;
@@ -21,29 +22,8 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// The generator's batch: the same ids, padded to `min_seq` with `pad_id`.
-fn batch(pad_id: u32, min_seq: usize) -> TokenBatch {
-    let row =
-        |(row, length): (u32, u32)| (0..length).map(|at| 2 + (5 * row + 3 * at) % 21).collect();
-    let rows: Vec<Vec<u32>> =
-        [7, 3, 5].into_iter().enumerate().map(|(i, n)| row((i as u32, n))).collect();
-    TokenBatch::pad_to(&rows, pad_id, min_seq)
-}
-
-pub(crate) fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
-    x.into_data().iter::<f64>().collect()
-}
-
 pub(crate) fn expected(name: &str) -> Checkpoint {
     Checkpoint::read_file(&fixture(name).join("expected.safetensors"), |_| false).unwrap()
-}
-
-#[track_caller]
-pub(crate) fn assert_close(what: &str, got: &[f64], expected: &[f32], tolerance: f64) {
-    assert_eq!(got.len(), expected.len(), "{what}");
-    let pairs = got.iter().zip(expected);
-    let worst = pairs.map(|(a, b)| (a - f64::from(*b)).abs()).fold(0.0, f64::max);
-    assert!(worst <= tolerance, "{what}: differs by {worst:e}, allowed {tolerance:e}");
 }
 
 fn load<B: Backend>(name: &str) -> DualEncoder<B> {
@@ -56,7 +36,7 @@ fn hidden_states_agree_with_transformers() {
         let model = load::<Flex>(name);
         let expected = expected(name);
         let states = expected.get("states", &[15, 12]).unwrap();
-        for batch in [batch(0, 0), batch(1, 11)] {
+        for batch in [fixture_batch(0, 0), fixture_batch(1, 11)] {
             let got = values(model.token_states(Side::Query, &batch, None));
             assert_close(name, &got, &states.values, STATES_TOLERANCE);
         }
@@ -68,14 +48,8 @@ fn gradients_agree_with_transformers() {
     for name in ENCODERS {
         for dtype in [FloatDType::F32, FloatDType::F64] {
             let model = load::<Autodiff<Flex>>(name).cast(dtype);
-            let states = model.token_states(Side::Query, &batch(0, 9), None);
-            let [rows, width] = states.dims();
-            let weights: Vec<f64> =
-                (0..rows * width).map(|i| (1.7 * i as f64 + 0.3).sin()).collect();
-            let weights = TensorData::new(weights, [rows, width]);
-            let weights = Tensor::from_data(weights, (&states.device(), states.dtype()));
-            let gradients =
-                GradientsParams::from_grads((states * weights).sum().backward(), &model);
+            let states = model.token_states(Side::Query, &fixture_batch(0, 9), None);
+            let gradients = GradientsParams::from_grads(weighed_sum(states).backward(), &model);
             let expected = expected(name);
             let mut compared = 0;
             model.for_each_gradient(&gradients, |parameter, gradient| {

@@ -10,9 +10,10 @@ use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 use burn::tensor::backend::Backend;
 use samtone_model::{Decoding, Dropout, Head, Seq2Seq, TextToText};
+use samtone_testing::{assert_close, values};
 use samtone_text::{Key, TextTokenizer, TokenBatch};
 
-use crate::parity::{assert_close, expected, fixture, values};
+use crate::parity::{expected, fixture};
 
 const MODELS: [&str; 2] = ["seq2seq-v1.0", "seq2seq-v1.1"];
 

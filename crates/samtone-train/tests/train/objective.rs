@@ -3,8 +3,10 @@
 
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use samtone_loss::{Embeddings, LossConfig, Relations, Temperature};
+use burn::tensor::{DType, Device};
+use samtone_loss::{Embeddings, Relations, Temperature};
+use samtone_testing::loss::resolve;
+use samtone_testing::{tensor, values};
 use samtone_text::Key;
 use samtone_train::step::{DistillationConfig, DistillationLoss, MatryoshkaConfig, Objective};
 
@@ -36,22 +38,13 @@ fn embeddings<B: Backend>(numbers: &[f64]) -> Embeddings<B>
 where
     B::Device: Default,
 {
-    let device = B::Device::default();
     let (queries, rest) = numbers.split_at(ROWS * DIM);
     let (documents, hard) = rest.split_at(ROWS * DIM);
-    let two = |x: &[f64]| {
-        Tensor::from_data(TensorData::new(x.to_vec(), [ROWS, DIM]), (&device, DType::F64))
-    };
-    let hard = TensorData::new(hard.to_vec(), [ROWS, NEGATIVES, DIM]);
     Embeddings {
-        queries: two(queries),
-        documents: two(documents),
-        hard_negatives: Some(Tensor::from_data(hard, (&device, DType::F64))),
+        queries: tensor(queries, [ROWS, DIM], DType::F64),
+        documents: tensor(documents, [ROWS, DIM], DType::F64),
+        hard_negatives: Some(tensor(hard, [ROWS, NEGATIVES, DIM], DType::F64)),
     }
-}
-
-fn values<B: Backend, const D: usize>(x: Tensor<B, D>) -> Vec<f64> {
-    x.into_data().to_vec().unwrap()
 }
 
 /// The value, then the gradients by ln τ and by every number.
@@ -77,7 +70,7 @@ where
 }
 
 fn contrastive(text: &str) -> Objective {
-    toml::from_str::<LossConfig>(text).unwrap().resolve().unwrap().into()
+    resolve(text).into()
 }
 
 fn distillation(loss: DistillationLoss) -> DistillationConfig {

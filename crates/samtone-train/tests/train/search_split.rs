@@ -4,11 +4,9 @@ use burn::backend::Flex;
 use samtone_data::embedded::World;
 use samtone_eval::search::Similarity;
 use samtone_eval::{Convention, Metric, evaluate};
-use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, Retriever, Side,
-    SideSettings,
-};
-use samtone_text::{DocumentText, TextTokenizer};
+use samtone_model::{BertConfig, ModelError, Side};
+use samtone_testing::model::{one_layer_bert, retriever};
+use samtone_text::DocumentText;
 use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 
 #[test]
@@ -17,25 +15,8 @@ fn texts_and_their_token_rows_are_embedded_and_found_alike() {
     let dataset = World::generate(0, 2100).dataset();
     let split = JudgedSplit::new(&dataset, "test");
     let texts = split.document_texts(DocumentText::Text);
-    let tokenizer = TextTokenizer::train_wordpiece(&texts[..100], 300, true).unwrap();
-    let bert = BertConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden: 8,
-        layers: 1,
-        heads: 2,
-        intermediate: 8,
-        max_positions: 16,
-        ..BertConfig::default()
-    };
-    let config = DualEncoderConfig {
-        encoder: EncoderConfig::Bert(bert),
-        normalize: false,
-        ..Default::default()
-    };
-    let model = DualEncoder::<Flex>::init(&config, 42, &Default::default()).unwrap();
-    let settings = || SideSettings { prompt: "a: ".into(), max_tokens: Some(16) };
-    let mut retriever = Retriever::new(model, tokenizer, [settings(), settings()]).unwrap();
-    retriever.similarity = samtone_model::Similarity::Dot;
+    let bert = BertConfig { intermediate: 8, ..one_layer_bert() };
+    let retriever = retriever::<Flex>(&texts[..100], 300, bert, 42, false, "a: ");
 
     let mut seen = Vec::new();
     let from_texts = split

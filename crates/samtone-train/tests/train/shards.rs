@@ -8,33 +8,21 @@ use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
 use samtone_loss::Relations;
-use samtone_model::{DualEncoder, DualEncoderConfig, EncoderConfig, Sharing};
+use samtone_model::{DualEncoder, EncoderConfig, Pooling, Sharing};
+use samtone_testing::assert_close_to_scale;
+use samtone_testing::loss::learned;
+use samtone_testing::model::{self, NEGATIVES, ROWS};
 use samtone_text::Key;
 use samtone_train::share::{Nodes, Seat, Shard};
 use samtone_train::step::{Engine, Precision, StepRows};
 
-use crate::tiny::{NEGATIVES, ROWS, TOLERANCE, bert, texts};
+use crate::tiny::{TOLERANCE, batch};
 
 type B = Autodiff<Flex>;
 
 fn model() -> DualEncoder<B> {
-    let config = DualEncoderConfig {
-        encoder: EncoderConfig::Bert(bert()),
-        sharing: Sharing::AdeSpl,
-        projection: Some(6),
-        ..DualEncoderConfig::default()
-    };
-    DualEncoder::init(&config, 1, &Default::default()).unwrap()
-}
-
-fn batch(relations: Relations) -> StepRows {
-    StepRows {
-        queries: texts("query", ROWS),
-        documents: texts("document", ROWS),
-        hard_negatives: texts("hard-negative", ROWS * NEGATIVES),
-        relations,
-        teacher: Vec::new(),
-    }
+    let bert = EncoderConfig::Bert(model::bert());
+    model::model(&model::config(bert, Sharing::AdeSpl, Pooling::Mean), 1)
 }
 
 /// Rows 0 and 6 share a query, 2 and 3 a document, and 1 knows the document of 5: with two shards
@@ -55,14 +43,13 @@ fn found(
     chunk: usize,
     shard: Option<&Shard>,
 ) -> Vec<Vec<f64>> {
-    let loss = crate::tiny::loss();
+    let loss = learned();
     let temperature = loss.temperature();
     let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
     let out = engine.shard_gradients(model, batch, temperature, Some(Key::new(3)), shard).unwrap();
     let mut found = vec![vec![out.loss, out.log_temperature]];
-    model.for_each_gradient(&out.parameters, |_, gradient| {
-        found.push(gradient.unwrap().into_data().iter::<f64>().collect());
-    });
+    found
+        .extend(model::gradients(model, &out.parameters).into_iter().map(|(_, gradient)| gradient));
     found
 }
 
@@ -100,9 +87,7 @@ fn gradients(
 fn assert_close(what: &str, got: &[Vec<f64>], expected: &[Vec<f64>]) {
     assert_eq!(got.len(), expected.len());
     for (got, expected) in got.iter().zip(expected) {
-        let scale = expected.iter().map(|x| x.abs()).fold(1e-2, f64::max);
-        let worst = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(worst <= TOLERANCE * scale, "{what}: {worst:e} of {scale:e}");
+        assert_close_to_scale(what, got, expected, TOLERANCE);
     }
 }
 

@@ -5,10 +5,9 @@ use std::process::{Command, Output};
 
 use burn::backend::Flex;
 use samtone_data::Dataset;
-use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Retriever, SideSettings, Similarity,
-};
-use samtone_text::{DocumentText, TextTokenizer};
+use samtone_model::BertConfig;
+use samtone_testing::model::{one_layer_bert, retriever};
+use samtone_text::DocumentText;
 
 /// Writes a model folder whose weights come from `seed`; its embeddings have length 1 if it
 /// `normalizes`, and are compared by dot product if not.
@@ -18,25 +17,8 @@ pub(crate) fn save_model(dataset: &Dataset, path: &Path, seed: u64, normalizes: 
         .iter()
         .map(|document| document.passage(DocumentText::TitleText))
         .collect();
-    let tokenizer = TextTokenizer::train_wordpiece(&texts, 600, true).unwrap();
-    let bert = BertConfig {
-        vocab_size: tokenizer.vocab_size(),
-        hidden: 16,
-        layers: 1,
-        heads: 2,
-        intermediate: 32,
-        max_positions: 32,
-        ..BertConfig::default()
-    };
-    let config = DualEncoderConfig {
-        encoder: EncoderConfig::Bert(bert),
-        normalize: normalizes,
-        ..Default::default()
-    };
-    let model = DualEncoder::<Flex>::init(&config, seed, &Default::default()).unwrap();
-    let settings = || SideSettings { prompt: String::new(), max_tokens: Some(32) };
-    let mut retriever = Retriever::new(model, tokenizer, [settings(), settings()]).unwrap();
-    retriever.similarity = if normalizes { Similarity::Cosine } else { Similarity::Dot };
+    let bert = BertConfig { hidden: 16, intermediate: 32, max_positions: 32, ..one_layer_bert() };
+    let retriever = retriever::<Flex>(&texts, 600, bert, seed, normalizes, "");
     retriever.save(path).unwrap();
 }
 
