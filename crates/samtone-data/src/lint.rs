@@ -37,7 +37,7 @@ pub fn lint(
     let positives = dataset.positives(&[split]);
     let (query_keys, document_keys) = (dataset.query_keys(), dataset.document_keys());
 
-    let is_empty = |&place: &usize| documents.texts[place].is_empty();
+    let is_empty = |&place: &usize| documents.words[place].is_empty();
     let empty = (0..documents.ids.len()).filter(is_empty).map(|place| documents.ids[place]);
     let without = dataset.queries_of(split).into_iter();
     let without = without.filter(|&query| positives.of(query_keys[query]).is_empty());
@@ -67,8 +67,8 @@ pub fn lint(
         collisions: collisions(rows, &options.batch_sizes),
         leakage: tests.iter().map(|test| leakage(dataset, options, *test, &mut examples)).collect(),
         length_unit: if options.tokenizer.is_some() { "tokens" } else { "words" },
-        query_lengths: lengths(&queries.texts, options)?,
-        document_lengths: lengths(&documents.texts, options)?,
+        query_lengths: lengths(&queries.words, options)?,
+        document_lengths: lengths(&documents.words, options)?,
         examples: examples.0,
     })
 }

@@ -11,7 +11,7 @@ use crate::dataset::{Dataset, text_hash};
 /// Some documents, or some queries, of a data set.
 pub(super) struct Texts<'a> {
     pub(super) ids: Vec<&'a str>,
-    pub(super) texts: Vec<Cow<'a, str>>,
+    pub(super) words: Vec<Cow<'a, str>>,
     /// Per text, the id of the first one of the data set that reads the same.
     firsts: Vec<&'a str>,
 }
@@ -26,8 +26,8 @@ impl<'a> Texts<'a> {
         let (documents, keys) = (dataset.documents(), dataset.document_keys());
         let one =
             |i: usize| (&*documents[i].id, documents[i].passage(mode), &*documents[keys[i]].id);
-        let (ids, texts, firsts) = places.into_iter().map(one).collect();
-        Self { ids, texts, firsts }
+        let (ids, words, firsts) = places.into_iter().map(one).collect();
+        Self { ids, words, firsts }
     }
 
     /// The documents that a split calls relevant.
@@ -42,8 +42,8 @@ impl<'a> Texts<'a> {
         let (queries, keys) = (dataset.queries(), dataset.query_keys());
         let one =
             |i: usize| (&*queries[i].id, Cow::Borrowed(&*queries[i].text), &*queries[keys[i]].id);
-        let (ids, texts, firsts) = dataset.queries_of(split).into_iter().map(one).collect();
-        Self { ids, texts, firsts }
+        let (ids, words, firsts) = dataset.queries_of(split).into_iter().map(one).collect();
+        Self { ids, words, firsts }
     }
 
     /// The places of texts that repeat an earlier one word for word.
@@ -63,7 +63,7 @@ impl<'a> Texts<'a> {
     /// Texts that nearly repeat an earlier one, copies left out, each behind what it repeats.
     pub(super) fn near_copies(&self, threshold: f64) -> impl Iterator<Item = String> {
         let mut seen = HashSet::new();
-        minhash::near_pairs(&self.texts, threshold)
+        minhash::near_pairs(&self.words, threshold)
             .into_iter()
             .filter(move |&(a, b)| self.firsts[a] != self.firsts[b] && seen.insert(b))
             .map(move |(a, b)| format!("{} = {}", self.ids[a], self.ids[b]))
@@ -71,13 +71,13 @@ impl<'a> Texts<'a> {
 
     /// The ids of the texts that are one of `others` word for word, then of those that nearly are.
     pub(super) fn among(&self, others: &Texts<'_>, threshold: f64) -> [Vec<&'a str>; 2] {
-        let known: HashSet<_> = others.texts.iter().map(|text| text_hash("", text)).collect();
-        let texts = self.ids.iter().zip(&self.texts);
+        let known: HashSet<_> = others.words.iter().map(|text| text_hash("", text)).collect();
+        let texts = self.ids.iter().zip(&self.words);
         let (same, rest): (Vec<_>, Vec<_>) =
             texts.partition(|(_, text)| known.contains(&text_hash("", text)));
         let (ids, texts): (Vec<&str>, Vec<&str>) =
             rest.into_iter().map(|(id, text)| (*id, &**text)).unzip();
-        let near = minhash::near_any(&texts, &others.texts, threshold);
+        let near = minhash::near_any(&texts, &others.words, threshold);
         [
             same.into_iter().map(|(id, _)| *id).collect(),
             near.into_iter().map(|place| ids[place]).collect(),
