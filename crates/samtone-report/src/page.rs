@@ -22,6 +22,7 @@ use crate::text::{clean, embed_json, escape, slug, unique};
 use crate::theme::{DARK, LIGHT};
 use crate::{
     Estimate, Figure, KeyValues, MetricTable, NeighbourBrowser, Ranking, Report, ReportError,
+    Section,
 };
 
 /// The most bytes a page may take.
@@ -91,11 +92,42 @@ impl<'a> Page<'a> {
 
     /// Text from outside, cut and escaped.
     fn text(&self, text: &str) -> String {
-        escape(&clean(text, self.max_chars))
+        cut(text, self.max_chars)
     }
 
     fn finish(mut self) -> String {
-        let title = escape(&clean(&self.report.title, 200));
+        let report = self.report;
+        self.head();
+        self.paragraph("summary", &report.summary, 1000);
+        self.highlights();
+        if !report.command.is_empty() {
+            let command = cut(&report.command, 4000);
+            self.push(format_args!(
+                "<div class=\"command\"><span>To repeat it</span><pre tabindex=\"0\" \
+                 aria-label=\"Command\"><code>{command}</code></pre></div>\n"
+            ));
+        }
+        self.out.push_str("</header>\n");
+        let anchors = section_anchors(report);
+        self.contents(&anchors);
+        self.out.push_str("<main id=\"content\">\n");
+        let mut names = figure_names(report).into_iter();
+        for (section, anchor) in report.sections.iter().zip(&anchors) {
+            self.section(section, anchor, names.by_ref());
+        }
+        let data = embed_json(&Data { plots: &self.plots });
+        self.push(format_args!(
+            "</main>\n<footer>Written by samtone {}. This page is complete: it loads nothing.\
+             </footer>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
+             <script>{SCRIPT}</script>\n</body>\n</html>\n",
+            env!("CARGO_PKG_VERSION")
+        ));
+        self.out
+    }
+
+    /// Everything up to the title.
+    fn head(&mut self) {
+        let title = cut(&self.report.title, 200);
         let style = format!(
             ":root{{{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}@media print{{:root{{{}}}}}{STYLE}",
             LIGHT.css(),
@@ -124,57 +156,42 @@ impl<'a> Page<'a> {
             hash(SCRIPT),
             env!("CARGO_PKG_VERSION")
         ));
-        if !self.report.summary.is_empty() {
-            let summary = escape(&clean(&self.report.summary, 1000));
-            self.push(format_args!("<p class=\"summary\" dir=\"auto\">{summary}</p>\n"));
-        }
-        self.highlights();
-        if !self.report.command.is_empty() {
-            let command = escape(&clean(&self.report.command, 4000));
-            self.push(format_args!(
-                "<div class=\"command\"><span>To repeat it</span><pre tabindex=\"0\" \
-                 aria-label=\"Command\"><code>{command}</code></pre></div>\n"
-            ));
-        }
-        self.out.push_str("</header>\n");
+    }
 
-        let anchors = section_anchors(self.report);
+    /// A text from outside, if there is one.
+    fn paragraph(&mut self, class: &str, text: &str, max_chars: usize) {
+        if !text.is_empty() {
+            let text = cut(text, max_chars);
+            self.push(format_args!("<p class=\"{class}\" dir=\"auto\">{text}</p>\n"));
+        }
+    }
+
+    /// Links to the sections, if there are several.
+    fn contents(&mut self, anchors: &[String]) {
         if anchors.len() > 1 {
             self.out.push_str("<nav aria-label=\"Sections\"><ul>");
-            for (section, anchor) in self.report.sections.iter().zip(&anchors) {
-                let title = escape(&clean(&section.title, 60));
+            for (section, anchor) in self.report.sections.iter().zip(anchors) {
+                let title = cut(&section.title, 60);
                 self.push(format_args!("<li><a href=\"#{anchor}\" dir=\"auto\">{title}</a></li>"));
             }
             self.out.push_str("</ul></nav>\n");
         }
+    }
 
-        self.out.push_str("<main id=\"content\">\n");
-        let mut names = figure_names(self.report).into_iter();
-        for (section, anchor) in self.report.sections.iter().zip(&anchors) {
-            self.push(format_args!(
-                "<section id=\"{anchor}\" aria-labelledby=\"title-of-{anchor}\">\n\
-                 <h2 id=\"title-of-{anchor}\" dir=\"auto\">{}</h2>\n",
-                escape(&clean(&section.title, 200))
-            ));
-            if !section.text.is_empty() {
-                let text = escape(&clean(&section.text, 4000));
-                self.push(format_args!("<p class=\"prose\" dir=\"auto\">{text}</p>\n"));
-            }
-            self.out.push_str("<div class=\"figures\">\n");
-            let wide = wide(&section.figures);
-            for ((figure, wide), name) in section.figures.iter().zip(wide).zip(names.by_ref()) {
-                self.figure(figure, &name, wide);
-            }
-            self.out.push_str("</div>\n</section>\n");
-        }
-        let data = embed_json(&Data { plots: &self.plots });
+    /// A section, its figures under the next of `names`.
+    fn section(&mut self, section: &Section, anchor: &str, names: impl Iterator<Item = String>) {
         self.push(format_args!(
-            "</main>\n<footer>Written by samtone {}. This page is complete: it loads nothing.\
-             </footer>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
-             <script>{SCRIPT}</script>\n</body>\n</html>\n",
-            env!("CARGO_PKG_VERSION")
+            "<section id=\"{anchor}\" aria-labelledby=\"title-of-{anchor}\">\n\
+             <h2 id=\"title-of-{anchor}\" dir=\"auto\">{}</h2>\n",
+            cut(&section.title, 200)
         ));
-        self.out
+        self.paragraph("prose", &section.text, 4000);
+        self.out.push_str("<div class=\"figures\">\n");
+        let wide = wide(&section.figures);
+        for ((figure, wide), name) in section.figures.iter().zip(wide).zip(names) {
+            self.figure(figure, &name, wide);
+        }
+        self.out.push_str("</div>\n</section>\n");
     }
 
     fn highlights(&mut self) {
@@ -217,10 +234,10 @@ impl<'a> Page<'a> {
             "<figure class=\"{class}{wide}\" id=\"figure-{name}\"{data} \
              aria-labelledby=\"title-of-figure-{name}\">\n<figcaption><h3 id=\"title-of-figure-{name}\" \
              dir=\"auto\">{}</h3>",
-            escape(&clean(title, 200))
+            cut(title, 200)
         ));
         if !description.is_empty() {
-            let description = escape(&clean(description, 1000));
+            let description = cut(description, 1000);
             self.push(format_args!(
                 "<p id=\"text-of-figure-{name}\" dir=\"auto\">{description}</p>"
             ));
@@ -412,9 +429,14 @@ fn wide(figures: &[Figure]) -> Vec<bool> {
 /// The most rows that names and values take in one column.
 const NARROW_ROWS: usize = 24;
 
+/// Text from outside, cut and escaped.
+fn cut(text: &str, max_chars: usize) -> String {
+    escape(&clean(text, max_chars))
+}
+
 /// A name or id from outside, cut and escaped.
 fn name(text: &str) -> String {
-    escape(&clean(text, NAME_CHARS))
+    cut(text, NAME_CHARS)
 }
 
 /// How well a ranking did: a class, and the first right document's rank in words.

@@ -10,11 +10,11 @@
 //!       summary.json   results alone
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::embedded::World;
 use samtone_data::reading::{Compression, Line, QaPair, Triple, write_qa, write_triples};
 use samtone_data::{DataError, Fault};
@@ -24,17 +24,17 @@ use samtone_text::{Key, TextTokenizer};
 use samtone_train::TrainError;
 use samtone_train::config::{Configuration, EMBEDDED};
 use samtone_train::run::{
-    EMBEDDED_SEED, ENVIRONMENT, Environment, Event, Identity, MODEL, Metrics, Outcome, RunFolder,
-    RunOptions, SUMMARY, Surroundings,
+    Before, EMBEDDED_SEED, Event, Identity, MODEL, Metrics, Outcome, RunFolder, RunOptions,
+    Surroundings,
 };
 use serde::Deserialize;
 
 use crate::config::{CorpusConfig, DecodingConfig, FineTuning, InfuseConfig};
 use crate::corpus::{ExampleSource, Mixture, Sentence, closed_part};
 use crate::fit::{Fitted, Lesson, fit};
-use crate::qa::{Questions, Tuning, by_name, open, open_triples};
+use crate::qa::{Questions, Tuned, Tuning, end, open, open_triples};
 use crate::records::Records;
-use crate::summary::{InfuseSummary, QaResult};
+use crate::summary::InfuseSummary;
 
 /// The configuration of `samtone infuse` with nothing given, as TOML.
 pub const QUICK_START: &str = include_str!("quick_start.toml");
@@ -64,10 +64,7 @@ pub fn infuse<B: AutodiffBackend>(
     }
     observe(Event::Phase("reading the corpora"));
     let mut corpus = Corpus::load(&config.data, observe)?;
-    let mut questions = config.qa.as_ref().map(|qa| Questions::load(&qa.data)).transpose()?;
-    if let (Some(size), Some(all)) = (config.data.part, &mut questions) {
-        *all = corpus.cut(size, config.data.part_seed, all)?;
-    }
+    let questions = corpus.questions(config)?;
     let texts = || corpus.texts(config.seed, questions.as_ref());
     let vocabulary = folder.vocabulary();
     let start = open::<B>(&config.model, vocabulary.as_deref(), config.seed, texts, device)?;
@@ -76,11 +73,8 @@ pub fn infuse<B: AutodiffBackend>(
     }
     let key = Key::new(config.seed);
     let mixture = corpus.mixture(&config.data, start.tokenizer(), key.child("infusion"))?;
-    let tuning = config.qa.as_ref().zip(questions.as_ref());
-    let tuning = tuning.map(|(qa, questions)| qa.tuning(questions, config.seed));
-    if let Some(tuning) = &tuning {
-        tuning.mixture(start.tokenizer())?;
-    }
+    let tuning = config.tuning(questions.as_ref());
+    tuning.as_ref().map(|tuning| tuning.mixture(start.tokenizer())).transpose()?;
 
     let steps = config.train.steps(mixture.pass());
     folder.take(&now)?;
@@ -90,6 +84,7 @@ pub fn infuse<B: AutodiffBackend>(
     if let (Some(_), Some(questions)) = (config.data.part, &questions) {
         write_part(&path.join("part"), &corpus.triples, questions)?;
     }
+    let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
     let dropout = key.child("dropout");
     let lesson = Lesson {
         name: "triples",
@@ -98,10 +93,8 @@ pub fn infuse<B: AutodiffBackend>(
         steps,
         dropout: dropout.child("infusion"),
     };
-    let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
-    let nothing = |_: &TextToText<B::InnerBackend>| Ok::<_, TrainError>(Metrics::new());
-    let Fitted { model: infused, steps: done, train_loss, work, mut before } =
-        fit(&start, &lesson, &nothing, &place, device, observe)?;
+    let Fitted { model: infused, steps: done, train_loss, work, before } =
+        fit(&start, &lesson, &unjudged::<B::InnerBackend>, &place, device, observe)?;
     folder.unfinish()?;
     infused.valid().save(&path.join(MODEL))?;
     observe(Event::Phase("asking for the triples"));
@@ -114,65 +107,89 @@ pub fn infuse<B: AutodiffBackend>(
         ..InfuseSummary::default()
     };
 
+    let mut asking = Asking::<B> { place: &place, device, before, summary: &mut summary };
     if let (Some(qa), Some(tuning)) = (&config.qa, &tuning) {
-        let mut results: BTreeMap<String, QaResult> = BTreeMap::new();
-        let mut ask = |name: &str, model: &TextToText<B>, observe: &mut dyn FnMut(Event<'_>)| {
-            let beside = path.join(format!("qa-{name}"));
-            let place = Surroundings { folder: &beside, ..place };
-            let lesson = format!("questions ({name})");
-            let tuned = tuning
-                .run::<B>(model, &lesson, &place, device, observe)
-                .map_err(|error| error.in_run(path))?;
-            if tuned.before.seconds > before.seconds {
-                before = tuned.before;
-            }
-            results.insert(name.into(), tuned.result);
-            Ok::<_, TrainError>(())
-        };
-        ask("infused", &infused, &mut *observe)?;
+        asking.ask("infused", &infused, tuning, observe)?;
         if qa.plain {
-            ask("plain", &start, &mut *observe)?;
+            asking.ask("plain", &start, tuning, observe)?;
         }
         if qa.text_control {
-            let beside = path.join("text");
-            let place = Surroundings { folder: &beside, ..place };
             let mixture = corpus.text_alone(&config.data, start.tokenizer(), key.child("text"))?;
-            let dropout = dropout.child("text");
-            let steps = steps.div_ceil(2);
-            let lesson =
-                Lesson { name: "text", mixture: &mixture, train: &config.train, steps, dropout };
-            let read = fit(&start, &lesson, &nothing, &place, device, observe)
-                .map_err(|error| error.in_run(path))?;
-            ask("text", &read.model, &mut *observe)?;
+            let (steps, dropout) = (steps.div_ceil(2), dropout.child("text"));
+            let lesson = Lesson { name: "text", mixture: &mixture, steps, dropout, ..lesson };
+            let read = asking.learn_first(&start, &lesson, observe)?;
+            asking.ask("text", &read, tuning, observe)?;
         }
-        summary.exact_match = by_name(&results);
-        summary.questions = results["infused"].questions.clone();
     }
-
-    let parameters = start.model.num_parameters();
-    let environment = Environment::new(options.backend, parameters, &work, before.and(started));
-    folder.write_json(ENVIRONMENT, &environment)?;
-    folder.write_json(SUMMARY, &summary)?;
-    let (config, changed) = (config.clone(), Vec::new());
-    Ok(Outcome { summary, environment, config, changed, was_finished: false })
+    let legs = asking.before.and(started);
+    end(&folder, config, summary, options.backend, &start, &work, legs)
 }
 
-impl FineTuning {
-    fn tuning<'a>(&'a self, questions: &'a Questions, seed: u64) -> Tuning<'a> {
-        let Self { data, train, eval, .. } = self;
-        Tuning { questions, data, train, eval, seed }
+/// No dev set tells what a model is worth.
+fn unjudged<B: Backend>(_: &TextToText<B>) -> Result<Metrics, TrainError> {
+    Ok(Metrics::new())
+}
+
+/// The questions that models are asked after an infusion, each after the same fine-tuning.
+struct Asking<'a, B: AutodiffBackend> {
+    place: &'a Surroundings<'a>,
+    device: &'a B::Device,
+    before: Before,
+    summary: &'a mut InfuseSummary,
+}
+
+impl<B: AutodiffBackend> Asking<'_, B> {
+    /// Trains `start` on another `lesson`, in a folder of its name beside the run.
+    fn learn_first(
+        &self,
+        start: &TextToText<B>,
+        lesson: &Lesson<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<TextToText<B>, TrainError> {
+        let path = self.place.folder;
+        let beside = path.join(lesson.name);
+        let place = Surroundings { folder: &beside, ..*self.place };
+        let fitted = fit(start, lesson, &unjudged::<B::InnerBackend>, &place, self.device, observe);
+        Ok(fitted.map_err(|error| error.in_run(path))?.model)
+    }
+
+    /// Fine-tunes and judges `model` beside the run.
+    fn ask(
+        &mut self,
+        name: &str,
+        model: &TextToText<B>,
+        tuning: &Tuning<'_>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), TrainError> {
+        let path = self.place.folder;
+        let beside = path.join(format!("qa-{name}"));
+        let place = Surroundings { folder: &beside, ..*self.place };
+        let lesson = format!("questions ({name})");
+        let Tuned { result, before, .. } = tuning
+            .run(model, &lesson, &place, self.device, observe)
+            .map_err(|error| error.in_run(path))?;
+        if before.seconds > self.before.seconds {
+            self.before = before;
+        }
+        self.summary.exact_match.insert(name.into(), result.exact_match);
+        self.summary.questions = result.questions;
+        Ok(())
     }
 }
 
 impl InfuseConfig {
+    /// How models are taught to answer `questions`, if they are to be asked.
+    fn tuning<'a>(&'a self, questions: Option<&'a Questions>) -> Option<Tuning<'a>> {
+        let FineTuning { data, train, eval, .. } = self.qa.as_ref()?;
+        Some(Tuning { questions: questions?, data, train, eval, seed: self.seed })
+    }
+
     /// Everything that is read.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
         let Self { data, model, qa, .. } = self;
         let corpora = [Some(&data.triples), data.sentences.as_ref(), data.text.as_ref()];
-        let questions = qa.iter().flat_map(|FineTuning { data, .. }| {
-            [Some(&data.train), data.dev.as_ref(), data.test.as_ref(), data.matched.as_ref()]
-        });
-        corpora.into_iter().chain(questions).flatten().chain(&model.path)
+        let questions = qa.iter().flat_map(|qa| qa.data.files());
+        corpora.into_iter().flatten().chain(questions).chain(&model.path)
     }
 }
 
@@ -212,17 +229,16 @@ impl Corpus {
         Ok(Self { triples, sentences, text })
     }
 
-    /// Keeps a closed part of the triples; gives the questions that it answers.
-    fn cut(
-        &mut self,
-        size: usize,
-        seed: u64,
-        questions: &Questions,
-    ) -> Result<Questions, TrainError> {
+    /// The questions of a configuration, if it has any. Where a closed part is learned: keeps it of
+    /// the triples, and gives the questions that it answers.
+    fn questions(&mut self, config: &InfuseConfig) -> Result<Option<Questions>, TrainError> {
+        let Some(qa) = &config.qa else { return Ok(None) };
+        let questions = Questions::load(&qa.data)?;
+        let Some(size) = config.data.part else { return Ok(Some(questions)) };
         let triples = self.triples.iter().collect::<Result<Vec<_>, _>>()?;
         let Questions { train, dev, test, .. } = questions;
-        let splits = [train.clone(), dev.clone(), test.clone()];
-        let (part, chosen) = closed_part(&triples, &splits, size, Key::new(seed).child("part"));
+        let key = Key::new(config.data.part_seed).child("part");
+        let (part, chosen) = closed_part(&triples, &[train, dev, test], size, key);
         let splits: [Vec<QaPair>; 3] = chosen.try_into().expect("as many splits as given");
         if splits[0].is_empty() {
             return Err(
@@ -230,7 +246,7 @@ impl Corpus {
             );
         }
         self.triples = Records::in_memory(part);
-        Ok(Questions::of_part(splits))
+        Ok(Some(Questions::of_part(splits)))
     }
 
     /// What a vocabulary is made of.

@@ -7,7 +7,6 @@
 //!       summary.json             results alone
 //! ```
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use samtone_train::run::{
     Before, EMBEDDED_SEED, ENVIRONMENT, Environment, Event, Identity, MODEL, Metrics, Outcome,
     RunFolder, RunOptions, SUMMARY, Surroundings, Work,
 };
+use serde::Serialize;
 
 use crate::config::{DecodingConfig, LearningConfig, QaConfig, QuestionConfig, Start};
 use crate::corpus::{ExampleSource, MaskForm, Mixture, matched, read_questions};
@@ -52,8 +52,7 @@ pub fn qa<B: AutodiffBackend>(
     let (data, model) = (&config.data, &config.model);
     let texts = || Ok(questions.texts());
     let start = open::<B>(model, folder.vocabulary().as_deref(), config.seed, texts, device)?;
-    let files = [Some(&data.train), data.dev.as_ref(), data.test.as_ref(), data.matched.as_ref()];
-    for file in files.into_iter().flatten().chain(&model.path) {
+    for file in data.files().chain(&model.path) {
         now.reads_file(file)?;
     }
     let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
@@ -73,13 +72,32 @@ pub fn qa<B: AutodiffBackend>(
     folder.unfinish()?;
     tuned.model.valid().save(&path.join(MODEL))?;
     let summary = QaSummary { seed: config.seed, steps: tuned.steps, result: tuned.result };
-    let parameters = start.model.num_parameters();
-    let legs = tuned.before.and(started);
-    let environment = Environment::new(options.backend, parameters, &tuned.work, legs);
+    end(&folder, config, summary, options.backend, &start, &tuned.work, tuned.before.and(started))
+}
+
+/// Writes what a run from `start` found and what it took: it has ended then.
+pub(crate) fn end<B: AutodiffBackend, S: Serialize, C: Clone>(
+    folder: &RunFolder<'_>,
+    config: &C,
+    summary: S,
+    backend: &str,
+    start: &TextToText<B>,
+    work: &Work,
+    legs: Before,
+) -> Result<Outcome<S, C>, TrainError> {
+    let environment = Environment::new(backend, start.model.num_parameters(), work, legs);
     folder.write_json(ENVIRONMENT, &environment)?;
     folder.write_json(SUMMARY, &summary)?;
     let (config, changed) = (config.clone(), Vec::new());
     Ok(Outcome { summary, environment, config, changed, was_finished: false })
+}
+
+impl QuestionConfig {
+    /// Everything that is read.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let Self { train, dev, test, matched, .. } = self;
+        [Some(train), dev.as_ref(), test.as_ref(), matched.as_ref()].into_iter().flatten()
+    }
 }
 
 /// The questions of a fine-tuning, by split.
@@ -229,11 +247,6 @@ pub(crate) fn open<B: AutodiffBackend>(
     };
     let config = start.seq2seq(tokenizer.vocab_size());
     Ok(TextToText::new(Seq2Seq::init(&config, seed, device)?, tokenizer.into())?)
-}
-
-/// The numbers of several results, by their names.
-pub(crate) fn by_name(results: &BTreeMap<String, QaResult>) -> BTreeMap<String, Metrics> {
-    results.iter().map(|(name, result)| (name.clone(), result.exact_match.clone())).collect()
 }
 
 #[cfg(test)]

@@ -13,20 +13,19 @@ use crate::error::Fault;
 use crate::reading::json::{Id, Text};
 use crate::reading::lines::Line;
 
-#[derive(Deserialize)]
-struct Raw<'a> {
-    #[serde(borrow)]
-    query_id: Option<Id<'a>>,
-    #[serde(borrow)]
-    query: Option<Text<'a>>,
-    #[serde(borrow)]
-    positive_id: Option<Id<'a>>,
-    #[serde(borrow)]
-    positive: Option<Text<'a>>,
-    #[serde(borrow)]
-    negative_ids: Option<Vec<Id<'a>>>,
-    #[serde(borrow)]
-    negatives: Option<Vec<Text<'a>>>,
+/// A line's fields. Read and written, they borrow in different types of id and text.
+#[derive(Serialize, Deserialize)]
+struct Fields<I, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_id: Option<I>,
+    query: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    positive_id: Option<I>,
+    positive: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_ids: Option<Vec<I>>,
+    negatives: Option<Vec<T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     scores: Option<Vec<f64>>,
 }
 
@@ -35,7 +34,7 @@ struct Raw<'a> {
 /// # Errors
 /// A [`Fault`] if the line is not a pair.
 pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
-    let raw: Raw<'a> = line.json()?;
+    let raw: Fields<Id<'a>, Text<'a>> = line.json()?;
     let query = raw.query.ok_or_else(|| line.missing("query"))?;
     let positive = raw.positive.ok_or_else(|| line.missing("positive"))?;
     let negatives = raw.negatives.unwrap_or_default();
@@ -79,21 +78,6 @@ fn scores(given: Option<Vec<f64>>, passages: usize) -> Result<Vec<Option<f64>>, 
     }
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_id: Option<&'a str>,
-    query: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    positive_id: Option<&'a str>,
-    positive: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    negative_ids: Option<Vec<&'a str>>,
-    negatives: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<Vec<f64>>,
-}
-
 /// Writes an example as one line for each positive. Titles have no place in this format; the ids of
 /// the negatives are written if each has one, the scores if each text has one.
 ///
@@ -102,17 +86,36 @@ struct Written<'a> {
 pub fn write(out: &mut impl Write, example: &Example<'_>) -> io::Result<()> {
     for positive in &example.positives {
         let ids: Option<Vec<&str>> = example.negatives.iter().map(Passage::id).collect();
-        let line = Written {
+        let negatives = example.negatives.iter().map(|negative| &*negative.text);
+        let line = Fields {
             query_id: example.query.id(),
-            query: &example.query.text,
+            query: Some(&*example.query.text),
             positive_id: positive.id(),
-            positive: &positive.text,
+            positive: Some(&*positive.text),
             negative_ids: ids.filter(|ids| !ids.is_empty()),
-            negatives: example.negatives.iter().map(|negative| &*negative.text).collect(),
+            negatives: Some(negatives.collect()),
             scores: [positive].into_iter().chain(&example.negatives).map(|p| p.score).collect(),
         };
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_has_no_field() {
+        let example = Example {
+            query: Passage::text("what?"),
+            positives: vec![Passage { score: Some(1.5), ..Passage::text("one") }],
+            negatives: Vec::new(),
+        };
+        let mut line = Vec::new();
+        write(&mut line, &example).unwrap();
+        let expected = r#"{"query":"what?","positive":"one","negatives":[],"scores":[1.5]}"#;
+        assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
+    }
 }

@@ -36,40 +36,42 @@ pub enum Record<'a> {
     },
 }
 
-#[derive(Deserialize)]
-struct RawPassage<'a> {
-    #[serde(borrow)]
-    docid: Option<Id<'a>>,
-    #[serde(borrow)]
-    title: Option<Text<'a>>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
+/// A passage's fields. Read and written, they borrow in different types of id and text.
+#[derive(Serialize, Deserialize)]
+struct PassageFields<I, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docid: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<T>,
 }
 
-#[derive(Deserialize)]
-struct Raw<'a> {
-    #[serde(borrow)]
-    query_id: Option<Id<'a>>,
-    #[serde(borrow)]
-    query: Option<Text<'a>>,
-    #[serde(borrow)]
-    query_text: Option<Text<'a>>,
-    #[serde(borrow)]
-    positive_passages: Option<Vec<RawPassage<'a>>>,
-    #[serde(borrow)]
-    negative_passages: Option<Vec<RawPassage<'a>>>,
-    #[serde(borrow)]
-    positive_document_ids: Option<Vec<Id<'a>>>,
-    #[serde(borrow)]
-    negative_document_ids: Option<Vec<Id<'a>>>,
-    #[serde(borrow)]
-    docid: Option<Id<'a>>,
-    #[serde(borrow)]
-    title: Option<Text<'a>>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    document_text: Option<Text<'a>>,
+/// The fields of any line, as [`PassageFields`].
+#[derive(Default, Serialize, Deserialize)]
+struct Fields<I, T> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_id: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_text: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    positive_passages: Option<Vec<PassageFields<I, T>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_passages: Option<Vec<PassageFields<I, T>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    positive_document_ids: Option<Vec<I>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    negative_document_ids: Option<Vec<I>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docid: Option<I>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document_text: Option<T>,
 }
 
 /// Parses a line.
@@ -77,7 +79,7 @@ struct Raw<'a> {
 /// # Errors
 /// A [`Fault`] if the line is none of the three.
 pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
-    let raw: Raw<'a> = line.json()?;
+    let raw: Fields<Id<'a>, Text<'a>> = line.json()?;
     if let Some(id) = raw.docid {
         let text = raw.document_text.or(raw.text);
         let text = text.ok_or_else(|| line.missing("document_text"))?.0;
@@ -102,8 +104,8 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
         return Ok(Record::Ids { query, positives, negatives });
     }
     let positives = raw.positive_passages.ok_or_else(|| line.missing("positive_passages"))?;
-    let passages = |raw: Vec<RawPassage<'a>>| {
-        let passage = |raw: RawPassage<'a>| {
+    let passages = |raw: Vec<PassageFields<Id<'a>, Text<'a>>>| {
+        let passage = |raw: PassageFields<Id<'a>, Text<'a>>| {
             let text = raw.text.ok_or(Fault::MissingField { field: "text", found: Vec::new() })?.0;
             let title = raw.title.unwrap_or_default().0;
             Ok(Passage { id: raw.docid.map(|id| id.0), title, text, score: None })
@@ -148,60 +150,65 @@ fn take(sink: &mut Sink<'_>, record: Record<'_>, line: u64) -> Result<(), Failur
     }
 }
 
-#[derive(Serialize)]
-struct WrittenPassage<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    docid: Option<&'a str>,
-    title: &'a str,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct WrittenExample<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_id: Option<&'a str>,
-    query: &'a str,
-    positive_passages: Vec<WrittenPassage<'a>>,
-    negative_passages: Vec<WrittenPassage<'a>>,
-}
-
-#[derive(Serialize)]
-struct WrittenIds<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_id: Option<&'a str>,
-    query_text: &'a str,
-    positive_document_ids: &'a [Cow<'a, str>],
-    negative_document_ids: &'a [Cow<'a, str>],
-}
-
 /// Writes a record as one line.
 ///
 /// # Errors
 /// If `out` cannot be written.
 pub fn write(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
-    fn written<'a>(passage: &'a Passage<'_>) -> WrittenPassage<'a> {
-        WrittenPassage { docid: passage.id(), title: &passage.title, text: &passage.text }
+    fn fields<'a>(passage: &'a Passage<'_>) -> PassageFields<&'a str, &'a str> {
+        let (title, text) = (Some(&*passage.title), Some(&*passage.text));
+        PassageFields { docid: passage.id(), title, text }
     }
-    match record {
-        Record::Document(document) => serde_json::to_writer(&mut *out, &written(document))?,
-        Record::Example(example) => {
-            let line = WrittenExample {
-                query_id: example.query.id(),
-                query: &example.query.text,
-                positive_passages: example.positives.iter().map(written).collect(),
-                negative_passages: example.negatives.iter().map(written).collect(),
-            };
-            serde_json::to_writer(&mut *out, &line)?;
+    let line = match record {
+        Record::Document(document) => {
+            let PassageFields { docid, title, text } = fields(document);
+            Fields { docid, title, text, ..Fields::default() }
         }
-        Record::Ids { query, positives, negatives } => {
-            let line = WrittenIds {
-                query_id: query.id(),
-                query_text: &query.text,
-                positive_document_ids: positives,
-                negative_document_ids: negatives,
-            };
-            serde_json::to_writer(&mut *out, &line)?;
-        }
-    }
+        Record::Example(example) => Fields {
+            query_id: example.query.id(),
+            query: Some(&*example.query.text),
+            positive_passages: Some(example.positives.iter().map(fields).collect()),
+            negative_passages: Some(example.negatives.iter().map(fields).collect()),
+            ..Fields::default()
+        },
+        Record::Ids { query, positives, negatives } => Fields {
+            query_id: query.id(),
+            query_text: Some(&*query.text),
+            positive_document_ids: Some(positives.iter().map(|id| &**id).collect()),
+            negative_document_ids: Some(negatives.iter().map(|id| &**id).collect()),
+            ..Fields::default()
+        },
+    };
+    serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_the_fields_of_its_kind_alone() {
+        let passage =
+            |id: Option<&'static str>| Passage { id: id.map(Into::into), ..Passage::text("one") };
+        let (query, positives) = (passage(Some("q")), vec![passage(Some("d"))]);
+        let example = Example { query, positives, negatives: vec![passage(None)] };
+        let (positives, negatives) = (vec!["d".into()], Vec::new());
+        let records = [
+            (Record::Document(passage(Some("d"))), r#"{"docid":"d","title":"","text":"one"}"#),
+            (
+                Record::Example(example),
+                r#"{"query_id":"q","query":"one","positive_passages":[{"docid":"d","title":"","text":"one"}],"negative_passages":[{"title":"","text":"one"}]}"#,
+            ),
+            (
+                Record::Ids { query: passage(None), positives, negatives },
+                r#"{"query_text":"one","positive_document_ids":["d"],"negative_document_ids":[]}"#,
+            ),
+        ];
+        for (record, expected) in records {
+            let mut line = Vec::new();
+            write(&mut line, &record).unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), format!("{expected}\n"));
+        }
+    }
 }

@@ -88,14 +88,15 @@ fn jaccard(a: &[u64], b: &[u64]) -> f64 {
 
 /// Pairs of similar texts, (earlier, later), in ascending order: each text after the first of its kind
 /// at least once.
-pub(super) fn near_pairs(texts: &[&str], threshold: f64) -> Vec<(usize, usize)> {
+pub(super) fn near_pairs<S: AsRef<str> + Sync>(texts: &[S], threshold: f64) -> Vec<(usize, usize)> {
     let none = |_: usize, _: usize| true;
     pairs_among(texts, threshold, none)
 }
 
 /// For each of `texts` that is similar to one of `others`, its index.
-pub(super) fn near_any(texts: &[&str], others: &[&str], threshold: f64) -> Vec<usize> {
-    let all: Vec<&str> = others.iter().chain(texts).copied().collect();
+pub(super) fn near_any<S: AsRef<str>>(texts: &[&str], others: &[S], threshold: f64) -> Vec<usize> {
+    let others_first = others.iter().map(AsRef::as_ref).chain(texts.iter().copied());
+    let all: Vec<&str> = others_first.collect();
     let across = |a: usize, b: usize| a < others.len() && b >= others.len();
     let pairs = pairs_among(&all, threshold, across);
     let mut found: Vec<usize> = pairs.into_iter().map(|(_, b)| b - others.len()).collect();
@@ -104,15 +105,15 @@ pub(super) fn near_any(texts: &[&str], others: &[&str], threshold: f64) -> Vec<u
     found
 }
 
-fn pairs_among(
-    texts: &[&str],
+fn pairs_among<S: AsRef<str> + Sync>(
+    texts: &[S],
     threshold: f64,
     wanted: impl Fn(usize, usize) -> bool,
 ) -> Vec<(usize, usize)> {
     let in_band = orders_in_band(threshold);
     let orders: Vec<u64> =
         (0..ORDERS).map(|i| Key::new(0).child("minhash").word(i as u64)).collect();
-    let sets: Vec<Vec<u64>> = texts.par_iter().map(|text| shingles(text)).collect();
+    let sets: Vec<Vec<u64>> = texts.par_iter().map(|text| shingles(text.as_ref())).collect();
     let signatures: Vec<Vec<u64>> =
         sets.par_iter().map(|set| bands(set, &orders, in_band)).collect();
     let mut found = HashSet::new();

@@ -164,6 +164,108 @@ impl AttentionOp {
     fn width(&self, inputs: &[Input]) -> usize {
         inputs[0].shape()[1] / if self.memory.is_none() { 3 } else { 1 }
     }
+
+    /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's.
+    fn text_gradients(
+        &self,
+        inputs: &[Input],
+        saved: &SavedAttention,
+        gradient: &Input,
+        number: usize,
+        target: &mut [f32],
+    ) -> Vec<f32> {
+        let (width, bias) = (self.width(inputs), self.bias(inputs));
+        let (dim, scale) = (width / self.heads, self.scale as f32);
+        let text = self.text(inputs, number, width);
+        let (length, seen) = (text.length, text.seen);
+        let span = self.layout.span(number);
+        let place = span.start * width..span.end * width;
+        let (gradient, output) = (&gradient.values()[place.clone()], &saved.output.values()[place]);
+        let places = self.gradient_places(number, width);
+        let mut weights = vec![0.0; length * seen];
+        let mut of_weights = vec![0.0; length * seen];
+        let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values().len())];
+        for head in 0..self.heads {
+            let Head { query, key, value } = self.head(&text, width, head);
+            let log_sums = &saved.log_sums[number][head * length..][..length];
+            let column = head * dim;
+            let of_output = View::new(&gradient[column..], [length, dim], width);
+            multiply(&mut weights, seen, query, key.transposed(), scale);
+            multiply(&mut of_weights, seen, of_output, value.transposed(), 1.0);
+            let both = [&mut *weights, &mut *of_weights];
+            self.through_softmax(both, [number, head], bias, log_sums, [gradient, output], width);
+            // What is called `of_weights` holds the gradient of the scores from here on.
+            let of_scores = View::new(&of_weights, [length, seen], seen);
+            let weights = View::new(&weights, [length, seen], seen);
+            let mut add =
+                |(start, stride): (usize, usize), left: View<'_>, right: View<'_>, scale| {
+                    multiply(&mut target[start + column..], stride, left, right, scale);
+                };
+            add(places.query, of_scores, key, scale);
+            add(places.key, of_scores.transposed(), query, scale);
+            add(places.value, weights.transposed(), of_output, 1.0);
+            if let Some(bias) = bias {
+                let longest = bias.shape()[0] / 2;
+                for (at, of_score) in of_weights.iter().enumerate() {
+                    let distance = longest + at % length - at / length;
+                    of_bias[distance * self.heads + head] += of_score;
+                }
+            }
+        }
+        of_bias
+    }
+
+    /// Turns one head's scores into its weights again, dropout included, and the gradients of the
+    /// weights into those of the scores; `outputs` are the gradients of the text's output and itself.
+    fn through_softmax(
+        &self,
+        [weights, of_weights]: [&mut [f32]; 2],
+        [number, head]: [usize; 2],
+        bias: Option<&Input>,
+        log_sums: &[f32],
+        [gradient, output]: [&[f32]; 2],
+        width: usize,
+    ) {
+        let (dim, seen) = (width / self.heads, weights.len() / log_sums.len());
+        let mut factors = vec![0.0; seen];
+        vectorised(|| {
+            for (query, log_sum) in log_sums.iter().enumerate() {
+                let row = query * seen..(query + 1) * seen;
+                let (weights, of_weights) = (&mut weights[row.clone()], &mut of_weights[row]);
+                self.adjust(weights, bias, head, query);
+                for weight in weights.iter_mut() {
+                    *weight = exp(*weight - log_sum);
+                }
+                let at = query * width + head * dim;
+                let (gradient, output) = (&gradient[at..at + dim], &output[at..at + dim]);
+                let mean = sum_of_pairs(gradient, output, |g, o| g * o);
+                if self.factors(&mut factors, number, head, query) {
+                    let terms = weights.iter_mut().zip(of_weights).zip(&factors);
+                    for ((weight, of_weight), factor) in terms {
+                        *of_weight = *weight * (*of_weight * factor - mean);
+                        *weight *= factor;
+                    }
+                } else {
+                    for (weight, of_weight) in weights.iter().zip(of_weights) {
+                        *of_weight = weight * (*of_weight - mean);
+                    }
+                }
+            }
+        });
+    }
+
+    /// The gradients of the queries and of the memory, from the texts' parts of both.
+    fn parted(&self, mut parts: &[f32], width: usize) -> [Vec<f32>; 2] {
+        let (mut of_queries, mut of_memory) = (Vec::new(), Vec::new());
+        for text in 0..self.layout.batch() {
+            let (part, later) = parts.split_at(self.gradient_length(text, width));
+            let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
+            of_queries.extend_from_slice(queries);
+            of_memory.extend_from_slice(memory);
+            parts = later;
+        }
+        [of_queries, of_memory]
+    }
 }
 
 impl<const N: usize> FusedOp<N> for AttentionOp {
@@ -209,96 +311,20 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
         gradient: &Input,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
-        let (rows, width) = (inputs[0].shape()[0], self.width(inputs));
-        let bias = self.bias(inputs);
-        let dim = width / self.heads;
+        let width = self.width(inputs);
         let texts = 0..self.layout.batch();
         let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, width)).collect();
         let (of_inputs, of_bias) = fill_parts(&lengths, |number, target| {
-            let text = self.text(inputs, number, width);
-            let (length, seen) = (text.length, text.seen);
-            let span = self.layout.span(number);
-            let place = span.start * width..span.end * width;
-            let (gradient, output) =
-                (&gradient.values()[place.clone()], &saved.output.values()[place]);
-            let mut weights = vec![0.0; length * seen];
-            let mut of_weights = vec![0.0; length * seen];
-            let mut factors = vec![0.0; seen];
-            let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values().len())];
-            for head in 0..self.heads {
-                let Head { query, key, value } = self.head(&text, width, head);
-                let log_sums = &saved.log_sums[number][head * length..][..length];
-                let column = head * dim;
-                let of_output = View::new(&gradient[column..], [length, dim], width);
-                multiply(&mut weights, seen, query, key.transposed(), self.scale as f32);
-                multiply(&mut of_weights, seen, of_output, value.transposed(), 1.0);
-                vectorised(|| {
-                    for (query, log_sum) in log_sums.iter().enumerate() {
-                        let row = query * seen..(query + 1) * seen;
-                        let (weights, of_weights) =
-                            (&mut weights[row.clone()], &mut of_weights[row]);
-                        self.adjust(weights, bias, head, query);
-                        for weight in weights.iter_mut() {
-                            *weight = exp(*weight - log_sum);
-                        }
-                        let at = query * width + column;
-                        let mean =
-                            sum_of_pairs(&gradient[at..at + dim], &output[at..at + dim], |g, o| {
-                                g * o
-                            });
-                        if self.factors(&mut factors, number, head, query) {
-                            let terms = weights.iter_mut().zip(of_weights).zip(&factors);
-                            for ((weight, of_weight), factor) in terms {
-                                *of_weight = *weight * (*of_weight * factor - mean);
-                                *weight *= factor;
-                            }
-                        } else {
-                            for (weight, of_weight) in weights.iter().zip(of_weights) {
-                                *of_weight = weight * (*of_weight - mean);
-                            }
-                        }
-                    }
-                });
-                // What is called `of_weights` holds the gradient of the scores from here on.
-                let of_scores = View::new(&of_weights, [length, seen], seen);
-                let weights = View::new(&weights, [length, seen], seen);
-                let scale = self.scale as f32;
-                let Places { query: to_query, key: to_key, value: to_value } =
-                    self.gradient_places(number, width);
-                let mut add =
-                    |(start, stride): (usize, usize), left: View<'_>, right: View<'_>, scale| {
-                        multiply(&mut target[start + column..], stride, left, right, scale);
-                    };
-                add(to_query, of_scores, key, scale);
-                add(to_key, of_scores.transposed(), query, scale);
-                add(to_value, weights.transposed(), of_output, 1.0);
-                if let Some(bias) = bias {
-                    let longest = bias.shape()[0] / 2;
-                    for (at, of_score) in of_weights.iter().enumerate() {
-                        let distance = longest + at % length - at / length;
-                        of_bias[distance * self.heads + head] += of_score;
-                    }
-                }
-            }
-            of_bias
+            self.text_gradients(inputs, saved, gradient, number, target)
         });
         let mut gradients = [const { None }; N];
         if self.memory.is_some() {
-            let mut of_queries = Vec::with_capacity(rows * width);
-            let mut of_memory = Vec::with_capacity(inputs[1].values().len());
-            let mut rest = of_inputs.as_slice();
-            for (text, length) in lengths.into_iter().enumerate() {
-                let (part, later) = rest.split_at(length);
-                let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
-                of_queries.extend_from_slice(queries);
-                of_memory.extend_from_slice(memory);
-                rest = later;
-            }
+            let [of_queries, of_memory] = self.parted(&of_inputs, width);
             gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
             gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
         } else {
-            gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, [rows, 3 * width]));
-            if let Some(bias) = bias.filter(|_| wanted[1]) {
+            gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, inputs[0].shape()));
+            if let Some(bias) = self.bias(inputs).filter(|_| wanted[1]) {
                 let total = sum(&of_bias, bias.values().len());
                 gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
             }

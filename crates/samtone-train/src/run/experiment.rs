@@ -42,7 +42,7 @@ use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
 use crate::run::summary::{Baseline, Metrics, Summary};
-use crate::run::training::Surroundings;
+use crate::run::training::{Before, Surroundings};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::share::shards::Workers;
 
@@ -134,10 +134,7 @@ pub fn run<B: AutodiffBackend>(
     let now = Identity::new(&resolved.config, resolved.changed.clone());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
     if let Some(nodes) = options.nodes {
-        if path.exists() {
-            claim(path, nodes)?;
-        }
-        nodes.agree("whether the run has ended", &folder.is_finished().to_string())?;
+        agree_on_end(nodes, path, folder.is_finished())?;
     }
     if folder.is_finished() {
         return Outcome::of_finished(&folder, resolved.config, resolved.changed);
@@ -174,44 +171,17 @@ pub fn run<B: AutodiffBackend>(
     let trained = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)?;
     observe(Event::Phase("judging"));
     folder.unfinish()?;
-    let ending = Ending { identity, prepared: &prepared, parameters, command: options.command };
+    let (command, place) = (options.command, &place);
+    let ending = Ending { identity, prepared: &prepared, parameters, command, place };
     let mut summary = ending.judge(&trained, config, path)?;
-    for set in &prepared.zero_shot {
-        let kept = evaluation_path(path, &format!("zero-shot/{}", set.name));
-        let found = ending.judge_on(&trained.retriever, set, &config.eval, &kept)?;
-        summary.zero_shot.insert(set.name.clone(), found);
-    }
-    if let Some(test) = &prepared.test {
-        summary.bm25 = keep(&judge_bm25(test, &config.eval)?, &evaluation_path(path, "bm25"))?;
-    }
+    ending.judge_elsewhere(&trained, config, &mut summary)?;
     ending.ship(&trained, config, &summary, path)?;
-    let mut before = trained.before;
-
-    if let Some(preset) = config.train.baseline {
-        observe(Event::Phase("the same model under the baseline's loss"));
-        let beside = path.join("baseline");
-        fs::create_dir_all(&beside)
-            .map_err(|source| TrainError::Write { path: beside.clone(), source })?;
-        let similarity = config.loss.similarity;
-        let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
-        let config = ExperimentConfig { loss, ..config.clone() };
-        let place = Surroundings { folder: &beside, ..place };
-        let (model, chunked) = (retriever.clone(), in_chunks(&config, planned));
-        let mut chosen = |_: &Plan| Ok(());
-        let fitted = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)
-            .map_err(|error| error.in_run(path))?;
-        if fitted.before.seconds > before.seconds {
-            before = fitted.before;
-        }
-        let mut found = ending.judge(&fitted, &config, &beside)?;
-        found.bm25.clone_from(&summary.bm25);
-        ending.ship(&fitted, &config, &found, &beside)?;
-        summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
-    }
+    let beside = ending.baseline(retriever, config, planned, &mut summary, devices, observe)?;
+    let longest = if beside.seconds > trained.before.seconds { beside } else { trained.before };
 
     let environment = Environment {
         devices: workers.count(),
-        ..Environment::new(options.backend, parameters, &trained.work, before.and(started))
+        ..Environment::new(options.backend, parameters, &trained.work, longest.and(started))
     };
     folder.write_json(ENVIRONMENT, &environment)?;
     folder.write_json(SUMMARY, &summary)?;
@@ -224,6 +194,14 @@ fn agree(nodes: &Nodes, config: &ExperimentConfig, backend: &str) -> Result<(), 
     nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
     nodes.agree("the backend", backend)?;
     nodes.agree("the configuration", &config.to_toml())
+}
+
+/// Makes sure that all nodes go on, or none does.
+fn agree_on_end(nodes: &Nodes, folder: &Path, is_finished: bool) -> Result<(), TrainError> {
+    if folder.exists() {
+        claim(folder, nodes)?;
+    }
+    Ok(nodes.agree("whether the run has ended", &is_finished.to_string())?)
 }
 
 /// Makes sure that all nodes have read the same.
@@ -261,9 +239,63 @@ struct Ending<'a> {
     prepared: &'a Prepared,
     parameters: usize,
     command: &'a str,
+    /// The run's own.
+    place: &'a Surroundings<'a>,
 }
 
 impl Ending<'_> {
+    /// Trains the same model under the loss of the baseline, if there is to be one, into a folder beside
+    /// the run, and notes its scores; gives the processes that worked on it before.
+    fn baseline<B: AutodiffBackend>(
+        &self,
+        retriever: &Retriever<B>,
+        config: &ExperimentConfig,
+        chunk: Chunk,
+        summary: &mut Summary,
+        devices: &[B::Device],
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Before, TrainError> {
+        let Some(preset) = config.train.baseline else { return Ok(Before::default()) };
+        observe(Event::Phase("the same model under the baseline's loss"));
+        let path = self.place.folder;
+        let beside = path.join("baseline");
+        fs::create_dir_all(&beside)
+            .map_err(|source| TrainError::Write { path: beside.clone(), source })?;
+        let similarity = config.loss.similarity;
+        let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
+        let config = ExperimentConfig { loss, ..config.clone() };
+        let place = Surroundings { folder: &beside, ..*self.place };
+        let (model, chunked) = (retriever.clone(), in_chunks(&config, chunk));
+        let mut chosen = |_: &Plan| Ok(());
+        let fitted = fit(model, self.prepared, &chunked, &place, devices, &mut chosen, observe)
+            .map_err(|error| error.in_run(path))?;
+        let mut found = self.judge(&fitted, &config, &beside)?;
+        found.bm25.clone_from(&summary.bm25);
+        self.ship(&fitted, &config, &found, &beside)?;
+        summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
+        Ok(fitted.before)
+    }
+
+    /// Adds what the model scores on other domains, and BM25 on the test set.
+    fn judge_elsewhere<B: AutodiffBackend>(
+        &self,
+        fitted: &Fitted<B>,
+        config: &ExperimentConfig,
+        summary: &mut Summary,
+    ) -> Result<(), TrainError> {
+        let folder = self.place.folder;
+        for set in &self.prepared.zero_shot {
+            let kept = evaluation_path(folder, &format!("zero-shot/{}", set.name));
+            let found = self.judge_on(&fitted.retriever, set, &config.eval, &kept)?;
+            summary.zero_shot.insert(set.name.clone(), found);
+        }
+        if let Some(test) = &self.prepared.test {
+            let found = judge_bm25(test, &config.eval)?;
+            summary.bm25 = keep(&found, &evaluation_path(folder, "bm25"))?;
+        }
+        Ok(())
+    }
+
     /// What the model scores on the dev and the test set; each query's values go into `folder`.
     fn judge<B: AutodiffBackend>(
         &self,

@@ -351,6 +351,16 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             Ok(())
         })?;
         observe(Event::Trained);
+        self.finish(place, device, observe)
+    }
+
+    /// Goes back to the best checkpoint, where one is chosen.
+    fn finish(
+        mut self,
+        place: &Surroundings<'_>,
+        device: &B::Device,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Trained<T::Model>, TrainError> {
         let (steps, train_loss) = (self.state.step, self.state.tail_loss());
         let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
         if let Some(best) = best.as_ref().filter(|best| best.step < steps) {

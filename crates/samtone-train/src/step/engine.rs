@@ -205,35 +205,57 @@ impl Engine {
     ) -> Result<BatchGradients, GradientsError> {
         let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));
-        let streams = batch.streams_of(shard);
-        let sum = |mut own: GradientsParams, scale: f64| {
-            if self.precision.half().is_some() {
-                gradients::to_single(master, &mut own, scale.recip());
-            }
-            match shard {
-                Some(shard) => shard.sum::<B, _>(master, own),
-                None => Ok(own),
-            }
+        let (mut gradients, scale) = if self.is_one_pass(&batch.streams_of(shard)) {
+            self.in_one_pass(model, batch, temperature, dropout, shard)?
+        } else {
+            self.in_chunks(model, batch, temperature, dropout, shard)?
         };
-        if self.is_one_pass(&streams) {
-            // One chunk: one pass, its graph kept until the loss has spoken.
-            let graphs = embed(streams, |Stream { side, name, rows, first }| {
-                let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
-                self.encode(model, side, rows, dropout)
-            });
-            let own = graphs.clone().map(Tensor::inner, Tensor::inner);
-            let out = self.loss_gradients::<B>(own, batch, temperature, shard)?;
-            let scale = self.gradient_scale(&out.embeddings);
-            let wanted = match shard {
-                Some(shard) => rows_of(out.embeddings, shard.rows(batch.queries.len())),
-                None => out.embeddings,
-            };
-            let gradients = surrogate_of_all(graphs, wanted, scale).backward();
-            let parameters = sum(GradientsParams::from_grads(gradients, model), scale)?;
-            let ObjectiveGradients { loss, log_temperature, .. } = out;
-            return Ok(BatchGradients { loss, log_temperature, parameters });
+        if self.precision.half().is_some() {
+            gradients::to_single(master, &mut gradients.parameters, scale.recip());
         }
+        if let Some(shard) = shard {
+            gradients.parameters = shard.sum::<B, _>(master, gradients.parameters)?;
+        }
+        Ok(gradients)
+    }
 
+    /// A shard's own gradients and their factor, by one pass: its graph is kept until the loss has
+    /// spoken.
+    fn in_one_pass<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &StepRows,
+        temperature: Temperature,
+        dropout: Option<Key>,
+        shard: Option<&Shard>,
+    ) -> Result<(BatchGradients, f64), GradientsError> {
+        let graphs = embed(batch.streams_of(shard), |Stream { side, name, rows, first }| {
+            let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
+            self.encode(model, side, rows, dropout)
+        });
+        let own = graphs.clone().map(Tensor::inner, Tensor::inner);
+        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+            self.loss_gradients::<B>(own, batch, temperature, shard)?;
+        let scale = self.gradient_scale(&wanted);
+        let wanted = match shard {
+            Some(shard) => rows_of(wanted, shard.rows(batch.queries.len())),
+            None => wanted,
+        };
+        let gradients = surrogate_of_all(graphs, wanted, scale).backward();
+        let parameters = GradientsParams::from_grads(gradients, model);
+        Ok((BatchGradients { loss, log_temperature, parameters }, scale))
+    }
+
+    /// The same, chunk by chunk, without a graph first.
+    fn in_chunks<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &StepRows,
+        temperature: Temperature,
+        dropout: Option<Key>,
+        shard: Option<&Shard>,
+    ) -> Result<(BatchGradients, f64), GradientsError> {
+        let streams = batch.streams_of(shard);
         let plain = model.valid();
         let own = embed(streams, |stream| {
             let chunks = self
@@ -244,13 +266,13 @@ impl Engine {
         let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
         let scale = self.gradient_scale(&wanted);
-        let mut chunks = GradientsAccumulator::new();
+        let mut sum = GradientsAccumulator::new();
         let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
                 let graph = self.encode(model, stream.side, rows, dropout);
                 let wanted = wanted.clone().narrow(0, first, rows.len());
                 let gradients = surrogate(graph, wanted, scale).backward();
-                chunks.accumulate(model, GradientsParams::from_grads(gradients, model));
+                sum.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
         };
         let [queries, documents, hard_negatives] = streams;
@@ -259,7 +281,7 @@ impl Engine {
         if let Some(wanted) = wanted.hard_negatives {
             add(hard_negatives, wanted.flatten(0, 1));
         }
-        Ok(BatchGradients { loss, log_temperature, parameters: sum(chunks.grads(), scale)? })
+        Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
     }
 
     /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and

@@ -19,14 +19,19 @@ pub(crate) fn write(
     results: MetricTable,
     command: &str,
 ) -> anyhow::Result<()> {
-    let Outcome { summary, environment, config, changed, .. } = outcome;
-    let main = (config.loss_name(), steps(&folder.join("metrics.jsonl"))?);
-    let mut trainings = vec![main];
-    if let Some(baseline) = &summary.baseline {
-        let metrics = folder.join("baseline").join("metrics.jsonl");
-        trainings.push((baseline.loss.to_string(), steps(&metrics)?));
+    let mut report = overview(folder, outcome, &results).command(command);
+    if !results.rows.is_empty() {
+        report = report.section(Section::new("Results").figure(results));
     }
+    report = report.section(training(folder, outcome)?).section(setting(folder, outcome)?);
+    report.write_figures(folder.join("figures"))?;
+    report.write(folder.join("report.html"))?;
+    Ok(())
+}
 
+/// What a run was, in a sentence and a few numbers.
+fn overview(folder: &Path, outcome: &Outcome, results: &MetricTable) -> Report {
+    let Outcome { summary, environment, config, .. } = outcome;
     let mut report = Report::new(folder.file_name().map_or_else(
         || "samtone run".into(),
         |name| format!("Run {}", name.to_string_lossy()),
@@ -39,9 +44,7 @@ pub(crate) fn write(
         config.train.batch_size,
         config.loss_name(),
         config.data.train
-    ))
-    .command(command);
-
+    ));
     let value = |name: &str| {
         let row = results.rows.iter().find(|row| row.name == name)?;
         Some(row.values.first().copied()??.value)
@@ -51,62 +54,56 @@ pub(crate) fn write(
         let (split, _) = summary.judged();
         report = report.highlight(format!("{name} on {split}"), format!("{ours:.4}"), bm25);
     }
-    report = report
-        .highlight(
-            "training loss",
-            format!("{:.4} nats", summary.train_loss),
-            "mean of the last tenth",
-        )
-        .highlight(
-            "speed",
-            format!("{:.0} pairs/s", environment.pairs_per_second),
-            &environment.backend,
-        );
+    let loss = format!("{:.4} nats", summary.train_loss);
+    let speed = format!("{:.0} pairs/s", environment.pairs_per_second);
+    report.highlight("training loss", loss, "mean of the last tenth").highlight(
+        "speed",
+        speed,
+        &environment.backend,
+    )
+}
 
-    if !results.rows.is_empty() {
-        report = report.section(Section::new("Results").figure(results));
+/// The course of a run's training, and of its baseline's.
+fn training(folder: &Path, outcome: &Outcome) -> anyhow::Result<Section> {
+    let Outcome { summary, config, .. } = outcome;
+    let mut trainings = vec![(config.loss_name(), steps(&folder.join("metrics.jsonl"))?)];
+    if let Some(baseline) = &summary.baseline {
+        let metrics = folder.join("baseline").join("metrics.jsonl");
+        trainings.push((baseline.loss.to_string(), steps(&metrics)?));
     }
-
     let mut section = Section::new("Training").figure(loss_curves(&trainings));
     if let Some(metric) = config.eval.metrics.first()
         && let Some(figure) = dev_curves(metric, &trainings)
     {
         section = section.figure(figure);
     }
-    section = section
-        .figure(
-            curves("Gradient norm", "norm before clipping", &trainings, |step| step.gradient_norm)
-                .description("Over all parameters."),
-        )
-        .figure(curves("Learning rate", "learning rate", &trainings, |step| step.lr));
-    report = report.section(section);
+    let norm = curves("Gradient norm", "norm before clipping", &trainings, |s| s.gradient_norm);
+    let rate = curves("Learning rate", "learning rate", &trainings, |s| s.lr);
+    Ok(section.figure(norm.description("Over all parameters.")).figure(rate))
+}
 
+/// What decided a run.
+fn setting(folder: &Path, outcome: &Outcome) -> anyhow::Result<Section> {
+    let Outcome { environment, config, changed, .. } = outcome;
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
     let environment = serde_json::to_value(environment).context("cannot show the environment")?;
-    let mut setting = Section::new("Setting");
+    let mut section = Section::new("Setting");
     if !changed.is_empty() {
         let mut figure = KeyValues::new("Changed from where it started");
         for change in changed {
             let (key, values) = change.split_once(": ").unwrap_or((change, ""));
             figure = figure.row(key.trim_matches('`'), values);
         }
-        setting = setting.figure(figure);
+        section = section.figure(figure);
     }
     let mut read = KeyValues::new("What it read").description("BLAKE3 sums, of identity.json.");
     for (name, sum) in Identity::read(folder)?.inputs {
         read = read.row(name, sum);
     }
-    report = report.section(
-        setting
-            .figure(KeyValues::from_json("Configuration", &config).description(
-                "Every key as resolved, config.toml in the run folder; a dash is no value.",
-            ))
-            .figure(KeyValues::from_json("Environment", &environment))
-            .figure(read),
-    );
-    report.write_figures(folder.join("figures"))?;
-    report.write(folder.join("report.html"))?;
-    Ok(())
+    let config = KeyValues::from_json("Configuration", &config)
+        .description("Every key as resolved, config.toml in the run folder; a dash is no value.");
+    let environment = KeyValues::from_json("Environment", &environment);
+    Ok(section.figure(config).figure(environment).figure(read))
 }
 
 /// BM25's name in the results.

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use input::Input;
+use indicatif::ProgressBar;
+use input::{Content, Input};
 use samtone_eval::EvalError;
 use samtone_model::{Retriever, Side};
 use samtone_train::run::similarity_of;
@@ -164,76 +165,119 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     let input =
         Input { path: &args.input, side, text: document_text(args.document_text, &retriever) };
     let content = input.scan()?;
-    if let Some(id) = content.unwritable {
-        let error = EvalError::UnwritableId { id };
+    if let Some(id) = &content.unwritable {
+        let error = EvalError::UnwritableId { id: id.clone() };
         let hint = error.hint().unwrap_or_default();
         warn(format_args!("{error}, so `samtone search` will not write a run: {hint}"));
     }
     let shard = args.shard.range(content.texts);
-    let dim = retriever.dim();
-    let plan = Plan {
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: fingerprint(&args.model)?,
-        input: content.fingerprint,
-        side: side.name().into(),
-        document_text: input.text,
-        shard: args.shard.to_string(),
-        max_tokens: retriever.max_tokens(side),
-        batch_tokens: args.batch_tokens,
-        backend: args.device.backend.to_string(),
-        similarity: similarity_of(&retriever).into(),
-        rows: shard.len(),
-        dim,
-    };
-    let mut writer = Writer::open(&args.out, plan, WINDOW)?;
+    let plan = plan(args, &retriever, &input, content, shard.len())?;
+    let writer = Writer::open(&args.out, plan, WINDOW)?;
     let resumed = writer.done();
     let bar = progress(shard.len() as u64, plural(side));
     bar.set_position(resumed as u64);
     bar.reset_eta();
 
-    let start = Instant::now();
-    let (mut tokens, mut at) = (0, 0);
-    let (mut ids, mut window) = (Vec::new(), Vec::new());
-    let mut flush = |ids: &mut Vec<String>, window: &mut Vec<String>| {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let rows = retriever.tokenize(side, window)?;
-        tokens += rows.iter().map(Vec::len).sum::<usize>();
-        let embeddings = retriever.encode_tokens(side, &rows, args.batch_tokens);
-        writer.append(ids, &embeddings)?;
-        bar.inc(ids.len() as u64);
-        let rate = tokens as f64 / start.elapsed().as_secs_f64();
-        bar.set_message(format!("{rate:.0} tokens/s"));
-        ids.clear();
-        window.clear();
-        anyhow::Ok(())
+    let (start, batch_tokens) = (Instant::now(), args.batch_tokens);
+    let (tokens, ids, texts) = (0, Vec::new(), Vec::new());
+    let mut window = Window {
+        retriever: &retriever,
+        side,
+        batch_tokens,
+        writer,
+        bar,
+        start,
+        tokens,
+        ids,
+        texts,
     };
+    let mut at = 0;
     let read = input.for_each(|id, text| {
         if (shard.start + resumed..shard.end).contains(&at) {
-            ids.push(id);
-            window.push(text);
-            if ids.len() == WINDOW {
-                flush(&mut ids, &mut window)?;
-            }
+            window.push(id, text)?;
         }
         at += 1;
         Ok(())
     })?;
-    flush(&mut ids, &mut window)?;
+    window.flush()?;
+    let Window { writer, bar, tokens, .. } = window;
     bar.finish_and_clear();
     writer.finish(&read)?;
     let seconds = start.elapsed().as_secs_f64();
     Ok(Result {
         texts: shard.len(),
         tokens,
-        dim,
+        dim: retriever.dim(),
         resumed,
         seconds,
         texts_per_second: (shard.len() - resumed) as f64 / seconds,
         tokens_per_second: tokens as f64 / seconds,
         out: args.out.clone(),
     })
+}
+
+/// What decides the `rows` embeddings of an input.
+fn plan<B: Backend>(
+    args: &Args,
+    retriever: &Retriever<B>,
+    input: &Input<'_>,
+    content: Content,
+    rows: usize,
+) -> anyhow::Result<Plan> {
+    Ok(Plan {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: fingerprint(&args.model)?,
+        input: content.fingerprint,
+        side: input.side.name().into(),
+        document_text: input.text,
+        shard: args.shard.to_string(),
+        max_tokens: retriever.max_tokens(input.side),
+        batch_tokens: args.batch_tokens,
+        backend: args.device.backend.to_string(),
+        similarity: similarity_of(retriever).into(),
+        rows,
+        dim: retriever.dim(),
+    })
+}
+
+/// Texts on their way to a folder of embeddings.
+struct Window<'a, B: Backend> {
+    retriever: &'a Retriever<B>,
+    side: Side,
+    batch_tokens: usize,
+    writer: Writer,
+    bar: ProgressBar,
+    start: Instant,
+    /// Tokens embedded.
+    tokens: usize,
+    /// The texts not yet embedded, and their ids.
+    ids: Vec<String>,
+    texts: Vec<String>,
+}
+
+impl<B: Backend> Window<'_, B> {
+    fn push(&mut self, id: String, text: String) -> anyhow::Result<()> {
+        self.ids.push(id);
+        self.texts.push(text);
+        if self.ids.len() == WINDOW { self.flush() } else { Ok(()) }
+    }
+
+    /// Embeds and writes what is held.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let rows = self.retriever.tokenize(self.side, &self.texts)?;
+        self.tokens += rows.iter().map(Vec::len).sum::<usize>();
+        let embeddings = self.retriever.encode_tokens(self.side, &rows, self.batch_tokens);
+        self.writer.append(&self.ids, &embeddings)?;
+        self.bar.inc(self.ids.len() as u64);
+        let rate = self.tokens as f64 / self.start.elapsed().as_secs_f64();
+        self.bar.set_message(format!("{rate:.0} tokens/s"));
+        self.ids.clear();
+        self.texts.clear();
+        Ok(())
+    }
 }
 
 /// BLAKE3 of a model folder's files and their names, in hexadecimal; its card decides nothing.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use samtone_skill::{InfuseConfig, InfuseSummary};
-use samtone_train::run::{Environment, Outcome};
+use samtone_train::run::Environment;
 
+use super::qa::see_through;
 use crate::output::{Format, table};
-use crate::runner::{Done, Ended, RunArgs, Shared};
+use crate::runner::RunArgs;
 use crate::skill_report;
 
 /// Infuse the triples of a knowledge graph into a T5, and ask what it knows (SKILL).
@@ -20,14 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, outcome, command } =
-        args.run.run::<InfuseConfig>("infuse", Shared::default())?;
-    let Outcome { summary, environment, config, was_finished, .. } = outcome;
-    if !was_finished {
-        skill_report::write_infusion(&folder, &config, &summary, &environment, &command)?;
-    }
-    let result = Ended { run: &folder, summary: &summary, environment: &environment };
-    format.print(&result, |_| text(&folder, &summary, &environment))
+    see_through::<InfuseConfig>(&args.run, "infuse", format, skill_report::write_infusion, text)
 }
 
 fn text(folder: &Path, summary: &InfuseSummary, environment: &Environment) -> String {

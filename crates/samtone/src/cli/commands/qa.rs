@@ -4,9 +4,10 @@ use std::path::Path;
 
 use samtone_skill::{QaConfig, QaSummary};
 use samtone_train::run::{Environment, Outcome};
+use serde::Serialize;
 
 use crate::output::{Format, table};
-use crate::runner::{Done, Ended, RunArgs, Shared};
+use crate::runner::{Done, Ended, Run, RunArgs, Shared};
 use crate::skill_report;
 
 /// Fine-tune a T5 to answer questions without documents, and judge it by exact match.
@@ -20,10 +21,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let Done { folder, outcome, command } = args.run.run::<QaConfig>("qa", Shared::default())?;
+    see_through::<QaConfig>(&args.run, "qa", format, skill_report::write_qa, text)
+}
+
+/// Sees the run called `name` to its end, writes its `report` and prints its results, in words `text`.
+pub(super) fn see_through<C: Run<Summary: Serialize>>(
+    run: &RunArgs,
+    name: &str,
+    format: Format,
+    report: fn(&Path, &C, &C::Summary, &Environment, &str) -> anyhow::Result<()>,
+    text: fn(&Path, &C::Summary, &Environment) -> String,
+) -> anyhow::Result<()> {
+    let Done { folder, outcome, command } = run.run::<C>(name, Shared::default())?;
     let Outcome { summary, environment, config, was_finished, .. } = outcome;
     if !was_finished {
-        skill_report::write_qa(&folder, &config, &summary, &environment, &command)?;
+        report(&folder, &config, &summary, &environment, &command)?;
     }
     let result = Ended { run: &folder, summary: &summary, environment: &environment };
     format.print(&result, |_| text(&folder, &summary, &environment))
