@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 fn names_every_key<C: DeserializeOwned + Debug>(page: &str, sections: &[&str]) {
     for section in sections {
         let text = format!("[{section}]\nno_such_key = 1");
-        let error = toml::from_str::<C>(&text).unwrap_err();
+        let error = toml::from_str::<C>(&text).expect_err("no such key");
         let message = error.message();
         let (_, known) = message.split_once("expected").expect("the known keys are listed");
         let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();

@@ -15,6 +15,11 @@
 //!   Every other backend and type takes tensor operations.
 //! - `seq2seq`: `Seq2Seq`, T5's encoder with its decoder, and `TextToText`, that with its tokenizer.
 
+#![cfg_attr(
+    not(feature = "seq2seq"),
+    allow(dead_code, unused_imports, reason = "what T5's decoder alone uses of the blocks")
+)]
+
 mod arch;
 mod blocks;
 mod config;

@@ -208,6 +208,7 @@ impl TrainError {
     }
 
     /// The same, of a training whose run folder is `run`: there an interrupted one is resumed.
+    #[must_use]
     pub fn in_run(self, run: &std::path::Path) -> Self {
         match self {
             Self::Interrupted { step, .. } => Self::Interrupted { step, folder: run.into() },

@@ -1,7 +1,5 @@
 //! The evaluation as its users see it, in one binary: linking is what takes time.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
-
 #[expect(clippy::print_stderr, reason = "what was skipped, and what was found, is worth a line")]
 mod bm25;
 mod evaluate;

@@ -322,7 +322,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = pairs(folder.path());
         let sets = |keys: &str| {
-            let text = format!("[data]\ntrain = {path:?}\ndev_split = \"\"\ntest_split = \"\"\n{keys}");
+            let text =
+                format!("[data]\ntrain = {path:?}\ndev_split = \"\"\ntest_split = \"\"\n{keys}");
             let config = config(&text);
             train_sets(&Sources::load(&config.data)?, &config)
         };

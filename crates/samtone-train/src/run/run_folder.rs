@@ -143,6 +143,9 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Before anything of a finished run is replaced: it is none until its results are written again.
+    ///
+    /// # Errors
+    /// If the summary cannot be removed.
     pub fn unfinish(&self) -> Result<(), TrainError> {
         let path = self.path.join(SUMMARY);
         match fs::remove_file(&path) {
@@ -154,12 +157,18 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Replaces one of its files.
+    ///
+    /// # Errors
+    /// [`TrainError::Write`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.path.join(name);
         samtone_files::replace(&path, bytes).map_err(|source| TrainError::Write { path, source })
     }
 
     /// Replaces one of its JSON files.
+    ///
+    /// # Errors
+    /// [`TrainError::Write`].
     pub fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), TrainError> {
         let mut json = serde_json::to_vec_pretty(value).expect("records are representable as JSON");
         json.push(b'\n');
@@ -167,6 +176,9 @@ impl<'a> RunFolder<'a> {
     }
 
     /// Reads one of its JSON files.
+    ///
+    /// # Errors
+    /// [`TrainError::Read`], for a file that is not what was written too.
     pub fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<T, TrainError> {
         let path = self.path.join(name);
         let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));

@@ -40,6 +40,9 @@ pub trait Learner<B: AutodiffBackend> {
 
     /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0. A batch
     /// that gives no finite number is saved into `folder`.
+    ///
+    /// # Errors
+    /// A loss or a gradient that is not finite, or a node that is gone.
     fn gradients(
         &mut self,
         model: &Self::Model,
@@ -56,12 +59,18 @@ pub trait Learner<B: AutodiffBackend> {
     ) -> Vec<DeadParameter>;
 
     /// After the model's update at the rate of `record`: changes what else is learned, and notes it.
+    ///
+    /// # Errors
+    /// What is learned beside the model leaves its range.
     fn update(&mut self, record: &mut StepRecord) -> Result<(), TrainError>;
 
     /// What a step on `batch` is worth; its time aside.
     fn work(&self, model: &Self::Model, batch: &Self::Batch) -> Work;
 
     /// What `model` is worth on the dev set; empty if there is none.
+    ///
+    /// # Errors
+    /// Whatever keeps the model from being judged.
     fn judge(&self, model: &Self::Model) -> Result<Metrics, TrainError>;
 
     /// The error for a batch that gave no finite number; the batch is saved into `folder`.
@@ -191,6 +200,7 @@ pub struct Before {
 
 impl Before {
     /// The same once the process that began at `started` has ended as well.
+    #[must_use]
     pub fn and(self, started: Instant) -> Self {
         Self {
             legs: self.legs + 1,
@@ -290,6 +300,9 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     /// task ends in the state of the model that is returned.
     ///
     /// A step's batch must depend on the step alone: it is made ahead, and made again on resuming.
+    ///
+    /// # Errors
+    /// Whatever stops the training; what was written until then stays.
     pub fn run(
         mut self,
         batch_of: &(dyn Fn(usize) -> Result<T::Batch, TrainError> + Sync),
