@@ -20,7 +20,7 @@ pub(crate) fn write() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks that every crate's README is what [`write`] would write.
+/// Checks that every crate's README is what [`write()`] would write.
 pub(crate) fn check() -> anyhow::Result<()> {
     for name in crate_names()? {
         let path = readme_of(&name);

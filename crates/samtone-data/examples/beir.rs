@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p samtone-data --example beir -- FOLDER SPLIT`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::path::Path;
 
 use samtone_data::Dataset;
@@ -15,12 +16,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn show(folder: &Path, split: &str) -> Result<(), Box<dyn std::error::Error>> {
     let data = Dataset::load(folder, &[split])?;
-    let mut out = std::io::stdout();
     let (queries, documents) = (data.queries_of(split).len(), data.documents().len());
-    writeln!(out, "{documents} documents, {queries} queries in `{split}`")?;
+    println!("{documents} documents, {queries} queries in `{split}`");
     for pair in data.pairs(split).iter().take(3) {
         let (query, document) = (&data.queries()[pair.query], &data.documents()[pair.document]);
-        writeln!(out, "{}: {}\n  {}: {}", query.id, query.text, document.id, document.text)?;
+        println!("{}: {}\n  {}: {}", query.id, query.text, document.id, document.text);
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! `cargo run -p samtone-eval --example evaluate -- RUN QRELS`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use std::path::Path;
 
 use samtone_eval::{Convention, Metric, Qrels, Run, evaluate};
@@ -19,7 +20,7 @@ fn judge(run: &Path, qrels: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let metrics: Vec<Metric> = names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let found = evaluate(&qrels, &run, &metrics, Convention::default())?;
     for (name, mean) in names.iter().zip(found.means()) {
-        writeln!(std::io::stdout(), "{name} {mean:.4}")?;
+        println!("{name} {mean:.4}");
     }
     Ok(())
 }

@@ -68,6 +68,8 @@
 //!
 //! # Features
 //!
+//! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["autodiff", "flex"] }`.
+//!
 //! - `flex` (default): the fused CPU kernel for the Flex backend.
 //! - `wgpu`, `cuda`: the kernels for tiles of scores on these runtimes, with and without burn-fusion.
 //!

@@ -1,4 +1,5 @@
-//! A loss ready to compute, and what it returns.
+//! A loss ready to compute, and what it returns. How it is computed: `kernel` (the choice of a way),
+//! `streaming`, `definition`, `autodiff`.
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;

@@ -2,10 +2,10 @@
 //!
 //! `cargo run -p samtone-model --example embed -- FOLDER TEXT...`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use burn::backend::Flex;
-use samtone_model::{Retriever, Side};
+use samtone_model::{Retriever, Side, Similarity};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     embed(folder.as_ref(), &texts)
 }
 
-/// Prints the cosine of the first text, a query, with each other, documents.
+/// Prints how the first text, a query, compares with each other, documents.
 fn embed(folder: &std::path::Path, texts: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let retriever = Retriever::<Flex>::open(folder, &Default::default())?;
     let [query, documents @ ..] = texts else { return Err("no text was given".into()) };
@@ -23,8 +23,11 @@ fn embed(folder: &std::path::Path, texts: &[String]) -> Result<(), Box<dyn std::
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     let norm = |a: &[f32]| dot(a, a).sqrt();
     for (text, row) in documents.iter().zip(rows.chunks(retriever.dim())) {
-        let cosine = dot(&query, row) / (norm(&query) * norm(row));
-        writeln!(std::io::stdout(), "{cosine:.4} {text}")?;
+        let score = match retriever.similarity {
+            Similarity::Cosine => dot(&query, row) / (norm(&query) * norm(row)),
+            Similarity::Dot => dot(&query, row),
+        };
+        println!("{score:.4} {text}");
     }
     Ok(())
 }

@@ -11,6 +11,8 @@
 //!
 //! # Features
 //!
+//! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["flex"] }`.
+//!
 //! - `flex` (default): fused operations for f32 tensors of the Flex backend, which leave padding out.
 //!   Every other backend and type takes tensor operations.
 //! - `seq2seq`: `Seq2Seq`, T5's encoder with its decoder, and `TextToText`, that with its tokenizer.

@@ -1,3 +1,5 @@
+//! What `cargo xtask test-browser` drives a browser over; `page.rs` is the example to copy.
+//!
 //! Writes two reports into a folder: every figure with plausible numbers, and every figure with
 //! hostile texts. `cargo xtask test-browser` drives a browser over both.
 //!

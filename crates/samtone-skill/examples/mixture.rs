@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p samtone-skill --example mixture`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use samtone_data::embedded::World;
 use samtone_skill::{ExampleSource, MaskForm, Mixture, Records};
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..3 {
         let pair = mixture.example(number, &tokenizer)?;
         let (input, target) = (tokenizer.decode(&pair.input)?, tokenizer.decode(&pair.target)?);
-        writeln!(std::io::stdout(), "{input} -> {target}")?;
+        println!("{input} -> {target}");
     }
     Ok(())
 }

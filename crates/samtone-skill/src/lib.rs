@@ -11,6 +11,8 @@
 //!
 //! # Features
 //!
+//! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["autodiff", "flex"] }`.
+//!
 //! - `flex` (default): the fused CPU operations of `samtone-train` and what is below it.
 
 mod config;

@@ -1,8 +1,8 @@
-//! Texts to padded token ids: train a vocabulary, encode, pad.
+//! Texts to token ids and back: train a vocabulary, encode, pad for an encoder, decode.
 //!
 //! `cargo run -p samtone-text --example tokens`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use samtone_text::{TextTokenizer, TokenBatch};
 
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows = tokenizer.encode_batch(&texts, 16)?;
     let batch = TokenBatch::pad(&rows, tokenizer.pad_id());
     for row in &rows {
-        writeln!(std::io::stdout(), "{row:?} = {}", tokenizer.decode(row)?)?;
+        println!("{row:?} = {}", tokenizer.decode(row)?);
     }
     assert_eq!(batch.batch(), texts.len());
     Ok(())

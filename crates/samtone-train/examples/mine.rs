@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p samtone-train --example mine`
 
-use std::io::Write;
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
 
 use samtone_data::embedded::World;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let title = |index: usize| &data.documents()[index].title;
         let negatives: Vec<_> = pair.negatives.iter().map(|&index| title(index)).collect();
         let query = &data.queries()[pair.query].text;
-        writeln!(std::io::stdout(), "{query}\n  not {negatives:?}")?;
+        println!("{query}\n  not {negatives:?}");
     }
     assert!(mined.rows.iter().all(|pair| !pair.negatives.contains(&pair.document)));
     Ok(())

@@ -15,16 +15,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let texts: Vec<_> =
         data.documents().iter().map(|document| document.passage(DocumentText::TitleText)).collect();
     let tokenizer = TextTokenizer::train_wordpiece(&texts, 400, true)?;
-    let (vocab_size, dropout) = (tokenizer.vocab_size(), 0.0);
-    let bert =
-        BertConfig { hidden: 32, layers: 1, heads: 2, intermediate: 64, ..Default::default() };
-    let bert = BertConfig { vocab_size, dropout, attention_dropout: dropout, ..bert };
+    let (vocab_size, hidden) = (tokenizer.vocab_size(), 32);
+    let bert = BertConfig { vocab_size, hidden, layers: 1, heads: 2, ..Default::default() };
     let config = DualEncoderConfig { encoder: EncoderConfig::Bert(bert), ..Default::default() };
     let mut model = DualEncoder::<Autodiff<Flex>>::init(&config, 1, &Default::default())?;
 
     let loss = LossConfig::preset(Preset::Samtone).resolve()?;
     let temperature = loss.temperature();
-    let (chunk, pad_id) = (16, tokenizer.pad_id());
+    // A quarter of a batch at once: its gradients are those of the whole batch all the same.
+    let (chunk, pad_id) = (4, tokenizer.pad_id());
     let engine = Engine { objective: loss.into(), chunk, pad_id, precision: Precision::F32 };
     let mut optimizer = ModelOptimizer::new(Update::default(), model.parameters());
 
@@ -35,13 +34,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rows = batches.batch(step);
         let (queries, documents): (Vec<usize>, Vec<usize>) =
             rows.iter().map(|&row| (pairs[row].query, pairs[row].document)).unzip();
-        let ids = |indices: &[usize]| Some(indices.iter().map(|&i| i as u64).collect());
-        let (query_ids, document_ids) = (ids(&queries), ids(&documents));
+        let keys =
+            |keys: &[usize], of: &[usize]| Some(of.iter().map(|&i| keys[i] as u64).collect());
+        let query_ids = keys(data.query_keys(), &queries);
+        let document_ids = keys(data.document_keys(), &documents);
         let relations = Relations { query_ids, document_ids, ..Default::default() };
         let asked: Vec<_> = queries.iter().map(|&i| &*data.queries()[i].text).collect();
         let found: Vec<_> = documents.iter().map(|&i| &*texts[i]).collect();
-        let queries = tokenizer.encode_batch(&asked, 32)?;
-        let documents = tokenizer.encode_batch(&found, 48)?;
+        let (queries, documents) =
+            (tokenizer.encode_batch(&asked, 32)?, tokenizer.encode_batch(&found, 48)?);
         let batch = StepRows { queries, documents, relations, ..Default::default() };
         let gradients = engine.gradients(&model, &batch, temperature, None)?;
         losses.push(gradients.loss);

@@ -19,6 +19,8 @@
 //!
 //! # Features
 //!
+//! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["autodiff", "flex"] }`.
+//!
 //! - `flex` (default): the fused CPU paths of `samtone-loss` and `samtone-model`.
 
 pub mod ablation;

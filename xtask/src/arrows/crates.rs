@@ -14,11 +14,11 @@ samtone-text: samtone-files
 samtone-loss:
 samtone-data: samtone-text samtone-files
 samtone-model: samtone-text samtone-files
-samtone-eval: samtone-files
-samtone-report: samtone-files
+samtone-eval:
+samtone-report:
 samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
 samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
-samtone-testing: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-text samtone-files
+samtone-testing: samtone-loss samtone-model samtone-text samtone-files
 samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-text samtone-files
 ";
 

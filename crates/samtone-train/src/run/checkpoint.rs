@@ -1,7 +1,7 @@
 //! Checkpoints that are whole or absent, and finding the newest.
 //!
-//! A checkpoint is a folder `step-N` that appears at once: a reader never sees half of one. Its `manifest.json`, written last, holds the BLAKE3 sum
-//! of every file, so that a torn disk is noticed too.
+//! A checkpoint is a folder `step-N` that appears at once: a reader never sees half of one. Its
+//! `manifest.json` holds the BLAKE3 sum of every file, so that a torn disk is noticed too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -205,10 +205,10 @@ mod tests {
     fn an_unfinished_write_is_no_checkpoint_and_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path());
-        fs::create_dir_all(folder.path().join(".step-4.tmp")).unwrap();
-        fs::write(folder.path().join(".step-4.tmp/weights"), b"half").unwrap();
+        fs::create_dir_all(folder.path().join(".step-4.partial-x")).unwrap();
+        fs::write(folder.path().join(".step-4.partial-x/weights"), b"half").unwrap();
         assert_eq!(checkpoints.newest(), (None, vec![]));
-        fs::create_dir_all(folder.path().join(".step-9.tmp")).unwrap();
+        fs::create_dir_all(folder.path().join(".step-9.partial-y")).unwrap();
         checkpoints.write(4, &files("four"), 1, None).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(checkpoints.newest().0.unwrap().step, 4);

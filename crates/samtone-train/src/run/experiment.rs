@@ -6,15 +6,19 @@
 //!       tokenizer.json      the vocabulary, where the run made its own
 //!       metrics.jsonl       a line a logged step
 //!       checkpoints/        step-N: model, optimiser, position
-//!       tokens/             the tokenised texts; may be deleted
+//!       tokens/             the tokenised texts, unless `data.token_cache` says where; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
 //!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
 //!       environment.json    machine, versions, times, speeds
 //!       node                which of several nodes wrote the folder
+//!       .lock               held by the process that writes the folder
+//!       non-finite-batch.json  what gave no finite loss, where that ended the run
 //!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
 //!                           model, evaluations
 //! ```
+//!
+//! The command line adds `report.html`, `figures/` and, on request, `tensorboard/`.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
