@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let qrels = Qrels::new(data.qrels("test"))?;
     let found = evaluate(&qrels, &run, &[Metric::NDCG_10], Convention::default())?;
     let mean = found.mean(Metric::NDCG_10).ok_or("it was asked for")?;
-    println!("nDCG@10 of BM25: {:.4}", mean);
+    println!("nDCG@10 of BM25: {mean:.4}");
     Ok(())
 }
 
