@@ -11,6 +11,7 @@ use samtone_text::{Key, TokenBatch};
 use samtone_train::TrainError;
 use samtone_train::run::{
     Before, Course, Event, Learner, Metrics, StepRecord, Surroundings, Trained, Training, Work,
+    not_finite,
 };
 use samtone_train::step::{ModelOptimizer, Schedule, Stages};
 
@@ -171,12 +172,7 @@ impl<B: AutodiffBackend> Learner<B> for Writing<'_, B> {
         let text = |ids: &Vec<u32>| self.start.tokenizer().inner().decode(ids, false).ok();
         let texts: Vec<_> =
             pairs.iter().map(|pair| [text(&pair.input), text(&pair.target)]).collect();
-        let batch = folder.join("non-finite-batch.json");
-        let json = serde_json::to_vec_pretty(&texts).expect("texts are representable as JSON");
-        match samtone_files::replace(&batch, &json) {
-            Ok(()) => TrainError::NonFinite { step, what, batch },
-            Err(source) => TrainError::Write { path: batch, source },
-        }
+        not_finite(folder, step, what, &texts)
     }
 
     fn state(&self) {}

@@ -35,4 +35,6 @@ pub use self::record::{Event, StepRecord};
 pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};
 pub use self::search_split::{Embedded, JudgedSplit, Observe, similarity_of};
 pub use self::summary::{Baseline, Best, Metrics, Summary};
-pub use self::training::{Before, Course, Learner, Surroundings, Trained, Training, Work};
+pub use self::training::{
+    Before, Course, Learner, Surroundings, Trained, Training, Work, not_finite,
+};

@@ -10,6 +10,7 @@ use samtone_text::{Key, TokenCache};
 use crate::config::{ExperimentConfig, Sampler};
 use crate::error::TrainError;
 use crate::run::prepare::{Prepared, TokenRows, TrainSet};
+use crate::run::training::not_finite;
 use crate::step::engine::StepRows;
 
 /// The batches of a run, each a pure function of its step.
@@ -185,12 +186,7 @@ impl<'a> Batches<'a> {
                 [&*dataset.queries()[pair.query].id, &*dataset.documents()[pair.document].id]
             })
             .collect();
-        let batch = folder.join("non-finite-batch.json");
-        let json = serde_json::to_vec_pretty(&ids).expect("ids are representable as JSON");
-        match samtone_files::replace(&batch, &json) {
-            Ok(()) => TrainError::NonFinite { step, what, batch },
-            Err(source) => TrainError::Write { path: batch, source },
-        }
+        not_finite(folder, step, what, &ids)
     }
 }
 

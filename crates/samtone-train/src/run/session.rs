@@ -325,7 +325,7 @@ mod tests {
             (Some(64), Some(128))
         );
         assert_eq!((config.data.lowercase, config.model.normalize), (Some(true), Some(true)));
-        assert_eq!(config.train.epochs.or(config.train.steps.map(|_| 0.0)), Some(1.0));
+        assert_eq!((config.train.steps, config.train.epochs), (None, Some(1.0)));
         assert!(changed.is_empty());
         let short = "[model.encoder]\ntype = \"bert\"\nmax_positions = 32";
         let Resolved { config, .. } = resolve(short).unwrap();

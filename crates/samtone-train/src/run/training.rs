@@ -89,6 +89,19 @@ pub trait Learner<B: AutodiffBackend> {
     fn restore(&mut self, state: Self::State);
 }
 
+/// The error for a batch that gave no finite number, once `batch` is saved into `folder`.
+///
+/// # Panics
+/// If the batch cannot be represented as JSON.
+pub fn not_finite(folder: &Path, step: usize, what: String, batch: &impl Serialize) -> TrainError {
+    let path = folder.join("non-finite-batch.json");
+    let json = serde_json::to_vec_pretty(batch).expect("it is representable as JSON");
+    match samtone_files::replace(&path, &json) {
+        Ok(()) => TrainError::NonFinite { step, what, batch: path },
+        Err(source) => TrainError::Write { path, source },
+    }
+}
+
 /// How a training goes, whatever it learns.
 pub struct Course<'a> {
     /// The learning rates, and how many steps there are.
