@@ -15,6 +15,7 @@
 mod encoders;
 mod losses;
 mod optimizers;
+mod products;
 mod search;
 mod towers;
 
