@@ -2,6 +2,7 @@
 
 mod ablate;
 pub(crate) mod analyze;
+mod ask;
 pub(crate) mod backends;
 mod bm25;
 mod compare;
@@ -47,6 +48,7 @@ enum Command {
     Encode(encode::Args),
     Export(export::Args),
     Search(search::Args),
+    Ask(ask::Args),
     Compare(compare::Args),
     Analyze(Box<analyze::Args>),
     Loss(loss::Args),
@@ -91,6 +93,7 @@ impl Cli {
             Command::Encode(args) => encode::run(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
+            Command::Ask(args) => ask::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),
             Command::Compare(args) => compare::run(&args, self.format),
             Command::Loss(args) => loss::run(&args, self.format),
