@@ -32,7 +32,7 @@ use crate::output::{Format, say, table};
 /// Writes `analysis.json`, `report.html` and each figure as SVG, PNG, CSV and JSON.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A model, its folder; may be repeated to compare several.
+    /// A model: its folder, or a run's; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]
     model: Vec<PathBuf>,
     /// What a model is called in the results, in the order of the models; its folder if absent.

@@ -22,7 +22,7 @@ use crate::stream::Readable;
 /// where it was. The rows are in the input's order.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, or plain lines (`.txt`), plain,

@@ -28,7 +28,7 @@ const PROBES: [&str; 6] = [
 /// Write a model folder that sentence-transformers opens, and check it by embedding texts with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     /// The folder to write.
