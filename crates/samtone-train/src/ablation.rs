@@ -78,6 +78,8 @@ pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<GridRun> {
                 };
                 own.model.sharing = Some(sharing);
                 own.train.baseline = None;
+                // The same for all of them, and none is compared with it.
+                own.eval.start.get_or_insert(false);
                 own.data.token_cache.get_or_insert_with(|| folder.join("tokens"));
                 cells.push(GridRun {
                     folder: folder

@@ -6,6 +6,7 @@
 pub(crate) mod batches;
 pub(crate) mod card;
 pub(crate) mod checkpoint;
+pub(crate) mod dev_sample;
 pub(crate) mod environment;
 pub(crate) mod experiment;
 pub(crate) mod first_step;
@@ -20,6 +21,7 @@ pub(crate) mod run_folder;
 pub(crate) mod search_split;
 pub(crate) mod session;
 pub(crate) mod similarity;
+pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod training;
 
@@ -34,7 +36,8 @@ pub use self::proc::peak_rss_bytes;
 pub use self::record::{Event, StepRecord};
 pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};
 pub use self::search_split::{Embedded, JudgedSplit, Observe, similarity_of};
-pub use self::summary::{Baseline, Best, Metrics, Summary};
+pub use self::status::{State, Status, runs_under};
+pub use self::summary::{Baseline, Best, Metrics, Start, Summary};
 pub use self::training::{
     Before, Course, Learner, Surroundings, Trained, Training, Work, not_finite,
 };

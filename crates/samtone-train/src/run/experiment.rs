@@ -9,7 +9,9 @@
 //!       tokens/             the tokenised texts, unless `data.token_cache` says where; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
-//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
+//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME, and start/test,
+//!                           start/dev of the model before its first step, where it was judged
+//!       dev-sample.json     the documents that dev evaluations on the way look in, where not all
 //!       environment.json    machine, versions, times, speeds
 //!       node                which of several nodes wrote the folder
 //!       .lock               held by the process that writes the folder
@@ -31,21 +33,24 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
 use samtone_model::{Retriever, Side};
+use samtone_text::Key;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Chunk, Configuration, EvalConfig, ExperimentConfig};
+use crate::config::{Chunk, Configuration, ExperimentConfig};
 use crate::error::TrainError;
+use crate::run::batches::Batches;
 use crate::run::card::Card;
+use crate::run::dev_sample;
 use crate::run::environment::Environment;
-use crate::run::fit::{Fitted, fit};
+use crate::run::fit::{DevSet, Fitted, Lessons, fit};
 use crate::run::identity::Identity;
-use crate::run::judge::{judge, judge_bm25, means};
-use crate::run::plan::Plan;
+use crate::run::judge::{Judge, judge_bm25, means};
+use crate::run::plan;
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
-use crate::run::summary::{Baseline, Metrics, Summary};
+use crate::run::summary::{Baseline, Metrics, Start, Summary};
 use crate::run::training::{Before, Surroundings};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::share::shards::Workers;
@@ -100,7 +105,8 @@ fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
 /// The file in which the run in `folder` keeps what each query of a set scored, for
 /// [`Evaluation::read`].
 ///
-/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; the other loss of
+/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test` and `start/dev` are
+/// of the model before its first step; the other loss of
 /// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
 pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
     folder.join("evaluations").join(format!("{set}.json"))
@@ -147,9 +153,13 @@ pub fn run<B: AutodiffBackend>(
         observe(Event::Changed(change));
     }
     let vocabulary = folder.vocabulary();
-    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, &mut |phase| {
-        observe(Event::Phase(phase));
-    })?;
+    if config.model.path.is_none() && config.model.encoder.is_none() {
+        observe(Event::Warning(
+            "without `model.path` the model starts from random weights, which a small data set teaches little"
+                .into(),
+        ));
+    }
+    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
     folder.take(identity)?;
@@ -159,28 +169,41 @@ pub fn run<B: AutodiffBackend>(
     }
     let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
     let prepared = session.tokenise(&cache)?;
+    for warning in cut_texts(&prepared, config) {
+        observe(Event::Warning(warning));
+    }
 
     let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
     // "auto" chose once: what a machine's memory holds decides the last digits of a result.
     let chunk = folder.chunk().map_or(config.train.chunk, Chunk::Pairs);
-    let mut planned = chunk;
-    let mut chosen = |plan: &Plan| {
-        planned = Chunk::Pairs(plan.chunk);
-        let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
-        let identity = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
-        folder.begin(&identity, &config.to_toml(), vocabulary)
-    };
-    let model = retriever.clone();
-    let chunked = in_chunks(config, chunk);
-    let trained = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)?;
+    let batches = Batches::new(&prepared, config)?;
+    let loss = config.loss.resolve()?;
+    let plan = plan::choose(&retriever.model, &batches, &loss, &in_chunks(config, chunk));
+    if !plan.fits() {
+        observe(Event::Warning(plan.warning()));
+    }
+    if let Some(nodes) = options.nodes {
+        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
+        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
+    }
+    let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
+    let begun = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
+    folder.begin(&begun, &config.to_toml(), vocabulary)?;
+    let Beginning { start, among } =
+        Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
+    let dev = prepared.dev.as_ref();
+    let dev = dev.map(|set| DevSet { set, rows: prepared.rows(set), among: among.as_deref() });
+    let lessons = Lessons { batches: &batches, plan: &plan, dev };
+    let trained = fit(retriever.clone(), lessons, config, &place, devices, observe)?;
     observe(Event::Phase("judging"));
     folder.unfinish()?;
     let (command, place) = (options.command, &place);
     let ending = Ending { identity, prepared: &prepared, parameters, command, place };
-    let mut summary = ending.judge(&trained, config, path)?;
-    ending.judge_elsewhere(&trained, config, &mut summary)?;
+    let mut summary = ending.judge(&trained, config, path, observe)?;
+    ending.judge_elsewhere(&trained, config, &mut summary, observe)?;
+    summary.start = start;
     ending.ship(&trained, config, &summary, path)?;
-    let beside = ending.baseline(retriever, config, planned, &mut summary, devices, observe)?;
+    let beside = ending.baseline(retriever, config, lessons, &mut summary, devices, observe)?;
     let longest = if beside.seconds > trained.before.seconds { beside } else { trained.before };
 
     let environment = Environment {
@@ -237,6 +260,111 @@ impl<S: DeserializeOwned, C> Outcome<S, C> {
     }
 }
 
+/// Tells whoever watches how far a judging is.
+fn watched(observe: &mut dyn FnMut(Event<'_>)) -> impl FnMut(Side, usize, usize) {
+    |side, done, count| observe(Event::Judging { side, done, count })
+}
+
+/// At this share of the training texts a side's limit deserves a look.
+const MANY_CUT: f64 = 0.2;
+
+/// What to say of the limits that much of the training data reaches.
+fn cut_texts(prepared: &Prepared, config: &ExperimentConfig) -> Vec<String> {
+    let limits = [
+        (Side::Query, "query_max_len", config.model.query_max_len),
+        (Side::Document, "document_max_len", config.model.document_max_len),
+    ];
+    let cut = |(side, key, limit): (Side, &str, Option<usize>)| {
+        let (limit, share) = (limit?, prepared.filled(side, limit?));
+        (share >= MANY_CUT).then(|| {
+            let (percent, side) = (100.0 * share, side.name());
+            format!(
+                "{percent:.0} % of the training pairs have a {side} that fills all {limit} tokens of \
+                 `model.{key}`: what is longer is cut"
+            )
+        })
+    };
+    limits.into_iter().filter_map(cut).collect()
+}
+
+/// What is found of a model before its first step.
+struct Beginning {
+    /// What it is worth, where it is to be judged.
+    start: Option<Start>,
+    /// The documents that dev evaluations on the way look in, where these are not all.
+    among: Option<Vec<usize>>,
+}
+
+impl Beginning {
+    /// Judges `start` where it is to be, and draws the dev sample where one is needed, or finds both in
+    /// the run's `folder`.
+    fn of<B: Backend>(
+        start: &Retriever<B>,
+        prepared: &Prepared,
+        config: &ExperimentConfig,
+        folder: &Path,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, TrainError> {
+        let mut judge = Judge::new(start, &config.eval);
+        let mut found = config.eval.start.unwrap_or(false).then(Start::default);
+        if let Some(found) = &mut found {
+            let sets =
+                [("dev", &prepared.dev, &mut found.dev), ("test", &prepared.test, &mut found.test)];
+            for (split, set, metrics) in sets {
+                let Some(set) = set else { continue };
+                let kept = evaluation_path(folder, &format!("start/{split}"));
+                *metrics = if kept.exists() {
+                    means(&Evaluation::read(&kept)?)
+                } else {
+                    observe(Event::Phase("judging the start"));
+                    keep(&judge.on(set, prepared.rows(set), None, &mut watched(observe))?, &kept)?
+                };
+                observe(Event::Start { split, metrics });
+            }
+        }
+        let among = dev_sample(&mut judge, found.is_some(), prepared, config, folder, observe)?;
+        if let (Some(found), Some(among), Some(dev)) = (&mut found, &among, &prepared.dev) {
+            let rows = prepared.rows(dev);
+            found.dev_sample = means(&judge.on(dev, rows, Some(among), &mut watched(observe))?);
+        }
+        Ok(Self { start: found, among })
+    }
+}
+
+/// The documents that dev evaluations on the way look in, if there are any and not in all; the nearest
+/// by the start are among them if it `is_judged`.
+fn dev_sample<B: Backend>(
+    judge: &mut Judge<'_, B>,
+    is_judged: bool,
+    prepared: &Prepared,
+    config: &ExperimentConfig,
+    folder: &Path,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Option<Vec<usize>>, TrainError> {
+    let size = config.eval.dev_documents;
+    let Some(dev) = &prepared.dev else { return Ok(None) };
+    let all = dev.dataset.documents().len();
+    if config.train.eval_every == 0 || size == 0 || all <= size {
+        return Ok(None);
+    }
+    if let Some(sample) = dev_sample::read(folder, dev)? {
+        return Ok(Some(sample));
+    }
+    let by_model = if is_judged {
+        judge.search(dev, prepared.rows(dev), dev_sample::NEAREST, &mut watched(observe))?
+    } else {
+        Vec::new()
+    };
+    let sample = dev_sample::draw(dev, size, &by_model, Key::new(config.seed).child("dev sample"));
+    dev_sample::write(folder, dev, &sample)?;
+    observe(Event::Chosen(format!(
+        "dev evaluations on the way look in {} of {all} documents (`eval.dev_documents`), listed in {}",
+        sample.len(),
+        dev_sample::FILE
+    )));
+    Ok(Some(sample))
+}
+
 /// What becomes of a trained model, the run's own and its baseline's: judged, shipped, described.
 struct Ending<'a> {
     identity: &'a Identity,
@@ -254,7 +382,7 @@ impl Ending<'_> {
         &self,
         retriever: &Retriever<B>,
         config: &ExperimentConfig,
-        chunk: Chunk,
+        lessons: Lessons<'_>,
         summary: &mut Summary,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
@@ -269,11 +397,10 @@ impl Ending<'_> {
         let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
         let config = ExperimentConfig { loss, ..config.clone() };
         let place = Surroundings { folder: &beside, ..*self.place };
-        let (model, chunked) = (retriever.clone(), in_chunks(&config, chunk));
-        let mut chosen = |_: &Plan| Ok(());
-        let fitted = fit(model, self.prepared, &chunked, &place, devices, &mut chosen, observe)
+        let fitted = fit(retriever.clone(), lessons, &config, &place, devices, observe)
             .map_err(|error| error.in_run(path))?;
-        let mut found = self.judge(&fitted, &config, &beside)?;
+        let mut found = self.judge(&fitted, &config, &beside, observe)?;
+        found.start.clone_from(&summary.start);
         found.bm25.clone_from(&summary.bm25);
         self.ship(&fitted, &config, &found, &beside)?;
         summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
@@ -286,12 +413,14 @@ impl Ending<'_> {
         fitted: &Fitted<B>,
         config: &ExperimentConfig,
         summary: &mut Summary,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
-        let folder = self.place.folder;
+        let (folder, retriever) = (self.place.folder, fitted.retriever.valid());
         for set in &self.prepared.zero_shot {
             let kept = evaluation_path(folder, &format!("zero-shot/{}", set.name));
-            let found = self.judge_on(&fitted.retriever, set, &config.eval, &kept)?;
-            summary.zero_shot.insert(set.name.clone(), found);
+            let mut judge = Judge::new(&retriever, &config.eval);
+            let found = judge.on(set, self.prepared.rows(set), None, &mut watched(observe))?;
+            summary.zero_shot.insert(set.name.clone(), keep(&found, &kept)?);
         }
         if let Some(test) = &self.prepared.test {
             let found = judge_bm25(test, &config.eval)?;
@@ -306,11 +435,15 @@ impl Ending<'_> {
         fitted: &Fitted<B>,
         config: &ExperimentConfig,
         folder: &Path,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Summary, TrainError> {
-        let judged_if = |set: &Option<TestSet>, name| match set {
+        let retriever = fitted.retriever.valid();
+        let mut judge = Judge::new(&retriever, &config.eval);
+        let mut judged_if = |set: &Option<TestSet>, name| match set {
             Some(set) => {
-                let kept = evaluation_path(folder, name);
-                self.judge_on(&fitted.retriever, set, &config.eval, &kept)
+                let rows = self.prepared.rows(set);
+                let found = judge.on(set, rows, None, &mut watched(observe))?;
+                keep(&found, &evaluation_path(folder, name))
             }
             None => Ok(Metrics::new()),
         };
@@ -324,17 +457,6 @@ impl Ending<'_> {
             test: judged_if(&self.prepared.test, "test")?,
             ..Summary::default()
         })
-    }
-
-    /// What the model scores on `set`; each query's values go to `kept`.
-    fn judge_on<B: AutodiffBackend>(
-        &self,
-        retriever: &Retriever<B>,
-        set: &TestSet,
-        config: &EvalConfig,
-        kept: &Path,
-    ) -> Result<Metrics, TrainError> {
-        keep(&judge(&retriever.valid(), set, self.prepared.rows(set), config)?, kept)
     }
 
     /// Writes the model's folder, its card in it, into `folder`.

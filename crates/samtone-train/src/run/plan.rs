@@ -90,7 +90,7 @@ pub(crate) fn choose<B: Backend>(
 ) -> Plan {
     let train = &config.train;
     let batch_size = train.batch_size;
-    let per_row = train.hard_negatives.max(1);
+    let per_row = train.negatives().max(1);
     let steps = batches.steps();
     let sampled = (SAMPLED_PAIRS / batch_size).clamp(1, SAMPLED).min(steps);
     let sample: Vec<StepRows> =
@@ -111,8 +111,8 @@ pub(crate) fn choose<B: Backend>(
         let memory = Memory {
             parameters: model.num_parameters() as u64,
             activations: longest as u64 * activation_bytes(model, &sample),
-            embeddings: embedding_bytes(model.config().dim(), batch_size, train.hard_negatives),
-            scores: score_bytes(loss, batch_size, train.hard_negatives),
+            embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
+            scores: score_bytes(loss, batch_size, train.negatives()),
             is_cached,
         };
         Plan {
@@ -294,7 +294,7 @@ fn seconds<B: AutodiffBackend>(
         let shape = [rows, model.config().dim()];
         Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 1.0), device)
     };
-    let (n, k) = (plan.batch_size, config.train.hard_negatives);
+    let (n, k) = (plan.batch_size, config.train.negatives());
     let mut batch = samtone_loss::Batch::new(random(n), random(n));
     if k > 0 {
         batch = batch.with_hard_negatives(random(n * k).reshape([n, k, model.config().dim()]));

@@ -125,7 +125,9 @@ pub(crate) fn train_sets(
         sets.push(TrainSet { source, path, split, dataset, pairs });
     }
     let has = |what: fn(&Pair) -> bool| sets.iter().any(|set| set.pairs.iter().any(what));
-    let missing = if config.train.hard_negatives > 0 && !has(|pair| !pair.negatives.is_empty()) {
+    let has_none = !has(|pair| !pair.negatives.is_empty());
+    let wants_negatives = config.train.negatives() > 0 || config.distillation.is_some();
+    let missing = if wants_negatives && has_none {
         Some(("hard negative", "train.hard_negatives"))
     } else if config.distillation.is_some() && !has(|pair| pair.scores.len() > 1) {
         Some(("teacher's score", "distillation"))
@@ -144,7 +146,7 @@ pub(crate) fn train_sets(
 #[derive(Clone, Debug)]
 pub(crate) struct TestSet {
     /// Its index among the sources.
-    source: usize,
+    pub(crate) source: usize,
     /// The folder's own name.
     pub(crate) name: String,
     /// Its documents, queries and judgments.
@@ -210,6 +212,21 @@ impl Prepared {
                 .collect(),
             rows,
         })
+    }
+
+    /// The share of the training pairs whose text on `side` fills all `limit` tokens, in [0, 1].
+    pub(crate) fn filled(&self, side: Side, limit: usize) -> f64 {
+        let (mut pairs, mut full) = (0, 0);
+        for set in &self.train {
+            let rows = self.train_rows(set);
+            pairs += set.pairs.len();
+            let is_full = |pair: &&Pair| match side {
+                Side::Query => rows.queries.row_len(pair.query) >= limit,
+                Side::Document => rows.documents.row_len(pair.document) >= limit,
+            };
+            full += set.pairs.iter().filter(is_full).count();
+        }
+        full as f64 / pairs.max(1) as f64
     }
 
     /// The token rows of a training set's data.

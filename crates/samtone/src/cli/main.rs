@@ -5,6 +5,7 @@ mod device;
 mod embeddings;
 mod error;
 mod output;
+mod progress;
 mod run_report;
 mod runner;
 mod skill_report;

@@ -71,15 +71,3 @@ where
     }
     table.to_string()
 }
-
-/// A progress bar on stderr with rate and time left; hidden where stderr is no terminal.
-pub(crate) fn progress(total: u64, what: &'static str) -> indicatif::ProgressBar {
-    let bar = indicatif::ProgressBar::new(total);
-    let style = indicatif::ProgressStyle::with_template(
-        "{prefix} {wide_bar} {human_pos}/{human_len} · {per_sec} · {eta} left · {msg}",
-    )
-    .expect("the template is a literal");
-    bar.set_style(style);
-    bar.set_prefix(what);
-    bar
-}

@@ -7,7 +7,7 @@ use anyhow::Context;
 use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
 use samtone_train::TrainError;
 use samtone_train::ablation::{Ablation, AblationResult, GridRun, cells, table as compared};
-use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::config::{Configuration, ExperimentConfig, Override};
 
 use crate::device::DeviceArgs;
 use crate::error::Usage;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let config = ExperimentConfig::load(&args.config, &args.set)?;
+    let config = ExperimentConfig::load(&args.config, &Override::set_all(&args.set))?;
     if config.ablate.is_none() {
         let message = format!("`{}` has no `[ablate]` table", args.config.display());
         let hint =
@@ -105,7 +105,8 @@ fn train(cell: &GridRun, args: &Args, command: &str) -> anyhow::Result<()> {
     };
     let outcome = runner.run()?;
     let results = run_report::results(&cell.folder, &outcome.config, &outcome.summary)?;
-    run_report::write(&cell.folder, &outcome, results, command)
+    let gains = run_report::gains(&cell.folder, &outcome.config, &outcome.summary)?;
+    run_report::write(&cell.folder, &outcome, results, &gains, command)
 }
 
 fn report(

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use indicatif::ProgressBar;
 use input::{Content, Input};
 use samtone_eval::EvalError;
 use samtone_model::{Retriever, Side};
@@ -20,7 +19,8 @@ use writer::{Plan, Writer, check_place};
 
 use super::reading::{TextChoice, document_text, plural};
 use crate::device::{DeviceArgs, OnBackend};
-use crate::output::{Format, progress, warn};
+use crate::output::{Format, warn};
+use crate::progress::Progress;
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
 const WINDOW: usize = 4096;
@@ -174,9 +174,8 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     let plan = plan(args, &retriever, &input, content, shard.len())?;
     let writer = Writer::open(&args.out, plan, WINDOW)?;
     let resumed = writer.done();
-    let bar = progress(shard.len() as u64, plural(side));
-    bar.set_position(resumed as u64);
-    bar.reset_eta();
+    let bar = Progress::new(shard.len() as u64, plural(side));
+    bar.begin_at(resumed as u64);
 
     let (start, batch_tokens) = (Instant::now(), args.batch_tokens);
     let (tokens, ids, texts) = (0, Vec::new(), Vec::new());
@@ -246,7 +245,7 @@ struct Window<'a, B: Backend> {
     side: Side,
     batch_tokens: usize,
     writer: Writer,
-    bar: ProgressBar,
+    bar: Progress,
     start: Instant,
     /// Tokens embedded.
     tokens: usize,

@@ -11,7 +11,8 @@ use samtone_data::import::{
 use serde::Serialize;
 
 use crate::error::Usage;
-use crate::output::{Format, progress};
+use crate::output::Format;
+use crate::progress::Progress;
 
 /// Turn other tools' data into a folder in BEIR layout.
 ///
@@ -218,7 +219,7 @@ fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport>
         columns: args.columns.names(),
         rename_ids: args.rename_ids,
     };
-    let bar = progress(0, "importing");
+    let bar = Progress::new(0, "importing");
     let report = import::import(from, &args.inputs, &args.out, &options, &mut |at| {
         bar.set_length(at.total_bytes);
         bar.set_position(at.bytes);

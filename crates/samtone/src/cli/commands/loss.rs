@@ -11,7 +11,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use samtone_loss::{Batch, Loss, Relations};
 use samtone_text::Key;
-use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::peak_rss_bytes;
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ fn resolve(args: &Args) -> anyhow::Result<Loss> {
         .set
         .iter()
         .map(|pair| if pair.starts_with("loss.") { pair.clone() } else { format!("loss.{pair}") });
-    let overrides: Vec<String> = preset.chain(set).collect();
+    let overrides = Override::set_all(preset.chain(set));
     let config = ExperimentConfig::parse("", Path::new("the command line"), &overrides)?;
     Ok(config.loss.resolve()?)
 }

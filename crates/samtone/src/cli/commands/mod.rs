@@ -18,6 +18,7 @@ mod plan;
 mod qa;
 pub(crate) mod reading;
 mod search;
+mod status;
 mod train;
 mod trec;
 
@@ -45,6 +46,8 @@ enum Command {
     Gradients(gradients::Args),
     Eval(Box<eval::Args>),
     Encode(encode::Args),
+    Status(status::Args),
+    Runs(status::RunsArgs),
     Export(export::Args),
     Search(search::Args),
     Compare(compare::Args),
@@ -89,6 +92,8 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, self.format),
             Command::Eval(args) => eval::run(&args, self.format),
             Command::Encode(args) => encode::run(&args, self.format),
+            Command::Status(args) => status::run(&args, self.format),
+            Command::Runs(args) => status::list(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),

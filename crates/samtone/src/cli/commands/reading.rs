@@ -1,14 +1,14 @@
 //! How a model reads and compares texts: as asked for, or else as its folder says.
 
 use burn::tensor::backend::Backend;
-use indicatif::ProgressBar;
 use samtone_eval::search::Similarity;
 use samtone_model::{ModelError, Retriever, Side};
 use samtone_text::DocumentText;
 use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 use serde::{Deserialize, Serialize};
 
-use crate::output::{progress, say};
+use crate::output::say;
+use crate::progress::Progress;
 
 /// Texts embedded at once where nothing else is said: as `eval.batch_size`.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -98,21 +98,34 @@ pub(crate) fn embed<B: Backend>(
     text: DocumentText,
     batch_size: usize,
 ) -> Result<Embedded, ModelError> {
-    let mut bar: Option<ProgressBar> = None;
-    let embedded = split.embed(retriever, text, batch_size, &mut |side, done, total| {
-        if done == 0
-            && let Some(before) = bar.replace(progress(total as u64, plural(side)))
-        {
-            before.finish_and_clear();
+    let mut watch = Watch::default();
+    let embedded = split
+        .embed(retriever, text, batch_size, &mut |side, done, total| watch.at(side, done, total))?;
+    watch.end();
+    Ok(embedded)
+}
+
+/// A bar for each side whose texts are embedded.
+#[derive(Default)]
+pub(crate) struct Watch(Option<Progress>);
+
+impl Watch {
+    /// `done` of a side's `total` texts are embedded; none when it begins.
+    pub(crate) fn at(&mut self, side: Side, done: usize, total: usize) {
+        if done == 0 {
+            self.end();
+            self.0 = Some(Progress::new(total as u64, plural(side)));
         }
-        if let Some(bar) = &bar {
+        if let Some(bar) = &self.0 {
             bar.set_position(done as u64);
         }
-    })?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
     }
-    Ok(embedded)
+
+    pub(crate) fn end(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// What a side's texts are called.
