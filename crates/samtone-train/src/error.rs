@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use samtone_data::DataError;
+
 use crate::config::Written;
 use crate::share::nodes::NodesError;
 use crate::step::Precision;
@@ -155,7 +157,7 @@ pub enum TrainError {
     Nodes(#[from] NodesError),
     /// Data that cannot be used.
     #[error(transparent)]
-    Data(#[from] samtone_data::DataError),
+    Data(#[from] DataError),
     /// A tokenizer that cannot be used.
     #[error(transparent)]
     Text(#[from] samtone_text::TextError),
@@ -263,6 +265,12 @@ impl TrainError {
                 Some("is it a run of this data set, and of these queries?".into())
             }
             Self::Nodes(error) => error.hint(),
+            Self::Data(error @ DataError::NoSplit { .. }) => {
+                let known = error.hint().unwrap_or_default();
+                Some(format!(
+                    "{known}; `samtone split` makes one of another, an empty `data.dev_split` or `data.test_split` does without"
+                ))
+            }
             Self::Data(error) => error.hint(),
             Self::Text(error) => error.hint(),
             Self::Model(error) => error.hint(),

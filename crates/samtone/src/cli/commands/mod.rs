@@ -11,6 +11,7 @@ mod export;
 mod gradients;
 mod import;
 mod infuse;
+mod init;
 mod lint;
 mod loss;
 mod mine;
@@ -39,6 +40,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Train(train::Args),
     Plan(plan::Args),
     Ablate(ablate::Args),
@@ -85,6 +87,7 @@ fn quoted(argument: String) -> String {
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Init(args) => init::run(&args, self.format),
             Command::Train(args) => train::run(&args, self.format),
             Command::Ablate(args) => ablate::run(&args, self.format),
             Command::Backends(args) => backends::run(&args, self.format),
