@@ -45,6 +45,7 @@ pub mod embedded;
 mod error;
 pub mod import;
 pub mod lint;
+mod output;
 pub mod reading;
 mod record;
 
