@@ -6,7 +6,8 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::columns::roles::TakenColumns;
-use super::options::{ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
+use super::file_split::split_of;
+use super::options::{FileSplit, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
 use super::passage::Passage;
 use crate::error::{DataError, Fault};
 use crate::output::{Folder, Output};
@@ -20,6 +21,9 @@ const LISTED: usize = 20;
 /// Records between two reports of progress.
 const PROGRESS_EVERY: u64 = 4096;
 
+/// The split of judgments of which nothing says it.
+pub(super) const DEFAULT_SPLIT: &str = "train";
+
 /// What a negative that is a positive of the same query is counted as.
 const CONTRADICTORY: &str = "contradictory negative";
 
@@ -32,6 +36,14 @@ pub(crate) struct Sink<'a> {
     documents: Interner,
     queries: Interner,
     splits: BTreeMap<String, Split>,
+    /// The split of judgments that do not name one, and the files whose splits are reported.
+    split: String,
+    /// The file that is read, until its first judgment; those that had one; whether the name of any
+    /// said its split.
+    file: Option<FileSplit>,
+    files: Vec<FileSplit>,
+    is_split_by_name: bool,
+    is_single: bool,
     skipped: Option<Output>,
     progress: &'a mut dyn FnMut(Progress),
     total_bytes: u64,
@@ -81,6 +93,11 @@ impl Sink<'_> {
             documents: Interner::new("document", options.rename_ids),
             queries: Interner::new("query", options.rename_ids),
             splits: BTreeMap::new(),
+            split: options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned()),
+            file: None,
+            files: Vec::new(),
+            is_split_by_name: false,
+            is_single: inputs.len() == 1,
             skipped: None,
             progress,
             total_bytes,
@@ -89,9 +106,25 @@ impl Sink<'_> {
         })
     }
 
+    /// An input of a format whose files' names say their splits comes next.
+    pub(crate) fn begin(&mut self, path: &Path) {
+        if self.options.split.is_some() {
+            return;
+        }
+        let told = split_of(path, self.is_single);
+        self.is_split_by_name |= told.is_some();
+        told.unwrap_or(DEFAULT_SPLIT).clone_into(&mut self.split);
+        self.file = Some(FileSplit { path: path.to_owned(), split: self.split.clone() });
+    }
+
+    /// The lines of an input.
+    pub(crate) fn open(&self, path: &Path) -> Result<Lines, DataError> {
+        Lines::open_decoded(path, self.options.encoding)
+    }
+
     /// The split of judgments whose file does not name one.
     pub(crate) fn split(&self) -> String {
-        self.options.split.clone()
+        self.split.clone()
     }
 
     /// How to import.
@@ -115,7 +148,7 @@ impl Sink<'_> {
         mut next: impl for<'l> FnMut(&'l mut Lines) -> Result<Option<Line<'l>>, DataError>,
         mut each: impl FnMut(&mut Self, Line<'_>) -> Result<(), Failure>,
     ) -> Result<(), DataError> {
-        let mut lines = Lines::open(path)?;
+        let mut lines = self.open(path)?;
         loop {
             let position = lines.position();
             let outcome = match next(&mut lines) {
@@ -255,6 +288,7 @@ impl Sink<'_> {
         document: u32,
         grade: i32,
     ) -> Result<(), Failure> {
+        self.files.extend(self.file.take());
         if !self.splits.contains_key(split) {
             self.splits.insert(split.to_owned(), Split::create(&self.folder.dir())?);
         }
@@ -268,6 +302,9 @@ impl Sink<'_> {
     pub(crate) fn finish(mut self) -> Result<ImportReport, DataError> {
         self.report.documents = self.documents.len() as u64;
         self.report.queries = self.queries.len() as u64;
+        if self.is_split_by_name {
+            self.report.files = std::mem::take(&mut self.files);
+        }
         for (what, count) in [("document", self.report.documents), ("query", self.report.queries)] {
             if count == 0 {
                 return Err(DataError::NothingOf { what });
