@@ -18,6 +18,7 @@ mod plan;
 mod qa;
 pub(crate) mod reading;
 mod search;
+mod split;
 mod train;
 mod trec;
 
@@ -52,6 +53,7 @@ enum Command {
     Loss(loss::Args),
     Bm25(bm25::Args),
     Import(import::Args),
+    Split(split::Args),
     Infuse(infuse::Args),
     Qa(qa::Args),
     Lint(lint::Args),
@@ -96,6 +98,7 @@ impl Cli {
             Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
+            Command::Split(args) => split::run(&args, self.format),
             Command::Infuse(args) => infuse::run(&args, self.format),
             Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
