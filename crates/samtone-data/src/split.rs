@@ -96,10 +96,10 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions) -> Result<SplitRe
         return Err(DataError::Exists { path: out.to_owned() });
     }
     let folder = BeirFolder::open(input)?;
-    let parts = Parts::of(&folder, options)?;
+    let plan = Plan::of(&folder, options)?;
     let written = samtone_files::write_folder(out, |inside| -> Result<_, Unwritten> {
         copy(&folder, inside)?;
-        Ok(parts.write(&BeirFolder::open(inside)?)?)
+        Ok(plan.write(&BeirFolder::open(inside)?)?)
     });
     written.map_err(|unwritten| unwritten.at(out))
 }
@@ -110,7 +110,7 @@ pub(crate) fn split_in_place(
     options: &SplitOptions,
 ) -> Result<SplitReport, DataError> {
     let folder = BeirFolder::open(folder)?;
-    Parts::of(&folder, options)?.write(&folder)
+    Plan::of(&folder, options)?.write(&folder)
 }
 
 /// Copies the files of the layout.
@@ -127,7 +127,7 @@ fn copy(folder: &BeirFolder, to: &Path) -> Result<(), DataError> {
 }
 
 /// Which query goes to which split.
-struct Parts {
+struct Plan {
     /// The split that is parted, then the new ones.
     names: Vec<String>,
     ties: Ties,
@@ -135,7 +135,7 @@ struct Parts {
     parts: Vec<usize>,
 }
 
-impl Parts {
+impl Plan {
     fn of(folder: &BeirFolder, options: &SplitOptions) -> Result<Self, DataError> {
         let (dir, from) = (folder.dir(), &options.from);
         let wrong = |fault| DataError::Shares { dir: dir.to_owned(), split: from.clone(), fault };

@@ -290,12 +290,10 @@ impl Sink<'_> {
     ) -> Result<(), Failure> {
         self.files.extend(self.file.take());
         if !self.splits.contains_key(split) {
-            self.splits.insert(split.to_owned(), Split::create(&self.folder.dir())?);
+            self.splits.insert(split.to_owned(), Split::create(self.folder.dir())?);
         }
         let Some(judgments) = self.splits.get_mut(split) else { return Ok(()) };
-        Ok(judgments
-            .push(query, document, grade)
-            .map_err(DataError::writing(&self.folder.dir()))?)
+        Ok(judgments.push(query, document, grade).map_err(DataError::writing(self.folder.dir()))?)
     }
 
     /// Settles names and judgments, and closes the files.
@@ -371,10 +369,10 @@ impl Sink<'_> {
         }
         let contradictory = judgments.contradictory;
         let mut reader = JudgmentReader::new(judgments.file, judgments.count)
-            .map_err(DataError::writing(&self.folder.dir()))?;
+            .map_err(DataError::writing(self.folder.dir()))?;
         let mut written = 0;
         while let Some((query, document, grade)) =
-            reader.next().map_err(DataError::writing(&self.folder.dir()))?
+            reader.next().map_err(DataError::writing(self.folder.dir()))?
         {
             let is_contradictory = contradictory.contains(&key(query, document));
             let (query, document) = (queries.get(query), documents.get(document));

@@ -26,6 +26,7 @@ pub enum Share {
 
 impl Share {
     /// How many of `queries` it is, rounded to whole ones.
+    #[expect(clippy::cast_sign_loss, reason = "a percentage is above 0")]
     pub(super) fn of(self, queries: usize) -> usize {
         match self {
             Self::Percent(percent) => (queries as f64 * percent / 100.0).round() as usize,

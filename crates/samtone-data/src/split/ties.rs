@@ -199,12 +199,10 @@ impl Records {
         if self.query_is_there.iter().chain(&self.document_is_there).all(|&is_there| is_there) {
             return Ok(());
         }
-        let check = |records: &Interner, is_there: &[bool], field, id: &str, within| match records
-            .find(id)
-            .is_none_or(|index| is_there[index as usize])
-        {
-            true => Ok(()),
-            false => Err(Fault::UnknownId { field, id: id.to_owned(), within }),
+        let check = |records: &Interner, is_there: &[bool], field, id: &str, within| {
+            let is_known = records.find(id).is_none_or(|index| is_there[index as usize]);
+            let unknown = || Fault::UnknownId { field, id: id.to_owned(), within };
+            if is_known { Ok(()) } else { Err(unknown()) }
         };
         beir::for_each_judgment(qrels, |JudgmentLine { query_id, document_id, .. }, _| {
             check(&self.queries, &self.query_is_there, "query-id", query_id, "queries")?;

@@ -1180,8 +1180,8 @@ fn files_named_for_a_split_are_that_split() {
 
 #[test]
 fn shares_are_taken_when_all_is_imported() {
-    let rows: String = (0..50).map(|i| format!("question {i},answer {i}\n")).collect();
-    let text = format!("question,answer\n{rows}");
+    let rows: Vec<_> = (0..50).map(|i| format!("question {i},answer {i}\n")).collect();
+    let text = format!("question,answer\n{}", rows.concat());
     let shares = |names: &[(&str, &str)]| -> Vec<_> {
         names.iter().map(|(name, share)| ((*name).to_owned(), share.parse().unwrap())).collect()
     };
