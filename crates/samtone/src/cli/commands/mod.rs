@@ -19,6 +19,7 @@ mod plan;
 mod qa;
 pub(crate) mod reading;
 mod search;
+mod split;
 mod status;
 mod train;
 mod trec;
@@ -57,6 +58,7 @@ enum Command {
     Loss(loss::Args),
     Bm25(bm25::Args),
     Import(import::Args),
+    Split(split::Args),
     Infuse(infuse::Args),
     Qa(qa::Args),
     Lint(lint::Args),
@@ -104,6 +106,7 @@ impl Cli {
             Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
+            Command::Split(args) => split::run(&args, self.format),
             Command::Infuse(args) => infuse::run(&args, self.format),
             Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
