@@ -118,6 +118,7 @@ fn report(
 ) -> anyhow::Result<()> {
     let mut metrics =
         MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics)
+            .ranked()
             .description("The range is one standard deviation over the seeds to either side.");
     for row in &found.rows {
         let values = found.metrics.iter().map(|metric| {
