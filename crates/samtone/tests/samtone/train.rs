@@ -574,6 +574,32 @@ fn a_model_that_is_there_is_judged_before_its_first_step() {
 }
 
 #[test]
+fn a_logged_loss_is_the_mean_since_the_one_before() {
+    let bench = Bench::new("");
+    bench.train("each", &[]);
+    // Stopped and gone on with between two lines.
+    bench.train("some", &["--set", "train.log_every=8", "--set", "train.checkpoint_every=5"]);
+    let checkpoints = bench.path("some/checkpoints");
+    for step in ["step-15", "step-20"] {
+        fs::remove_dir_all(checkpoints.join(step)).unwrap();
+    }
+    fs::remove_file(bench.path("some/summary.json")).unwrap();
+    let keys = ["--set", "train.log_every=8", "--set", "train.checkpoint_every=5", "--resume"];
+    bench.train("some", &keys);
+    let (each, some) = (losses(&bench.path("each")), losses(&bench.path("some")));
+    let mean = |steps: std::ops::RangeInclusive<usize>| {
+        let count = steps.end() - steps.start() + 1;
+        steps.map(|step| each[step - 1]).sum::<f64>() / count as f64
+    };
+    // Steps 1, 8, 16 and the last are logged.
+    let expected = [mean(1..=1), mean(2..=8), mean(9..=16), mean(17..=20)];
+    assert_eq!(some.len(), 4);
+    for (found, expected) in some.iter().zip(expected) {
+        assert!((found - expected).abs() < ROUNDING * expected, "{found} {expected}");
+    }
+}
+
+#[test]
 fn negatives_of_the_data_are_used_unasked() {
     let bench = Bench::new("");
     let world = World::generate(0, 200).dataset();
