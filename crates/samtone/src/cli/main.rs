@@ -3,12 +3,14 @@
 mod commands;
 mod device;
 mod embeddings;
+mod encoding;
 mod error;
 mod output;
 mod progress;
 mod run_report;
 mod runner;
 mod skill_report;
+mod stream;
 mod tensorboard;
 
 use std::process::ExitCode;

@@ -18,7 +18,11 @@ use samtone_text::Key;
 use samtone_train::run::{Embedded, JudgedSplit};
 
 use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::at_least_one;
+use super::reading::{
+    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
+    similarity,
+};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table};
@@ -62,6 +66,9 @@ pub(crate) struct Args {
     /// the cosine.
     #[arg(long, value_enum)]
     similarity: Option<SimilarityChoice>,
+    /// Compare only the first N numbers of each embedding.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    dims: Option<usize>,
     /// The folder to write.
     #[arg(long, default_value = "analysis", value_name = "FOLDER")]
     out: PathBuf,
@@ -204,11 +211,13 @@ impl OnBackend for Analyze<'_> {
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, name, sample } = self;
         let Sample { dataset, .. } = sample;
-        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(model)?, device)?;
+        let dims = dims(args.dims, retriever.dim())?;
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded = embed(&retriever, &split, text, BATCH_SIZE)?;
+        let embedded = cut_split(&embedded, dims, similarity).into_owned();
         let hits = embedded.search(similarity, FOUND, &[])?;
         let Embedded { queries, documents, dim } = embedded;
         let metrics = measure(sample, &split, &hits, args.seed)?;

@@ -7,20 +7,24 @@ use std::time::Instant;
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_data::Dataset;
-use samtone_eval::search::Hit;
+use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
 use samtone_model::Retriever;
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{Embedded, JudgedSplit};
 use serde::Serialize;
 
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::reading::{
+    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, cut_split, dims, document_text,
+    embed, model_folder, similarity,
+};
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
+use crate::stream::{Readable, Writable};
 
 /// Score a model on a data set, or a run against judgments.
 ///
@@ -28,10 +32,10 @@ use crate::output::{Format, say, table, warn};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "model"]))]
 pub(crate) struct Args {
-    /// A run to score: a TREC file.
+    /// A run to score: a TREC file, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "qrels")]
     run: Option<PathBuf>,
-    /// The judgments: a TREC file or a BEIR table.
+    /// The judgments: a TREC file or a BEIR table, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "run")]
     qrels: Option<PathBuf>,
     /// A model to score: its folder.
@@ -72,10 +76,32 @@ pub(crate) struct Args {
         conflicts_with = "run"
     )]
     batch_size: usize,
-    /// Also write what the model finds: a TREC run.
+    /// Compare only the first N numbers of each embedding; several give a row each.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "N,…",
+        value_parser = at_least_one,
+        conflicts_with = "run"
+    )]
+    dims: Vec<usize>,
+    /// Store the documents' numbers so before they are compared; several give a row each.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "DTYPE,…",
+        default_value = "f32",
+        conflicts_with = "run"
+    )]
+    dtype: Vec<DtypeChoice>,
+    /// Of binary documents, score N times `-k` by the query's own numbers; 0: none.
+    #[arg(long, value_name = "N", default_value_t = RESCORE, conflicts_with = "run")]
+    rescore: usize,
+    /// Also write what the model finds: a TREC run, `-` to stdout.
     #[arg(long, value_name = "FILE", requires = "model")]
     out: Option<PathBuf>,
-    /// Also write the result as an MTEB JSON file.
+    /// Also write the result as an MTEB JSON file, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     mteb: Option<PathBuf>,
     #[command(flatten)]
@@ -115,7 +141,7 @@ pub(super) struct MeasureArgs {
 }
 
 /// A metric, or what is wrong with its name and which there are.
-pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
+pub(super) fn metric(name: &str) -> Result<Metric, String> {
     name.parse().map_err(|error: EvalError| match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
@@ -124,29 +150,51 @@ pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let start = Instant::now();
-    let outputs = [&args.out, &args.mteb];
-    outputs.into_iter().flatten().try_for_each(|path| trec::prepare(path))?;
-    let (qrels, found) = if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
+    let place = |path: &Option<PathBuf>| path.as_deref().map(Writable::prepare).transpose();
+    let (out, mteb) = (place(&args.out)?, place(&args.mteb)?);
+    if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
+        let (run, qrels) = (Readable::open(run)?, Readable::open(qrels)?);
         let (found, qrels) = std::thread::scope(|scope| {
-            let qrels = scope.spawn(|| Qrels::read(qrels));
-            (Run::read(run), qrels.join().expect("reading does not panic"))
+            let qrels = scope.spawn(|| Qrels::read(qrels.path()));
+            (Run::read(run.path()), qrels.join().expect("reading does not panic"))
         });
-        (qrels?, found?)
-    } else {
-        search_model(args)?
-    };
+        return report(args, start, &qrels?, &found?, None, mteb, format);
+    }
+    if args.dims.len().max(1) * args.dtype.len() == 1 {
+        let (qrels, mut found) = search_model(args)?;
+        let (_, found) = found.remove(0);
+        return report(args, start, &qrels, &found, out, mteb, format);
+    }
+    if args.out.is_some() || args.mteb.is_some() || args.measure.per_query || args.measure.explain {
+        let message =
+            "`--out`, `--mteb`, `--per-query` and `--explain` are for one kind of embeddings";
+        return Err(Usage::new(message).with_hint("give one of `--dims` and one `--dtype`").into());
+    }
+    let (qrels, found) = search_model(args)?;
+    args.measure.print_kinds(&qrels, &found, format)
+}
+
+/// Writes and prints what was found.
+fn report(
+    args: &Args,
+    start: Instant,
+    qrels: &Qrels,
+    found: &Run,
+    out: Option<Writable>,
+    mteb: Option<Writable>,
+    format: Format,
+) -> anyhow::Result<()> {
     // The numbers are printed whatever becomes of the files.
-    let run_written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "samtone"));
-    let evaluation = args.measure.evaluate(&qrels, &found)?;
+    let run_written = out.map_or(Ok(()), |out| trec::write(out, found, "samtone"));
+    let evaluation = args.measure.evaluate(qrels, found)?;
     let seconds = start.elapsed().as_secs_f64();
-    let mteb_written =
-        args.mteb.as_ref().map_or(Ok(()), |path| write_mteb(path, args, &evaluation, seconds));
-    args.measure.print(&qrels, &found, &evaluation, format)?;
+    let mteb_written = mteb.map_or(Ok(()), |mteb| write_mteb(mteb, args, &evaluation, seconds));
+    args.measure.print(qrels, found, &evaluation, format)?;
     run_written?;
     mteb_written
 }
 
-fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> anyhow::Result<()> {
+fn write_mteb(out: Writable, args: &Args, found: &Evaluation, seconds: f64) -> anyhow::Result<()> {
     let source = args.data.as_deref().or(args.qrels.as_deref()).unwrap_or(Path::new("run"));
     let task = source.file_stem().unwrap_or_default().to_string_lossy();
     let (split, languages) = (args.split.as_str(), &["eng-Latn"]);
@@ -155,12 +203,13 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
     let json =
         MtebJson { evaluation: found, task: &task, revision: &revision, split, languages, seconds };
     let text = serde_json::to_string_pretty(&json).context("cannot write the result as JSON")?;
-    samtone_files::replace(path, (text + "\n").as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))
+    samtone_files::replace(out.path(), (text + "\n").as_bytes())
+        .with_context(|| format!("cannot write `{}`", out.path().display()))?;
+    out.finish()
 }
 
-/// The judgments of the split, and what the model finds for its queries.
-fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run)> {
+/// The judgments of the split, and what the model finds for its queries with each kind of embeddings.
+fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Run)>)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
     let dataset = Dataset::load(data, &[&args.split])?;
@@ -174,7 +223,15 @@ fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run)> {
         .backend
         .run(Search { args, model, split: &split })?
         .with_context(|| format!("cannot search with `{}`", model.display()))?;
-    Ok((split.qrels()?, split.run(&hits)?))
+    let found = hits.into_iter().map(|(kind, hits)| Ok((kind, split.run(&hits)?)));
+    Ok((split.qrels()?, found.collect::<anyhow::Result<_>>()?))
+}
+
+/// What embeddings are compared as.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Kind {
+    dims: usize,
+    dtype: Dtype,
 }
 
 /// Says before the work that it may not end in a TREC file.
@@ -192,17 +249,52 @@ struct Search<'a> {
 }
 
 impl OnBackend for Search<'_> {
-    type Output = anyhow::Result<Vec<Vec<Hit>>>;
+    type Output = anyhow::Result<Vec<(Kind, Vec<Vec<Hit>>)>>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, split } = self;
-        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(model)?, device)?;
+        let wanted = match args.dims.as_slice() {
+            [] => vec![retriever.dim()],
+            some => {
+                some.iter().map(|&n| dims(Some(n), retriever.dim())).collect::<Result<_, _>>()?
+            }
+        };
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
         let embedded = embed(&retriever, split, text, args.batch_size)?;
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
-        Ok(embedded.search(similarity, args.k, &own)?)
+        let mut found = Vec::new();
+        for dims in wanted {
+            let cut = cut_split(&embedded, dims, similarity);
+            for dtype in args.dtype.iter().map(|&dtype| dtype.into()) {
+                let hits = stored(&cut, dtype, similarity, args, &own)?;
+                found.push((Kind { dims, dtype }, hits));
+            }
+        }
+        Ok(found)
     }
+}
+
+/// What is found where the documents are stored as `dtype`.
+fn stored(
+    embedded: &Embedded,
+    dtype: Dtype,
+    similarity: Similarity,
+    args: &Args,
+    own: &[Option<usize>],
+) -> Result<Vec<Vec<Hit>>, EvalError> {
+    let Embedded { queries, documents, dim } = embedded;
+    if dtype == Dtype::F32 {
+        return embedded.search(similarity, args.k, own);
+    }
+    if dtype == Dtype::Binary {
+        let stored = signs(documents, *dim);
+        return top_k_signs(queries, &stored, *dim, args.k, args.rescore, similarity, own);
+    }
+    let ranges = Ranges::of(documents, *dim);
+    let read = dtype.decode(&dtype.encode(documents, *dim, &ranges), *dim, &ranges);
+    top_k_excluding(queries, &read, *dim, args.k, similarity, own)
 }
 
 /// Each metric's 95 % bootstrap interval from 1,000 resamples of the queries.
@@ -225,7 +317,7 @@ struct Explained {
 
 /// What `--format json` prints.
 #[derive(Serialize)]
-struct Result<'a> {
+struct Printed<'a> {
     #[serde(flatten)]
     evaluation: EvaluationJson<'a>,
     compat: &'static str,
@@ -241,7 +333,7 @@ impl MeasureArgs {
     }
 
     /// Checks before a search that `k` of all `documents` are as many as every metric looks at.
-    pub(super) fn check_depth(&self, k: usize, documents: usize) -> std::result::Result<(), Usage> {
+    pub(super) fn check_depth(&self, k: usize, documents: usize) -> Result<(), Usage> {
         let deepest = self.metrics.iter().max_by_key(|metric| metric.cutoff());
         let Some((metric, cutoff)) = deepest.and_then(|metric| Some((metric, metric.cutoff()?)))
         else {
@@ -299,12 +391,57 @@ impl MeasureArgs {
                 .map(|(convention, list)| (convention.to_string(), serde_json::json!(list)))
                 .collect()
         });
-        let result = Result { evaluation: json, compat: self.compat.name(), explain };
+        let result = Printed { evaluation: json, compat: self.compat.name(), explain };
         format.print(&result, |_| {
             let mut text = self.text(found, intervals.as_deref().unwrap_or_default());
             for (convention, list) in explained.iter().flatten() {
                 text.push_str(&self.explain_text(*convention, list));
             }
+            text
+        })
+    }
+
+    /// Prints what each kind of embeddings finds: a row each.
+    fn print_kinds(
+        &self,
+        qrels: &Qrels,
+        found: &[(Kind, Run)],
+        format: Format,
+    ) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            #[serde(flatten)]
+            kind: Kind,
+            #[serde(flatten)]
+            evaluation: EvaluationJson<'a>,
+        }
+        let evaluations = found.iter().map(|(kind, run)| Ok((*kind, self.evaluate(qrels, run)?)));
+        let evaluations: Vec<(Kind, Evaluation)> = evaluations.collect::<anyhow::Result<_>>()?;
+        let intervals: Vec<_> =
+            evaluations.iter().map(|(_, found)| self.intervals.then(|| intervals(found))).collect();
+        let rows = evaluations.iter().zip(&intervals).map(|((kind, found), intervals)| {
+            let evaluation = EvaluationJson::new(found, false);
+            Row {
+                kind: *kind,
+                evaluation: match intervals {
+                    Some(intervals) => evaluation.with_intervals(intervals),
+                    None => evaluation,
+                },
+            }
+        });
+        let rows: Vec<Row<'_>> = rows.collect();
+        format.print(&serde_json::json!({ "compat": self.compat.name(), "kinds": rows }), |_| {
+            let names: Vec<String> = self.metrics.iter().map(ToString::to_string).collect();
+            let header: Vec<&str> =
+                ["dims", "dtype"].into_iter().chain(names.iter().map(String::as_str)).collect();
+            let rows = evaluations.iter().map(|(kind, found)| {
+                let means = found.means().iter().map(|mean| format!("{mean:.4}"));
+                [kind.dims.to_string(), kind.dtype.to_string()].into_iter().chain(means).collect()
+            });
+            let mut text = table(&header, rows.collect::<Vec<Vec<String>>>());
+            let queries = evaluations.first().map_or(0, |(_, found)| found.queries().len());
+            let compat = self.compat;
+            line(&mut text, format_args!("\n{queries} queries, by the conventions of {compat}"));
             text
         })
     }

@@ -8,6 +8,7 @@ use samtone_model::{Retriever, Side, Similarity};
 use samtone_text::DocumentText;
 use serde::Serialize;
 
+use super::reading::model_folder;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
@@ -114,7 +115,8 @@ impl Reading {
 }
 
 fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
-    let retriever = Retriever::<B>::open(&args.model, device)
+    let retriever = model_folder(&args.model)
+        .and_then(|model| Retriever::<B>::open(&model, device))
         .with_context(|| format!("cannot export `{}`", args.model.display()))?;
     match args.layout {
         Layout::Towers => retriever.save(&args.out),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{DataError, Dataset};
+use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
@@ -14,11 +14,16 @@ use samtone_train::mine::{
 use samtone_train::run::JudgedSplit;
 use serde::Serialize;
 
+use super::at_least_one;
 use super::bm25::{at_least_zero, share};
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::reading::{
+    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
+    similarity,
+};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
+use crate::stream::{Readable, Writable};
 
 /// Find hard negatives: documents that rank high for a query without being relevant to it.
 ///
@@ -28,7 +33,7 @@ use crate::output::Format;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["model", "bm25", "run"]))]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines).
+    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines), `-` on stdin.
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     /// The split whose pairs get negatives.
@@ -40,10 +45,10 @@ pub(crate) struct Args {
     /// Rank with BM25.
     #[arg(long)]
     bm25: bool,
-    /// Take the ranking of a TREC run.
+    /// Take the ranking of a TREC run, `-` on stdin.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
-    /// The file of pairs to write.
+    /// The file of pairs to write, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The ranks to take negatives from, counted from 1 over the documents not known to be relevant.
@@ -78,6 +83,9 @@ pub(crate) struct Args {
     /// How embeddings are compared; as the model's folder says if absent.
     #[arg(long, value_enum, conflicts_with_all = ["bm25", "run"])]
     similarity: Option<SimilarityChoice>,
+    /// Compare only the first N numbers of each embedding.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "model")]
+    dims: Option<usize>,
     /// For `--bm25`: how late further occurrences of a term stop counting.
     #[arg(
         long,
@@ -153,10 +161,10 @@ impl Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
-    samtone_files::prepare_file(&args.out)
-        .map_err(|source| DataError::Write { path: args.out.clone(), source })?;
-    let dataset = if args.data.is_file() {
-        Dataset::load_pairs(&args.data, &args.split)?
+    let out = Writable::prepare(&args.out)?;
+    let data = Readable::open(&args.data)?;
+    let dataset = if data.path().is_file() {
+        Dataset::load_pairs(data.path(), &args.split)?
     } else {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
     };
@@ -167,7 +175,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
             .run(work)?
             .with_context(|| format!("cannot mine with `{}`", model.display()))?
     } else if let Some(run) = &args.run {
-        let ranked = Ranked::new(&Run::read(run)?, &dataset)
+        let ranked = Ranked::new(&Run::read(Readable::open(run)?.path())?, &dataset)
             .with_context(|| format!("cannot mine with `{}`", run.display()))?;
         mine(&dataset, &args.split, &ranked, &config)?
     } else {
@@ -178,7 +186,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let MineReport { pairs, rows, .. } = mined.report;
     let count = config.count;
     ensure!(rows > 0, "none of {pairs} pairs gets {count} negatives: nothing is written");
-    dataset.save_pairs(&args.out, &mined.rows, config.document_text)?;
+    dataset.save_pairs(out.path(), &mined.rows, config.document_text)?;
+    out.finish()?;
     format.print(&Result { report: mined.report, out: &args.out }, |result| {
         describe(&result.report, args)
     })
@@ -203,11 +212,13 @@ impl OnBackend for MineWithModel<'_> {
 impl MineWithModel<'_> {
     fn mine<B: Backend>(self, device: &B::Device) -> anyhow::Result<Mined> {
         let Self { args, model, dataset, config } = self;
-        let retriever = Retriever::<B>::open(model, device)?;
+        let retriever = Retriever::<B>::open(&model_folder(model)?, device)?;
         config.document_text = document_text(args.document_text, &retriever);
+        let dims = dims(args.dims, retriever.dim())?;
         let similarity = similarity(args.similarity, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded = embed(&retriever, &split, config.document_text, BATCH_SIZE)?;
+        let embedded = cut_split(&embedded, dims, similarity);
         let source = Dense::new(
             split.queries(),
             &embedded.queries,

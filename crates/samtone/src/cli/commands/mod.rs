@@ -2,6 +2,7 @@
 
 mod ablate;
 pub(crate) mod analyze;
+mod ask;
 pub(crate) mod backends;
 mod bm25;
 mod compare;
@@ -53,6 +54,7 @@ enum Command {
     Runs(status::RunsArgs),
     Export(export::Args),
     Search(search::Args),
+    Ask(ask::Args),
     Compare(compare::Args),
     Analyze(Box<analyze::Args>),
     Loss(loss::Args),
@@ -101,6 +103,7 @@ impl Cli {
             Command::Runs(args) => status::list(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
+            Command::Ask(args) => ask::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),
             Command::Compare(args) => compare::run(&args, self.format),
             Command::Loss(args) => loss::run(&args, self.format),
