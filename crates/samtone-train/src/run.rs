@@ -31,7 +31,7 @@ pub use self::experiment::{Outcome, QUICK_START, RunOptions, evaluation_path, ru
 pub use self::first_step::{FirstStep, first_step};
 pub use self::identity::Identity;
 pub use self::plan::{LARGEST_CHUNK, Plan, plan};
-pub use self::prepare::EMBEDDED_SEED;
+pub use self::prepare::{EMBEDDED_SEED, load_data};
 pub use self::proc::peak_rss_bytes;
 pub use self::record::{Event, StepRecord};
 pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};

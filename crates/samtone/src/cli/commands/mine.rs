@@ -8,10 +8,11 @@ use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
+use samtone_train::config::EMBEDDED;
 use samtone_train::mine::{
     Dense, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin, mine,
 };
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::at_least_one;
@@ -33,7 +34,7 @@ use crate::stream::{Readable, Writable};
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["model", "bm25", "run"]))]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines), `-` on stdin.
+    /// The data: a folder in BEIR layout, a file of pairs (JSON lines; `-` on stdin), or `embedded`.
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     /// The split whose pairs get negatives.
@@ -163,8 +164,9 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
     let out = Writable::prepare(&args.out)?;
     let data = Readable::open(&args.data)?;
-    let dataset = if data.path().is_file() {
-        Dataset::load_pairs(data.path(), &args.split)?
+    let is_folder = data.path().is_dir() && args.data != Path::new(EMBEDDED);
+    let dataset = if !is_folder {
+        load_data(data.path(), &[&args.split])?
     } else {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
     };
