@@ -37,7 +37,7 @@ pub use self::record::{Event, StepRecord};
 pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};
 pub use self::search_split::{Embedded, JudgedSplit, Observe, similarity_of};
 pub use self::status::{State, Status, runs_under};
-pub use self::summary::{Baseline, Best, Metrics, Start, Summary};
+pub use self::summary::{Baseline, BeforeTraining, Best, Metrics, Summary};
 pub use self::training::{
     Before, Course, Learner, Surroundings, Trained, Training, Work, not_finite,
 };

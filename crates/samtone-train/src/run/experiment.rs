@@ -50,7 +50,7 @@ use crate::run::prepare::{Prepared, TestSet};
 use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
-use crate::run::summary::{Baseline, Metrics, Start, Summary};
+use crate::run::summary::{Baseline, BeforeTraining, Metrics, Summary};
 use crate::run::training::{Before, Surroundings};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::share::shards::Workers;
@@ -290,7 +290,7 @@ fn cut_texts(prepared: &Prepared, config: &ExperimentConfig) -> Vec<String> {
 /// What is found of a model before its first step.
 struct Beginning {
     /// What it is worth, where it is to be judged.
-    start: Option<Start>,
+    start: Option<BeforeTraining>,
     /// The documents that dev evaluations on the way look in, where these are not all.
     among: Option<Vec<usize>>,
 }
@@ -306,7 +306,7 @@ impl Beginning {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
         let mut judge = Judge::new(start, &config.eval);
-        let mut found = config.eval.start.unwrap_or(false).then(Start::default);
+        let mut found = config.eval.start.unwrap_or(false).then(BeforeTraining::default);
         if let Some(found) = &mut found {
             let sets =
                 [("dev", &prepared.dev, &mut found.dev), ("test", &prepared.test, &mut found.test)];
