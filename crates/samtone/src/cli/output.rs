@@ -33,11 +33,16 @@ impl Format {
         if !out.ends_with('\n') {
             out.push('\n');
         }
-        match std::io::stdout().lock().write_all(out.as_bytes()) {
-            // `samtone … | head` closes the pipe early: no failure of ours.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("cannot write to stdout"),
-        }
+        write_out(out.as_bytes())
+    }
+}
+
+/// Writes to stdout.
+pub(crate) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(bytes) {
+        // `samtone … | head` closes the pipe early: no failure of ours.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
     }
 }
 

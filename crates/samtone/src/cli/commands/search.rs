@@ -17,6 +17,9 @@ use crate::output::Format;
 
 /// Find the nearest documents of each query, exactly, and write a TREC run.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone search --queries asked --documents faq -k 10 --out answers.trec")]
 pub(crate) struct Args {
     /// The queries: a folder as `samtone encode` writes it.
     #[arg(long, value_name = "FOLDER")]
