@@ -15,11 +15,8 @@ mod tensorboard;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    match cli.run() {
+    match commands::Cli::read().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error::report(&error),
     }

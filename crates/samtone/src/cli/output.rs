@@ -67,8 +67,13 @@ impl Format {
             say(out.trim_end_matches('\n'));
             return Ok(());
         }
-        reached(io::stdout().lock().write_all(out.as_bytes()))
+        write_out(out.as_bytes())
     }
+}
+
+/// Writes to stdout.
+pub(crate) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    reached(io::stdout().lock().write_all(bytes))
 }
 
 /// Writes a line to stderr; one that cannot be written is dropped.

@@ -20,6 +20,10 @@ use crate::runner::Runner;
 /// The grid stands under `[ablate]` in the configuration. Run the same command again to go on after
 /// an interruption: finished runs are kept, the interrupted one resumes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone ablate --config grid.toml --run-dir runs/grid
+  samtone ablate --config grid.toml --run-dir runs/grid --set train.steps=500")]
 pub(crate) struct Args {
     /// The experiment, a TOML file with an `[ablate]` table.
     #[arg(long, value_name = "FILE")]

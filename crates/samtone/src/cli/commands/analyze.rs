@@ -29,6 +29,10 @@ use crate::output::{Format, say, table};
 ///
 /// Writes `analysis.json`, `report.html` and each figure as SVG, PNG, CSV and JSON.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone analyze --model runs/first/model --data data/faq --out analysis
+  samtone analyze --model a/model --model b/model --name before --name after --data embedded")]
 pub(crate) struct Args {
     /// A model, its folder; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]

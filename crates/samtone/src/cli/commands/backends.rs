@@ -27,6 +27,10 @@ use crate::output::{Format, say, table};
 /// Each runs in a process of its own: the gradients of the first step, a training, and the texts of
 /// one trained model embedded. Fails where they differ by more than rounding explains.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone backends --backends flex,ndarray
+  samtone backends --backends flex,wgpu --config my.toml --out backends")]
 pub(crate) struct Args {
     /// The experiment, a TOML file; the quick start, shortened, if absent.
     #[arg(long, value_name = "FILE")]

@@ -14,6 +14,10 @@ use crate::stream::Writable;
 
 /// Search a data set with BM25, the lexical baseline, and score the result.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone bm25 --data data/faq --split test
+  samtone bm25 --data data/faq --split test --stem -k 1000 --out bm25.trec")]
 pub(crate) struct Args {
     /// The data set: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER")]

@@ -29,6 +29,10 @@ use crate::stream::{Readable, Writable};
 ///
 /// Numbers are trec_eval's unless `--compat` names another convention.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone eval --model runs/first/model --data data/faq --split test --intervals
+  samtone eval --run other.trec --qrels data/faq/qrels/test.tsv --metrics ndcg@10,mrr@10")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "model"]))]
 pub(crate) struct Args {
     /// A run to score: a TREC file, or `-`, stdin.

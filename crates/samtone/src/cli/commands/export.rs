@@ -27,6 +27,10 @@ const PROBES: [&str; 6] = [
 
 /// Write a model folder that sentence-transformers opens, and check it by embedding texts with it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone export --model runs/first/model --out for-python
+  samtone export --model runs/first/model --layout router --out for-python")]
 pub(crate) struct Args {
     /// The model: its folder.
     #[arg(long, value_name = "FOLDER")]

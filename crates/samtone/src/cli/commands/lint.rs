@@ -17,6 +17,10 @@ use crate::output::Format;
 /// Counts copies, near copies, negatives that are positives, overlap with test sets, collisions in
 /// random batches, and lengths. Nothing is changed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone lint data/faq
+  samtone lint data/faq --test data/other --tokenizer runs/first/model --deny leakage")]
 pub(crate) struct Args {
     /// The data: a folder in BEIR layout, a file of pairs (JSON lines), or `embedded`.
     #[arg(value_name = "DATA")]

@@ -32,6 +32,10 @@ use crate::stream::{Readable, Writable};
 /// is taken, nor a copy of one. The result is a file of pairs with their negatives, which `train` reads
 /// as its data.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone mine --data data/faq --bm25 --out mined.jsonl
+  samtone mine --data data/faq --model runs/first/model --ranks 10-100 --out mined.jsonl")]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["model", "bm25", "run"]))]
 pub(crate) struct Args {
     /// The data: a folder in BEIR layout, a file of pairs (JSON lines; `-` on stdin), or `embedded`.

@@ -17,7 +17,18 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 /// Train a dual encoder, judge it and write a run folder.
 ///
 /// With nothing given: the quick start, a small siamese model on the embedded corpus.
+///
+/// The keys that most runs set: `data.train`, `data.dev`, `data.test` (folders or files), `model.path`
+/// (a model to start from), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,
+/// `train.batch_size`, `train.lr`, `train.warmup`, `train.eval_every` with `train.best_by`, and `seed`.
+/// All keys with their defaults are in docs/configuration.md, and the run folder's `config.toml` has
+/// them as they were resolved.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone train
+  samtone train --config my.toml --set train.lr=3e-5 --run-dir runs/first
+  samtone train --run-dir runs/first --resume")]
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,
