@@ -123,12 +123,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Configuration, ExperimentConfig};
+    use crate::config::{Configuration, ExperimentConfig, Override};
 
     #[track_caller]
     fn check(set: &str, message: &str, hint: Option<&str>) {
         let path = Path::new("x.toml");
-        let error = ExperimentConfig::parse("", path, &[set.to_owned()]).unwrap_err();
+        let error = ExperimentConfig::parse("", path, &Override::set_all([set])).unwrap_err();
         assert_eq!(error.to_string(), format!("`--set {set}`: {message}"));
         assert_eq!(error.hint().as_deref(), hint, "{set}");
     }
