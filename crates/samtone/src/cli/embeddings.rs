@@ -115,6 +115,7 @@ impl Embeddings {
         );
         ensure!(
             dtype != Dtype::Int8
+                || rows == 0
                 || origin.as_ref().is_some_and(|origin| origin.ranges.low.len() == dim),
             "`{}` holds numbers of one byte, but no `{RECORD}` beside it says what they stand for",
             path.display()
@@ -165,6 +166,9 @@ impl Embeddings {
             && let Ok(rows) = bytemuck::try_cast_slice(bytes)
         {
             return Cow::Borrowed(rows);
+        }
+        if bytes.is_empty() {
+            return Cow::Borrowed(&[]);
         }
         let none = Ranges::default();
         let ranges = self.origin.as_ref().map_or(&none, |origin| &origin.ranges);

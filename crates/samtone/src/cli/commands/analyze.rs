@@ -34,7 +34,7 @@ Examples:
   samtone analyze --model runs/first/model --data data/faq --out analysis
   samtone analyze --model a/model --model b/model --name before --name after --data embedded")]
 pub(crate) struct Args {
-    /// A model, its folder; may be repeated to compare several.
+    /// A model: its folder, or a run's; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]
     model: Vec<PathBuf>,
     /// What a model is called in the results, in the order of the models; its folder if absent.

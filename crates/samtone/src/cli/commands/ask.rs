@@ -17,7 +17,7 @@ use super::at_least_one;
 use super::reading::{TextChoice, document_text, model_folder};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::Embeddings;
-use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, Shard, fingerprint};
+use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, Shard, check_place, fingerprint};
 use crate::error::{Failure, Usage};
 use crate::output::{Format, say};
 
@@ -175,13 +175,11 @@ fn kept<B: Backend>(
     if Embeddings::file_in(&folder).is_none() {
         let texts = content.texts;
         say(format_args!("embedding {texts} documents once, into `{}`", folder.display()));
-        let encoded = job.run(retriever, &content, plan, &folder).map_err(|error| {
-            if error.downcast_ref::<Failure>().is_some() {
-                return error;
-            }
-            let hint = "`--cache` names another folder to keep them in";
-            error.context(Failure::new("cannot keep the documents' embeddings", hint))
+        check_place(&folder).map_err(|error| {
+            let hint = "`--cache` names another folder to keep embeddings in";
+            Failure::new(format!("{error:#}"), hint)
         })?;
+        let encoded = job.run(retriever, &content, plan, &folder)?;
         say(format_args!("done in {:.1} s", encoded.seconds));
     }
     Embeddings::open(&folder)

@@ -26,7 +26,7 @@ Examples:
   samtone encode --model runs/first/model --input data/faq/corpus.jsonl --side document --out faq
   samtone encode --model runs/first/model --input questions.jsonl --side query --out asked")]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, or plain lines (`.txt`), plain,

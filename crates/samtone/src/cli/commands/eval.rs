@@ -41,7 +41,7 @@ pub(crate) struct Args {
     /// The judgments: a TREC file or a BEIR table, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "run")]
     qrels: Option<PathBuf>,
-    /// A model to score: its folder.
+    /// A model to score: its folder, or a run's.
     #[arg(long, value_name = "FOLDER", requires = "data")]
     model: Option<PathBuf>,
     /// The data set to score the model on: a folder in BEIR layout, or `embedded`.

@@ -32,7 +32,7 @@ Examples:
   samtone export --model runs/first/model --out for-python
   samtone export --model runs/first/model --layout router --out for-python")]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     /// The folder to write.

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// The split whose pairs get negatives.
     #[arg(long, default_value = "train")]
     split: String,
-    /// Rank with a model: its folder.
+    /// Rank with a model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// Rank with BM25.

@@ -398,6 +398,16 @@ mod tests {
     }
 
     #[test]
+    fn no_rows_are_no_mistake_in_any_numbers() {
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::Int8, Dtype::Binary] {
+            let folder = tempfile::tempdir().unwrap();
+            Writer::open(folder.path(), Plan { dtype, ..plan(0) }, 1).unwrap().finish("i").unwrap();
+            let read = Embeddings::open(folder.path()).unwrap();
+            assert_eq!((read.rows().len(), read.dim), (0, 2), "{dtype}");
+        }
+    }
+
+    #[test]
     fn a_folder_is_in_the_hands_of_one() {
         let folder = tempfile::tempdir().unwrap();
         let first = Writer::open(folder.path(), plan(1), 1).unwrap();

@@ -149,5 +149,7 @@ fn a_mistake_says_what_to_do() {
     let hint = "hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir all-MiniLM-L6-v2";
     assert!(words.contains(hint), "{words}");
     assert!(with("run", "run", "who?", 1).contains("corpus.jsonl"));
+    let words = refused(home.path(), 1, &[&ASK[..], &["--cache", "data/corpus.jsonl"]].concat());
+    assert!(words.contains("hint: `--cache` names another folder"), "{words}");
     assert!(with("run", "data", " ", 2).contains("the question is empty"));
 }
