@@ -241,10 +241,12 @@ impl TrainError {
                 Some("is it a run of this data set, and of these queries?".into())
             }
             Self::Nodes(error) => error.hint(),
-            Self::Data(error @ DataError::NoSplit { .. }) => {
+            Self::Data(error @ DataError::NoSplit { split, .. })
+                if ["dev", "test"].contains(&&**split) =>
+            {
                 let known = error.hint().unwrap_or_default();
                 Some(format!(
-                    "{known}; `samtone split` makes one of another, an empty `data.dev_split` or `data.test_split` does without"
+                    "{known}; `samtone split` makes `{split}` of another, an empty `data.{split}_split` does without"
                 ))
             }
             Self::Data(error) => error.hint(),

@@ -209,11 +209,11 @@ mod tests {
 
     #[test]
     fn int8_has_the_steps_of_sentence_transformers() {
-        // quantize_embeddings([[0, 7], [0.5, 7], [1, 7]]): steps of 1/255 from −128, but for rounding.
-        let rows = [0.0, 7.0, /* */ 0.5, 7.0, /* */ 1.0, 7.0];
+        // quantize_embeddings([[0, 7], [0.6, 7], [1, 7]]): steps of 1/255 from −128, but for rounding.
+        let rows = [0.0, 7.0, /* */ 0.6, 7.0, /* */ 1.0, 7.0];
         let stored = Dtype::Int8.encode(&rows, 2, &Ranges::of(&rows, 2));
         let codes: &[i8] = bytemuck::cast_slice(&stored);
-        assert_eq!(codes, [-128, -128, 0, -128, 127, -128]);
+        assert_eq!(codes, [-128, -128, 25, -128, 127, -128]);
         let read = Dtype::Int8.decode(&stored, 2, &Ranges::of(&rows, 2));
         assert_eq!([read[0], read[1], read[4], read[5]], [0.0, 7.0, 1.0, 7.0]);
     }

@@ -128,6 +128,7 @@ pub fn run<B: AutodiffBackend>(
     if let Some(nodes) = options.nodes {
         agree(nodes, config, &B::name(device))?;
     }
+    let is_random = config.model.path.is_none() && config.model.encoder.is_none();
     let resolved = config.resolve()?;
     let now = Identity::new(&resolved.config, resolved.changed.clone());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
@@ -141,12 +142,6 @@ pub fn run<B: AutodiffBackend>(
         observe(Event::Changed(change));
     }
     let vocabulary = folder.vocabulary();
-    if config.model.path.is_none() && config.model.encoder.is_none() {
-        observe(Event::Warning(
-            "without `model.path` the model starts from random weights, which a small data set teaches little"
-                .into(),
-        ));
-    }
     let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
@@ -157,6 +152,9 @@ pub fn run<B: AutodiffBackend>(
     }
     let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
     let prepared = session.tokenise(&cache)?;
+    if is_random {
+        observe(Event::Warning(RANDOM.into()));
+    }
     for warning in cut_texts(&prepared, config) {
         observe(Event::Warning(warning));
     }
@@ -247,6 +245,9 @@ impl<S: DeserializeOwned, C> Outcome<S, C> {
         Ok(Self { summary, environment, config, changed, was_finished: true })
     }
 }
+
+/// What is said where neither a model nor the sizes of one are named.
+const RANDOM: &str = "without `model.path` the model starts from random weights, which a small data set teaches little";
 
 /// At this share of the training texts a side's limit deserves a look.
 const MANY_CUT: f64 = 0.2;

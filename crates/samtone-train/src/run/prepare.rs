@@ -344,10 +344,7 @@ mod tests {
         assert!(error.to_string().contains("`tset`"), "{error}");
         assert_eq!(
             error.hint().as_deref(),
-            Some(
-                "did you mean `test`? there are: `dev`, `test`, `train`; `samtone split` makes one of \
-                 another, an empty `data.dev_split` or `data.test_split` does without"
-            )
+            Some("did you mean `test`? there are: `dev`, `test`, `train`")
         );
     }
 

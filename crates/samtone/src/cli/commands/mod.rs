@@ -195,8 +195,16 @@ mod tests {
             let lines = help.strip_prefix("Examples:\n").unwrap_or_default().lines();
             let mut count = 0;
             for line in lines {
-                let words = line.split(['|', '>']).next().unwrap_or_default().split_whitespace();
-                let words: Vec<&str> = words.collect();
+                let line_read = line.split(['|', '>', '<']).next().unwrap_or_default();
+                // What stands in quotes is one word.
+                let words: Vec<&str> = line_read
+                    .split('"')
+                    .enumerate()
+                    .flat_map(|(place, part)| match place % 2 {
+                        0 => part.split_whitespace().collect(),
+                        _ => vec![part],
+                    })
+                    .collect();
                 assert_eq!(words[..2], ["samtone", name]);
                 if let Err(error) = command().try_get_matches_from(words) {
                     panic!("{line}: {error}");
