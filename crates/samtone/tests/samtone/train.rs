@@ -604,7 +604,7 @@ fn negatives_of_the_data_are_used_unasked() {
     let bench = Bench::new("");
     let world = World::generate(0, 200).dataset();
     let text = |document: usize| world.documents()[document].text.clone();
-    let rows: String = world
+    let rows: Vec<String> = world
         .pairs("train")
         .iter()
         .map(|pair| {
@@ -616,7 +616,7 @@ fn negatives_of_the_data_are_used_unasked() {
             format!("{row}\n")
         })
         .collect();
-    fs::write(bench.path("pairs.jsonl"), rows).unwrap();
+    fs::write(bench.path("pairs.jsonl"), rows.concat()).unwrap();
     let data = format!("data.train={}", bench.path("pairs.jsonl").display());
     let keys = ["--set", &data, "--set", "train.steps=2"];
     let output = bench.train("run", &keys);

@@ -169,10 +169,10 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let out = Writable::prepare(&args.out)?;
     let data = Readable::open(&args.data)?;
     let is_folder = data.path().is_dir() && args.data != Path::new(EMBEDDED);
-    let dataset = if !is_folder {
-        load_data(data.path(), &[&args.split])?
-    } else {
+    let dataset = if is_folder {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
+    } else {
+        load_data(data.path(), &[&args.split])?
     };
     let mined = if let Some(model) = &args.model {
         let work = MineWithModel { args, model, dataset: &dataset, config: &mut config };

@@ -139,18 +139,15 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         out: args.out.clone(),
         hits: None,
     };
-    match out {
-        Some(out) => {
-            trec::write(out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
-        }
-        None => {
-            let found = (1..).zip(&hits[0]).map(|(rank, hit)| Found {
-                rank,
-                score: hit.score,
-                id: documents.ids[hit.index].clone(),
-            });
-            result.hits = Some(found.collect());
-        }
+    if let Some(out) = out {
+        trec::write(out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
+    } else {
+        let found = (1..).zip(&hits[0]).map(|(rank, hit)| Found {
+            rank,
+            score: hit.score,
+            id: documents.ids[hit.index].clone(),
+        });
+        result.hits = Some(found.collect());
     }
     format.print(&result, describe)
 }

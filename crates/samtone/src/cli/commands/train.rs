@@ -90,13 +90,14 @@ fn text(folder: &Path, outcome: &Outcome, results: &MetricTable, gains: &[Compar
     });
     // Without a dev and a test set there is nothing to show.
     let table = if results.rows.is_empty() { String::new() } else { table(&header, rows) + "\n" };
-    let gained: String = gains
+    let gained: Vec<String> = gains
         .iter()
         .filter_map(|gain| Some((gain, gain.rows.first()?)))
         .map(|(gain, row)| {
             format!("{} against {}: {}\n", row.metric, gain.baseline, run_report::told(row))
         })
         .collect();
+    let gained = gained.concat();
     format!(
         "{table}{gained}{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         environment.parameters,
