@@ -18,6 +18,8 @@ mod optimizers;
 mod products;
 mod search;
 mod towers;
+#[cfg(feature = "wgpu")]
+mod webgpu_limits;
 
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;

@@ -49,6 +49,14 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The names of the splits that the folder at `dir` has.
+    ///
+    /// # Errors
+    /// If it is no folder in BEIR layout.
+    pub fn splits_in(dir: &Path) -> Result<Vec<String>, DataError> {
+        Ok(BeirFolder::open(dir)?.splits())
+    }
+
     /// Reads a folder in BEIR layout with the judgments of `splits`.
     ///
     /// Nothing wrong is passed over: `samtone import` mends a folder that this refuses.

@@ -2,6 +2,7 @@
 
 mod columns;
 mod fault;
+mod shares;
 mod words;
 
 use std::io;
@@ -13,6 +14,7 @@ pub use self::columns::ColumnFault;
 pub(crate) use self::columns::shell_word;
 pub(crate) use self::fault::BEIR_JUDGMENT;
 pub use self::fault::Fault;
+pub use self::shares::ShareFault;
 use self::words::{nearest, quote_all};
 use crate::reading::signature::Signature;
 
@@ -129,6 +131,16 @@ pub enum DataError {
         /// What is wrong with them.
         fault: ColumnFault,
     },
+    /// A split that cannot be parted as it is asked for.
+    #[error("`{}`, split `{split}`: {fault}", dir.display())]
+    Shares {
+        /// The data set.
+        dir: PathBuf,
+        /// The split.
+        split: String,
+        /// What is wrong.
+        fault: ShareFault,
+    },
     /// One record of a file in a foreign format is wrong.
     #[error("`{}`, line {line}: {fault}", path.display())]
     ForeignRecord {
@@ -163,6 +175,7 @@ impl DataError {
             Self::ForeignRecord { format, fault, .. } => fault.hint(format),
             Self::NotText { kind, .. } => Some(kind.advice().to_owned()),
             Self::Columns { fault, .. } => fault.hint(),
+            Self::Shares { fault, .. } => fault.hint(),
             Self::Exists { .. } => Some("name another one, or remove it first".to_owned()),
             Self::NothingOf { what: "document" } => Some(
                 "give the file of documents too: the judged documents must be in the corpus"
@@ -201,6 +214,16 @@ impl DataError {
     /// The error of writing to `path`.
     pub fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Write { path: path.to_owned(), source }
+    }
+
+    /// The error as one of a folder that was to lie at `place`.
+    pub(crate) fn of_folder(mut self, place: &Path) -> Self {
+        if let Self::NoSplit { dir, .. } | Self::EmptySplit { dir, .. } | Self::Shares { dir, .. } =
+            &mut self
+        {
+            place.clone_into(dir);
+        }
+        self
     }
 
     /// The error as one of importing this format.

@@ -13,6 +13,7 @@
 pub mod beir;
 pub mod columns;
 pub mod example;
+mod file_split;
 pub mod flag_embedding;
 pub mod ms_marco;
 mod options;
@@ -24,16 +25,17 @@ pub mod squad;
 pub mod tevatron;
 pub mod trec;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::columns::roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 pub use self::options::{
-    Format, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, Unit, UnknownFormat,
+    FileSplit, Format, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, Unit,
+    UnknownFormat,
 };
 pub use self::passage::Passage;
-use self::sink::Sink;
-use crate::error::DataError;
+use self::sink::{DEFAULT_SPLIT, Sink};
+use crate::error::{DataError, Unwritten};
+use crate::split::{SplitOptions, split_in_place};
 
 /// Reads `inputs` and writes a folder in BEIR layout.
 ///
@@ -52,7 +54,7 @@ pub fn import(
     if out.exists() {
         return Err(DataError::Exists { path: out.to_owned() });
     }
-    let written = samtone_files::write_folder(out, |folder| {
+    let written = samtone_files::write_folder(out, |folder| -> Result<_, Unwritten> {
         let mut sink = Sink::create(folder, inputs, options, progress)?;
         match format {
             Format::Beir => beir::import(inputs, &mut sink)?,
@@ -64,28 +66,27 @@ pub fn import(
             Format::Squad => squad::import(inputs, options, &mut sink)?,
             Format::Trec => trec::import(inputs, &mut sink)?,
         }
-        Ok(sink.finish()?)
+        let mut report = sink.finish()?;
+        take_shares(folder, options, &mut report).map_err(|error| error.of_folder(out))?;
+        Ok(report)
     });
-    written.map_err(|stopped| match stopped {
-        Stopped::Data(error) => error.of_import(format.name()),
-        Stopped::Folder(source) => DataError::writing(out)(source),
-    })
+    written.map_err(|unwritten| unwritten.at(out).of_import(format.name()))
 }
 
-/// Why there is no folder.
-enum Stopped {
-    Data(DataError),
-    Folder(io::Error),
-}
-
-impl From<DataError> for Stopped {
-    fn from(error: DataError) -> Self {
-        Self::Data(error)
+/// Takes the shares out of their split, if any are asked for.
+fn take_shares(
+    folder: &Path,
+    options: &ImportOptions,
+    report: &mut ImportReport,
+) -> Result<(), DataError> {
+    if options.shares.is_empty() {
+        return Ok(());
     }
-}
-
-impl From<io::Error> for Stopped {
-    fn from(error: io::Error) -> Self {
-        Self::Folder(error)
-    }
+    let from = options.split.as_deref().unwrap_or(DEFAULT_SPLIT).to_owned();
+    let (shares, seed) = (options.shares.clone(), options.seed);
+    let parted = split_in_place(folder, &SplitOptions { from, shares, seed })?;
+    let judgments = parted.splits.iter().map(|split| (split.name.clone(), split.judgments));
+    report.judgments.extend(judgments);
+    report.split = Some(parted);
+    Ok(())
 }

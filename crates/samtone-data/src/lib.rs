@@ -9,6 +9,7 @@
 //! | [`reading`] | lines and records, and the place of every mistake in them |
 //! | [`import`] | foreign formats in, BEIR layout out |
 //! | [`lint`] | a data set checked before training |
+//! | [`split`] | a split parted into several, without leaks |
 //! | [`embedded`] | a generated world of people, places and works, told in prose |
 //!
 //! Everything here is on the host, and deterministic: no tensor, no device, no generator with a state.
@@ -45,10 +46,12 @@ pub mod embedded;
 mod error;
 pub mod import;
 pub mod lint;
+mod output;
 pub mod reading;
 mod record;
+pub mod split;
 
 pub use batches::{BatchConfig, PairBatches};
 pub use dataset::{Dataset, Positives, Relevance};
-pub use error::{ColumnFault, DataError, Fault};
+pub use error::{ColumnFault, DataError, Fault, ShareFault};
 pub use record::{Document, Judgment, Pair, Query, id_fits_trec};

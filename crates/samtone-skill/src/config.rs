@@ -410,9 +410,10 @@ mod tests {
 
     use super::*;
     use samtone_train::TrainError;
+    use samtone_train::config::Override;
 
     fn parse(text: &str, overrides: &[&str]) -> Result<InfuseConfig, TrainError> {
-        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let overrides = Override::set_all(overrides.iter().copied());
         InfuseConfig::parse(text, Path::new("x.toml"), &overrides)
     }
 

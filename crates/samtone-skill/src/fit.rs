@@ -157,7 +157,11 @@ impl<B: AutodiffBackend> Learner<B> for Writing<'_, B> {
         work
     }
 
-    fn judge(&self, model: &Seq2Seq<B>) -> Result<Metrics, TrainError> {
+    fn judge(
+        &self,
+        model: &Seq2Seq<B>,
+        _: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Metrics, TrainError> {
         (self.judge)(&self.start.with_model(model.valid()))
     }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
-use crate::run::experiment::evaluation_path;
+use crate::run::judge::evaluation_path;
 use crate::run::run_folder::is_begun;
 use crate::run::summary::{Metrics, Summary};
 
@@ -78,6 +78,8 @@ pub fn cells(config: &ExperimentConfig, folder: &Path) -> Vec<GridRun> {
                 };
                 own.model.sharing = Some(sharing);
                 own.train.baseline = None;
+                // The same for all of them, and none is compared with it.
+                own.eval.start.get_or_insert(false);
                 own.data.token_cache.get_or_insert_with(|| folder.join("tokens"));
                 cells.push(GridRun {
                     folder: folder

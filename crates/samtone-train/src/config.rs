@@ -1,20 +1,22 @@
 //! What decides a run's result, as the user writes it: TOML, every key with a default, unknown keys
 //! refused.
 //!
-//! [`Configuration::load`] reads a file and applies `section.key=value` overrides on top.
+//! [`Configuration::load`] reads a file and applies changes of single keys on top.
 
 pub(crate) mod ablate;
 pub(crate) mod data;
 pub(crate) mod experiment;
 pub mod rules;
 pub(crate) mod settings;
+mod unreadable;
 pub(crate) mod written;
 
 pub use self::ablate::{AblateConfig, LossVariant, SecondStageConfig};
 pub use self::data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
 pub(crate) use self::data::{is_pairs_file, set_name};
 pub use self::experiment::{
-    Chunk, EvalConfig, ExperimentConfig, ModelConfig, Sampler, TrainConfig,
+    Chunk, EvalConfig, ExperimentConfig, ModelConfig, Sampler, TrainConfig, Warmup,
 };
+pub(crate) use self::experiment::{LR_FROM_MODEL, LR_FROM_RANDOM};
 pub use self::settings::Configuration;
-pub use self::written::Written;
+pub use self::written::{Override, Written};

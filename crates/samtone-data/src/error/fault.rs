@@ -49,6 +49,14 @@ pub enum Fault {
     Utf8 {
         /// The first wrong byte of the line, counted from 1.
         column: usize,
+        /// Whether the line looks like Windows-1252.
+        is_windows_1252: bool,
+    },
+    /// Bytes that are no character in the encoding of their file.
+    #[error("column {column}: no character in the encoding of the file")]
+    Undecodable {
+        /// Where they are in the line, in bytes of UTF-8, counted from 1.
+        column: usize,
     },
     /// The wrong number of columns.
     #[error("expected {expected}, got {got} column{}", if *got == 1 { "" } else { "s" })]
@@ -168,6 +176,9 @@ impl Fault {
             Some(end) => text[..end].to_owned(),
             None => text,
         };
+        let message = message
+            .replace("expected f64", "expected a number")
+            .replace("expected usize", "expected a whole number of at least 0");
         Self::Json { column: error.column().max(1), message }
     }
 }
@@ -185,6 +196,7 @@ impl Fault {
             Self::EmptyField { .. } => "empty text",
             Self::BadId { .. } => "bad id",
             Self::Utf8 { .. } => "invalid utf-8",
+            Self::Undecodable { .. } => "undecodable",
             Self::Columns { .. } | Self::Row { .. } => "wrong columns",
             Self::Number { .. } | Self::Value { .. } => "bad value",
             Self::DuplicateId { .. } => "duplicate id",
@@ -217,10 +229,13 @@ impl Fault {
                 "four columns look like TREC qrels: `samtone import trec` converts them".to_owned(),
             ),
             Self::Columns { .. } => Some("columns are separated by one tab each".to_owned()),
-            Self::Utf8 { .. } => {
-                let command = "iconv -f WINDOWS-1252 -t UTF-8";
-                Some(format!("convert the file first, for example with `{command}`"))
-            }
+            Self::Utf8 { is_windows_1252: true, .. } => Some(format!(
+                "it looks like Windows-1252: `samtone import {format} --encoding windows-1252` reads it"
+            )),
+            Self::Utf8 { .. } | Self::Undecodable { .. } => Some(format!(
+                "if the file is in another encoding, say which: `samtone import {format} --encoding \
+                 LABEL`"
+            )),
             Self::DuplicateId { .. } | Self::DuplicateJudgment { .. } => Some(format!(
                 "`samtone import {format} --on-error skip` keeps the first and lists what it leaves \
                  out"

@@ -153,6 +153,7 @@ fn promised_delimiter(path: &Path) -> Option<u8> {
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
     let given = sink.options().columns.clone();
     for path in inputs {
+        sink.begin(path);
         let mut table = Table { path, given: &given, mapping: None, rows: 0, columns: Vec::new() };
         if path.extension().is_some_and(|extension| extension == "parquet") {
             import_parquet(&mut table, sink)?;

@@ -68,6 +68,7 @@ pub(super) fn import(
     parse: impl for<'a> Fn(Line<'a>) -> Result<Example<'a>, Fault>,
 ) -> Result<(), DataError> {
     for path in inputs {
+        sink.begin(path);
         sink.lines(path, |sink, line| write(sink, &parse(line)?, line.number))?;
     }
     Ok(())

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::columns::roles::{ColumnNames, TakenColumns};
+use crate::reading::Encoding;
+use crate::split::{Share, SplitReport};
 
 /// The table, in the folder written, of ids that held white space and the names that took their place:
 /// tab-separated `kind`, `old`, `new`.
@@ -61,6 +63,12 @@ impl Format {
             Self::Trec => "trec",
         }
     }
+
+    /// Whether an input's name says the split of its judgments: `train.csv`, `dev.csv`, ... What other
+    /// formats read has names for it inside, or says it in a way of its own.
+    pub fn files_name_splits(self) -> bool {
+        !matches!(self, Self::Beir | Self::MsMarco | Self::Trec)
+    }
 }
 
 impl fmt::Display for Format {
@@ -109,8 +117,15 @@ pub enum Unit {
 /// How to import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// The split of judgments whose file does not name one.
-    pub split: String,
+    /// The split of judgments whose file does not name one; without it, the one that the name of the
+    /// input says ([`Format::files_name_splits`]), or `train`.
+    pub split: Option<String>,
+    /// New splits, taken out of that one when all is imported, and how much each gets.
+    pub shares: Vec<(String, Share)>,
+    /// What these are drawn by.
+    pub seed: u64,
+    /// The encoding of the inputs; a byte order mark outranks it. UTF-8 without either.
+    pub encoding: Option<Encoding>,
     /// What to do with a wrong record.
     pub on_error: OnError,
     /// Whether the files written are compressed with gzip.
@@ -129,7 +144,10 @@ pub struct ImportOptions {
 impl Default for ImportOptions {
     fn default() -> Self {
         Self {
-            split: "train".to_owned(),
+            split: None,
+            shares: Vec::new(),
+            seed: 0,
+            encoding: None,
             on_error: OnError::Fail,
             gzip: false,
             unit: Unit::Sentence,
@@ -151,6 +169,15 @@ pub struct Progress {
     pub records: u64,
 }
 
+/// A file, and what its judgments became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSplit {
+    /// The file.
+    pub path: PathBuf,
+    /// Their split.
+    pub split: String,
+}
+
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
@@ -167,6 +194,12 @@ pub struct ImportReport {
     /// The first records left out, with place and reason; all of them are in `skipped.txt` of the
     /// folder written.
     pub first_skipped: Vec<String>,
+    /// The split of each file with judgments, if the name of one said it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileSplit>,
+    /// How a split was parted, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitReport>,
     /// How the columns of each file were taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<TakenColumns>,

@@ -5,21 +5,24 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::write::GzEncoder;
-
 use super::columns::roles::TakenColumns;
-use super::options::{ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
+use super::file_split::split_of;
+use super::options::{FileSplit, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
 use super::passage::Passage;
 use crate::error::{DataError, Fault};
+use crate::output::{Folder, Output};
 use crate::reading::beir::{self, DocumentLine, QRELS_HEADER, QueryLine};
 use crate::reading::interner::{ByHash, Interner, Names};
-use crate::reading::lines::{Compression, Line, Lines};
+use crate::reading::lines::{Line, Lines};
 
 /// How many skipped records the report itself lists.
 const LISTED: usize = 20;
 
 /// Records between two reports of progress.
 const PROGRESS_EVERY: u64 = 4096;
+
+/// The split of judgments of which nothing says it.
+pub(super) const DEFAULT_SPLIT: &str = "train";
 
 /// What a negative that is a positive of the same query is counted as.
 const CONTRADICTORY: &str = "contradictory negative";
@@ -33,18 +36,20 @@ pub(crate) struct Sink<'a> {
     documents: Interner,
     queries: Interner,
     splits: BTreeMap<String, Split>,
+    /// The split of judgments that do not name one, and the files whose splits are reported.
+    split: String,
+    /// The file that is read, until its first judgment; those that had one; whether the name of any
+    /// said its split.
+    file: Option<FileSplit>,
+    files: Vec<FileSplit>,
+    is_split_by_name: bool,
+    is_single: bool,
     skipped: Option<Output>,
     progress: &'a mut dyn FnMut(Progress),
     total_bytes: u64,
     /// Bytes of the files done.
     bytes: u64,
     records: u64,
-}
-
-/// The folder being filled.
-struct Folder {
-    path: PathBuf,
-    gzip: bool,
 }
 
 /// The judgments of a split. They lie by the numbers of their records in a file without a name until
@@ -76,8 +81,8 @@ impl Sink<'_> {
         progress: &'a mut dyn FnMut(Progress),
     ) -> Result<Sink<'a>, DataError> {
         let total_bytes = inputs.iter().map(|input| size_of_tree(input)).sum();
-        let folder = Folder { path: folder.to_owned(), gzip: options.gzip };
-        let qrels = folder.path.join("qrels");
+        let folder = Folder::new(folder, options.gzip);
+        let qrels = folder.dir().join("qrels");
         fs::create_dir(&qrels).map_err(DataError::writing(&qrels))?;
         Ok(Sink {
             options,
@@ -88,6 +93,11 @@ impl Sink<'_> {
             documents: Interner::new("document", options.rename_ids),
             queries: Interner::new("query", options.rename_ids),
             splits: BTreeMap::new(),
+            split: options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned()),
+            file: None,
+            files: Vec::new(),
+            is_split_by_name: false,
+            is_single: inputs.len() == 1,
             skipped: None,
             progress,
             total_bytes,
@@ -96,9 +106,25 @@ impl Sink<'_> {
         })
     }
 
+    /// An input of a format whose files' names say their splits comes next.
+    pub(crate) fn begin(&mut self, path: &Path) {
+        if self.options.split.is_some() {
+            return;
+        }
+        let told = split_of(path, self.is_single);
+        self.is_split_by_name |= told.is_some();
+        told.unwrap_or(DEFAULT_SPLIT).clone_into(&mut self.split);
+        self.file = Some(FileSplit { path: path.to_owned(), split: self.split.clone() });
+    }
+
+    /// The lines of an input.
+    pub(crate) fn open(&self, path: &Path) -> Result<Lines, DataError> {
+        Lines::open_decoded(path, self.options.encoding)
+    }
+
     /// The split of judgments whose file does not name one.
     pub(crate) fn split(&self) -> String {
-        self.options.split.clone()
+        self.split.clone()
     }
 
     /// How to import.
@@ -122,7 +148,7 @@ impl Sink<'_> {
         mut next: impl for<'l> FnMut(&'l mut Lines) -> Result<Option<Line<'l>>, DataError>,
         mut each: impl FnMut(&mut Self, Line<'_>) -> Result<(), Failure>,
     ) -> Result<(), DataError> {
-        let mut lines = Lines::open(path)?;
+        let mut lines = self.open(path)?;
         loop {
             let position = lines.position();
             let outcome = match next(&mut lines) {
@@ -262,17 +288,21 @@ impl Sink<'_> {
         document: u32,
         grade: i32,
     ) -> Result<(), Failure> {
+        self.files.extend(self.file.take());
         if !self.splits.contains_key(split) {
-            self.splits.insert(split.to_owned(), Split::create(&self.folder.path)?);
+            self.splits.insert(split.to_owned(), Split::create(self.folder.dir())?);
         }
         let Some(judgments) = self.splits.get_mut(split) else { return Ok(()) };
-        Ok(judgments.push(query, document, grade).map_err(DataError::writing(&self.folder.path))?)
+        Ok(judgments.push(query, document, grade).map_err(DataError::writing(self.folder.dir()))?)
     }
 
     /// Settles names and judgments, and closes the files.
     pub(crate) fn finish(mut self) -> Result<ImportReport, DataError> {
         self.report.documents = self.documents.len() as u64;
         self.report.queries = self.queries.len() as u64;
+        if self.is_split_by_name {
+            self.report.files = std::mem::take(&mut self.files);
+        }
         for (what, count) in [("document", self.report.documents), ("query", self.report.queries)] {
             if count == 0 {
                 return Err(DataError::NothingOf { what });
@@ -284,11 +314,11 @@ impl Sink<'_> {
         self.query_file.close()?;
         let documents = std::mem::take(&mut self.documents).into_names();
         let queries = std::mem::take(&mut self.queries).into_names();
-        self.folder.settle("corpus.jsonl", &documents, |out, line, id| {
+        settle(&self.folder, "corpus.jsonl", &documents, |out, line, id| {
             let document = DocumentLine::parse(line)?;
             Ok(out.write(|out| beir::write_document(out, id, &document.title, &document.text))?)
         })?;
-        self.folder.settle("queries.jsonl", &queries, |out, line, id| {
+        settle(&self.folder, "queries.jsonl", &queries, |out, line, id| {
             let query = QueryLine::parse(line)?;
             Ok(out.write(|out| beir::write_query(out, id, &query.text))?)
         })?;
@@ -339,10 +369,10 @@ impl Sink<'_> {
         }
         let contradictory = judgments.contradictory;
         let mut reader = JudgmentReader::new(judgments.file, judgments.count)
-            .map_err(DataError::writing(&self.folder.path))?;
+            .map_err(DataError::writing(self.folder.dir()))?;
         let mut written = 0;
         while let Some((query, document, grade)) =
-            reader.next().map_err(DataError::writing(&self.folder.path))?
+            reader.next().map_err(DataError::writing(self.folder.dir()))?
         {
             let is_contradictory = contradictory.contains(&key(query, document));
             let (query, document) = (queries.get(query), documents.get(document));
@@ -467,99 +497,27 @@ impl From<DataError> for Failure {
     }
 }
 
-impl Folder {
-    /// The path of a file of records, by its name without what compression adds.
-    fn path(&self, name: &str) -> PathBuf {
-        let compression = if self.gzip { Compression::Gzip } else { Compression::Plain };
-        self.path.join(format!("{name}{}", compression.suffix()))
+/// Writes the file of these records anew, if any of them has another name by now.
+fn settle(
+    folder: &Folder,
+    name: &str,
+    names: &Names,
+    mut write: impl FnMut(&mut Output, Line<'_>, &str) -> Result<(), Failure>,
+) -> Result<(), DataError> {
+    if names.are_as_given() {
+        return Ok(());
     }
-
-    fn create(&self, name: &str) -> Result<Output, DataError> {
-        if !self.gzip {
-            return self.create_plain(name);
-        }
-        let path = self.path(name);
-        let file = File::create(&path).map_err(DataError::writing(&path))?;
-        let level = flate2::Compression::new(6);
-        let writer = Writer::Gzip(GzEncoder::new(BufWriter::new(file), level));
-        Ok(Output { path, writer })
+    let given = folder.path(&format!("given-{name}"));
+    fs::rename(folder.path(name), &given).map_err(DataError::writing(&given))?;
+    let mut out = folder.create(name)?;
+    let mut lines = Lines::open(&given)?;
+    for index in 0.. {
+        let Some(line) = lines.next()? else { break };
+        let number = line.number;
+        write(&mut out, line, &names.get(index)).map_err(|failure| failure.at(&given, number))?;
     }
-
-    fn create_plain(&self, name: &str) -> Result<Output, DataError> {
-        let path = self.path.join(name);
-        let file = File::create(&path).map_err(DataError::writing(&path))?;
-        Ok(Output { path, writer: Writer::Plain(BufWriter::with_capacity(1 << 18, file)) })
-    }
-
-    /// Writes the file of these records anew, if any of them has another name by now.
-    fn settle(
-        &self,
-        name: &str,
-        names: &Names,
-        mut write: impl FnMut(&mut Output, Line<'_>, &str) -> Result<(), Failure>,
-    ) -> Result<(), DataError> {
-        if names.are_as_given() {
-            return Ok(());
-        }
-        let given = self.path(&format!("given-{name}"));
-        fs::rename(self.path(name), &given).map_err(DataError::writing(&given))?;
-        let mut out = self.create(name)?;
-        let mut lines = Lines::open(&given)?;
-        for index in 0.. {
-            let Some(line) = lines.next()? else { break };
-            let number = line.number;
-            write(&mut out, line, &names.get(index))
-                .map_err(|failure| failure.at(&given, number))?;
-        }
-        out.close()?;
-        fs::remove_file(&given).map_err(DataError::writing(&given))
-    }
-}
-
-/// A file being written.
-struct Output {
-    path: PathBuf,
-    writer: Writer,
-}
-
-enum Writer {
-    Plain(BufWriter<File>),
-    Gzip(GzEncoder<BufWriter<File>>),
-}
-
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(writer) => writer.write(bytes),
-            Self::Gzip(writer) => writer.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(writer) => writer.flush(),
-            Self::Gzip(writer) => writer.flush(),
-        }
-    }
-}
-
-impl Output {
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut Writer) -> io::Result<()>,
-    ) -> Result<(), DataError> {
-        write(&mut self.writer).map_err(DataError::writing(&self.path))
-    }
-
-    fn close(&mut self) -> Result<(), DataError> {
-        self.write(|writer| match writer {
-            Writer::Plain(writer) => writer.flush(),
-            Writer::Gzip(writer) => {
-                writer.try_finish()?;
-                writer.get_mut().flush()
-            }
-        })
-    }
+    out.close()?;
+    fs::remove_file(&given).map_err(DataError::writing(&given))
 }
 
 /// Bytes of a file, or of all files in a folder.

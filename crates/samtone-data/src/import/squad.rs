@@ -282,6 +282,7 @@ pub(super) fn import(
     let (names, seen) = (HashSet::new(), 0);
     let mut contexts = Contexts { boundaries, unit: options.unit, seen, articles: 0, names };
     for path in inputs {
+        sink.begin(path);
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         if name.unwrap_or_default().contains(".jsonl") {
             sink.lines(path, |sink, line| match parse_mrqa(line)? {
@@ -304,18 +305,21 @@ fn import_squad(
     sink: &mut Sink<'_>,
 ) -> Result<(), DataError> {
     let mut number = 0;
-    let read = read_articles(lines::open(path)?, &mut |article: Article| {
-        number += 1;
-        let title = article.title.replace('_', " ");
-        let name = contexts.name(&article.title);
-        for (i, paragraph) in article.paragraphs.iter().enumerate() {
-            let prefix = format!("{name}_{i}");
-            let taken = contexts.take(sink, path, number, &title, &prefix, paragraph);
-            sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
-            sink.count(0);
-        }
-        Ok::<_, DataError>(())
-    });
+    let read = read_articles(
+        lines::open_decoded(path, sink.options().encoding)?,
+        &mut |article: Article| {
+            number += 1;
+            let title = article.title.replace('_', " ");
+            let name = contexts.name(&article.title);
+            for (i, paragraph) in article.paragraphs.iter().enumerate() {
+                let prefix = format!("{name}_{i}");
+                let taken = contexts.take(sink, path, number, &title, &prefix, paragraph);
+                sink.outcome(taken.map_err(|failure| failure.at(path, number)))?;
+                sink.count(0);
+            }
+            Ok::<_, DataError>(())
+        },
+    );
     match read {
         Ok(outcome) => outcome?,
         Err(error) => {

@@ -120,6 +120,7 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Record<'a>, Fault> {
 
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
     for path in inputs {
+        sink.begin(path);
         sink.lines(path, |sink, line| take(sink, parse(line)?, line.number))?;
     }
     Ok(())

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::error::{DataError, Fault};
 use crate::reading::beir::DocumentLine;
-use crate::reading::lines::{Line, Lines};
+use crate::reading::lines::Line;
 
 /// What a file holds; the order is the one in which files are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,8 +189,8 @@ pub fn write_judgment(
 }
 
 /// What a file's beginning tells.
-fn role(path: &Path) -> Result<Role, DataError> {
-    let mut lines = Lines::open(path)?;
+fn role(path: &Path, sink: &Sink<'_>) -> Result<Role, DataError> {
+    let mut lines = sink.open(path)?;
     match lines.next()?.map(|line| line.bytes.trim_ascii_start()) {
         Some([b'<', ..]) => {}
         Some([b'{', ..]) => return Ok(Role::Corpus),
@@ -218,7 +218,7 @@ fn read(
     sink: &mut Sink<'_>,
     each: impl Fn(&mut Sink<'_>, Line<'_>) -> Result<(), Failure>,
 ) -> Result<(), DataError> {
-    let mut records = TrecRecords::new(kind, Lines::open(path)?);
+    let mut records = TrecRecords::new(kind, sink.open(path)?);
     loop {
         let position = records.position();
         let outcome = match records.next() {
@@ -238,7 +238,7 @@ fn read(
 pub(super) fn import(inputs: &[PathBuf], sink: &mut Sink<'_>) -> Result<(), DataError> {
     let mut files = Vec::new();
     for path in inputs {
-        files.push((role(path)?, path));
+        files.push((role(path, sink)?, path));
     }
     files.sort_by_key(|(role, _)| *role);
     let split = sink.split();

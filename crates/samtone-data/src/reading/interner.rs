@@ -171,7 +171,7 @@ impl Interner {
     }
 
     /// The id that a record came with.
-    fn id(&self, index: u32) -> Option<&str> {
+    pub(crate) fn id(&self, index: u32) -> Option<&str> {
         if let Some(id) = self.late.get(&index) {
             return Some(id);
         }

@@ -12,6 +12,7 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use crate::error::{DataError, Fault};
+use crate::reading::encoding::{Encoding, UNDECODABLE, looks_like_windows_1252};
 use crate::reading::signature::Signature;
 
 /// No record is longer than this, in bytes: a longer line is a fault, not a reason to fill the memory.
@@ -20,6 +21,9 @@ pub const MAX_LINE: usize = 64 << 20;
 /// What a record may hold beside [`MAX_LINE`] bytes (a byte order mark and a line end), and a byte more:
 /// who holds that is too long.
 const BESIDE: usize = 3 + 2 + 1;
+
+/// UTF-8's byte order mark.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 const BUFFER: usize = 256 << 10;
 
@@ -63,18 +67,53 @@ impl Compression {
 /// # Errors
 /// If it cannot be opened, or is compressed and not named so.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, DataError> {
-    open_counted(path, Arc::default())
+    open_counted(path, Arc::default(), |_| false)
+}
+
+/// As [`open`], for text in the encoding that its byte order mark says or else in `encoding`; what is
+/// read is UTF-8, without a mark.
+pub(crate) fn open_decoded(
+    path: &Path,
+    encoding: Option<Encoding>,
+) -> Result<Box<dyn BufRead + Send>, DataError> {
+    open_decoded_counted(path, encoding, Arc::default())
+}
+
+fn open_decoded_counted(
+    path: &Path,
+    encoding: Option<Encoding>,
+    count: Arc<AtomicU64>,
+) -> Result<Box<dyn BufRead + Send>, DataError> {
+    let told = |start: &[u8]| Encoding::of_mark(start).or(encoding);
+    let is_utf_16 = |start: &[u8]| told(start).is_some_and(Encoding::is_utf_16);
+    let mut reader = open_counted(path, count, is_utf_16)?;
+    let start = reader.fill_buf();
+    let start = start.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let (encoding, has_mark) = (told(start), start.starts_with(MARK));
+    if has_mark {
+        reader.consume(MARK.len());
+    }
+    Ok(match encoding {
+        Some(encoding) => encoding.decode(reader),
+        None => reader,
+    })
 }
 
 /// As [`open`]; `count` grows with the bytes of the file itself as they are read: what a progress bar
-/// can compare with the file's length.
-fn open_counted(path: &Path, count: Arc<AtomicU64>) -> Result<Box<dyn BufRead + Send>, DataError> {
+/// can compare with the file's length. `is_utf_16` says of a file's beginning whether it is known to be
+/// in UTF-16.
+fn open_counted(
+    path: &Path,
+    count: Arc<AtomicU64>,
+    is_utf_16: impl Fn(&[u8]) -> bool,
+) -> Result<Box<dyn BufRead + Send>, DataError> {
     let file = File::open(path).map_err(|source| DataError::opening(path, source))?;
     let mut file = BufReader::with_capacity(BUFFER, Counted { reader: file, count });
     let compression = Compression::of(path);
     let start = file.fill_buf();
     let start = start.map_err(|source| DataError::Read { path: path.to_owned(), source })?;
     match Signature::of(start) {
+        Some(Signature::Utf16) if is_utf_16(start) => Ok(decompress(file, compression)),
         Some(kind) if compression == Compression::Plain => {
             Err(DataError::NotText { path: path.to_owned(), kind })
         }
@@ -212,10 +251,15 @@ impl<'a> Line<'a> {
     /// The line as text.
     ///
     /// # Errors
-    /// [`Fault::Utf8`] with the first wrong byte.
+    /// [`Fault::Utf8`] with the first wrong byte, or [`Fault::Undecodable`].
     pub fn text(&self) -> Result<&'a str, Fault> {
-        std::str::from_utf8(self.bytes)
-            .map_err(|error| Fault::Utf8 { column: error.valid_up_to() + 1 })
+        std::str::from_utf8(self.bytes).map_err(|error| {
+            let column = error.valid_up_to() + 1;
+            if self.bytes[column - 1..].starts_with(&UNDECODABLE) {
+                return Fault::Undecodable { column };
+            }
+            Fault::Utf8 { column, is_windows_1252: looks_like_windows_1252(self.bytes) }
+        })
     }
 }
 
@@ -226,7 +270,14 @@ impl Lines {
     /// As [`open`].
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let count = Arc::default();
-        let reader = open_counted(path, Arc::clone(&count))?;
+        let reader = open_counted(path, Arc::clone(&count), |_| false)?;
+        Ok(Self { count, ..Self::new(path, reader) })
+    }
+
+    /// As [`Lines::open`], for text in the encoding that its byte order mark says or else in `encoding`.
+    pub(crate) fn open_decoded(path: &Path, encoding: Option<Encoding>) -> Result<Self, DataError> {
+        let count = Arc::default();
+        let reader = open_decoded_counted(path, encoding, Arc::clone(&count))?;
         Ok(Self { count, ..Self::new(path, reader) })
     }
 
@@ -294,8 +345,8 @@ impl Lines {
                 (self.first, self.start) = (self.number, self.consumed);
             }
             self.consumed += read as u64;
-            if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
-                self.buffer.drain(..3);
+            if self.number == 1 && self.buffer.starts_with(MARK) {
+                self.buffer.drain(..MARK.len());
             }
             let end = trimmed(&self.buffer);
             if end > MAX_LINE {

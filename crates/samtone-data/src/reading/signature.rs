@@ -61,7 +61,10 @@ impl Signature {
             Self::Parquet => {
                 "let its name end in `.parquet`: `samtone import sentence-transformers` reads it"
             }
-            Self::Utf16 => "convert it first, for example with `iconv -f UTF-16 -t UTF-8`",
+            Self::Utf16 => {
+                "`samtone import` reads it; without a byte order mark, with `--encoding utf-16le` or \
+                 `--encoding utf-16be`"
+            }
         }
     }
 }

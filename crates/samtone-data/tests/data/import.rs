@@ -944,8 +944,7 @@ fn articles_of_two_files_do_not_share_ids() {
 #[test]
 fn what_is_no_text_is_named_with_what_to_do() {
     let gzip = b"\x1F\x8B\x08\0\0\0\0\0\0\x03";
-    let utf16: Vec<u8> =
-        "\u{FEFF}query,answer\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = utf_16("query,answer\n", u16::to_le_bytes);
     for (format, name, bytes, expected, hint) in [
         (
             Format::MsMarco,
@@ -973,21 +972,40 @@ fn what_is_no_text_is_named_with_what_to_do() {
             "a.csv",
             &utf16,
             "a.csv` is text in UTF-16",
-            "convert it first, for example with `iconv -f UTF-16 -t UTF-8`",
+            "`samtone import` reads it; without a byte order mark, with `--encoding utf-16le` or \
+             `--encoding utf-16be`",
         ),
         (
             Format::Columns,
             "a.csv",
             b"query,answer\ngr\xF6\xDFe?,a!\n",
             "line 2: column 3: invalid UTF-8",
-            "convert the file first, for example with `iconv -f WINDOWS-1252 -t UTF-8`",
+            "it looks like Windows-1252: `samtone import sentence-transformers --encoding \
+             windows-1252` reads it",
         ),
         (
             Format::Columns,
             "a.csv",
             b"query,gr\xF6\xDFe\na?,a!\n",
             "the header cannot be read: column 9: invalid UTF-8",
-            "convert the file first, for example with `iconv -f WINDOWS-1252 -t UTF-8`",
+            "it looks like Windows-1252: `samtone import sentence-transformers --encoding \
+             windows-1252` reads it",
+        ),
+        (
+            Format::Columns,
+            "a.csv",
+            b"query,answer\n\xE3\xF0\xE8\xE1?,a!\n",
+            "line 2: column 1: invalid UTF-8",
+            "if the file is in another encoding, say which: `samtone import sentence-transformers \
+             --encoding LABEL`",
+        ),
+        (
+            Format::Columns,
+            "a.csv",
+            b"\xFF\xFEq\0u\0e\0r\0y\0,\0a\0n\0s\0w\0e\0r\0\n\0a\0\0\xD8?\0,\0b\0",
+            "line 2: column 2: no character in the encoding of the file",
+            "if the file is in another encoding, say which: `samtone import sentence-transformers \
+             --encoding LABEL`",
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();
@@ -1000,6 +1018,220 @@ fn what_is_no_text_is_named_with_what_to_do() {
         let error = error.unwrap_err();
         assert!(error.to_string().ends_with(expected), "{error}");
         assert_eq!(error.hint().unwrap(), hint);
+        assert!(!dir.path().join("out").exists());
+    }
+}
+
+fn utf_16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(bytes).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn a_mark_or_the_caller_says_the_encoding() {
+    let marked = |text: &str| format!("\u{FEFF}{text}");
+    let csv = "query,answer\ngröße?,a €\n";
+    let pair = r#"{"query":"größe?","positive":"a €"}"#;
+    let squad = r#"{"data":[{"paragraphs":[{"context":"a €","qas":[{"id":"q0","question":"größe?","answers":[{"text":"€","answer_start":2}]}]}]}]}"#;
+    let latin1 = b"query,answer\ngr\xF6\xDFe?,a \x80\n";
+    let le = |text: &str| utf_16(text, u16::to_le_bytes);
+    for (format, name, bytes, encoding) in [
+        (Format::Columns, "a.csv", marked(csv).into_bytes(), None),
+        (Format::Columns, "a.csv", le(&marked(csv)), None),
+        (Format::Columns, "a.csv", utf_16(&marked(csv), u16::to_be_bytes), None),
+        (Format::Columns, "a.csv.gz", gzip(&le(&marked(csv))), None),
+        (Format::Columns, "a.csv", le(csv), Some("utf-16le")),
+        (Format::Columns, "a.csv", latin1.to_vec(), Some("latin1")),
+        (Format::Columns, "a.csv.gz", gzip(latin1), Some("windows-1252")),
+        // The mark outranks the caller.
+        (Format::Columns, "a.csv", le(&marked(csv)), Some("latin1")),
+        (Format::Pairs, "a.jsonl", le(&marked(pair)), None),
+        (Format::Squad, "a.json", le(&marked(squad)), None),
+        (Format::Squad, "a.json", marked(squad).into_bytes(), None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, &bytes).unwrap();
+        let encoding = encoding.map(|label| label.parse().unwrap());
+        let options = ImportOptions { encoding, ..ImportOptions::default() };
+        import(format, &[path], &dir.path().join("out"), &options, &mut |_| {}).unwrap();
+        let dataset = Dataset::load(&dir.path().join("out"), &["train"]).unwrap();
+        let texts = (&*dataset.queries()[0].text, &*dataset.documents()[0].text);
+        assert_eq!(texts, ("größe?", "a €"), "{name}, {encoding:?}");
+    }
+}
+
+#[test]
+fn trec_files_have_encodings_too() {
+    let options =
+        ImportOptions { encoding: Some("latin1".parse().unwrap()), ..ImportOptions::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let files = [
+        ("docs", b"<DOC><DOCNO>d</DOCNO><TEXT>gr\xF6\xDFe</TEXT></DOC>\n".to_vec()),
+        (
+            "topics",
+            utf_16("\u{FEFF}<top><num>1<title>gr\u{f6}\u{df}e?\n</top>\n", u16::to_le_bytes),
+        ),
+        ("qrels", b"1 0 d 1\n".to_vec()),
+    ];
+    let inputs = files.map(|(name, bytes)| {
+        fs::write(dir.path().join(name), bytes).unwrap();
+        dir.path().join(name)
+    });
+    import(Format::Trec, &inputs, &dir.path().join("out"), &options, &mut |_| {}).unwrap();
+    assert_eq!(written(dir.path(), &["train"]), ["d: |größe", "1: größe?", "train: 1 d 1"]);
+}
+
+/// The judgments of each split of the files imported, and the splits that the report gives files.
+fn splits_of(format: Format, files: &[(&str, &str)], split: Option<&str>) -> (String, String) {
+    let options = ImportOptions { split: split.map(str::to_owned), ..ImportOptions::default() };
+    let (_dir, report) = run(format, files, &options);
+    let report = report.unwrap();
+    let judgments = report.judgments.iter().map(|(split, count)| format!("{split} {count}"));
+    let files = report.files.iter().map(|file| {
+        let name = file.path.file_name().unwrap().to_str().unwrap();
+        format!("{name} {}", file.split)
+    });
+    (judgments.collect::<Vec<_>>().join(", "), files.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn files_named_for_a_split_are_that_split() {
+    let csv =
+        ["question,answer\none?,a\n", "question,answer\ntwo?,b\n", "question,answer\nthree?,c\n"];
+    let files =
+        |names: &[&'static str]| -> Vec<(&str, &str)> { names.iter().copied().zip(csv).collect() };
+    for (names, split, judgments, told) in [
+        (
+            &["train.csv", "dev.csv", "test.csv"][..],
+            None,
+            "dev 1, test 1, train 1",
+            "train.csv train, dev.csv dev, test.csv test",
+        ),
+        (
+            &["faq-train.csv", "faq-validation.csv"],
+            None,
+            "dev 1, train 1",
+            "faq-train.csv train, faq-validation.csv dev",
+        ),
+        (&["faq.csv", "test.csv"], None, "test 1, train 1", "faq.csv train, test.csv test"),
+        (&["test.csv"], None, "test 1", "test.csv test"),
+        (&["faq-test.csv"], None, "train 1", ""),
+        (&["a.csv", "b.csv"], None, "train 2", ""),
+        (&["train.csv", "dev.csv", "test.csv"], Some("all"), "all 3", ""),
+    ] {
+        let expected = (judgments.to_owned(), told.to_owned());
+        assert_eq!(splits_of(Format::Columns, &files(names), split), expected, "{names:?}");
+    }
+    let pair = |query| format!(r#"{{"query":"{query}","positive":"1"}}"#);
+    let flag = |query| format!(r#"{{"query":"{query}","pos":["1"]}}"#);
+    let ids = |query| format!(r#"{{"query_text":"{query}","positive_document_ids":["a"]}}"#);
+    let corpus = r#"{"docid":"a","text":"1"}"#;
+    let squad = |id| SQUAD.replace("\"x\"", id);
+    for (format, files) in [
+        (
+            Format::Pairs,
+            [("c.jsonl", pair("z")), ("train.jsonl", pair("a")), ("dev.jsonl", pair("b"))],
+        ),
+        (
+            Format::FlagEmbedding,
+            [("c.jsonl", flag("z")), ("train.jsonl", flag("a")), ("dev.jsonl", flag("b"))],
+        ),
+        (
+            Format::Tevatron,
+            [("c.jsonl", corpus.into()), ("train.jsonl", ids("a")), ("dev.jsonl", ids("b"))],
+        ),
+        (
+            Format::Squad,
+            [
+                ("c.json", squad("\"z\"")),
+                ("train-v1.1.json", squad("\"a\"")),
+                ("dev-v1.1.json", squad("\"b\"")),
+            ],
+        ),
+    ] {
+        let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (*name, &**text)).collect();
+        let (judgments, told) = splits_of(format, &files, None);
+        assert!(
+            judgments.starts_with("dev 1, train") || judgments.starts_with("dev 2, train"),
+            "{judgments}"
+        );
+        // A file without a judgment has no split.
+        let (train, dev) = (files[1].0, files[2].0);
+        let rest =
+            if format == Format::Tevatron { "" } else { &*format!("{} train, ", files[0].0) };
+        assert_eq!(told, format!("{rest}{train} train, {dev} dev"));
+    }
+    // Other formats' names mean other things.
+    let files = [
+        ("qrels.test.tsv", "7\t0\t1\t1\n"),
+        ("train.triples.tsv", "7\t1\t2\n"),
+        ("queries.dev.tsv", "7\tone?\n"),
+        ("collection.tsv", "1\tone\n2\ttwo\n"),
+    ];
+    let expected = ("test 1, train 2".to_owned(), String::new());
+    assert_eq!(splits_of(Format::MsMarco, &files, None), expected);
+}
+
+#[test]
+fn shares_are_taken_when_all_is_imported() {
+    let rows: Vec<_> = (0..50).map(|i| format!("question {i},answer {i}\n")).collect();
+    let text = format!("question,answer\n{}", rows.concat());
+    let shares = |names: &[(&str, &str)]| -> Vec<_> {
+        names.iter().map(|(name, share)| ((*name).to_owned(), share.parse().unwrap())).collect()
+    };
+    let both = shares(&[("dev", "10%"), ("test", "4")]);
+    let mut chosen = Vec::new();
+    for (gzip, seed) in [(false, 0), (true, 0), (false, 1)] {
+        let options =
+            ImportOptions { shares: both.clone(), seed, gzip, ..ImportOptions::default() };
+        let (dir, report) = run(Format::Columns, &[("faq.csv", &text)], &options);
+        let report = report.unwrap();
+        let sizes: Vec<_> =
+            report.judgments.iter().map(|(name, &count)| (&**name, count)).collect();
+        assert_eq!(sizes, [("dev", 5), ("test", 4), ("train", 41)]);
+        let split = report.split.unwrap();
+        assert_eq!((split.splits[0].queries, split.components, split.largest), (41, 50, 1));
+        let qrels = fs::read_dir(dir.path().join("out/qrels")).unwrap().flatten();
+        assert!(
+            qrels
+                .map(|it| it.path())
+                .all(|it| it.extension().unwrap() == if gzip { "gz" } else { "tsv" })
+        );
+        chosen.push(written(dir.path(), &["dev"]));
+    }
+    assert_eq!(chosen[0], chosen[1]);
+    assert_ne!(chosen[0], chosen[2]);
+    // The folder that messages name is the one that was to be.
+    for (split, shares, files, message) in [
+        (None, &both, vec![("dev.csv", &*text)], "out` has no split `train`"),
+        (
+            None,
+            &both,
+            vec![("train.csv", &text), ("dev.csv", &text)],
+            "out`, split `train`: there is a split `dev` already",
+        ),
+        (
+            Some("all"),
+            &shares(&[("dev", "50")]),
+            vec![("a.csv", &text)],
+            "out`, split `all`: 50 queries are asked for, of 50, and nothing would be left",
+        ),
+    ] {
+        let options = ImportOptions {
+            split: split.map(str::to_owned),
+            shares: shares.clone(),
+            ..ImportOptions::default()
+        };
+        let (dir, report) = run(Format::Columns, &files, &options);
+        let error = report.unwrap_err().to_string();
+        let expected = format!("`{}/{message}", dir.path().display());
+        assert_eq!(error, expected);
         assert!(!dir.path().join("out").exists());
     }
 }

@@ -7,3 +7,4 @@ mod import;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod round_trip;
+mod split;

@@ -125,23 +125,28 @@ pub struct TrainConfig {
     /// Which rows may share a batch.
     pub sampler: Sampler,
     /// Hard negatives a row; chosen anew at each step where the data has more for it, and filled up
-    /// with random documents where it has fewer. 0 leaves those of the data aside.
-    pub hard_negatives: usize,
+    /// with random documents where it has fewer. 0 leaves those of the data aside. If absent, as many
+    /// as a row of the data has, 7 at most, where the loss looks at them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hard_negatives: Option<usize>,
     /// Rows are sorted by document length within windows of this many batches, so that little
     /// padding is computed; 0 sorts nothing.
     pub bucket: usize,
     /// The update rule.
     pub optimizer: OptimizerName,
-    /// The highest learning rate.
-    pub lr: f64,
+    /// The highest learning rate; if absent 3e-5 for a model that is there, 5e-4 for random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
     /// The projection's highest learning rate; `lr` if absent.
     pub projection_lr: Option<f64>,
     /// The learned temperature's highest learning rate; `lr` if absent.
     pub temperature_lr: Option<f64>,
     /// Each layer learns at this share of the rate of the one above it.
     pub layer_decay: f64,
-    /// Steps until the highest learning rate.
-    pub warmup: usize,
+    /// Steps until the highest learning rate; if absent `"10%"` for a model that is there, 100 for
+    /// random weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
     /// How the learning rate falls after the warmup.
     pub schedule: Decay,
     /// Decoupled weight decay, on every parameter but biases and norms.
@@ -175,14 +180,14 @@ impl Default for TrainConfig {
             memory_gib: None,
             precision: Precision::default(),
             sampler: Sampler::default(),
-            hard_negatives: 0,
+            hard_negatives: None,
             bucket: 16,
             optimizer: OptimizerName::default(),
-            lr: 5e-4,
+            lr: None,
             projection_lr: None,
             temperature_lr: None,
             layer_decay: 1.0,
-            warmup: 100,
+            warmup: None,
             schedule: Decay::default(),
             weight_decay: 0.01,
             clip: 1.0,
@@ -193,6 +198,84 @@ impl Default for TrainConfig {
             log_every: 10,
             keep: 2,
             baseline: None,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// The highest learning rate, that of random weights where none is given.
+    pub fn peak_lr(&self) -> f64 {
+        self.lr.unwrap_or(LR_FROM_RANDOM)
+    }
+
+    /// Hard negatives a row, none where nothing is said.
+    pub fn negatives(&self) -> usize {
+        self.hard_negatives.unwrap_or(0)
+    }
+}
+
+/// The highest learning rate from random weights.
+pub(crate) const LR_FROM_RANDOM: f64 = 5e-4;
+/// That of a model that is there: what BERT and its like are fine-tuned with.
+pub(crate) const LR_FROM_MODEL: f64 = 3e-5;
+
+/// How long the learning rate rises: a number of steps, or a share of all as `"10%"`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WarmupForm", into = "WarmupForm")]
+pub enum Warmup {
+    /// This many steps.
+    Steps(usize),
+    /// This share of the run's steps, in percent.
+    Percent(f64),
+}
+
+impl Warmup {
+    /// From random weights.
+    pub(crate) const FROM_RANDOM: Self = Self::Steps(100);
+    /// For a model that is there.
+    pub(crate) const FROM_MODEL: Self = Self::Percent(10.0);
+
+    /// Of a run of `steps` steps.
+    pub fn of(self, steps: usize) -> usize {
+        match self {
+            Self::Steps(warmup) => warmup,
+            #[expect(clippy::cast_sign_loss, reason = "checked to be in [0, 100]")]
+            Self::Percent(percent) => (percent / 100.0 * steps as f64).round() as usize,
+        }
+    }
+}
+
+/// How [`Warmup`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WarmupForm {
+    Steps(usize),
+    Share(String),
+}
+
+impl TryFrom<WarmupForm> for Warmup {
+    type Error = String;
+
+    fn try_from(form: WarmupForm) -> Result<Self, String> {
+        let text = match form {
+            WarmupForm::Steps(steps) => return Ok(Self::Steps(steps)),
+            WarmupForm::Share(text) => text,
+        };
+        let percent = text.trim().strip_suffix('%').and_then(|number| number.trim().parse().ok());
+        match percent.filter(|percent| (0.0..=100.0).contains(percent)) {
+            Some(percent) => Ok(Self::Percent(percent)),
+            None => {
+                Err(format!("expected a number of steps or a share as \"10%\", got \"{text}\""))
+            }
+        }
+    }
+}
+
+impl From<Warmup> for WarmupForm {
+    fn from(warmup: Warmup) -> Self {
+        match warmup {
+            Warmup::Steps(steps) => Self::Steps(steps),
+            Warmup::Percent(percent) => Self::Share(format!("{percent}%")),
         }
     }
 }
@@ -259,6 +342,13 @@ pub struct EvalConfig {
     pub batch_size: usize,
     /// Documents kept for each query.
     pub top_k: usize,
+    /// Whether the model is judged before its first step as well; if absent, one that is there is, and
+    /// random weights are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<bool>,
+    /// The most documents that the dev evaluations on the way look in: of a larger data set those that
+    /// are judged, the nearest by BM25 and by the start, and random others. 0 looks in all.
+    pub dev_documents: usize,
 }
 
 impl Default for EvalConfig {
@@ -267,6 +357,8 @@ impl Default for EvalConfig {
             metrics: ["mrr@10", "p@1", "ndcg@10", "recall@100"].map(String::from).to_vec(),
             batch_size: 64,
             top_k: 100,
+            start: None,
+            dev_documents: 10_000,
         }
     }
 }
@@ -281,7 +373,7 @@ impl ExperimentConfig {
     }
 
     /// The losses of the run, with their keys.
-    pub(super) fn losses(&self) -> impl Iterator<Item = (&'static str, &LossConfig)> {
+    pub(crate) fn losses(&self) -> impl Iterator<Item = (&'static str, &LossConfig)> {
         let second = self.second_stage.as_ref().map(|stage| ("second_stage.loss", &stage.loss));
         [("loss", &self.loss)].into_iter().chain(second)
     }
@@ -312,7 +404,7 @@ impl From<&TrainConfig> for Update {
             rule: config.optimizer,
             weight_decay: config.weight_decay,
             layer_decay: config.layer_decay,
-            projection_rate: config.projection_lr.map_or(1.0, |lr| lr / config.lr),
+            projection_rate: config.projection_lr.map_or(1.0, |lr| lr / config.peak_lr()),
         }
     }
 }
@@ -323,12 +415,16 @@ mod tests {
 
     use super::super::data::TrainingData;
     use super::super::settings::Configuration;
+    use super::super::written::Override;
     use super::*;
     use crate::error::TrainError;
 
     fn parse(text: &str, overrides: &[&str]) -> Result<ExperimentConfig, TrainError> {
-        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
-        ExperimentConfig::parse(text, Path::new("x.toml"), &overrides)
+        parse_with(text, &Override::set_all(overrides.iter().copied()))
+    }
+
+    fn parse_with(text: &str, overrides: &[Override]) -> Result<ExperimentConfig, TrainError> {
+        ExperimentConfig::parse(text, Path::new("x.toml"), overrides)
     }
 
     #[track_caller]
@@ -359,6 +455,35 @@ mod tests {
         assert_eq!(config.train.steps, Some(9));
         assert_eq!(config.data.train, TrainingData::One("some/where".into()));
         assert_eq!(config.loss.preset, Some(samtone_loss::Preset::InBatch));
+    }
+
+    #[test]
+    fn a_warmup_is_a_number_or_a_share() {
+        let warmup = |text: &str| parse("", &[&format!("train.warmup={text}")]);
+        let config = warmup("7").unwrap();
+        assert_eq!(config.train.warmup.unwrap().of(400), 7);
+        let config = warmup("7%").unwrap();
+        assert_eq!(config.train.warmup.unwrap().of(400), 28);
+        assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);
+        for wrong in ["-1%", "101%", "NaN%", "ten", "1.5"] {
+            let error = warmup(wrong).unwrap_err().to_string();
+            assert!(error.contains("warmup"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_taken_away_and_blanks_are_kept() {
+        let text = "[train]\nsteps = 7\nbest_by = \"mrr@10\"\neval_every = 2";
+        let unset = |key: &str| Override::Unset(key.into());
+        let config = parse_with(text, &[unset("train.best_by"), unset("train.steps")]).unwrap();
+        assert_eq!((config.train.best_by, config.train.steps), (None, None));
+        assert_eq!(config.train.eval_every, 2);
+        let error = parse_with(text, &[unset("train.bestby")]).unwrap_err();
+        assert_eq!(error.to_string(), "`--unset train.bestby`: unknown field `bestby`");
+        assert_eq!(error.hint().as_deref(), Some("did you mean `best_by`?"));
+        let config = parse("", &["model.query_prompt=query: ", "data.test_split="]).unwrap();
+        assert_eq!(config.model.query_prompt.as_deref(), Some("query: "));
+        assert_eq!(config.data.test_split, "");
     }
 
     #[test]
@@ -412,7 +537,7 @@ mod tests {
                 "`train.best_by` needs `train.eval_every` and a dev split",
             ),
             (
-                "[distillation]\nloss = \"kl\"",
+                "[distillation]\nloss = \"kl\"\n[train]\nhard_negatives = 0",
                 "`distillation` needs `train.hard_negatives` of at least 1",
             ),
             (

@@ -67,7 +67,7 @@ fn train(train: &TrainConfig) -> Mistake {
         ("keep", keep),
     ];
     let rates = [
-        ("lr", train.lr),
+        ("lr", train.peak_lr()),
         ("projection_lr", train.projection_lr.unwrap_or(1.0)),
         ("temperature_lr", train.temperature_lr.unwrap_or(1.0)),
         ("layer_decay", train.layer_decay),
@@ -84,7 +84,7 @@ fn train(train: &TrainConfig) -> Mistake {
 }
 
 fn eval(eval: &EvalConfig) -> Mistake {
-    let EvalConfig { metrics, batch_size, top_k } = eval;
+    let EvalConfig { metrics, batch_size, top_k, .. } = eval;
     let beyond = |name: &String| match name.parse::<Metric>() {
         Err(error) => Some(format!("`eval.metrics`: {error}")),
         Ok(metric) => {
@@ -140,7 +140,7 @@ fn losses(config: &ExperimentConfig) -> Mistake {
             Err(error) => return Some(format!("`{key}`: {error}")),
         }
     }
-    let wanted = config.train.hard_negatives;
+    let wanted = config.train.negatives();
     (wanted > 0 && !uses_hard_negatives).then(|| {
         let loss = config.loss_name();
         format!("`train.hard_negatives` is {wanted}, but the loss `{loss}` looks at none")
@@ -174,7 +174,7 @@ fn distillation(config: &ExperimentConfig) -> Mistake {
         ("teacher_temperature", distillation.teacher_temperature),
     ];
     above_zero("distillation", factors).or_else(|| {
-        (config.train.hard_negatives == 0)
+        (config.train.hard_negatives == Some(0))
             .then(|| "`distillation` needs `train.hard_negatives` of at least 1".into())
     })
 }

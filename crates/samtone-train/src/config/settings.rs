@@ -1,11 +1,12 @@
-//! A TOML file with `section.key=value` overrides on top, and the place of every mistake in them.
+//! A TOML file with changes of single keys on top, and the place of every mistake in them.
 
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::written::Written;
+use super::unreadable::unreadable;
+use super::written::{Override, Written};
 use crate::error::TrainError;
 
 /// The configuration of a run: a TOML file, every key with a default, unknown keys refused.
@@ -16,12 +17,12 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     /// What is wrong with the values, the key named; none if they fit together.
     fn mistake(&self) -> Option<String>;
 
-    /// Reads the file at `path`, applies `overrides` (`section.key=value`) and validates.
+    /// Reads the file at `path`, applies `overrides` in their order and validates.
     ///
     /// # Errors
-    /// A missing file, a syntax error, an unknown key (with the nearest known one) or a value out
-    /// of range, each with its place.
-    fn load(path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+    /// A missing file, a syntax error, an unknown key (with what was meant, where that is plain) or a
+    /// value out of range, each with its place.
+    fn load(path: &Path, overrides: &[Override]) -> Result<Self, TrainError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TrainError::Read { path: path.into(), source })?;
         Self::parse(&text, path, overrides)
@@ -31,7 +32,7 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     ///
     /// # Errors
     /// As [`load`](Self::load), but for the missing file.
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, TrainError> {
+    fn parse(text: &str, path: &Path, overrides: &[Override]) -> Result<Self, TrainError> {
         let config: Self = read(text, path, overrides)?;
         let Some(mistake) = config.mistake() else { return Ok(config) };
         // Whose it is: the override's without which there is none of this kind.
@@ -45,7 +46,7 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
             Some(place) => Written::Override(overrides[place].clone()),
             None => Written::File(path.into(), None),
         };
-        Err(TrainError::config(place, &mistake))
+        Err(TrainError::config(place, mistake))
     }
 
     /// The configuration as TOML with every key in it, as the run folder holds it.
@@ -58,32 +59,51 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
 }
 
 /// Reads the settings in `text`, which `path` names in messages, with `overrides` on top.
-fn read<T: Configuration>(text: &str, path: &Path, overrides: &[String]) -> Result<T, TrainError> {
+fn read<T: Configuration>(
+    text: &str,
+    path: &Path,
+    overrides: &[Override],
+) -> Result<T, TrainError> {
     // The file alone first: its mistakes have a line and a column.
     let _: T = toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| line_and_column(text, span.start));
-        TrainError::config(Written::File(path.into(), place), error.message())
+        unreadable::<T>(Written::File(path.into(), place), error.message())
     })?;
     let mut table: toml::Table = toml::from_str(text).expect("the text was just parsed");
     let mut config = T::default();
     if overrides.is_empty() {
-        config = T::deserialize(table.clone()).map_err(|error| {
-            TrainError::config(Written::File(path.into(), None), error.message())
-        })?;
-    }
-    for text in overrides {
-        let place = || Written::Override(text.clone());
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| TrainError::config(place(), "expected `section.key=value`"))?;
-        let rivals = T::RIVALS.iter().filter(|rivals| rivals.contains(&key.trim()));
-        for rival in rivals.flatten().filter(|rival| **rival != key.trim()) {
-            unset(&mut table, rival);
-        }
-        set(&mut table, key.trim(), parse_value(value.trim()))
-            .map_err(|message| TrainError::config(place(), &message))?;
         config = T::deserialize(table.clone())
-            .map_err(|error| TrainError::config(place(), error.message()))?;
+            .map_err(|error| unreadable::<T>(Written::File(path.into(), None), error.message()))?;
+    }
+    for change in overrides {
+        let place = || Written::Override(change.clone());
+        match change {
+            Override::Unset(key) => {
+                // A key that is not known is refused, as where it is given a value.
+                let mut probe = table.clone();
+                unset(&mut table, key.trim());
+                set(&mut probe, key.trim(), toml::Value::Table(toml::Table::new()))
+                    .map_err(|message| TrainError::config(place(), message))?;
+                if let Err(error) = T::deserialize(probe)
+                    && error.message().starts_with("unknown field")
+                {
+                    return Err(unreadable::<T>(place(), error.message()));
+                }
+            }
+            Override::Set(text) => {
+                let (key, value) = text
+                    .split_once('=')
+                    .ok_or_else(|| TrainError::config(place(), "expected `section.key=value`"))?;
+                let rivals = T::RIVALS.iter().filter(|rivals| rivals.contains(&key.trim()));
+                for rival in rivals.flatten().filter(|rival| **rival != key.trim()) {
+                    unset(&mut table, rival);
+                }
+                set(&mut table, key.trim(), parse_value(value))
+                    .map_err(|message| TrainError::config(place(), message))?;
+            }
+        }
+        config = T::deserialize(table.clone())
+            .map_err(|error| unreadable::<T>(place(), error.message()))?;
     }
     Ok(config)
 }

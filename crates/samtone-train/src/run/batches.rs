@@ -78,7 +78,7 @@ impl<'a> Batches<'a> {
         let steps = steps(config, per_epoch.iter().sum());
         let weights = config.data.train.weights().unwrap_or(per_epoch);
         let turns = turns(&weights, steps, key.child("turns"));
-        let (hard_negatives, key) = (train.hard_negatives, key.child("negatives"));
+        let (hard_negatives, key) = (train.negatives(), key.child("negatives"));
         let batches = Self { sources, turns, hard_negatives, key };
         batches.check_negatives(train.batch_size)?;
         Ok(batches)

@@ -9,7 +9,9 @@
 //!       tokens/             the tokenised texts, unless `data.token_cache` says where; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
-//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME
+//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME, and start/test,
+//!                           start/dev of the model before its first step, where it was judged
+//!       dev-sample.json     the documents that dev evaluations on the way look in, where not all
 //!       environment.json    machine, versions, times, speeds
 //!       node                which of several nodes wrote the folder
 //!       .lock               held by the process that writes the folder
@@ -22,25 +24,26 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
 use samtone_model::{Retriever, Side};
 use serde::de::DeserializeOwned;
 
-use crate::config::{Chunk, Configuration, EvalConfig, ExperimentConfig};
+use crate::config::{Chunk, Configuration, ExperimentConfig};
 use crate::error::TrainError;
+use crate::run::batches::Batches;
+use crate::run::beginning::Beginning;
 use crate::run::card::Card;
 use crate::run::environment::Environment;
-use crate::run::fit::{Fitted, fit};
+use crate::run::fit::{DevSet, Fitted, Lessons, fit};
 use crate::run::identity::Identity;
-use crate::run::judge::{judge, judge_bm25, means};
-use crate::run::plan::Plan;
+use crate::run::judge::{Judge, evaluation_path, judge_bm25, keep, watched};
+use crate::run::plan;
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
@@ -97,15 +100,6 @@ fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
     }
 }
 
-/// The file in which the run in `folder` keeps what each query of a set scored, for
-/// [`Evaluation::read`].
-///
-/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; the other loss of
-/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
-pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
-    folder.join("evaluations").join(format!("{set}.json"))
-}
-
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good. Several
@@ -134,6 +128,7 @@ pub fn run<B: AutodiffBackend>(
     if let Some(nodes) = options.nodes {
         agree(nodes, config, &B::name(device))?;
     }
+    let is_random = config.model.path.is_none() && config.model.encoder.is_none();
     let resolved = config.resolve()?;
     let now = Identity::new(&resolved.config, resolved.changed.clone());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
@@ -147,9 +142,7 @@ pub fn run<B: AutodiffBackend>(
         observe(Event::Changed(change));
     }
     let vocabulary = folder.vocabulary();
-    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, &mut |phase| {
-        observe(Event::Phase(phase));
-    })?;
+    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
     folder.take(identity)?;
@@ -159,28 +152,44 @@ pub fn run<B: AutodiffBackend>(
     }
     let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
     let prepared = session.tokenise(&cache)?;
+    if is_random {
+        observe(Event::Warning(RANDOM.into()));
+    }
+    for warning in cut_texts(&prepared, config) {
+        observe(Event::Warning(warning));
+    }
 
     let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
     // "auto" chose once: what a machine's memory holds decides the last digits of a result.
     let chunk = folder.chunk().map_or(config.train.chunk, Chunk::Pairs);
-    let mut planned = chunk;
-    let mut chosen = |plan: &Plan| {
-        planned = Chunk::Pairs(plan.chunk);
-        let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
-        let identity = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
-        folder.begin(&identity, &config.to_toml(), vocabulary)
-    };
-    let model = retriever.clone();
-    let chunked = in_chunks(config, chunk);
-    let trained = fit(model, &prepared, &chunked, &place, devices, &mut chosen, observe)?;
+    let batches = Batches::new(&prepared, config)?;
+    let loss = config.loss.resolve()?;
+    let plan = plan::choose(&retriever.model, &batches, &loss, &in_chunks(config, chunk));
+    if !plan.fits() {
+        observe(Event::Warning(plan.warning()));
+    }
+    if let Some(nodes) = options.nodes {
+        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
+        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
+    }
+    let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
+    let begun = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
+    folder.begin(&begun, &config.to_toml(), vocabulary)?;
+    let Beginning { start, among } =
+        Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
+    let dev = prepared.dev.as_ref();
+    let dev = dev.map(|set| DevSet { set, rows: prepared.rows(set), among: among.as_deref() });
+    let lessons = Lessons { batches: &batches, plan: &plan, dev };
+    let trained = fit(retriever.clone(), lessons, config, &place, devices, observe)?;
     observe(Event::Phase("judging"));
     folder.unfinish()?;
     let (command, place) = (options.command, &place);
     let ending = Ending { identity, prepared: &prepared, parameters, command, place };
-    let mut summary = ending.judge(&trained, config, path)?;
-    ending.judge_elsewhere(&trained, config, &mut summary)?;
+    let mut summary = ending.judge(&trained, config, path, observe)?;
+    ending.judge_elsewhere(&trained, config, &mut summary, observe)?;
+    summary.start = start;
     ending.ship(&trained, config, &summary, path)?;
-    let beside = ending.baseline(retriever, config, planned, &mut summary, devices, observe)?;
+    let beside = ending.baseline(retriever, config, lessons, &mut summary, devices, observe)?;
     let longest = if beside.seconds > trained.before.seconds { beside } else { trained.before };
 
     let environment = Environment {
@@ -237,6 +246,31 @@ impl<S: DeserializeOwned, C> Outcome<S, C> {
     }
 }
 
+/// What is said where neither a model nor the sizes of one are named.
+const RANDOM: &str = "without `model.path` the model starts from random weights, which a small data set teaches little";
+
+/// At this share of the training texts a side's limit deserves a look.
+const MANY_CUT: f64 = 0.2;
+
+/// What to say of the limits that much of the training data reaches.
+fn cut_texts(prepared: &Prepared, config: &ExperimentConfig) -> Vec<String> {
+    let limits = [
+        (Side::Query, "query_max_len", config.model.query_max_len),
+        (Side::Document, "document_max_len", config.model.document_max_len),
+    ];
+    let cut = |(side, key, limit): (Side, &str, Option<usize>)| {
+        let (limit, share) = (limit?, prepared.filled(side, limit?));
+        (share >= MANY_CUT).then(|| {
+            let (percent, side) = (100.0 * share, side.name());
+            format!(
+                "{percent:.0} % of the training pairs have a {side} that fills all {limit} tokens of \
+                 `model.{key}`: what is longer is cut"
+            )
+        })
+    };
+    limits.into_iter().filter_map(cut).collect()
+}
+
 /// What becomes of a trained model, the run's own and its baseline's: judged, shipped, described.
 struct Ending<'a> {
     identity: &'a Identity,
@@ -254,7 +288,7 @@ impl Ending<'_> {
         &self,
         retriever: &Retriever<B>,
         config: &ExperimentConfig,
-        chunk: Chunk,
+        lessons: Lessons<'_>,
         summary: &mut Summary,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
@@ -269,11 +303,10 @@ impl Ending<'_> {
         let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
         let config = ExperimentConfig { loss, ..config.clone() };
         let place = Surroundings { folder: &beside, ..*self.place };
-        let (model, chunked) = (retriever.clone(), in_chunks(&config, chunk));
-        let mut chosen = |_: &Plan| Ok(());
-        let fitted = fit(model, self.prepared, &chunked, &place, devices, &mut chosen, observe)
+        let fitted = fit(retriever.clone(), lessons, &config, &place, devices, observe)
             .map_err(|error| error.in_run(path))?;
-        let mut found = self.judge(&fitted, &config, &beside)?;
+        let mut found = self.judge(&fitted, &config, &beside, observe)?;
+        found.start.clone_from(&summary.start);
         found.bm25.clone_from(&summary.bm25);
         self.ship(&fitted, &config, &found, &beside)?;
         summary.baseline = Some(Baseline { loss: preset, dev: found.dev, test: found.test });
@@ -286,12 +319,14 @@ impl Ending<'_> {
         fitted: &Fitted<B>,
         config: &ExperimentConfig,
         summary: &mut Summary,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), TrainError> {
-        let folder = self.place.folder;
+        let (folder, retriever) = (self.place.folder, fitted.retriever.valid());
         for set in &self.prepared.zero_shot {
             let kept = evaluation_path(folder, &format!("zero-shot/{}", set.name));
-            let found = self.judge_on(&fitted.retriever, set, &config.eval, &kept)?;
-            summary.zero_shot.insert(set.name.clone(), found);
+            let mut judge = Judge::new(&retriever, &config.eval);
+            let found = judge.on(set, self.prepared.rows(set), None, &mut watched(observe))?;
+            summary.zero_shot.insert(set.name.clone(), keep(&found, &kept)?);
         }
         if let Some(test) = &self.prepared.test {
             let found = judge_bm25(test, &config.eval)?;
@@ -306,11 +341,15 @@ impl Ending<'_> {
         fitted: &Fitted<B>,
         config: &ExperimentConfig,
         folder: &Path,
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Summary, TrainError> {
-        let judged_if = |set: &Option<TestSet>, name| match set {
+        let retriever = fitted.retriever.valid();
+        let mut judge = Judge::new(&retriever, &config.eval);
+        let mut judged_if = |set: &Option<TestSet>, name| match set {
             Some(set) => {
-                let kept = evaluation_path(folder, name);
-                self.judge_on(&fitted.retriever, set, &config.eval, &kept)
+                let rows = self.prepared.rows(set);
+                let found = judge.on(set, rows, None, &mut watched(observe))?;
+                keep(&found, &evaluation_path(folder, name))
             }
             None => Ok(Metrics::new()),
         };
@@ -324,17 +363,6 @@ impl Ending<'_> {
             test: judged_if(&self.prepared.test, "test")?,
             ..Summary::default()
         })
-    }
-
-    /// What the model scores on `set`; each query's values go to `kept`.
-    fn judge_on<B: AutodiffBackend>(
-        &self,
-        retriever: &Retriever<B>,
-        set: &TestSet,
-        config: &EvalConfig,
-        kept: &Path,
-    ) -> Result<Metrics, TrainError> {
-        keep(&judge(&retriever.valid(), set, self.prepared.rows(set), config)?, kept)
     }
 
     /// Writes the model's folder, its card in it, into `folder`.
@@ -360,18 +388,6 @@ impl Ending<'_> {
         samtone_files::replace(&path, card.render().as_bytes())
             .map_err(|source| TrainError::Write { path, source })
     }
-}
-
-/// Writes what each query scored to `path`; the means are returned.
-fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
-    let folder = path.parent().expect("an evaluation lies in a folder");
-    fs::create_dir_all(folder)
-        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
-    let json = serde_json::to_vec(&EvaluationJson::new(found, true))
-        .expect("records are representable as JSON");
-    samtone_files::replace(path, &json)
-        .map_err(|source| TrainError::Write { path: path.into(), source })?;
-    Ok(means(found))
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub fn first_step<B: AutodiffBackend>(
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
     let engine = Engine {
         objective: objective(config, &config.loss)?,
-        chunk: plan.texts(config.train.hard_negatives),
+        chunk: plan.texts(config.train.negatives()),
         pad_id: retriever.tokenizer(Side::Query).pad_id(),
         precision: config.train.precision,
     };

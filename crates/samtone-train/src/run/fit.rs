@@ -9,12 +9,12 @@ use samtone_loss::{LossConfig, LossError};
 use samtone_model::{DeadParameter, DualEncoder, Retriever, Side};
 use samtone_text::Key;
 
-use crate::config::ExperimentConfig;
+use crate::config::{ExperimentConfig, Warmup};
 use crate::error::TrainError;
 use crate::run::batches::{Batches, StepBatch};
-use crate::run::judge::{judge, means};
-use crate::run::plan::{self, Plan};
-use crate::run::prepare::Prepared;
+use crate::run::judge::{Judge, means};
+use crate::run::plan::Plan;
+use crate::run::prepare::{TestSet, TokenRows};
 use crate::run::record::{Event, StepRecord};
 use crate::run::summary::{Best, Metrics};
 use crate::run::training::{Before, Course, Learner, Surroundings, Trained, Training, Work};
@@ -42,32 +42,43 @@ pub(crate) struct Fitted<B: AutodiffBackend> {
     pub(crate) before: Before,
 }
 
-/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`; `chosen` may
-/// refuse the plan before the first step. The model is on the first of `devices`; the others, and those
-/// of other nodes, share its batches.
+/// What a training learns from, and what judges it on the way.
+#[derive(Clone, Copy)]
+pub(crate) struct Lessons<'a> {
+    pub(crate) batches: &'a Batches<'a>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) dev: Option<DevSet<'a>>,
+}
+
+/// A dev set, with the documents that evaluations on the way look in; all if none are named.
+#[derive(Clone, Copy)]
+pub(crate) struct DevSet<'a> {
+    pub(crate) set: &'a TestSet,
+    pub(crate) rows: &'a TokenRows,
+    pub(crate) among: Option<&'a [usize]>,
+}
+
+/// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
+/// on the first of `devices`; the others, and those of other nodes, share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
-    prepared: &Prepared,
+    lessons: Lessons<'_>,
     config: &ExperimentConfig,
     place: &Surroundings<'_>,
     devices: &[B::Device],
-    chosen: &mut dyn FnMut(&Plan) -> Result<(), TrainError>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fitted<B>, TrainError> {
-    let train = &config.train;
-    let batches = Batches::new(prepared, config)?;
-    let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
-    if !plan.fits() {
-        observe(Event::Warning(plan.warning()));
-    }
-    chosen(&plan)?;
-    if let Some(nodes) = place.nodes {
-        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
-        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
-    }
+    let (train, Lessons { batches, plan, dev }) = (&config.train, lessons);
     let second = config.second_stage.as_ref();
+    let warmup = train.warmup.unwrap_or(Warmup::FROM_RANDOM).of(plan.steps);
+    if warmup >= plan.steps {
+        observe(Event::Warning(format!(
+            "`train.warmup` takes {warmup} steps and the run has {}: the highest learning rate is never reached",
+            plan.steps
+        )));
+    }
     let schedule =
-        Schedule { peak: train.lr, warmup: train.warmup, steps: plan.steps, decay: train.schedule };
+        Schedule { peak: train.peak_lr(), warmup, steps: plan.steps, decay: train.schedule };
     let course = Course {
         stages: Stages::new(schedule, second.map(|stage| stage.share)),
         clip: train.clip,
@@ -81,9 +92,9 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let first = objective(config, &config.loss)?;
     let mut task = Contrast {
         config,
-        prepared,
+        dev,
         retriever: &retriever,
-        batches: &batches,
+        batches,
         workers: Workers { devices, nodes: place.nodes },
         second_begins: course.stages.second_begins(),
         second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
@@ -92,7 +103,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         log_temperature: 0.0,
         engine: Engine {
             objective: first,
-            chunk: plan.texts(train.hard_negatives),
+            chunk: plan.texts(train.negatives()),
             pad_id: retriever.tokenizer(Side::Query).pad_id(),
             precision: train.precision,
         },
@@ -113,7 +124,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
 /// Learning to tell a query's document from others.
 struct Contrast<'a, B: AutodiffBackend> {
     config: &'a ExperimentConfig,
-    prepared: &'a Prepared,
+    dev: Option<DevSet<'a>>,
     retriever: &'a Retriever<B>,
     batches: &'a Batches<'a>,
     workers: Workers<'a, B>,
@@ -183,7 +194,7 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
     fn update(&mut self, record: &mut StepRecord) -> Result<(), TrainError> {
         record.temperature = self.temperature.value.value();
         let train = &self.config.train;
-        let share = train.temperature_lr.map_or(1.0, |rate| rate / train.lr);
+        let share = train.temperature_lr.map_or(1.0, |rate| rate / train.peak_lr());
         let loss = &self.engine.objective.contrastive;
         Ok(self.temperature.step(loss, self.log_temperature, record.lr * share)?)
     }
@@ -197,10 +208,17 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
         }
     }
 
-    fn judge(&self, model: &DualEncoder<B>) -> Result<Metrics, TrainError> {
-        let Some(dev) = &self.prepared.dev else { return Ok(Metrics::new()) };
+    fn judge(
+        &self,
+        model: &DualEncoder<B>,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Metrics, TrainError> {
+        let Some(DevSet { set, rows, among }) = self.dev else { return Ok(Metrics::new()) };
         let judged = self.retriever.with_model(model.valid());
-        Ok(means(&judge(&judged, dev, self.prepared.rows(dev), &self.config.eval)?))
+        let mut judge = Judge::new(&judged, &self.config.eval);
+        Ok(means(&judge.on(set, rows, among, &mut |side, done, count| {
+            observe(Event::Judging { side, done, count });
+        })?))
     }
 
     fn not_finite(

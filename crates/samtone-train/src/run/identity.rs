@@ -18,6 +18,9 @@ use crate::error::TrainError;
 /// The file in a run folder.
 pub(crate) const FILE: &str = "identity.json";
 
+/// The keys that the data decides where the configuration says nothing; the data's sums are compared.
+const OF_DATA: [&str; 1] = ["train.hard_negatives"];
+
 /// The keys that prolong a run.
 const PROLONGING: [&str; 2] = ["train.steps", "train.epochs"];
 
@@ -100,8 +103,10 @@ impl Identity {
         };
         let differing: Vec<&String> =
             keys.into_iter().filter(|key| then.get(*key) != now.get(*key)).collect();
+        let is_open = |key: &str| OF_DATA.contains(&key) && !now.contains_key(key);
+        let differing = differing.into_iter().filter(|key| !is_open(key));
         let (steps, others): (Vec<_>, Vec<_>) =
-            differing.into_iter().partition(|key| PROLONGING.contains(&key.as_str()));
+            differing.partition(|key| PROLONGING.contains(&key.as_str()));
         if others.is_empty() {
             return Ok(steps.is_empty());
         }
@@ -217,10 +222,10 @@ fn add_text(text: &str, sum: &mut blake3::Hasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ExperimentConfig;
+    use crate::config::{ExperimentConfig, Override};
 
     fn identity(text: &str, overrides: &[&str]) -> Identity {
-        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        let overrides = Override::set_all(overrides.iter().copied());
         let config = ExperimentConfig::parse(text, Path::new("x.toml"), &overrides).unwrap();
         Identity::new(&config, Vec::new())
     }
@@ -235,11 +240,11 @@ mod tests {
         assert!(!longer.unwrap(), "the steps differ");
         let by_epochs = begun.allows(&identity(text, &["train.epochs=2"]), folder);
         assert!(!by_epochs.unwrap(), "they are given in another unit");
-        let other = identity(text, &["train.lr=1e-3", "model.path=m", "train.steps=9"]);
+        let other = identity(text, &["train.clip=2.5", "model.path=m", "train.steps=9"]);
         let error = begun.allows(&other, folder).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`run` was begun otherwise: `model.path` is \"m\", was nothing; `train.lr` is 0.001, was 0.0005"
+            "`run` was begun otherwise: `model.path` is \"m\", was nothing; `train.clip` is 2.5, was 1.0"
         );
         let begun = Identity { steps: 5, ..begun };
         begun.is_prolonged_to(5, folder).unwrap();

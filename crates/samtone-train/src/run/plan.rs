@@ -11,13 +11,14 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use samtone_loss::Loss;
 use samtone_model::{DualEncoder, EncoderConfig, Retriever, Side};
-use samtone_text::Key;
+use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::config::{Chunk, ExperimentConfig};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
+use crate::run::prepare::{Prepared, TestSet};
 use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
 use crate::step::engine::{Engine, StepRows};
@@ -49,6 +50,11 @@ pub struct Plan {
     pub seconds_per_step: Option<f64>,
     /// Steps of the whole run.
     pub steps: usize,
+    /// Times that the model is judged on the way.
+    pub evaluations: usize,
+    /// Seconds of all that judges the run's model: the start, on the way, at the end; none if nothing
+    /// was measured. Those of a baseline come on top, and so do its steps.
+    pub evaluation_seconds: Option<f64>,
 }
 
 impl Plan {
@@ -90,7 +96,7 @@ pub(crate) fn choose<B: Backend>(
 ) -> Plan {
     let train = &config.train;
     let batch_size = train.batch_size;
-    let per_row = train.hard_negatives.max(1);
+    let per_row = train.negatives().max(1);
     let steps = batches.steps();
     let sampled = (SAMPLED_PAIRS / batch_size).clamp(1, SAMPLED).min(steps);
     let sample: Vec<StepRows> =
@@ -111,8 +117,8 @@ pub(crate) fn choose<B: Backend>(
         let memory = Memory {
             parameters: model.num_parameters() as u64,
             activations: longest as u64 * activation_bytes(model, &sample),
-            embeddings: embedding_bytes(model.config().dim(), batch_size, train.hard_negatives),
-            scores: score_bytes(loss, batch_size, train.hard_negatives),
+            embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
+            scores: score_bytes(loss, batch_size, train.negatives()),
             is_cached,
         };
         Plan {
@@ -127,6 +133,8 @@ pub(crate) fn choose<B: Backend>(
             score_bytes: memory.scores,
             seconds_per_step: None,
             steps,
+            evaluations: steps.checked_div(train.eval_every).unwrap_or(0),
+            evaluation_seconds: None,
         }
     };
     if let Chunk::Pairs(pairs) = train.chunk {
@@ -244,8 +252,43 @@ pub fn plan<B: AutodiffBackend>(
     let batches = Batches::new(&prepared, config)?;
     let loss = config.loss.resolve()?;
     let mut plan = choose(&retriever.model, &batches, &loss, config);
-    plan.seconds_per_step = Some(seconds(retriever, &batches, loss, config, &plan, device)?);
+    let Timed { step, token } = time(retriever, &batches, loss, config, &plan, device)?;
+    plan.seconds_per_step = Some(step);
+    let (once, on_the_way) = judged_tokens(&prepared, config);
+    let tokens = once + plan.evaluations * on_the_way;
+    // A pass without a graph is a third of a pass forward and back.
+    plan.evaluation_seconds = Some(token / 3.0 * tokens as f64);
     Ok(plan)
+}
+
+/// Tokens that are embedded to judge the model at its start and end, and in an evaluation on the way.
+fn judged_tokens(prepared: &Prepared, config: &ExperimentConfig) -> (usize, usize) {
+    let lengths =
+        |cache: &TokenCache| (0..cache.len()).map(|row| cache.row_len(row)).sum::<usize>();
+    let queries = |set: &TestSet| {
+        let rows = prepared.rows(set);
+        let judged = set.dataset.queries_of(&set.split);
+        judged.into_iter().map(|query| rows.queries.row_len(query)).sum::<usize>()
+    };
+    let (mut once, mut sources) = (0, Vec::new());
+    let own = prepared.dev.iter().chain(&prepared.test);
+    for (set, times) in own
+        .map(|set| (set, 1 + usize::from(config.eval.start.unwrap_or(false))))
+        .chain(prepared.zero_shot.iter().map(|set| (set, 1)))
+    {
+        // The documents of one data set are embedded once for all its splits.
+        let documents =
+            if sources.contains(&set.source) { 0 } else { lengths(&prepared.rows(set).documents) };
+        sources.push(set.source);
+        once += times * (queries(set) + documents);
+    }
+    let on_the_way = prepared.dev.as_ref().map_or(0, |dev| {
+        let documents = &prepared.rows(dev).documents;
+        let (all, most) = (documents.len().max(1), config.eval.dev_documents);
+        let looked_in = if most == 0 { all } else { most.min(all) };
+        queries(dev) + lengths(documents) / all * looked_in
+    });
+    (once, on_the_way)
 }
 
 /// A folder for what only this call needs; it is gone when it is dropped.
@@ -256,16 +299,23 @@ pub(crate) fn temporary_folder() -> Result<TempDir, TrainError> {
 /// Tokens of the small batch that encoding is timed on, about.
 const TIMED_TOKENS: usize = 2000;
 
-/// Seconds a step: encoding scaled up from a small batch, the loss on embeddings of the whole batch,
-/// and an update.
-fn seconds<B: AutodiffBackend>(
+/// What was timed, in seconds.
+struct Timed {
+    step: f64,
+    /// A token's pass forward and back.
+    token: f64,
+}
+
+/// A step: encoding scaled up from a small batch, the loss on embeddings of the whole batch, and an
+/// update.
+fn time<B: AutodiffBackend>(
     retriever: &Retriever<B>,
     batches: &Batches<'_>,
     loss: Loss,
     config: &ExperimentConfig,
     plan: &Plan,
     device: &B::Device,
-) -> Result<f64, TrainError> {
+) -> Result<Timed, TrainError> {
     let model = &retriever.model;
     let whole = batches.at(0).batch;
     let rows = (TIMED_TOKENS * whole.queries.len() / whole.tokens()).clamp(1, whole.queries.len());
@@ -294,7 +344,7 @@ fn seconds<B: AutodiffBackend>(
         let shape = [rows, model.config().dim()];
         Tensor::<B::InnerBackend, 2>::random(shape, Distribution::Normal(0.0, 1.0), device)
     };
-    let (n, k) = (plan.batch_size, config.train.hard_negatives);
+    let (n, k) = (plan.batch_size, config.train.negatives());
     let mut batch = samtone_loss::Batch::new(random(n), random(n));
     if k > 0 {
         batch = batch.with_hard_negatives(random(n * k).reshape([n, k, model.config().dim()]));
@@ -304,5 +354,5 @@ fn seconds<B: AutodiffBackend>(
     let loss = started.elapsed().as_secs_f64();
     // The pass without a graph is a third of a pass forward and back.
     let passes = if plan.is_cached { 4.0 / 3.0 } else { 1.0 };
-    Ok(passes * token * plan.tokens_per_step + loss + update)
+    Ok(Timed { step: passes * token * plan.tokens_per_step + loss + update, token })
 }

@@ -46,20 +46,7 @@ impl Sources {
         }
         let mut sets = Vec::new();
         for (path, splits) in wanted {
-            let dataset = if path == Path::new(EMBEDDED) {
-                World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
-            } else if is_pairs_file(path) {
-                Dataset::load_pairs(path, splits[0])?
-            } else {
-                Dataset::load(path, &splits)?
-            };
-            // A file of pairs is one split, the embedded world has its own.
-            let is_known = |split: &&str| dataset.split_names().any(|known| known == *split);
-            if let Some(split) = splits.iter().find(|split| !is_known(split)) {
-                let available = dataset.split_names().map(String::from).collect();
-                let split = (*split).to_owned();
-                return Err(DataError::NoSplit { dir: path.into(), split, available }.into());
-            }
+            let dataset = load_data(path, &splits)?;
             let splits = splits.into_iter().map(String::from).collect();
             sets.push(SourceSet { path: path.into(), splits, dataset: Arc::new(dataset) });
         }
@@ -80,6 +67,33 @@ impl Sources {
             .iter()
             .position(|set| set.path == path)
             .expect("every set of the configuration was read")
+    }
+}
+
+/// Reads the splits of the data at `path`: a folder in BEIR layout, a file of pairs, which is the first of
+/// the splits, or [`EMBEDDED`].
+///
+/// # Errors
+/// What is wrong with the files, by file and line, and splits that are missing or empty.
+///
+/// # Panics
+/// If `splits` is empty.
+pub fn load_data(path: &Path, splits: &[&str]) -> Result<Dataset, DataError> {
+    let dataset = if path == Path::new(EMBEDDED) {
+        World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
+    } else if is_pairs_file(path) {
+        Dataset::load_pairs(path, splits[0])?
+    } else {
+        Dataset::load(path, splits)?
+    };
+    // A file of pairs is one split, the embedded world has its own.
+    let is_known = |split: &&str| dataset.split_names().any(|known| known == *split);
+    match splits.iter().find(|split| !is_known(split)) {
+        None => Ok(dataset),
+        Some(split) => {
+            let available = dataset.split_names().map(String::from).collect();
+            Err(DataError::NoSplit { dir: path.into(), split: (*split).to_owned(), available })
+        }
     }
 }
 
@@ -125,7 +139,9 @@ pub(crate) fn train_sets(
         sets.push(TrainSet { source, path, split, dataset, pairs });
     }
     let has = |what: fn(&Pair) -> bool| sets.iter().any(|set| set.pairs.iter().any(what));
-    let missing = if config.train.hard_negatives > 0 && !has(|pair| !pair.negatives.is_empty()) {
+    let has_none = !has(|pair| !pair.negatives.is_empty());
+    let wants_negatives = config.train.negatives() > 0 || config.distillation.is_some();
+    let missing = if wants_negatives && has_none {
         Some(("hard negative", "train.hard_negatives"))
     } else if config.distillation.is_some() && !has(|pair| pair.scores.len() > 1) {
         Some(("teacher's score", "distillation"))
@@ -144,7 +160,7 @@ pub(crate) fn train_sets(
 #[derive(Clone, Debug)]
 pub(crate) struct TestSet {
     /// Its index among the sources.
-    source: usize,
+    pub(crate) source: usize,
     /// The folder's own name.
     pub(crate) name: String,
     /// Its documents, queries and judgments.
@@ -210,6 +226,21 @@ impl Prepared {
                 .collect(),
             rows,
         })
+    }
+
+    /// The share of the training pairs whose text on `side` fills all `limit` tokens, in [0, 1].
+    pub(crate) fn filled(&self, side: Side, limit: usize) -> f64 {
+        let (mut pairs, mut full) = (0, 0);
+        for set in &self.train {
+            let rows = self.train_rows(set);
+            pairs += set.pairs.len();
+            let is_full = |pair: &&Pair| match side {
+                Side::Query => rows.queries.row_len(pair.query) >= limit,
+                Side::Document => rows.documents.row_len(pair.document) >= limit,
+            };
+            full += set.pairs.iter().filter(is_full).count();
+        }
+        full as f64 / pairs.max(1) as f64
     }
 
     /// The token rows of a training set's data.

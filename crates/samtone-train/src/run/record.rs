@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use samtone_model::Side;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -27,8 +28,26 @@ pub enum Event<'a> {
     Step(&'a StepRecord),
     /// The dev set was judged.
     Dev(&'a Metrics),
+    /// The model before its first step was judged on a split.
+    Start {
+        /// The split.
+        split: &'a str,
+        /// What it is worth there.
+        metrics: &'a Metrics,
+    },
+    /// Texts are being embedded to judge a model.
+    Judging {
+        /// Whose texts.
+        side: Side,
+        /// How many are embedded.
+        done: usize,
+        /// How many there are.
+        count: usize,
+    },
     /// What the configuration changes of the model that the run starts from.
     Changed(&'a str),
+    /// What the run takes where the configuration says nothing and the data decides.
+    Chosen(String),
     /// Something that does not stop the run but deserves a look.
     Warning(String),
     /// Training is over.
@@ -40,7 +59,7 @@ pub enum Event<'a> {
 pub struct StepRecord {
     /// Steps done, this one included.
     pub step: usize,
-    /// Mean loss of the batch, in nats.
+    /// Mean loss of the batch, in nats; in `metrics.jsonl` the mean over the steps since the line before.
     pub loss: f64,
     /// The learning rate of the step.
     pub lr: f64,
@@ -48,6 +67,9 @@ pub struct StepRecord {
     pub temperature: f64,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
+    /// Seconds spent in steps since the run began.
+    #[serde(default)]
+    pub seconds: f64,
     /// Pairs trained on in a second, since the run began.
     pub pairs_per_second: f64,
     /// Real tokens (padding not counted) trained on in a second, since then.

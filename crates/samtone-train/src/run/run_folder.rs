@@ -43,6 +43,12 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Whether a process has `folder`.
+    pub(crate) fn is_taken(folder: &Path) -> bool {
+        let lock = File::open(folder.join(LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Makes `folder` if it is not there and takes it.
     ///
     /// # Errors

@@ -198,7 +198,7 @@ pub fn similarity_of<B: Backend>(retriever: &Retriever<B>) -> Similarity {
 }
 
 /// Embeds the token rows of a side in steps that can be watched.
-fn embed<B: Backend, E>(
+pub(crate) fn embed<B: Backend, E>(
     retriever: &Retriever<B>,
     side: Side,
     (count, mut rows): (usize, impl FnMut(Range<usize>) -> Result<Vec<Vec<u32>>, E>),

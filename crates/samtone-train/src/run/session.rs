@@ -8,10 +8,11 @@ use samtone_model::{DualEncoder, ModelError, ModelFolder, Retriever, Side, SideS
 use samtone_text::TextTokenizer;
 use serde::Serialize;
 
-use crate::config::ExperimentConfig;
+use crate::config::{ExperimentConfig, LR_FROM_MODEL, LR_FROM_RANDOM, Warmup};
 use crate::error::TrainError;
 use crate::run::identity::Identity;
 use crate::run::prepare::{Prepared, Sources, TrainSet, train_sets, train_tokenizer};
+use crate::run::record::Event;
 use crate::run::similarity;
 
 /// The longest query and document from random weights, in tokens, where nothing else is said.
@@ -55,9 +56,17 @@ impl ExperimentConfig {
             stage.loss.similarity = similarity;
             stage.loss = stage.loss.written_out()?;
         }
-        if config.train.steps.is_none() {
-            config.train.epochs.get_or_insert(1.0);
+        let train = &mut config.train;
+        if train.steps.is_none() {
+            train.epochs.get_or_insert(1.0);
         }
+        let (lr, warmup) = match folder {
+            Some(_) => (LR_FROM_MODEL, Warmup::FROM_MODEL),
+            None => (LR_FROM_RANDOM, Warmup::FROM_RANDOM),
+        };
+        config.eval.start.get_or_insert(folder.is_some());
+        train.lr.get_or_insert(lr);
+        train.warmup.get_or_insert(warmup);
         Ok(Resolved { config, folder, changed })
     }
 
@@ -134,6 +143,40 @@ impl ExperimentConfig {
     }
 }
 
+/// The most hard negatives a row that are taken unasked: each costs a text's passes.
+const NEGATIVES_UNASKED: usize = 7;
+
+impl ExperimentConfig {
+    /// Hard negatives a row where the configuration does not say: as many as the middle one of the rows
+    /// with some has.
+    fn default_negatives(&self, train: &[TrainSet], observe: &mut dyn FnMut(Event<'_>)) -> usize {
+        let mut counts: Vec<usize> = train
+            .iter()
+            .flat_map(|set| set.pairs.iter().map(|pair| pair.negatives.len()))
+            .filter(|&count| count > 0)
+            .collect();
+        counts.sort_unstable();
+        let Some(&middle) = counts.get(counts.len().saturating_sub(1) / 2) else { return 0 };
+        let uses_them = self.distillation.is_some()
+            || self
+                .losses()
+                .any(|(_, loss)| loss.resolve().is_ok_and(|loss| loss.uses_hard_negatives()));
+        if !uses_them {
+            observe(Event::Warning(format!(
+                "the data has hard negatives, and the loss `{}` looks at none",
+                self.loss_name()
+            )));
+            return 0;
+        }
+        let taken = middle.min(NEGATIVES_UNASKED);
+        observe(Event::Chosen(format!(
+            "`train.hard_negatives` = {taken}: {} rows of the data have some, {middle} the middle one of them",
+            counts.len()
+        )));
+        taken
+    }
+}
+
 /// Takes `asked` where it is given, and notes it if that is something else; else what is there.
 fn settle<T: Clone + PartialEq + Serialize>(
     key: &str,
@@ -194,14 +237,17 @@ impl<B: Backend> Session<B> {
         resolved: Resolved,
         vocabulary: Option<&Path>,
         device: &B::Device,
-        phase: &mut dyn FnMut(&str),
+        observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
-        let Resolved { config, folder, changed } = resolved;
+        let Resolved { mut config, folder, changed } = resolved;
         check_precision::<B>(&config, device)?;
-        phase("reading the data");
+        observe(Event::Phase("reading the data"));
         let sources = Sources::load(&config.data)?;
         let train = train_sets(&sources, &config)?;
-        phase("tokenising");
+        if config.train.hard_negatives.is_none() {
+            config.train.hard_negatives = Some(config.default_negatives(&train, observe));
+        }
+        observe(Event::Phase("tokenising"));
         let retriever = match folder {
             Some(folder) => Retriever::load(&folder, config.seed, device).map_err(key_of_length)?,
             None => random(&train, &config, vocabulary, device)?,
@@ -326,6 +372,7 @@ mod tests {
         );
         assert_eq!((config.data.lowercase, config.model.normalize), (Some(true), Some(true)));
         assert_eq!((config.train.steps, config.train.epochs), (None, Some(1.0)));
+        assert_eq!((config.train.lr, config.train.warmup), (Some(5e-4), Some(Warmup::Steps(100))));
         assert!(changed.is_empty());
         let short = "[model.encoder]\ntype = \"bert\"\nmax_positions = 32";
         let Resolved { config, .. } = resolve(short).unwrap();

@@ -32,6 +32,9 @@ pub struct Summary {
     /// On the test split of each zero-shot folder, by the folder's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub zero_shot: BTreeMap<String, Metrics>,
+    /// The model before its first step, where it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<BeforeTraining>,
     /// BM25 on the test split.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub bm25: Metrics,
@@ -44,6 +47,28 @@ impl Summary {
     /// The split that speaks for the run, test before dev, and its metrics.
     pub fn judged(&self) -> (&'static str, &Metrics) {
         if self.test.is_empty() { ("dev", &self.dev) } else { ("test", &self.test) }
+    }
+}
+
+/// What a model was worth before its first step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BeforeTraining {
+    /// On the dev split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub dev: Metrics,
+    /// On the test split; empty if there is none.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub test: Metrics,
+    /// On the dev split, among the documents that the evaluations on the way look in; empty where these
+    /// are all.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub dev_sample: Metrics,
+}
+
+impl BeforeTraining {
+    /// What the dev evaluations on the way compare with.
+    pub fn on_the_way(&self) -> &Metrics {
+        if self.dev_sample.is_empty() { &self.dev } else { &self.dev_sample }
     }
 }
 

@@ -67,11 +67,15 @@ pub trait Learner<B: AutodiffBackend> {
     /// What a step on `batch` is worth; its time aside.
     fn work(&self, model: &Self::Model, batch: &Self::Batch) -> Work;
 
-    /// What `model` is worth on the dev set; empty if there is none.
+    /// What `model` is worth on the dev set; empty if there is none. Tells `observe` how far it is.
     ///
     /// # Errors
     /// Whatever keeps the model from being judged.
-    fn judge(&self, model: &Self::Model) -> Result<Metrics, TrainError>;
+    fn judge(
+        &self,
+        model: &Self::Model,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Metrics, TrainError>;
 
     /// The error for a batch that gave no finite number; the batch is saved into `folder`.
     fn not_finite(
@@ -230,6 +234,9 @@ struct State<S> {
     step: usize,
     /// The losses of the last steps, the newest last.
     tail: VecDeque<f64>,
+    /// The sum of the losses since the last line of the log, and how many there are.
+    #[serde(default)]
+    unlogged: (f64, usize),
     /// The best dev evaluation.
     best: Option<Best>,
     /// Dev evaluations since.
@@ -247,10 +254,18 @@ const LONGEST_TAIL: usize = 100;
 
 impl<S> State<S> {
     fn remember(&mut self, loss: f64, steps: usize) {
+        self.unlogged.0 += loss;
+        self.unlogged.1 += 1;
         self.tail.push_back(loss);
         while self.tail.len() > steps.div_ceil(10).min(LONGEST_TAIL) {
             self.tail.pop_front();
         }
+    }
+
+    /// The mean loss since the last line of the log, which is to be written now.
+    fn mean_to_log(&mut self) -> f64 {
+        let (sum, count) = std::mem::take(&mut self.unlogged);
+        sum / count.max(1) as f64
     }
 
     fn tail_loss(&self) -> f64 {
@@ -300,6 +315,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         let state = State {
             step: 0,
             tail,
+            unlogged: (0.0, 0),
             best: None,
             stalled: 0,
             work: Work::default(),
@@ -362,14 +378,16 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 let seconds = started.elapsed().as_secs_f64();
                 self.state.work += Work { seconds, ..self.task.work(&self.model, &batch) };
                 let work = self.state.work;
+                record.seconds = work.seconds;
                 record.pairs_per_second = work.per_second(work.pairs);
                 record.tokens_per_second = work.per_second(work.tokens);
                 record.padded_share = work.padded_share();
                 let is_best = self.judge(&mut record, place, observe)?;
+                observe(Event::Step(&record));
                 if self.is_to_log(&record) {
+                    record.loss = self.state.mean_to_log();
                     log.write(&record)?;
                 }
-                observe(Event::Step(&record));
                 if is_best || self.is_to_save() {
                     self.write(place)?;
                 }
@@ -444,11 +462,19 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     ) -> Result<bool, TrainError> {
         let (step, course) = (self.state.step, self.course);
         // The end of the run judges its model anyway: here only where it is one to choose from.
+        // And where the last evaluation on the way is not just over.
         let is_last = step == course.stages.steps();
-        if !(if is_last { course.best_by.is_some() } else { is_due(step, course.eval_every) }) {
+        let is_due = if is_last {
+            let since = step.checked_rem(course.eval_every).unwrap_or(step);
+            course.best_by.is_some()
+                && (since == 0 || 2 * since >= course.eval_every || step == since)
+        } else {
+            is_due(step, course.eval_every)
+        };
+        if !is_due {
             return Ok(false);
         }
-        record.dev = self.task.judge(&self.model)?;
+        record.dev = self.task.judge(&self.model, observe)?;
         if let Some(nodes) = place.nodes {
             // Machines may round otherwise, and this decides what is kept and when to stop.
             let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");

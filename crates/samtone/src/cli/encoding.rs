@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::Backend;
-use indicatif::ProgressBar;
 pub(crate) use input::{Content, Input};
 use samtone_eval::search::Dtype;
 use samtone_model::{Retriever, Side};
@@ -22,7 +21,7 @@ pub(crate) use writer::{Plan, check_place};
 use crate::commands::reading::{cut, dims, plural};
 use crate::device::BackendChoice;
 use crate::embeddings::FileFormat;
-use crate::output::progress;
+use crate::progress::Progress;
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
 const WINDOW: usize = 4096;
@@ -99,9 +98,8 @@ impl Job<'_> {
         let dim = plan.dim;
         let writer = Writer::open(out, plan, WINDOW)?;
         let resumed = writer.done();
-        let bar = progress(shard.len() as u64, plural(side));
-        bar.set_position(resumed as u64);
-        bar.reset_eta();
+        let bar = Progress::new(shard.len() as u64, plural(side));
+        bar.begin_at(resumed as u64);
 
         let start = Instant::now();
         let (tokens, ids, texts) = (0, Vec::new(), Vec::new());
@@ -168,7 +166,7 @@ struct Window<'a, B: Backend> {
     /// Numbers to keep of each embedding.
     dim: usize,
     writer: Writer,
-    bar: ProgressBar,
+    bar: Progress,
     start: Instant,
     /// Tokens embedded.
     tokens: usize,

@@ -67,8 +67,13 @@ impl Format {
             say(out.trim_end_matches('\n'));
             return Ok(());
         }
-        reached(io::stdout().lock().write_all(out.as_bytes()))
+        write_out(out.as_bytes())
     }
+}
+
+/// Writes to stdout.
+pub(crate) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    reached(io::stdout().lock().write_all(bytes))
 }
 
 /// Writes a line to stderr; one that cannot be written is dropped.
@@ -100,16 +105,4 @@ where
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
-}
-
-/// A progress bar on stderr with rate and time left; hidden where stderr is no terminal.
-pub(crate) fn progress(total: u64, what: &'static str) -> indicatif::ProgressBar {
-    let bar = indicatif::ProgressBar::new(total);
-    let style = indicatif::ProgressStyle::with_template(
-        "{prefix} {wide_bar} {human_pos}/{human_len} · {per_sec} · {eta} left · {msg}",
-    )
-    .expect("the template is a literal");
-    bar.set_style(style);
-    bar.set_prefix(what);
-    bar
 }

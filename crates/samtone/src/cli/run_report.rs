@@ -1,8 +1,9 @@
 //! `report.html` of a run folder: from its files to a page.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use samtone_eval::significance::{CompareConfig, ComparedRun, Comparison, compare};
 use samtone_eval::{Evaluation, Metric};
 use samtone_report::{
     Curve, Estimate, KeyValues, LearningCurves, MetricRow, MetricTable, Report, Section,
@@ -17,11 +18,16 @@ pub(crate) fn write(
     folder: &Path,
     outcome: &Outcome,
     results: MetricTable,
+    gains: &[Comparison],
     command: &str,
 ) -> anyhow::Result<()> {
     let mut report = overview(folder, outcome, &results).command(command);
     if !results.rows.is_empty() {
-        report = report.section(Section::new("Results").figure(results));
+        let mut section = Section::new("Results").figure(results);
+        if !gains.is_empty() {
+            section = section.figure(gains_figure(gains));
+        }
+        report = report.section(section);
     }
     report = report.section(training(folder, outcome)?).section(setting(folder, outcome)?);
     report.write_figures(folder.join("figures"))?;
@@ -75,7 +81,11 @@ fn training(folder: &Path, outcome: &Outcome) -> anyhow::Result<Section> {
     if let Some(metric) = config.eval.metrics.first()
         && let Some(figure) = dev_curves(metric, &trainings)
     {
-        section = section.figure(figure);
+        let start = summary.start.as_ref().and_then(|start| start.on_the_way().get(metric));
+        section = section.figure(match start {
+            Some(&value) => from_start(figure, value),
+            None => figure,
+        });
     }
     let norm = curves("Gradient norm", "norm before clipping", &trainings, |s| s.gradient_norm);
     let rate = curves("Learning rate", "learning rate", &trainings, |s| s.lr);
@@ -109,6 +119,9 @@ fn setting(folder: &Path, outcome: &Outcome) -> anyhow::Result<Section> {
 /// BM25's name in the results.
 const BM25: &str = "BM25";
 
+/// The name in the results of the model before its first step.
+const START: &str = "start";
+
 /// What the run in `folder` scored, with intervals: the trained model, its baselines, other domains.
 pub(crate) fn results(
     folder: &Path,
@@ -119,7 +132,11 @@ pub(crate) fn results(
     let metrics: Vec<Metric> =
         config.eval.metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let mut table = MetricTable::new(format!("Metrics on {split}"), &config.eval.metrics);
-    table.description = "Mean over all judged queries, with its 95 % bootstrap interval.".into();
+    // Other domains do not compete.
+    table.is_ranked = summary.zero_shot.is_empty();
+    table.description =
+        "Mean over all judged queries, with its 95 % bootstrap interval; the highest is bold."
+            .into();
     let mut push = |name: String, is_baseline, folder: &Path, set: &str| {
         let found = Evaluation::read(evaluation_path(folder, set))?;
         let intervals = intervals(&found);
@@ -134,6 +151,9 @@ pub(crate) fn results(
     };
     if !judged.is_empty() {
         push(config.loss_name(), false, folder, split)?;
+        if summary.start.is_some() {
+            push(START.into(), true, folder, &format!("start/{split}"))?;
+        }
         if let Some(baseline) = &summary.baseline {
             push(baseline.loss.to_string(), true, &folder.join("baseline"), split)?;
         }
@@ -147,15 +167,73 @@ pub(crate) fn results(
     Ok(table)
 }
 
+/// What the trained model gained, against the start, the run's own baseline and BM25, on the split that
+/// speaks for the run.
+pub(crate) fn gains(
+    folder: &Path,
+    config: &ExperimentConfig,
+    summary: &Summary,
+) -> anyhow::Result<Vec<Comparison>> {
+    let (split, judged) = summary.judged();
+    if judged.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut others = Vec::new();
+    if summary.start.is_some() {
+        others.push((START.to_owned(), evaluation_path(folder, &format!("start/{split}"))));
+    }
+    if let Some(baseline) = &summary.baseline {
+        let path = evaluation_path(&folder.join("baseline"), split);
+        others.push((baseline.loss.to_string(), path));
+    }
+    if !summary.bm25.is_empty() && split == "test" {
+        others.push((BM25.to_owned(), evaluation_path(folder, "bm25")));
+    }
+    let (own, name) = (Evaluation::read(evaluation_path(folder, split))?, config.loss_name());
+    let config = CompareConfig { changes: 0, ..CompareConfig::default() };
+    let against = |(other, path): (String, PathBuf)| {
+        Ok(compare(&[(&other, &Evaluation::read(path)?), (&name, &own)], &config)?)
+    };
+    others.into_iter().map(against).collect()
+}
+
+/// A difference with its interval and what it is worth.
+pub(crate) fn told(row: &ComparedRun) -> String {
+    let ComparedRun { difference, interval: (low, high), p, p_holm, .. } = row;
+    format!("{difference:+.4} ({low:+.4} to {high:+.4}), p = {p:.4}, {p_holm:.4} after Holm")
+}
+
+/// The gains as a figure.
+fn gains_figure(gains: &[Comparison]) -> KeyValues {
+    let figure = KeyValues::new("What was gained").description(
+        "Differences of means over the same queries with their 95 % bootstrap intervals; p of the paired \
+         randomisation test, and after Holm's correction over the metrics of a row's comparison.",
+    );
+    gains.iter().flat_map(|gain| gain.rows.iter().map(move |row| (gain, row))).fold(
+        figure,
+        |figure, (gain, row)| {
+            figure.row(format!("{} against {}", row.metric, gain.baseline), told(row))
+        },
+    )
+}
+
 /// A training's name and its logged steps.
 pub(crate) type Training = (String, Vec<StepRecord>);
 
 /// The losses of some trainings over their steps.
 pub(crate) fn loss_curves(trainings: &[Training]) -> LearningCurves {
     curves("Loss", "loss (nats)", trainings, |step| step.loss).description(
-        "Mean over the batch, of the logged steps. Losses with other candidates are other numbers: \
+        "Mean over the steps since the one before. Losses with other candidates are other numbers: \
          compare their course, not their height.",
     )
+}
+
+/// The curves of a dev metric from what it was before the first step.
+fn from_start(mut figure: LearningCurves, value: f64) -> LearningCurves {
+    for curve in &mut figure.curves {
+        curve.points.insert(0, (0.0, value));
+    }
+    figure
 }
 
 /// A dev metric of some trainings over their steps, if it was taken on the way.

@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
-use indicatif::ProgressBar;
 use samtone_skill::{InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::TrainError;
-use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::{
-    Environment, Event, Outcome, QUICK_START, RunOptions, Summary, check_folder, is_begun,
+    Environment, Event, Metrics, Outcome, QUICK_START, RunOptions, StepRecord, Summary,
+    check_folder, is_begun, peak_rss_bytes,
 };
 use samtone_train::share::{Nodes, Seat};
 use serde::Serialize;
 
 use crate::commands::command_line;
+use crate::commands::reading::Watch;
 use crate::device::{BackendChoice, DeviceArgs, OnBackend, check_all};
 use crate::error::Usage;
-use crate::output::{progress, say};
+use crate::output::say;
+use crate::progress::{Progress, time};
 use crate::tensorboard::EventFile;
 
 /// A configuration that can be run.
@@ -92,14 +94,26 @@ pub(crate) struct ConfigArgs {
     /// Override one key, as in `--set train.steps=200`; may be repeated.
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    /// Take one key of the configuration away, so that its default holds; may be repeated. What is
+    /// `--set` is set after it.
+    #[arg(long, value_name = "SECTION.KEY")]
+    unset: Vec<String>,
 }
 
 impl ConfigArgs {
+    /// The changes on top of the configuration.
+    fn overrides(&self) -> Vec<Override> {
+        let unset = self.unset.iter().cloned().map(Override::Unset);
+        unset.chain(self.set.iter().cloned().map(Override::Set)).collect()
+    }
+
     /// The configuration that they name, with its overrides.
     pub(crate) fn read<C: Run>(&self) -> anyhow::Result<C> {
         match (&self.config, C::QUICK_START) {
-            (Some(path), _) => Ok(C::load(path, &self.set)?),
-            (None, Some(text)) => Ok(C::parse(text, Path::new("the quick start"), &self.set)?),
+            (Some(path), _) => Ok(C::load(path, &self.overrides())?),
+            (None, Some(text)) => {
+                Ok(C::parse(text, Path::new("the quick start"), &self.overrides())?)
+            }
             (None, None) => Err(Usage::new("`--config` is missing: it says what to do").into()),
         }
     }
@@ -163,14 +177,15 @@ impl RunArgs {
             Some(folder) => folder.clone(),
             None => new_folder(self.config.config.as_deref(), name, shared.node.map(|node| node.0)),
         };
-        let is_named = self.config.config.is_some() || !self.config.set.is_empty();
+        let overrides = self.config.overrides();
+        let is_named = self.config.config.is_some() || !overrides.is_empty();
         let config = if self.resume && !is_named {
             if !is_begun(&folder) {
                 return Err(TrainError::NoRun { path: folder }.into());
             }
             C::load(&folder.join("config.toml"), &[])?
         } else if self.resume && self.config.config.is_none() && is_begun(&folder) {
-            C::load(&folder.join("config.toml"), &self.config.set)?
+            C::load(&folder.join("config.toml"), &overrides)?
         } else {
             self.config.read()?
         };
@@ -185,7 +200,8 @@ impl RunArgs {
             None => None,
         };
         let command = command_line();
-        let show = Show { tensorboard: self.tensorboard.then(|| Board::new(&folder)), bar: None };
+        let tensorboard = self.tensorboard.then(|| Board::new(&folder));
+        let show = Show { tensorboard, ..Show::default() };
         let runner = Runner {
             config: &config,
             folder: &folder,
@@ -234,9 +250,12 @@ pub(crate) struct Runner<'a, C> {
 impl<C: Run> Runner<'_, C> {
     pub(crate) fn run(self) -> anyhow::Result<Outcome<C::Summary, C>> {
         let folder = self.folder;
-        self.backends[0]
-            .run(self)?
-            .with_context(|| format!("cannot train into `{}`", folder.display()))
+        self.backends[0].run(self)?.map_err(|error| match error.downcast_ref() {
+            Some(TrainError::Write { .. } | TrainError::Checkpoint(_)) => {
+                error.context(format!("cannot train into `{}`", folder.display()))
+            }
+            _ => error,
+        })
     }
 }
 
@@ -257,9 +276,7 @@ impl<C: Run> OnBackend for Runner<'_, C> {
         let devices: Vec<B::Device> =
             self.backends.iter().map(|backend| backend.beside::<B>(device)).collect();
         let outcome = self.config.run::<B>(options, &devices, &mut |event| show.event(event));
-        if let Some(bar) = self.show.bar {
-            bar.abandon();
-        }
+        self.show.end();
         Ok(outcome?)
     }
 }
@@ -280,7 +297,9 @@ pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 #[derive(Default)]
 pub(crate) struct Show {
     tensorboard: Option<Board>,
-    bar: Option<ProgressBar>,
+    steps: Option<Steps>,
+    /// Texts embedded to judge the model.
+    judging: Watch,
 }
 
 impl Show {
@@ -288,44 +307,90 @@ impl Show {
         if let Some(board) = &mut self.tensorboard
             && let Err(error) = board.event(&event)
         {
-            tell(self.bar.as_ref(), &format!("warning: no more numbers for TensorBoard: {error}"));
+            self.tell(&format!("warning: no more numbers for TensorBoard: {error}"));
             self.tensorboard = None;
+        }
+        if !matches!(event, Event::Judging { .. }) {
+            self.judging.end();
         }
         match event {
             Event::Phase(what) => say(format_args!("{what} …")),
             Event::Changed(what) => say(format_args!("changed from the folder: {what}")),
+            Event::Chosen(what) => say(what),
+            Event::Judging { side, done, count } => self.judging.at(side, done, count),
+            Event::Start { split, metrics } => {
+                self.tell(&format!("start, {split}: {}", listed(metrics)));
+            }
             Event::Training { loss, done, steps } => {
-                let new = progress(steps as u64, "training").with_position(done as u64);
-                new.reset_eta();
-                if new.is_hidden() {
-                    say(format_args!("training with {loss}, step {done} of {steps} …"));
+                let steps = Steps::new(done, steps);
+                if steps.bar.is_hidden() {
+                    say(format_args!("training with {loss}, step {done} of {} …", steps.total));
                 }
-                self.bar = Some(new);
+                self.steps = Some(steps);
             }
-            Event::Step(step) => {
-                let bar = self.bar.as_ref().expect("steps follow the start of training");
-                bar.set_message(format!(
-                    "loss {:.4} · lr {:.2e} · {:.0} pairs/s · {:.0} tokens/s · {:.0} % padding · {:.1} GB",
-                    step.loss,
-                    step.lr,
-                    step.pairs_per_second,
-                    step.tokens_per_second,
-                    100.0 * step.padded_share,
-                    samtone_train::run::peak_rss_bytes().unwrap_or(0) as f64 / 1e9
-                ));
-                bar.set_position(step.step as u64);
+            Event::Step(record) => {
+                self.steps.as_mut().expect("steps follow the start of training").step(record);
             }
-            Event::Dev(metrics) => {
-                let metrics: Vec<String> =
-                    metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-                tell(self.bar.as_ref(), &format!("dev: {}", metrics.join(" · ")));
-            }
-            Event::Warning(warning) => tell(self.bar.as_ref(), &format!("warning: {warning}")),
-            Event::Trained => {
-                if let Some(bar) = self.bar.take() {
-                    bar.finish();
-                }
-            }
+            Event::Dev(metrics) => self.tell(&format!("dev: {}", listed(metrics))),
+            Event::Warning(warning) => self.tell(&format!("warning: {warning}")),
+            Event::Trained => self.end(),
+        }
+    }
+
+    /// A line on stderr, above the bar if there is one.
+    fn tell(&self, line: &str) {
+        match &self.steps {
+            Some(steps) => steps.bar.say(line),
+            None => say(line),
+        }
+    }
+
+    fn end(&mut self) {
+        self.judging.end();
+        if let Some(steps) = self.steps.take() {
+            steps.bar.abandon();
+        }
+    }
+}
+
+fn listed(metrics: &Metrics) -> String {
+    let metrics: Vec<String> =
+        metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+    metrics.join(" · ")
+}
+
+/// The steps of a training under a bar.
+struct Steps {
+    bar: Progress,
+    total: usize,
+    /// The sum of the losses since the user last saw one, and how many there are.
+    losses: (f64, usize),
+}
+
+impl Steps {
+    fn new(done: usize, total: usize) -> Self {
+        let bar = Progress::plain(total as u64, "step");
+        bar.begin_at(done as u64);
+        Self { bar, total, losses: (0.0, 0) }
+    }
+
+    fn step(&mut self, record: &StepRecord) {
+        self.losses.0 += record.loss;
+        self.losses.1 += 1;
+        // Evaluations take their time too, and say so themselves.
+        let a_step = record.seconds / record.step.max(1) as f64;
+        self.bar.set_message(format!(
+            "loss {:.4} · lr {:.2e} · {:.0} pairs/s · {:.0} tokens/s · {:.0} % padding · {:.1} GB · {} left",
+            self.losses.0 / self.losses.1 as f64,
+            record.lr,
+            record.pairs_per_second,
+            record.tokens_per_second,
+            100.0 * record.padded_share,
+            peak_rss_bytes().unwrap_or(0) as f64 / 1e9,
+            time(a_step * self.total.saturating_sub(record.step) as f64)
+        ));
+        if self.bar.set_position(record.step as u64) {
+            self.losses = (0.0, 0);
         }
     }
 }
@@ -350,13 +415,5 @@ impl Board {
             Event::Step(step) => self.file.as_mut().map_or(Ok(()), |file| file.step(step)),
             _ => Ok(()),
         }
-    }
-}
-
-/// A line on stderr, above the progress bar if there is one.
-fn tell(bar: Option<&ProgressBar>, line: &str) {
-    match bar {
-        Some(bar) => bar.suspend(|| say(line)),
-        None => say(line),
     }
 }

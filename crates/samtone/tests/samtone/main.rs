@@ -5,6 +5,8 @@
 mod backends;
 mod contract;
 #[cfg(unix)]
+mod csv_page;
+#[cfg(unix)]
 mod outputs;
 mod pages;
 mod skill;

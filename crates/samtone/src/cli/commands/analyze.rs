@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::Dataset;
-use samtone_data::embedded::World;
 use samtone_eval::search::Hit;
 use samtone_eval::statistics::Towers;
 use samtone_eval::{Convention, Metric, Qrels, evaluate};
 use samtone_model::Retriever;
 use samtone_report::Tsne;
 use samtone_text::Key;
-use samtone_train::run::{Embedded, JudgedSplit};
+use samtone_train::run::{Embedded, JudgedSplit, load_data};
 
 use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
 use super::at_least_one;
@@ -31,6 +29,10 @@ use crate::output::{Format, say, table};
 ///
 /// Writes `analysis.json`, `report.html` and each figure as SVG, PNG, CSV and JSON.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone analyze --model runs/first/model --data data/faq --out analysis
+  samtone analyze --model a/model --model b/model --name before --name after --data embedded")]
 pub(crate) struct Args {
     /// A model: its folder, or a run's; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]
@@ -123,11 +125,7 @@ impl Args {
 }
 
 fn sample(args: &Args) -> anyhow::Result<Sample> {
-    let dataset = if args.data == Path::new("embedded") {
-        World::generate(0, World::DEFAULT_SIZE).dataset()
-    } else {
-        Dataset::load(&args.data, &[&args.split])?
-    };
+    let dataset = load_data(&args.data, &[&args.split])?;
     let qrels = Qrels::new(dataset.qrels(&args.split))?;
     let queries = dataset.queries_of(&args.split);
     let places: std::collections::HashMap<usize, usize> =

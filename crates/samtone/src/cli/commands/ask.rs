@@ -26,6 +26,10 @@ use crate::output::{Format, say};
 /// The documents are embedded the first time, go on after an interruption, and are kept: under the
 /// hashes of the model, the texts and every setting, so that what is kept is never stale.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone ask --model runs/faq --data faq \"how is cystic fibrosis treated\"
+  samtone ask --model runs/faq --data faq --format json < questions.txt")]
 pub(crate) struct Args {
     /// The question; without it every line of stdin is one.
     #[arg(value_name = "QUESTION")]

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use safetensors::SafeTensors;
 use samtone_data::embedded::World;
-use samtone_train::config::{Configuration, ExperimentConfig};
+use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::{QUICK_START, StepRecord};
 use serde::Deserialize;
 
@@ -27,6 +27,10 @@ use crate::output::{Format, say, table};
 /// Each runs in a process of its own: the gradients of the first step, a training, and the texts of
 /// one trained model embedded. Fails where they differ by more than rounding explains.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone backends --backends flex,ndarray
+  samtone backends --backends flex,wgpu --config my.toml --out backends")]
 pub(crate) struct Args {
     /// The experiment, a TOML file; the quick start, shortened, if absent.
     #[arg(long, value_name = "FILE")]
@@ -100,9 +104,10 @@ fn folder(out: &Path, backend: &str) -> PathBuf {
 
 /// The experiment as every backend runs it: each step logged, no second training beside it.
 fn shortened(args: &Args) -> anyhow::Result<ExperimentConfig> {
-    let short = ["train.steps=60", "train.warmup=10"].map(String::from);
-    let mut set = if args.config.is_none() { short.to_vec() } else { Vec::new() };
-    set.extend(args.set.iter().cloned());
+    let short = ["train.steps=60", "train.warmup=10"];
+    let short = if args.config.is_none() { &short[..] } else { &[] };
+    let mut set = Override::set_all(short.iter().copied());
+    set.extend(Override::set_all(&args.set));
     let mut config = match &args.config {
         Some(path) => ExperimentConfig::load(path, &set)?,
         None => ExperimentConfig::parse(QUICK_START, Path::new("the quick start"), &set)?,

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25Config, StopWords};
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{JudgedSplit, load_data};
 
 use super::eval::{MeasureArgs, warn_of_ids};
 use super::reading::TextChoice;
@@ -15,8 +14,12 @@ use crate::stream::Writable;
 
 /// Search a data set with BM25, the lexical baseline, and score the result.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone bm25 --data data/faq --split test
+  samtone bm25 --data data/faq --split test --stem -k 1000 --out bm25.trec")]
 pub(crate) struct Args {
-    /// The data set: a folder in BEIR layout.
+    /// The data set: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
     /// The split whose queries are searched.
@@ -86,7 +89,7 @@ pub(super) fn share(text: &str) -> Result<f32, &'static str> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let out = args.out.as_deref().map(Writable::prepare).transpose()?;
-    let dataset = Dataset::load(&args.data, &[&args.split])?;
+    let dataset = load_data(&args.data, &[&args.split])?;
     let split = JudgedSplit::new(&dataset, &args.split);
     args.measure.check_depth(args.k, dataset.documents().len())?;
     if out.is_some() {

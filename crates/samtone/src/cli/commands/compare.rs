@@ -17,6 +17,10 @@ use crate::stream::Readable;
 /// Paired randomisation test, bootstrap interval of the difference, p-values after Holm's correction
 /// over all runs and metrics, paired effect size, and the queries that changed most.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone compare runs/first runs/second
+  samtone compare bm25.trec dense.trec --qrels data/faq/qrels/test.tsv --metrics ndcg@10")]
 pub(crate) struct Args {
     /// Run folders of `samtone train`, what `samtone eval --per-query --format json` prints, or, with
     /// `--qrels`, TREC runs, `-` on stdin. The first is the baseline.

@@ -21,6 +21,10 @@ use crate::stream::Readable;
 /// A corpus of any size streams by in bounded memory. Called again after an interruption, it goes on
 /// where it was. The rows are in the input's order.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone encode --model runs/first/model --input data/faq/corpus.jsonl --side document --out faq
+  samtone encode --model runs/first/model --input questions.jsonl --side query --out asked")]
 pub(crate) struct Args {
     /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]

@@ -6,14 +6,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::Dataset;
 use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
 use samtone_model::Retriever;
-use samtone_train::run::{Embedded, JudgedSplit};
+use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::reading::{
@@ -30,6 +29,10 @@ use crate::stream::{Readable, Writable};
 ///
 /// Numbers are trec_eval's unless `--compat` names another convention.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone eval --model runs/first/model --data data/faq --split test --intervals
+  samtone eval --run other.trec --qrels data/faq/qrels/test.tsv --metrics ndcg@10,mrr@10")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "model"]))]
 pub(crate) struct Args {
     /// A run to score: a TREC file, or `-`, stdin.
@@ -41,7 +44,7 @@ pub(crate) struct Args {
     /// A model to score: its folder, or a run's.
     #[arg(long, value_name = "FOLDER", requires = "data")]
     model: Option<PathBuf>,
-    /// The data set to score the model on: a folder in BEIR layout.
+    /// The data set to score the model on: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER", requires = "model")]
     data: Option<PathBuf>,
     /// The split of the data set.
@@ -212,7 +215,7 @@ fn write_mteb(out: Writable, args: &Args, found: &Evaluation, seconds: f64) -> a
 fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Run)>)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
-    let dataset = Dataset::load(data, &[&args.split])?;
+    let dataset = load_data(data, &[&args.split])?;
     let split = JudgedSplit::new(&dataset, &args.split);
     args.measure.check_depth(args.k, dataset.documents().len())?;
     if args.out.is_some() {

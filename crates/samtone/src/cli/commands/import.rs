@@ -8,10 +8,13 @@ use samtone_data::import::{
     self, ColumnNames, ColumnRole, ImportOptions, ImportReport, OnError, TakenColumn, TakenColumns,
     Unit,
 };
+use samtone_data::reading::Encoding;
 use serde::Serialize;
 
+use super::split::{ShareArgs, describe_split};
 use crate::error::Usage;
-use crate::output::{Format, progress};
+use crate::output::Format;
+use crate::progress::Progress;
 
 /// Turn other tools' data into a folder in BEIR layout.
 ///
@@ -19,6 +22,11 @@ use crate::output::{Format, progress};
 /// folder appears when all is done, and only then. Hard negatives become judgments of grade 0, which
 /// `train` reads as such.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone import sentence-transformers faq.csv --query question --positive answer --out data/faq
+  samtone import squad train-v1.1.json --out data/squad
+  samtone import embedded --size 2000 --out data/world")]
 pub(crate) struct Args {
     /// What the input is.
     #[arg(value_enum, value_name = "FORMAT")]
@@ -29,9 +37,16 @@ pub(crate) struct Args {
     /// The folder to write.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// The split of judgments whose file does not name one.
-    #[arg(long, default_value = "train")]
-    split: String,
+    /// The split of judgments whose file does not name one; without it, the one that a file is called
+    /// for (`dev.csv`, `faq-test.jsonl`), or else `train`.
+    #[arg(long)]
+    split: Option<String>,
+    #[command(flatten)]
+    shares: ShareArgs,
+    /// The encoding of the input, for example windows-1252, where it is neither UTF-8 nor has a byte
+    /// order mark.
+    #[arg(long, value_name = "LABEL")]
+    encoding: Option<Encoding>,
     /// What to do with a wrong record.
     #[arg(long, value_enum, default_value_t)]
     on_error: OnErrorChoice,
@@ -53,7 +68,7 @@ pub(crate) struct Args {
     /// For `embedded`: how many documents.
     #[arg(long, value_name = "DOCUMENTS", default_value_t = World::DEFAULT_SIZE)]
     size: usize,
-    /// For `embedded`: which world.
+    /// What --dev and --test are drawn by; for `embedded`: which world.
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
@@ -183,6 +198,9 @@ fn embedded(args: &Args) -> anyhow::Result<ImportReport> {
     if !args.inputs.is_empty() {
         return Err(Usage::new("`embedded` reads no input").into());
     }
+    if !args.shares.is_empty() {
+        return Err(Usage::new("`embedded` has a split `dev` and a split `test` of its own").into());
+    }
     if !sizes.contains(&args.size) {
         let (least, most) = (sizes.start(), sizes.end());
         return Err(
@@ -205,6 +223,9 @@ fn embedded(args: &Args) -> anyhow::Result<ImportReport> {
 fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport> {
     let options = ImportOptions {
         split: args.split.clone(),
+        shares: args.shares.named(),
+        seed: args.seed,
+        encoding: args.encoding,
         on_error: match args.on_error {
             OnErrorChoice::Fail => OnError::Fail,
             OnErrorChoice::Skip => OnError::Skip,
@@ -218,7 +239,7 @@ fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport>
         columns: args.columns.names(),
         rename_ids: args.rename_ids,
     };
-    let bar = progress(0, "importing");
+    let bar = Progress::new(0, "importing");
     let report = import::import(from, &args.inputs, &args.out, &options, &mut |at| {
         bar.set_length(at.total_bytes);
         bar.set_position(at.bytes);
@@ -238,11 +259,18 @@ fn describe(report: &ImportReport, args: &Args) -> String {
     for taken in &report.columns {
         text.push_str(&describe_columns(taken));
     }
+    for file in &report.files {
+        text.push_str(&format!("\n{}: split `{}`, by its name", file.path.display(), file.split));
+    }
     for (split, count) in &report.judgments {
         text.push_str(&format!("\n{count} judgments in `{split}`"));
         if let Some(without) = report.queries_without_positive.get(split) {
             text.push_str(&format!("; {without} of its queries have no positive"));
         }
+    }
+    if let Some(split) = &report.split {
+        text.push('\n');
+        text.push_str(&describe_split(split));
     }
     if report.skipped_in_all() > 0 {
         let kinds: Vec<String> =

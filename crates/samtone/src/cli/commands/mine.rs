@@ -8,10 +8,11 @@ use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
+use samtone_train::config::EMBEDDED;
 use samtone_train::mine::{
     Dense, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin, mine,
 };
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::at_least_one;
@@ -31,9 +32,13 @@ use crate::stream::{Readable, Writable};
 /// is taken, nor a copy of one. The result is a file of pairs with their negatives, which `train` reads
 /// as its data.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone mine --data data/faq --bm25 --out mined.jsonl
+  samtone mine --data data/faq --model runs/first/model --ranks 10-100 --out mined.jsonl")]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["model", "bm25", "run"]))]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines), `-` on stdin.
+    /// The data: a folder in BEIR layout, a file of pairs (JSON lines; `-` on stdin), or `embedded`.
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     /// The split whose pairs get negatives.
@@ -163,10 +168,11 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
     let out = Writable::prepare(&args.out)?;
     let data = Readable::open(&args.data)?;
-    let dataset = if data.path().is_file() {
-        Dataset::load_pairs(data.path(), &args.split)?
-    } else {
+    let is_folder = data.path().is_dir() && args.data != Path::new(EMBEDDED);
+    let dataset = if is_folder {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
+    } else {
+        load_data(data.path(), &[&args.split])?
     };
     let mined = if let Some(model) = &args.model {
         let work = MineWithModel { args, model, dataset: &dataset, config: &mut config };

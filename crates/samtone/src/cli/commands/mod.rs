@@ -6,29 +6,39 @@ mod ask;
 pub(crate) mod backends;
 mod bm25;
 mod compare;
+mod completions;
 mod encode;
 pub(crate) mod eval;
 mod export;
 mod gradients;
 mod import;
 mod infuse;
+mod init;
 mod lint;
 mod loss;
+mod man;
 mod mine;
 mod plan;
 mod qa;
 pub(crate) mod reading;
 mod search;
+mod split;
+mod status;
 mod train;
 mod trec;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::output::Format;
 
 /// Train, judge and ship dual-encoder text retrievers.
 #[derive(Debug, Parser)]
-#[command(name = "samtone", version, arg_required_else_help = true)]
+#[command(
+    name = "samtone",
+    version,
+    arg_required_else_help = true,
+    after_help = "`samtone COMMAND --help` says what a command takes, with examples."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +49,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
     Train(train::Args),
     Plan(plan::Args),
     Ablate(ablate::Args),
@@ -46,6 +57,8 @@ enum Command {
     Gradients(gradients::Args),
     Eval(Box<eval::Args>),
     Encode(encode::Args),
+    Status(status::Args),
+    Runs(status::RunsArgs),
     Export(export::Args),
     Search(search::Args),
     Ask(ask::Args),
@@ -54,10 +67,40 @@ enum Command {
     Loss(loss::Args),
     Bm25(bm25::Args),
     Import(import::Args),
+    Split(split::Args),
     Infuse(infuse::Args),
     Qa(qa::Args),
     Lint(lint::Args),
     Mine(mine::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The commands by what they are for, as `samtone --help` lists them.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Data", &["import", "split", "lint", "mine", "bm25"]),
+    ("Train", &["init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
+    ("Judge", &["eval", "compare", "analyze"]),
+    ("Use", &["ask", "encode", "search", "export"]),
+    ("Check", &["backends", "gradients", "loss"]),
+    ("Shell", &["completions", "man"]),
+];
+
+/// The command line, its commands listed in [`GROUPS`]: clap by itself has one list.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let (header, literal) = (command.get_styles().get_header(), command.get_styles().get_literal());
+    let mut help = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
+    for (title, names) in GROUPS {
+        help += &format!("\n{header}{title}:{header:#}\n");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            help += &format!("  {literal}{name:11}{literal:#}  {about}\n");
+        }
+    }
+    help += &format!("\n{header}Options:{header:#}\n{{options}}{{after-help}}");
+    command.help_template(help)
 }
 
 /// Reads a count.
@@ -82,8 +125,15 @@ fn quoted(argument: String) -> String {
 }
 
 impl Cli {
+    /// What the process was started with; a mistake in it, and a question for help, end the process.
+    pub(crate) fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Init(args) => init::run(&args, self.format),
             Command::Train(args) => train::run(&args, self.format),
             Command::Ablate(args) => ablate::run(&args, self.format),
             Command::Backends(args) => backends::run(&args, self.format),
@@ -91,6 +141,8 @@ impl Cli {
             Command::Plan(args) => plan::run(&args, self.format),
             Command::Eval(args) => eval::run(&args, self.format),
             Command::Encode(args) => encode::run(&args, self.format),
+            Command::Status(args) => status::run(&args, self.format),
+            Command::Runs(args) => status::list(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
             Command::Ask(args) => ask::run(&args, self.format),
@@ -99,17 +151,70 @@ impl Cli {
             Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
+            Command::Split(args) => split::run(&args, self.format),
             Command::Infuse(args) => infuse::run(&args, self.format),
             Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{Cli, CommandFactory, GROUPS, command, quoted};
+
+    #[test]
+    fn clap_finds_no_fault() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_command_once() {
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        listed.sort_unstable();
+        let cli = Cli::command();
+        let mut known: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+        let help = command().render_help().to_string();
+        for name in known {
+            assert!(help.contains(&format!("\n  {name} ")), "{name}: {help}");
+        }
+        assert!(help.contains("\n  train        Train a dual encoder"), "{help}");
+        assert!(help.contains("--format"), "{help}");
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_read() {
+        for of in Cli::command().get_subcommands() {
+            let name = of.get_name();
+            let help = of.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.strip_prefix("Examples:\n").unwrap_or_default().lines();
+            let mut count = 0;
+            for line in lines {
+                let line_read = line.split(['|', '>', '<']).next().unwrap_or_default();
+                // What stands in quotes is one word.
+                let words: Vec<&str> = line_read
+                    .split('"')
+                    .enumerate()
+                    .flat_map(|(place, part)| match place % 2 {
+                        0 => part.split_whitespace().collect(),
+                        _ => vec![part],
+                    })
+                    .collect();
+                assert_eq!(words[..2], ["samtone", name]);
+                if let Err(error) = command().try_get_matches_from(words) {
+                    panic!("{line}: {error}");
+                }
+                assert!(line.len() <= 100, "clap breaks it: {line}");
+                count += 1;
+            }
+            assert!((1..=3).contains(&count), "`{name}` has {count} examples");
+        }
+    }
 
     #[test]
     fn a_shell_reads_an_argument_as_it_was_given() {

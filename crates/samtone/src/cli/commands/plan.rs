@@ -11,8 +11,12 @@ use crate::runner::ConfigArgs;
 
 /// Say how a run would fit into memory and how long its steps would take, without training.
 ///
-/// What it plans is what `samtone train` does where `train.chunk` is \"auto\".
+/// What it plans is what `samtone train` does where `train.chunk` is `"auto"`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone plan --config my.toml
+  samtone plan --config my.toml --set train.batch_size=1024 --backend cuda")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -44,11 +48,13 @@ fn text(plan: &Plan) -> String {
         "whole, in one pass".into()
     };
     let seconds = plan.seconds_per_step.unwrap_or(f64::NAN);
+    let judging = plan.evaluation_seconds.unwrap_or(f64::NAN);
     format!(
         "batches of {} pairs go through {passes}\n\
          {} parameters; {:.0} tokens a step, at most {} with their activations at once\n\
          peak memory about {:.2} GB of the {:.1} GB it may take{}; {:.2} GB of it for score tiles\n\
-         about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n",
+         about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n\
+         about {:.1} min to judge the model, {} times of it on the way\n",
         plan.batch_size,
         plan.parameters,
         plan.tokens_per_step,
@@ -60,5 +66,7 @@ fn text(plan: &Plan) -> String {
         plan.batch_size as f64 / seconds,
         seconds * plan.steps as f64 / 60.0,
         plan.steps,
+        judging / 60.0,
+        plan.evaluations,
     )
 }

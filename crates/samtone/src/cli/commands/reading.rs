@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
-use indicatif::ProgressBar;
 use samtone_eval::search::{Dtype, Similarity};
 use samtone_model::{ModelError, ModelFolder, Retriever, Side};
 use samtone_text::DocumentText;
@@ -12,7 +11,8 @@ use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
-use crate::output::{progress, say};
+use crate::output::say;
+use crate::progress::Progress;
 
 /// Texts embedded at once where nothing else is said: as `eval.batch_size`.
 pub(crate) const BATCH_SIZE: usize = 64;
@@ -178,21 +178,34 @@ pub(crate) fn embed<B: Backend>(
     text: DocumentText,
     batch_size: usize,
 ) -> Result<Embedded, ModelError> {
-    let mut bar: Option<ProgressBar> = None;
-    let embedded = split.embed(retriever, text, batch_size, &mut |side, done, total| {
-        if done == 0
-            && let Some(before) = bar.replace(progress(total as u64, plural(side)))
-        {
-            before.finish_and_clear();
+    let mut watch = Watch::default();
+    let embedded = split
+        .embed(retriever, text, batch_size, &mut |side, done, total| watch.at(side, done, total))?;
+    watch.end();
+    Ok(embedded)
+}
+
+/// A bar for each side whose texts are embedded.
+#[derive(Default)]
+pub(crate) struct Watch(Option<Progress>);
+
+impl Watch {
+    /// `done` of a side's `total` texts are embedded; none when it begins.
+    pub(crate) fn at(&mut self, side: Side, done: usize, total: usize) {
+        if done == 0 {
+            self.end();
+            self.0 = Some(Progress::new(total as u64, plural(side)));
         }
-        if let Some(bar) = &bar {
+        if let Some(bar) = &self.0 {
             bar.set_position(done as u64);
         }
-    })?;
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
     }
-    Ok(embedded)
+
+    pub(crate) fn end(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// What a side's texts are called.

@@ -26,6 +26,10 @@ use crate::stream::Writable;
 /// Find the nearest documents of each query, exactly, and write a TREC run; or those of one text.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["queries", "text"]))]
+#[command(after_help = "\
+Examples:
+  samtone search --queries asked --documents faq -k 10 --out answers.trec
+  samtone search --text \"how is it treated\" --model runs/faq --documents vectors")]
 pub(crate) struct Args {
     /// The queries: a folder as `samtone encode` writes it.
     #[arg(long, value_name = "FOLDER", requires = "out")]
@@ -135,18 +139,15 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         out: args.out.clone(),
         hits: None,
     };
-    match out {
-        Some(out) => {
-            trec::write(out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
-        }
-        None => {
-            let found = (1..).zip(&hits[0]).map(|(rank, hit)| Found {
-                rank,
-                score: hit.score,
-                id: documents.ids[hit.index].clone(),
-            });
-            result.hits = Some(found.collect());
-        }
+    if let Some(out) = out {
+        trec::write(out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
+    } else {
+        let found = (1..).zip(&hits[0]).map(|(rank, hit)| Found {
+            rank,
+            score: hit.score,
+            id: documents.ids[hit.index].clone(),
+        });
+        result.hits = Some(found.collect());
     }
     format.print(&result, describe)
 }

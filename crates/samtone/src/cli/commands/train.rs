@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use samtone_eval::significance::Comparison;
 use samtone_report::{Estimate, MetricTable};
 use samtone_train::config::ExperimentConfig;
-use samtone_train::run::Outcome;
+use samtone_train::run::{Outcome, Summary};
 use samtone_train::share::Seat;
+use serde::Serialize;
 
 use crate::device::BackendChoice;
 use crate::output::{Format, table};
@@ -15,7 +17,18 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 /// Train a dual encoder, judge it and write a run folder.
 ///
 /// With nothing given: the quick start, a small siamese model on the embedded corpus.
+///
+/// The keys that most runs set: `data.train`, `data.dev`, `data.test` (folders or files), `model.path`
+/// (a model to start from), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,
+/// `train.batch_size`, `train.lr`, `train.warmup`, `train.eval_every` with `train.best_by`, and `seed`.
+/// All keys with their defaults are in docs/configuration.md, and the run folder's `config.toml` has
+/// them as they were resolved.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone train
+  samtone train --config my.toml --set train.lr=3e-5 --run-dir runs/first
+  samtone train --run-dir runs/first --resume")]
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,
@@ -41,16 +54,26 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let Done { folder, outcome, command } =
         args.run.run::<ExperimentConfig>("quick-start", shared)?;
     let results = run_report::results(&folder, &outcome.config, &outcome.summary)?;
-    let text = text(&folder, &outcome, &results);
+    let gains = run_report::gains(&folder, &outcome.config, &outcome.summary)?;
+    let text = text(&folder, &outcome, &results, &gains);
     if !outcome.was_finished {
-        run_report::write(&folder, &outcome, results, &command)?;
+        run_report::write(&folder, &outcome, results, &gains, &command)?;
     }
-    let result =
+    let ended =
         Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
-    format.print(&result, |_| text)
+    format.print(&Result { ended, gains: &gains }, |_| text)
 }
 
-fn text(folder: &Path, outcome: &Outcome, results: &MetricTable) -> String {
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Result<'a> {
+    #[serde(flatten)]
+    ended: Ended<'a, Summary>,
+    /// The trained model against the start, the baseline and BM25.
+    gains: &'a [Comparison],
+}
+
+fn text(folder: &Path, outcome: &Outcome, results: &MetricTable, gains: &[Comparison]) -> String {
     let Outcome { summary, environment, .. } = outcome;
     let (split, _) = summary.judged();
     let mut header = vec![split];
@@ -67,8 +90,16 @@ fn text(folder: &Path, outcome: &Outcome, results: &MetricTable) -> String {
     });
     // Without a dev and a test set there is nothing to show.
     let table = if results.rows.is_empty() { String::new() } else { table(&header, rows) + "\n" };
+    let gained: Vec<String> = gains
+        .iter()
+        .filter_map(|gain| Some((gain, gain.rows.first()?)))
+        .map(|(gain, row)| {
+            format!("{} against {}: {}\n", row.metric, gain.baseline, run_report::told(row))
+        })
+        .collect();
+    let gained = gained.concat();
     format!(
-        "{table}{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
+        "{table}{gained}{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         environment.parameters,
         summary.steps,
         environment.train_seconds,

@@ -95,7 +95,7 @@ impl Matrix {
         let mut words = format!(
             "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}"
         );
-        while (NPY.len() + 2 + words.len() + 1) % 64 != 0 {
+        while !(NPY.len() + 2 + words.len() + 1).is_multiple_of(64) {
             words.push(' ');
         }
         words.push('\n');
@@ -186,12 +186,14 @@ pub(crate) fn write_json_line(
 mod tests {
     use super::*;
 
+    type Read = fn(&[u8]) -> anyhow::Result<(Matrix, &[u8])>;
+
     #[test]
     fn a_header_says_what_was_written() {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::Int8, Dtype::Binary] {
             let matrix = Matrix::new(dtype, 3, 12);
             let numbers: Vec<u8> = (0..).take(3 * dtype.row_bytes(12)).collect();
-            let read = |header: Vec<u8>, of: fn(&[u8]) -> anyhow::Result<(Matrix, &[u8])>| {
+            let read = |header: Vec<u8>, of: Read| {
                 let file = [header, numbers.clone()].concat();
                 let (found, bytes) = of(&file).unwrap();
                 assert_eq!((found, bytes), (matrix, &numbers[..]), "{dtype}");

@@ -236,7 +236,7 @@ fn finish(folder: &Path, plan: &Plan) -> anyhow::Result<()> {
     let mut names = ids_text.lines();
     let matrix = Matrix::new(plan.dtype, plan.rows, plan.dim);
     // Ids and rows as they are stored.
-    let mut for_each = |each: &mut dyn FnMut(&[&str], &[u8]) -> anyhow::Result<()>| {
+    let mut for_each = |each: &mut TakeRows<'_>| {
         for_each_window(&embeddings, plan, |rows| {
             let ids: Vec<&str> = names.by_ref().take(rows.len() / plan.dim).collect();
             each(&ids, &plan.dtype.encode(rows, plan.dim, &ranges))
@@ -266,6 +266,9 @@ fn finish(folder: &Path, plan: &Plan) -> anyhow::Result<()> {
     })?;
     Ok(fs::remove_file(embeddings)?)
 }
+
+/// Takes ids and their rows, as they are stored.
+type TakeRows<'a> = dyn FnMut(&[&str], &[u8]) -> anyhow::Result<()> + 'a;
 
 /// Calls `each` with the rows of the file that grew, some at a time.
 fn for_each_window(

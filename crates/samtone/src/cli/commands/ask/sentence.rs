@@ -55,13 +55,13 @@ pub(super) fn best_sentences<'a, B: Backend>(
     let mut scores = embedded.chunks_exact(asked.len()).map(|row| similarity.score(asked, row));
     Ok(all
         .iter()
-        .map(|sentences| match **sentences {
-            [only] => only,
-            _ => {
-                let scored = sentences.iter().map(|sentence| (scores.next(), *sentence));
-                let best = scored.reduce(|best, other| if other.0 > best.0 { other } else { best });
-                best.expect("every text has a sentence").1
+        .map(|sentences| {
+            if let [only] = **sentences {
+                return only;
             }
+            let scored = sentences.iter().map(|sentence| (scores.next(), *sentence));
+            let best = scored.reduce(|best, other| if other.0 > best.0 { other } else { best });
+            best.expect("every text has a sentence").1
         })
         .collect())
 }

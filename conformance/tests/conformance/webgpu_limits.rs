@@ -1,5 +1,5 @@
 //! The loss on a device with no more than WebGPU's default limits: 128 MiB in a binding, eight
-//! storage buffers and 256 units in a kernel. `cargo xtask conformance wgpu` runs it.
+//! storage buffers and 256 units in a kernel. Part of the suite on `wgpu` alone.
 
 use burn::backend::Flex;
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
@@ -35,11 +35,15 @@ fn samtone<B: Backend>(rows: usize, dim: usize, device: &B::Device) -> LossGradi
 
 #[test]
 fn more_scores_than_a_binding_holds() {
+    if std::env::var("SAMTONE_BACKEND").as_deref() != Ok("wgpu") {
+        return;
+    }
     // 6,000² scores of four bytes are 137 MiB.
     let (rows, dim) = (6000, 8);
     let got = samtone::<Wgpu>(rows, dim, &device());
     let expected = samtone::<Flex>(rows, dim, &Default::default());
-    assert!((got.loss - expected.loss).abs() < 1e-5 * expected.loss.abs());
+    let apart = (got.loss - expected.loss).abs();
+    assert!(apart < 1e-5 * expected.loss.abs(), "{} and not {}", got.loss, expected.loss);
     let values = |gradient: TensorData| gradient.to_vec::<f32>().expect("f32");
     let got = values(got.embeddings.documents.into_data());
     let pairs = got.into_iter().zip(values(expected.embeddings.documents.into_data()));
