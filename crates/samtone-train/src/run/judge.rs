@@ -143,9 +143,9 @@ pub(crate) fn by_bm25(set: &TestSet, k: usize) -> Vec<Vec<Hit>> {
 /// The file in which the run in `folder` keeps what each query of a set scored, for
 /// [`Evaluation::read`].
 ///
-/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test` and `start/dev` are
-/// of the model before its first step; the other loss of
-/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
+/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test`, `start/dev` and, on
+/// the documents of `dev-sample.json`, `start/dev-sample` are of the model before its first step; the
+/// other loss of `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
 pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
     folder.join("evaluations").join(format!("{set}.json"))
 }

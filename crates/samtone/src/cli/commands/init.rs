@@ -114,7 +114,7 @@ fn rest() -> String {
     format!(
         r#"
 [loss]
-preset = "samtone"    # others: "in-batch", "in-batch-both", "gte", "qwen3", ...: docs/losses.md
+preset = "samtone"    # others: "in-batch", "in-batch-both", "gte", "qwen3", ...: docs/configuration.md
 # temperature = 0.05  # or {{ learn = true, init = 0.05 }}
 
 [train]
