@@ -68,3 +68,58 @@ pub(crate) fn write(folder: &Path, set: &TestSet, sample: &[usize]) -> Result<()
     let json = serde_json::to_vec(&ids).expect("ids are representable as JSON");
     samtone_files::replace(&path, &json).map_err(|source| TrainError::Write { path, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use samtone_data::embedded::World;
+    use samtone_text::DocumentText;
+
+    use super::*;
+
+    #[test]
+    fn a_sample_has_what_is_judged_then_the_nearest_then_others() {
+        let dataset = Arc::new(World::generate(0, 400).dataset());
+        let set = TestSet {
+            source: 0,
+            name: "world".into(),
+            dataset: dataset.clone(),
+            split: "dev".into(),
+            text: DocumentText::default(),
+        };
+        let judged: BTreeSet<usize> =
+            dataset.judgments("dev").iter().map(|judgment| judgment.document).collect();
+        let stranger = (0..400).rev().find(|document| !judged.contains(document)).unwrap();
+        let by_model = vec![vec![Hit { index: stranger, score: 1.0 }]];
+        let draw = |size, seed| draw(&set, size, &by_model, Key::new(seed));
+        // However few are wanted, all that is judged is there.
+        assert_eq!(draw(1, 0), judged.iter().copied().collect::<Vec<_>>());
+        // The first by words and by the model come before others.
+        let first: BTreeSet<usize> =
+            by_bm25(&set, 1).iter().flatten().map(|hit| hit.index).chain([stranger]).collect();
+        let near: BTreeSet<usize> = judged.union(&first).copied().collect();
+        let small: BTreeSet<usize> = draw(near.len(), 0).into_iter().collect();
+        assert_eq!(small, near);
+        let large = draw(390, 0);
+        assert_eq!(large.len(), 390);
+        assert!(large.is_sorted() && near.iter().all(|document| large.contains(document)));
+        assert_eq!(large, draw(390, 0));
+        assert_ne!(large, draw(390, 1));
+        assert_eq!(draw(1000, 0).len(), 400);
+    }
+
+    #[test]
+    fn a_kept_sample_is_read_again() {
+        let dataset = Arc::new(World::generate(0, 100).dataset());
+        let (name, split) = ("world".into(), "dev".into());
+        let set = TestSet { source: 0, name, dataset, split, text: DocumentText::default() };
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read(folder.path(), &set).unwrap(), None);
+        write(folder.path(), &set, &[3, 17, 40]).unwrap();
+        assert_eq!(read(folder.path(), &set).unwrap(), Some(vec![3, 17, 40]));
+        fs::write(folder.path().join(FILE), "[\"no such id\"]").unwrap();
+        let error = read(folder.path(), &set).unwrap_err();
+        assert!(matches!(error, TrainError::Read { .. }), "{error}");
+    }
+}

@@ -349,6 +349,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_without_a_dev_split_is_told_how_to_get_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        World::generate(0, 100).save(&path).unwrap();
+        std::fs::remove_file(path.join("qrels/dev.tsv")).unwrap();
+        let config = config(&format!("[data]\ntrain = {path:?}"));
+        let hint = Sources::load(&config.data).unwrap_err().hint().unwrap();
+        assert!(hint.contains("`samtone split` makes `dev` of another"), "{hint}");
+        assert!(hint.contains("an empty `data.dev_split` does without"), "{hint}");
+    }
+
+    #[test]
     fn too_few_pairs_and_pairs_without_what_is_learned_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = pairs(folder.path());
