@@ -18,6 +18,8 @@ mod mine;
 mod plan;
 mod qa;
 pub(crate) mod reading;
+mod score;
+mod scorer;
 mod search;
 mod split;
 mod status;
@@ -63,6 +65,7 @@ enum Command {
     Qa(qa::Args),
     Lint(lint::Args),
     Mine(mine::Args),
+    Score(score::Args),
 }
 
 /// Reads a count.
@@ -111,6 +114,7 @@ impl Cli {
             Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
+            Command::Score(args) => score::run(&args, self.format),
         }
     }
 }
