@@ -4,4 +4,5 @@ mod compared;
 mod encode;
 mod judged;
 mod mine;
+mod scored;
 mod tiny;

@@ -106,6 +106,6 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     // The numbers are printed whatever becomes of the file.
     let written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "bm25"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
-    args.measure.print(&qrels, &found, &evaluation, format)?;
+    args.measure.print(&qrels, &found, &evaluation, None, format)?;
     Ok(written?)
 }

@@ -1,11 +1,12 @@
 //! `samtone eval`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::Dataset;
 use samtone_eval::search::Hit;
 use samtone_eval::{
@@ -17,10 +18,12 @@ use samtone_train::run::JudgedSplit;
 use serde::Serialize;
 
 use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::scorer::Scorer;
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
+use crate::progress::Progress;
 
 /// Score a model on a data set, or a run against judgments.
 ///
@@ -62,6 +65,20 @@ pub(crate) struct Args {
     /// Never find the document that has the query's own id.
     #[arg(long, conflicts_with = "run")]
     drop_own: bool,
+    /// Reorder the first documents found for each query by a second model before they are scored: the
+    /// folder of a cross-encoder, or of a retriever.
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    rerank: Option<PathBuf>,
+    /// For `--rerank`: how many documents of each query are reordered; those found behind them stay
+    /// there.
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_name = "N",
+        value_parser = at_least_one,
+        requires = "rerank"
+    )]
+    rerank_top: usize,
     /// Embed as many tokens at once as this many of the longest texts have: a run's `eval.batch_size`
     /// gives its numbers to the last digit.
     #[arg(
@@ -126,22 +143,23 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let start = Instant::now();
     let outputs = [&args.out, &args.mteb];
     outputs.into_iter().flatten().try_for_each(|path| trec::prepare(path))?;
-    let (qrels, found) = if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
+    let (qrels, found, first) = if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
         let (found, qrels) = std::thread::scope(|scope| {
             let qrels = scope.spawn(|| Qrels::read(qrels));
             (Run::read(run), qrels.join().expect("reading does not panic"))
         });
-        (qrels?, found?)
+        (qrels?, found?, None)
     } else {
         search_model(args)?
     };
     // The numbers are printed whatever becomes of the files.
     let run_written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "samtone"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
+    let first = first.map(|first| evaluate_by(&qrels, &first, &args.measure.plan())).transpose()?;
     let seconds = start.elapsed().as_secs_f64();
     let mteb_written =
         args.mteb.as_ref().map_or(Ok(()), |path| write_mteb(path, args, &evaluation, seconds));
-    args.measure.print(&qrels, &found, &evaluation, format)?;
+    args.measure.print(&qrels, &found, &evaluation, first.as_ref(), format)?;
     run_written?;
     mteb_written
 }
@@ -159,8 +177,9 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
         .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// The judgments of the split, and what the model finds for its queries.
-fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run)> {
+/// The judgments of the split, and what the model finds for its queries; where that is reordered, also
+/// as it was.
+fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run, Option<Run>)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
     let dataset = Dataset::load(data, &[&args.split])?;
@@ -169,12 +188,14 @@ fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run)> {
     if args.out.is_some() {
         warn_of_ids(&split);
     }
-    let hits = args
-        .device
-        .backend
-        .run(Search { args, model, split: &split })?
-        .with_context(|| format!("cannot search with `{}`", model.display()))?;
-    Ok((split.qrels()?, split.run(&hits)?))
+    let (hits, reranked) = args.device.backend.run(Search { args, model, split: &split })??;
+    let found = split.run(&hits)?;
+    let reranked = reranked.map(|hits| split.run(&hits)).transpose()?;
+    let qrels = split.qrels()?;
+    Ok(match reranked {
+        Some(reranked) => (qrels, reranked, Some(found)),
+        None => (qrels, found, None),
+    })
 }
 
 /// Says before the work that it may not end in a TREC file.
@@ -192,17 +213,72 @@ struct Search<'a> {
 }
 
 impl OnBackend for Search<'_> {
-    type Output = anyhow::Result<Vec<Vec<Hit>>>;
+    /// What is found for each query, and what that becomes by `--rerank`.
+    type Output = anyhow::Result<(Vec<Vec<Hit>>, Option<Vec<Vec<Hit>>>)>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, split } = self;
-        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let scorer = args.rerank.as_deref();
+        let scorer =
+            scorer.map(|path| Scorer::<B::InnerBackend>::open(path, device)).transpose()?;
+        let failed = || format!("cannot search with `{}`", model.display());
+        let retriever = Retriever::<B::InnerBackend>::open(model, device).with_context(failed)?;
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
-        let embedded = embed(&retriever, split, text, args.batch_size)?;
+        let embedded = embed(&retriever, split, text, args.batch_size).with_context(failed)?;
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
-        Ok(embedded.search(similarity, args.k, &own)?)
+        let hits = embedded.search(similarity, args.k, &own).with_context(failed)?;
+        let reranked = scorer.map(|scorer| {
+            let (queries, documents) = (split.query_texts(), split.document_texts(text));
+            rerank(&scorer, &queries, &documents, &hits, args.rerank_top)
+        });
+        Ok((hits, reranked.transpose()?))
     }
+}
+
+/// The first `top` of each query's hits in the order of their new scores, and those behind as they were,
+/// with scores below.
+fn rerank<B: Backend>(
+    scorer: &Scorer<B>,
+    queries: &[&str],
+    documents: &[Cow<'_, str>],
+    hits: &[Vec<Hit>],
+    top: usize,
+) -> anyhow::Result<Vec<Vec<Hit>>> {
+    /// Queries that are reordered at once.
+    const STEP: usize = 16;
+    let bar = Progress::new(queries.len() as u64, "reranked");
+    let mut reranked = Vec::with_capacity(hits.len());
+    for (queries, hits) in queries.chunks(STEP).zip(hits.chunks(STEP)) {
+        let pairs: Vec<(&str, &str)> = queries
+            .iter()
+            .zip(hits)
+            .flat_map(|(query, hits)| {
+                hits.iter().take(top).map(move |hit| (*query, &*documents[hit.index]))
+            })
+            .collect();
+        let mut scores = scorer.score(&pairs)?.into_iter();
+        for hits in hits {
+            let scores: Vec<f32> = scores.by_ref().take(hits.len().min(top)).collect();
+            reranked.push(reordered(hits, &scores));
+        }
+        bar.inc(queries.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(reranked)
+}
+
+/// Hits in the order of new `scores`, those that have none behind them as they were; of equal scores the
+/// earlier hit stays first.
+fn reordered(hits: &[Hit], scores: &[f32]) -> Vec<Hit> {
+    let (first, behind) = hits.split_at(scores.len());
+    let rescored = first.iter().zip(scores).map(|(hit, &score)| Hit { score, ..*hit });
+    let mut ranked: Vec<Hit> = rescored.collect();
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let lowest = ranked.last().map_or(0.0, |hit| hit.score);
+    let below = (1..).map(|step| lowest - step as f32);
+    ranked.extend(behind.iter().zip(below).map(|(hit, score)| Hit { score, ..*hit }));
+    ranked
 }
 
 /// Each metric's 95 % bootstrap interval from 1,000 resamples of the queries.
@@ -229,6 +305,9 @@ struct Result<'a> {
     #[serde(flatten)]
     evaluation: EvaluationJson<'a>,
     compat: &'static str,
+    /// The means before `--rerank`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_rerank: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -255,11 +334,14 @@ impl MeasureArgs {
         Err(Usage::new(message).with_hint(hint))
     }
 
+    /// The metrics and how each is measured.
+    fn plan(&self) -> Vec<(Metric, Rules)> {
+        self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect()
+    }
+
     /// Scores a run.
     pub(super) fn evaluate(&self, qrels: &Qrels, run: &Run) -> anyhow::Result<Evaluation> {
-        let plan: Vec<(Metric, Rules)> =
-            self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect();
-        let found = evaluate_by(qrels, run, &plan)?;
+        let found = evaluate_by(qrels, run, &self.plan())?;
         if found.missing() > 0 {
             let counts = |&metric| self.rules(metric).queries == Queries::Judged;
             let fate = if self.metrics.iter().all(counts) {
@@ -279,12 +361,13 @@ impl MeasureArgs {
         Ok(found)
     }
 
-    /// Prints an evaluation in the way asked for.
+    /// Prints an evaluation in the way asked for, beside the one `before` the run was reordered.
     pub(super) fn print(
         &self,
         qrels: &Qrels,
         run: &Run,
         found: &Evaluation,
+        before: Option<&Evaluation>,
         format: Format,
     ) -> anyhow::Result<()> {
         let intervals = (self.intervals || format == Format::Text).then(|| intervals(found));
@@ -299,9 +382,14 @@ impl MeasureArgs {
                 .map(|(convention, list)| (convention.to_string(), serde_json::json!(list)))
                 .collect()
         });
-        let result = Result { evaluation: json, compat: self.compat.name(), explain };
+        let before_rerank = before.map(|before| {
+            let names = before.metrics().iter().map(ToString::to_string);
+            names.zip(before.means().iter().map(|mean| serde_json::json!(mean))).collect()
+        });
+        let compat = self.compat.name();
+        let result = Result { evaluation: json, compat, before_rerank, explain };
         format.print(&result, |_| {
-            let mut text = self.text(found, intervals.as_deref().unwrap_or_default());
+            let mut text = self.text(found, before, intervals.as_deref().unwrap_or_default());
             for (convention, list) in explained.iter().flatten() {
                 text.push_str(&self.explain_text(*convention, list));
             }
@@ -309,17 +397,26 @@ impl MeasureArgs {
         })
     }
 
-    fn text(&self, found: &Evaluation, intervals: &[(f64, f64)]) -> String {
+    fn text(
+        &self,
+        found: &Evaluation,
+        before: Option<&Evaluation>,
+        intervals: &[(f64, f64)],
+    ) -> String {
         let names: Vec<String> = found.metrics().iter().map(ToString::to_string).collect();
-        let rows =
-            names.iter().zip(found.means()).zip(intervals).map(|((name, mean), interval)| {
-                [
-                    name.clone(),
-                    format!("{mean:.4}"),
-                    format!("{:.4} – {:.4}", interval.0, interval.1),
-                ]
-            });
-        let mut text = table(&["metric", "mean", "95 % interval"], rows);
+        let before = before.map(Evaluation::means);
+        let header: &[&str] = match before {
+            Some(_) => &["metric", "before", "reranked", "95 % interval"],
+            None => &["metric", "mean", "95 % interval"],
+        };
+        let rows = names.iter().zip(found.means()).zip(intervals).enumerate();
+        let rows = rows.map(|(at, ((name, mean), interval))| {
+            let before = before.as_ref().map(|means| format!("{:.4}", means[at]));
+            let interval = format!("{:.4} – {:.4}", interval.0, interval.1);
+            let means = before.into_iter().chain([format!("{mean:.4}"), interval]);
+            std::iter::once(name.clone()).chain(means).collect::<Vec<_>>()
+        });
+        let mut text = table(header, rows);
         let queries = found.queries().len();
         line(&mut text, format_args!("\n{queries} queries, by the conventions of {}", self.compat));
         if self.per_query {
@@ -397,4 +494,23 @@ pub(super) fn line(text: &mut String, words: fmt::Arguments<'_>) {
 /// A value with four digits, or a dash where the query does not count.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_reranked_stays_behind_what_is() {
+        let hit = |(index, score)| Hit { index, score };
+        let hits = [(7, 0.9), (3, 0.8), (5, 0.7), (1, 0.6), (2, 0.5)].map(hit);
+        for (scores, expected) in [
+            (&[-3.0, 2.0, 2.0][..], [(3, 2.0), (5, 2.0), (7, -3.0), (1, -4.0), (2, -5.0)]),
+            (&[1.0][..], [(7, 1.0), (3, 0.0), (5, -1.0), (1, -2.0), (2, -3.0)]),
+            (&[1.0, 2.0, 3.0, 4.0, 5.0][..], [(2, 5.0), (1, 4.0), (5, 3.0), (3, 2.0), (7, 1.0)]),
+        ] {
+            assert_eq!(reordered(&hits, scores), expected.map(hit));
+        }
+        assert!(reordered(&[], &[]).is_empty());
+    }
 }
