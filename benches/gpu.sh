@@ -8,7 +8,7 @@
 # The second call proves the backend (conformance suite, one experiment on flex and cuda), measures
 # the loss against PyTorch and the peak of its matrix products, an encoder and a training step of
 # BERT-base's and MiniLM's shape against PyTorch, and trains on SQuAD where SAMTONE_DATA (or
-# ../shared/data beside the project) holds it. Results go to RECORD, gpu-record if absent.
+# data, where docs/experiments.md puts it) holds it. Results go to RECORD, gpu-record if absent.
 #
 # It has not been run: no GPU was at hand.
 set -euo pipefail
@@ -26,7 +26,7 @@ if [ "${1:-}" = pack ]; then
     cp "$suite" "$out/suite"
     cp -r crates/samtone-model/tests/fixtures "$out/crates/samtone-model/tests/"
     cp benches/gpu.sh benches/peers/gpu.py benches/experiments/squad.toml "$out/"
-    data=${SAMTONE_DATA:-../shared/data}
+    data=${SAMTONE_DATA:-data}
     for set in squad_reqa_train squad_reqa; do
         if [ -d "$data/$set" ]; then mkdir -p "$out/data" && cp -r "$data/$set" "$out/data/"; fi
     done
@@ -60,7 +60,6 @@ for shape in minilm bert-base; do
     part "encode-$shape" python3 gpu.py encode ./samtone "$shape"
 done
 if [ -d data/squad_reqa ]; then
-    part squad ./samtone train --config squad.toml --backend cuda --run-dir "$record/squad" \
-        --set data.train=data/squad_reqa_train --set data.test=data/squad_reqa
+    part squad ./samtone train --config squad.toml --backend cuda --run-dir "$record/squad"
 fi
 exit $failed

@@ -1,7 +1,7 @@
 """What `samtone plan` expects beside what `samtone train` takes: peak memory and seconds a step.
 
     cargo build --release -p samtone
-    python benches/plan.py target/release/samtone --data ../shared/data/squad_reqa_train
+    python benches/plan.py target/release/samtone --data data/squad_reqa_train
 
 Three shapes: MiniLM's with a large batch in small chunks, the same in one pass, and a small model.
 Nothing is judged, so that the peak is the training's.

@@ -1,7 +1,7 @@
 """Training beside sentence-transformers' trainer: MiniLM's shape from random weights.
 
     cargo build --release -p samtone
-    python benches/peers/train.py target/release/samtone --data ../shared/data/squad_reqa_train \
+    python benches/peers/train.py target/release/samtone --data data/squad_reqa_train \
         [--steps 24] [--rounds 3]
 
 Both start from one folder (6 layers, 384 wide, 12 heads, all-MiniLM-L6-v2's tokenizer, weights

@@ -9,8 +9,8 @@ pub(crate) mod lines;
 pub(crate) mod signature;
 
 pub use self::beir::{
-    BeirFolder, DocumentLine, JudgmentLine, QRELS_HEADER, QueryLine, for_each_document,
-    for_each_judgment, for_each_query, write_document, write_query,
+    BeirFolder, DocumentLine, JudgmentLine, QRELS_HEADER, QueryLine, find_corpus,
+    for_each_document, for_each_judgment, for_each_query, write_document, write_query,
 };
 pub use self::encoding::{Encoding, UnknownEncoding};
 pub use self::knowledge::{

@@ -1,4 +1,4 @@
-//! Exact search: the k nearest embeddings by dot product or cosine.
+//! Exact search: the k nearest embeddings by dot product or cosine, and those whose signs are nearest.
 //!
 //! The scores are a matrix product of which only the k best of each row are wanted, so the score
 //! matrix is never stored: see `scan.rs`. Beyond the embeddings themselves, which may be memory-mapped,
@@ -8,6 +8,8 @@
 mod best;
 #[cfg(feature = "burn")]
 mod device;
+mod hamming;
+mod numbers;
 mod scan;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,6 +20,8 @@ use crate::error::{EvalError, Result};
 pub(crate) use best::{Candidates, best};
 #[cfg(feature = "burn")]
 pub use device::top_k_on;
+pub use hamming::top_k_signs;
+pub use numbers::{Dtype, Ranges, cut, signs};
 pub(crate) use scan::dot;
 use scan::{Packed, Scan, Shape, inverse_length_of};
 

@@ -31,6 +31,22 @@ pub enum LossError {
     /// `max_scale` beside a temperature that is not learned.
     #[error("max_scale bounds a learned temperature, but learn is false")]
     MaxScaleWithoutLearn,
+    /// A name that no loss has.
+    #[error("unknown loss `{got}`; known are {}", known.join(", "))]
+    UnknownPreset {
+        /// The name.
+        got: String,
+        /// Those that a loss has.
+        known: &'static [&'static str],
+    },
+    /// A loss of another library that no preset is the same as.
+    #[error("no preset is the same as `{got}`: {nearest}")]
+    ForeignPreset {
+        /// What it is called there.
+        got: String,
+        /// What comes nearest, in words.
+        nearest: &'static str,
+    },
     /// Both `preset` and `group` say which groups the loss has.
     #[error("preset `{preset}` and [[group]] tables both define the groups")]
     PresetAndGroups {

@@ -1,16 +1,20 @@
 //! The named losses of the literature, each a list of groups.
 
 use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Anchor, Candidates, GroupConfig, Margin, Temperature};
+use crate::{Anchor, Candidates, GroupConfig, LossError, Margin, Temperature};
 
 /// A loss of the literature, by name.
 ///
+/// It is read from what sentence-transformers calls it too, where that is the same loss; it is
+/// written by its own name.
+///
 /// Written over x(a,b) = s(a,b)/τ for row i; every sum skips what the false-negative rule hides.
 /// `h_i` are a row's own hard negatives, `h` those of the whole batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// `-x(q_i,d_i) + ln[ Σ_j e^x(q_i,d_j) + Σ e^x(q_i,h) ]`: `InfoNCE`, query to document.
@@ -55,6 +59,32 @@ pub enum Preset {
     T5x,
 }
 
+/// What sentence-transformers calls a preset that computes the same, its scale and its masks included.
+const ALIASES: [(&str, Preset); 2] = [
+    ("MultipleNegativesRankingLoss", Preset::St),
+    ("CachedMultipleNegativesRankingLoss", Preset::St),
+];
+
+/// What others call a loss that no preset is the same as, and what comes nearest to it.
+const FOREIGN: [(&str, &str); 13] = [
+    ("MultipleNegativesSymmetricRankingLoss", SYMMETRIC),
+    ("CachedMultipleNegativesSymmetricRankingLoss", SYMMETRIC),
+    ("GISTEmbedLoss", GUIDED),
+    ("CachedGISTEmbedLoss", GUIDED),
+    ("InfoNCE", "`st` hides no false negatives, `in-batch` hides what is known to be relevant"),
+    ("NTXent", "`samtone` with `false_negatives = \"none\"` runs over both towers' embeddings"),
+    ("CLIP", "`in-batch-both` with `temperature = { learn = true, init = 0.07 }`"),
+    ("Tevatron", "its default is `st` with `similarity = \"dot\"` and `temperature = 1.0`"),
+    ("FlagEmbedding", "its default is `st` with `temperature = 0.02`"),
+    ("TripletLoss", "`in-batch` takes a row's hard negatives into its softmax, without a margin"),
+    ("MarginMSELoss", "`[distillation]` with `loss = \"margin-mse\"` stands beside a preset"),
+    ("DistillKLDivLoss", "`[distillation]` with `loss = \"kl\"` stands beside a preset"),
+    ("MatryoshkaLoss", "`[matryoshka]` with `dims` stands beside a preset"),
+];
+const SYMMETRIC: &str = "`in-batch-both` with `false_negatives = \"none\"` computes it";
+const GUIDED: &str = "`st` with `false_negatives = { ids = false, known = false, margin = {} }` \
+                      hides by the scores of the model itself, not of a guide";
+
 impl Preset {
     /// Every preset, in the order of the documentation.
     pub const ALL: [Self; 11] = [
@@ -71,8 +101,19 @@ impl Preset {
         Self::T5x,
     ];
 
+    /// Their names.
+    const NAMES: [&str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = Self::ALL[at].name();
+            at += 1;
+        }
+        names
+    };
+
     /// The name in configurations.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::InBatch => "in-batch",
             Self::InBatchBoth => "in-batch-both",
@@ -146,5 +187,82 @@ fn group(anchor: Anchor, weight: f64, candidates: &[Candidates]) -> GroupConfig 
 impl fmt::Display for Preset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = LossError;
+
+    fn from_str(name: &str) -> Result<Self, LossError> {
+        let own = Self::ALL.iter().find(|preset| preset.name() == name);
+        let alias = || ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, preset)| preset);
+        if let Some(preset) = own.or_else(alias) {
+            return Ok(*preset);
+        }
+        let got = name.to_owned();
+        match FOREIGN.iter().find(|(foreign, _)| foreign.eq_ignore_ascii_case(name)) {
+            Some((_, nearest)) => Err(LossError::ForeignPreset { got, nearest }),
+            None => Err(LossError::UnknownPreset { got, known: &Self::NAMES }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Preset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(|error| match error {
+            LossError::UnknownPreset { got, known } => de::Error::unknown_variant(&got, known),
+            foreign => de::Error::custom(foreign),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_as_it_is_written() {
+        for preset in Preset::ALL {
+            assert_eq!(preset.name().parse(), Ok(preset));
+            let json = serde_json::to_value(preset).unwrap();
+            assert_eq!(json, preset.name());
+            assert_eq!(serde_json::from_value::<Preset>(json).unwrap(), preset);
+        }
+    }
+
+    #[test]
+    fn a_name_of_others_is_its_preset_or_refused_with_the_nearest() {
+        for name in ["MultipleNegativesRankingLoss", "CachedMultipleNegativesRankingLoss"] {
+            let read: Preset = serde_json::from_value(name.into()).unwrap();
+            assert_eq!((read, serde_json::to_value(read).unwrap()), (Preset::St, "st".into()));
+        }
+        for (name, nearest) in FOREIGN {
+            let error = serde_json::from_value::<Preset>(name.into()).unwrap_err().to_string();
+            assert_eq!(error, format!("no preset is the same as `{name}`: {nearest}"));
+            // What it names is there.
+            let named = nearest.split('`').skip(1).step_by(2);
+            let presets = named.filter(|named| named.parse::<Preset>().is_ok()).count();
+            assert!(presets > 0 || nearest.ends_with("beside a preset"), "{nearest}");
+        }
+        for (name, nearest) in [
+            ("MultipleNegativesSymmetricRankingLoss", "`in-batch-both`"),
+            ("GISTEmbedLoss", "`st`"),
+            ("infonce", "`in-batch`"),
+        ] {
+            let error = name.parse::<Preset>().unwrap_err();
+            assert!(matches!(error, LossError::ForeignPreset { .. }), "{error}");
+            assert!(error.to_string().contains(nearest), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_all_that_are_known() {
+        let error = "CoSENTLoss".parse::<Preset>().unwrap_err().to_string();
+        assert!(error.starts_with("unknown loss `CoSENTLoss`; known are in-batch, "), "{error}");
+        let error = serde_json::from_value::<Preset>("CoSENTLoss".into()).unwrap_err().to_string();
+        for preset in Preset::ALL {
+            assert!(error.contains(&format!("`{preset}`")), "{error}");
+        }
     }
 }

@@ -133,6 +133,8 @@ pub struct MetricTable {
     pub metrics: Vec<String>,
     /// The rows.
     pub rows: Vec<MetricRow>,
+    /// Whether all rows compete and the highest value of a column is the best: it is bold then.
+    pub is_ranked: bool,
 }
 
 /// One system of a [`MetricTable`].
@@ -209,6 +211,19 @@ impl MetricTable {
         values: impl IntoIterator<Item = E>,
     ) -> Self {
         self.push(name.into(), true, values)
+    }
+
+    /// All rows compete, and the highest value is the best.
+    #[must_use]
+    pub fn ranked(mut self) -> Self {
+        self.is_ranked = true;
+        self
+    }
+
+    /// The best value of a column, where rows compete.
+    pub(crate) fn best(&self, column: usize) -> Option<f64> {
+        let values = self.rows.iter().filter_map(|row| Some((*row.values.get(column)?)?.value));
+        values.filter(|value| self.is_ranked && value.is_finite()).max_by(f64::total_cmp)
     }
 
     fn push<E: Into<Estimate>>(

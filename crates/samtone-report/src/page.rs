@@ -308,6 +308,8 @@ impl<'a> Page<'a> {
             self.push(format_args!("<th scope=\"col\" dir=\"auto\">{metric}</th>"));
         }
         self.out.push_str("</tr></thead><tbody>\n");
+        let best: Vec<Option<f64>> =
+            (0..table.metrics.len()).map(|column| table.best(column)).collect();
         for row in &table.rows {
             let class = if row.is_baseline { " class=\"baseline\"" } else { "" };
             let name = self.text(&row.name);
@@ -315,7 +317,9 @@ impl<'a> Page<'a> {
             self.push(format_args!("<tr{class}><th scope=\"row\"><bdi>{name}</bdi>{tag}</th>"));
             for (column, axis) in axes.iter().enumerate() {
                 match row.values.get(column).copied().flatten() {
-                    Some(estimate) => self.estimate(estimate, *axis),
+                    Some(estimate) => {
+                        self.estimate(estimate, *axis, best[column] == Some(estimate.value));
+                    }
                     None => self.out.push_str("<td>–</td>"),
                 }
             }
@@ -324,9 +328,11 @@ impl<'a> Page<'a> {
         self.out.push_str("</tbody></table></div>\n");
     }
 
-    /// A cell: the value, its interval in figures, and both as a small drawing on the `axis`.
-    fn estimate(&mut self, estimate: Estimate, axis: Option<(f64, f64)>) {
-        self.push(format_args!("<td><span class=\"value\">{}</span>", number(estimate.value)));
+    /// A cell: the value, bold if it `is_best`, its interval in figures, and both as a small drawing on
+    /// the `axis`.
+    fn estimate(&mut self, estimate: Estimate, axis: Option<(f64, f64)>, is_best: bool) {
+        let class = if is_best { "value best" } else { "value" };
+        self.push(format_args!("<td><span class=\"{class}\">{}</span>", number(estimate.value)));
         if let Some((from, to)) = estimate.finite_interval() {
             let (from, to) = (number(from), number(to));
             self.push(format_args!(" <span class=\"interval\">{from} to {to}</span>"));

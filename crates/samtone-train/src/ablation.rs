@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
-use crate::run::experiment::evaluation_path;
+use crate::run::judge::evaluation_path;
 use crate::run::run_folder::is_begun;
 use crate::run::summary::{Metrics, Summary};
 

@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod experiment;
 pub mod rules;
 pub(crate) mod settings;
+mod unreadable;
 pub(crate) mod written;
 
 pub use self::ablate::{AblateConfig, LossVariant, SecondStageConfig};

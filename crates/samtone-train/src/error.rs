@@ -36,8 +36,8 @@ pub enum TrainError {
         place: Written,
         /// What is wrong.
         message: String,
-        /// The known key nearest to an unknown one.
-        nearest: Option<String>,
+        /// What to write instead, where that is known.
+        hint: Option<String>,
     },
     /// A run folder that holds a run already.
     #[error("the run folder `{path}` exists already")]
@@ -181,32 +181,10 @@ impl From<GradientsError> for TrainError {
     }
 }
 
-/// Names less alike than this (Jaro and Winkler's similarity, 1 for the same) are no slips of one
-/// another: to name one would mislead.
-const LEAST_LIKENESS: f64 = 0.75;
-
 impl TrainError {
-    /// A configuration mistake at `place`; serde's list of the expected names becomes the nearest
-    /// one, if any is near.
-    pub(crate) fn config(place: Written, message: &str) -> Self {
-        let first_line = message.lines().next().unwrap_or(message);
-        let (message, expected) = first_line.split_once(", expected").unwrap_or((first_line, ""));
-        let unknown = message
-            .strip_prefix("unknown field")
-            .or_else(|| message.strip_prefix("unknown variant"))
-            .and_then(|rest| rest.split('`').nth(1));
-        let Some(unknown) = unknown else {
-            return Self::Config { place, message: first_line.into(), nearest: None };
-        };
-        let nearest = expected
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .map(|known| (strsim::jaro_winkler(known, unknown), known))
-            .filter(|(likeness, _)| *likeness > LEAST_LIKENESS)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, known)| known.into());
-        Self::Config { place, message: message.into(), nearest }
+    /// A configuration mistake at `place`.
+    pub(crate) fn config(place: Written, message: impl Into<String>) -> Self {
+        Self::Config { place, message: message.into(), hint: None }
     }
 
     /// The same, of a training whose run folder is `run`: there an interrupted one is resumed.
@@ -221,9 +199,7 @@ impl TrainError {
     /// What to do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Config { nearest, .. } => {
-                nearest.as_ref().map(|nearest| format!("did you mean `{nearest}`?"))
-            }
+            Self::Config { hint, .. } => hint.clone(),
             Self::RunExists { .. } => Some(
                 "give another `--run-dir`, `--resume` to continue that run, or remove the folder"
                     .into(),
@@ -265,10 +241,12 @@ impl TrainError {
                 Some("is it a run of this data set, and of these queries?".into())
             }
             Self::Nodes(error) => error.hint(),
-            Self::Data(error @ DataError::NoSplit { .. }) => {
+            Self::Data(error @ DataError::NoSplit { split, .. })
+                if ["dev", "test"].contains(&&**split) =>
+            {
                 let known = error.hint().unwrap_or_default();
                 Some(format!(
-                    "{known}; `samtone split` makes one of another, an empty `data.dev_split` or `data.test_split` does without"
+                    "{known}; `samtone split` makes `{split}` of another, an empty `data.{split}_split` does without"
                 ))
             }
             Self::Data(error) => error.hint(),

@@ -150,13 +150,16 @@ pub enum Pick {
     Random,
 }
 
+/// Scores documents for queries, pairs of a query's index and a document's.
+pub type ScorePairs<'a> = dyn Fn(&[(usize, usize)]) -> Result<Vec<f32>, TrainError> + 'a;
+
 /// Drops negatives that a second model takes to be relevant: false ones.
 ///
 /// Source: Qu et al. 2021, arXiv:2010.08191 (RocketQA), which denoises mined negatives by a
 /// cross-encoder.
 pub struct Filter<'a> {
-    /// Scores documents for queries, both by their indices.
-    pub score: &'a dyn Fn(&[(usize, usize)]) -> Result<Vec<f32>, TrainError>,
+    /// The second model.
+    pub score: &'a ScorePairs<'a>,
     /// A document is dropped that scores more than the positive less this much.
     pub margin: f32,
     /// Is told how many pairs are done, of how many.

@@ -4,6 +4,7 @@
 //! [`Learner`] learns; [`RunFolder`] is what a run leaves on the disk.
 
 pub(crate) mod batches;
+pub(crate) mod beginning;
 pub(crate) mod card;
 pub(crate) mod checkpoint;
 pub(crate) mod dev_sample;
@@ -27,17 +28,18 @@ pub(crate) mod training;
 
 pub use self::checkpoint::{Checkpoints, Saved};
 pub use self::environment::Environment;
-pub use self::experiment::{Outcome, QUICK_START, RunOptions, evaluation_path, run};
+pub use self::experiment::{Outcome, QUICK_START, RunOptions, run};
 pub use self::first_step::{FirstStep, first_step};
 pub use self::identity::Identity;
+pub use self::judge::evaluation_path;
 pub use self::plan::{LARGEST_CHUNK, Plan, plan};
-pub use self::prepare::EMBEDDED_SEED;
+pub use self::prepare::{EMBEDDED_SEED, load_data};
 pub use self::proc::peak_rss_bytes;
 pub use self::record::{Event, StepRecord};
 pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};
 pub use self::search_split::{Embedded, JudgedSplit, Observe, similarity_of};
 pub use self::status::{State, Status, runs_under};
-pub use self::summary::{Baseline, Best, Metrics, Start, Summary};
+pub use self::summary::{Baseline, BeforeTraining, Best, Metrics, Summary};
 pub use self::training::{
     Before, Course, Learner, Surroundings, Trained, Training, Work, not_finite,
 };

@@ -176,6 +176,9 @@ impl Fault {
             Some(end) => text[..end].to_owned(),
             None => text,
         };
+        let message = message
+            .replace("expected f64", "expected a number")
+            .replace("expected usize", "expected a whole number of at least 0");
         Self::Json { column: error.column().max(1), message }
     }
 }

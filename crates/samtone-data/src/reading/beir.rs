@@ -49,8 +49,20 @@ impl<'a> DocumentLine<'a> {
     /// # Errors
     /// A [`Fault`] if the line is not a document.
     pub fn parse(line: Line<'a>) -> Result<Self, Fault> {
+        Self::parse_as(line, None)
+    }
+
+    /// [`parse`](Self::parse) where a document without `_id` is called by its line's number.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_numbered(line: Line<'a>) -> Result<Self, Fault> {
+        Self::parse_as(line, Some(line.number))
+    }
+
+    fn parse_as(line: Line<'a>, number: Option<u64>) -> Result<Self, Fault> {
         let raw: RawDocument<'a> = line.json()?;
-        let id = raw.id.ok_or_else(|| line.missing("_id"))?.0;
+        let id = id(raw.id, line, number)?;
         let text = raw.text.ok_or_else(|| line.missing("text"))?.0;
         check_id("_id", &id)?;
         Ok(Self { id, title: raw.title.unwrap_or_default().0, text })
@@ -63,6 +75,19 @@ impl<'a> DocumentLine<'a> {
             title: self.title.into_owned(),
             text: self.text.into_owned(),
         }
+    }
+}
+
+/// The id that a line gives, or else `number`.
+fn id<'a>(
+    given: Option<Id<'a>>,
+    line: Line<'a>,
+    number: Option<u64>,
+) -> Result<Cow<'a, str>, Fault> {
+    match (given, number) {
+        (Some(Id(id)), _) => Ok(id),
+        (None, Some(number)) => Ok(number.to_string().into()),
+        (None, None) => Err(line.missing("_id")),
     }
 }
 
@@ -92,8 +117,20 @@ impl<'a> QueryLine<'a> {
     /// # Errors
     /// A [`Fault`] if the line is not a query.
     pub fn parse(line: Line<'a>) -> Result<Self, Fault> {
+        Self::parse_as(line, None)
+    }
+
+    /// [`parse`](Self::parse) where a query without `_id` is called by its line's number.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_numbered(line: Line<'a>) -> Result<Self, Fault> {
+        Self::parse_as(line, Some(line.number))
+    }
+
+    fn parse_as(line: Line<'a>, number: Option<u64>) -> Result<Self, Fault> {
         let raw: RawQuery<'a> = line.json()?;
-        let id = raw.id.ok_or_else(|| line.missing("_id"))?.0;
+        let id = id(raw.id, line, number)?;
         let text = raw.text.ok_or_else(|| line.missing("text"))?.0;
         check_id("_id", &id)?;
         if text.trim().is_empty() {
@@ -184,14 +221,10 @@ impl BeirFolder {
     /// # Errors
     /// If the folder or one of its files is not there.
     pub fn open(dir: &Path) -> Result<Self, DataError> {
-        std::fs::read_dir(dir).map_err(|source| DataError::opening(dir, source))?;
-        let file = |name: &'static str| {
-            find(dir, name).ok_or(DataError::NotBeir { dir: dir.to_owned(), missing: name })
-        };
         Ok(Self {
             dir: dir.to_owned(),
-            corpus: file("corpus.jsonl")?,
-            queries: file("queries.jsonl")?,
+            corpus: find_corpus(dir)?,
+            queries: required(dir, "queries.jsonl")?,
         })
     }
 
@@ -234,6 +267,19 @@ impl BeirFolder {
             available: self.splits(),
         })
     }
+}
+
+/// The file of documents of a folder that need not hold more.
+///
+/// # Errors
+/// If the folder or the file is not there.
+pub fn find_corpus(dir: &Path) -> Result<PathBuf, DataError> {
+    std::fs::read_dir(dir).map_err(|source| DataError::opening(dir, source))?;
+    required(dir, "corpus.jsonl")
+}
+
+fn required(dir: &Path, missing: &'static str) -> Result<PathBuf, DataError> {
+    find(dir, missing).ok_or(DataError::NotBeir { dir: dir.to_owned(), missing })
 }
 
 fn find(dir: &Path, name: &str) -> Option<PathBuf> {

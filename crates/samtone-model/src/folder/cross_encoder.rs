@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::json::{read_json, read_json_if_there};
 use super::limits::{Limits, Task};
 use super::settings::SETTINGS;
-use super::stages::read_modules;
+use super::stages::{Stage, read_modules};
 use super::tokenizer::TokenizerSettings;
 use super::{CONFIG, unsupported};
 use crate::config::{BertConfig, EncoderConfig};
@@ -141,7 +141,7 @@ impl CrossEncoderFolder {
                     (path, limits)
                 }
                 _ => {
-                    let got = stages.iter().map(|stage| stage.kind()).collect::<Vec<_>>();
+                    let got = stages.iter().map(Stage::kind).collect::<Vec<_>>();
                     return Err(unsupported(&file, "type", &got.join(", "), "Transformer alone"));
                 }
             },

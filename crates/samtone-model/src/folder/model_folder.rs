@@ -9,7 +9,7 @@ use crate::config::{DualEncoderConfig, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
-use crate::folder::{SideSettings, TowerFolder, TowerWeights, read_towers};
+use crate::folder::{CONFIG, SideSettings, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
 use crate::side::Side;
 
@@ -57,12 +57,26 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Reads the descriptions in `path`.
+    /// The model folder that `path` stands for: itself, or, where it is the run folder of a training,
+    /// its `model`.
+    ///
+    /// # Errors
+    /// [`ModelError::NoFolder`].
+    pub fn find(path: &Path) -> Result<PathBuf, ModelError> {
+        if !path.is_dir() {
+            return Err(ModelError::NoFolder { path: path.to_owned() });
+        }
+        let is_model = |folder: &Path| DESCRIPTIONS.iter().any(|name| folder.join(name).is_file());
+        let shipped = path.join("model");
+        Ok(if !is_model(path) && is_model(&shipped) { shipped } else { path.to_owned() })
+    }
+
+    /// Reads the descriptions in the folder that [`find`](Self::find) finds.
     ///
     /// # Errors
     /// If a file is missing or broken, or asks for what this crate does not have.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let ([query, document], samtone) = read_towers(path)?;
+        let ([query, document], samtone) = read_towers(&Self::find(path)?)?;
         let config = DualEncoderConfig {
             encoder: query.encoder.clone(),
             sharing: samtone.sharing,
@@ -174,6 +188,9 @@ impl ModelFolder {
     }
 }
 
+/// The files of which every model folder has one.
+const DESCRIPTIONS: [&str; 3] = [CONFIG, "modules.json", "samtone.json"];
+
 /// Checks that both towers' copies of a shared tensor are equal.
 fn tied(
     name: &str,
@@ -189,5 +206,34 @@ fn tied(
             document: document_path.clone(),
             element,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_run_folder_stands_for_its_model() {
+        let home = tempfile::tempdir().unwrap();
+        let place = |name: &str| home.path().join(name);
+        for name in ["run/model/query", "model/model", "empty/model"] {
+            fs::create_dir_all(place(name)).unwrap();
+        }
+        for file in ["run/model/samtone.json", "model/modules.json", "model/model/config.json"] {
+            fs::write(place(file), "{}").unwrap();
+        }
+        for (given, found) in [
+            ("run", "run/model"),
+            ("run/model", "run/model"),
+            ("model", "model"),
+            ("empty", "empty"),
+        ] {
+            assert_eq!(ModelFolder::find(&place(given)).unwrap(), place(found));
+        }
+        let error = ModelFolder::find(&place("none")).unwrap_err();
+        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use super::hugging_face;
 use super::model::Seq2Seq;
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, HostTensor, WEIGHTS};
+use crate::folder::model_folder::ModelFolder;
 use crate::folder::{self, CONFIG, replace_folder};
 
 /// An encoder-decoder and its tokenizer: what a Hugging Face folder of T5 holds.
@@ -47,12 +48,14 @@ impl<B: Backend> TextToText<B> {
         Ok(Self { model, tokenizer })
     }
 
-    /// Opens a folder that `T5ForConditionalGeneration` opens, with its `tokenizer.json`.
+    /// Opens a folder that `T5ForConditionalGeneration` opens, with its `tokenizer.json`, or the run
+    /// folder that holds it.
     ///
     /// # Errors
     /// If a file is missing or broken, or a tensor is missing, left over, of another shape or not
     /// finite; each is named.
     pub fn open(path: &Path, device: &B::Device) -> Result<Self, ModelError> {
+        let path = &ModelFolder::find(path)?;
         let tokenizer = folder::read_tokenizer(path)?;
         Self::new(Seq2Seq::open(path, device)?, Arc::new(tokenizer))
     }

@@ -58,6 +58,24 @@ fn skeleton(page: &str) -> Vec<&str> {
 }
 
 #[test]
+fn the_best_of_a_column_is_bold_where_rows_compete() {
+    let table =
+        MetricTable::new("m", ["a", "b"]).row("x", [0.1, 0.7]).baseline("y", [0.3, f64::NAN]);
+    let page = |table: MetricTable| {
+        let section = Section::new("s").figure(table);
+        Report::new("r").section(section).to_html().unwrap()
+    };
+    assert!(!page(table.clone()).contains("value best\""));
+    let ranked = page(table.ranked());
+    let bold: Vec<&str> = ranked
+        .split("value best\">")
+        .skip(1)
+        .map(|rest| rest.split('<').next().unwrap_or_default())
+        .collect();
+    assert_eq!(bold, ["0.7000", "0.3000"]);
+}
+
+#[test]
 fn no_text_changes_the_markup() {
     let plain = every_figure("plain").to_html().unwrap();
     let texts = crate::hostile::texts();

@@ -78,7 +78,11 @@ impl<'de> Visitor<'de> for LossVariantVisitor {
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
         let preset = Preset::deserialize(de::value::StrDeserializer::new(name))?;
-        Ok(LossVariant { name: name.into(), loss: LossConfig::preset(preset), second_stage: None })
+        Ok(LossVariant {
+            name: preset.name().into(),
+            loss: LossConfig::preset(preset),
+            second_stage: None,
+        })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -458,19 +458,6 @@ mod tests {
     }
 
     #[test]
-    fn an_override_takes_a_key_away_and_keeps_blanks() {
-        let text = "[train]\nsteps = 7\nbest_by = \"mrr@10\"\neval_every = 2";
-        let config = parse(text, &["train.best_by=none", "train.steps= none "]).unwrap();
-        assert_eq!((config.train.best_by, config.train.steps), (None, None));
-        assert_eq!(config.train.eval_every, 2);
-        let config = parse("", &["model.query_prompt=query: ", "data.test_split="]).unwrap();
-        assert_eq!(config.model.query_prompt.as_deref(), Some("query: "));
-        assert_eq!(config.data.test_split, "");
-        let config = parse("", &["model.document_prompt=\"none\""]).unwrap();
-        assert_eq!(config.model.document_prompt.as_deref(), Some("none"));
-    }
-
-    #[test]
     fn a_warmup_is_a_number_or_a_share() {
         let warmup = |text: &str| parse("", &[&format!("train.warmup={text}")]);
         let config = warmup("7").unwrap();

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::unreadable::unreadable;
 use super::written::{Override, Written};
 use crate::error::TrainError;
 
@@ -19,8 +20,8 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     /// Reads the file at `path`, applies `overrides` in their order and validates.
     ///
     /// # Errors
-    /// A missing file, a syntax error, an unknown key (with the nearest known one) or a value out
-    /// of range, each with its place.
+    /// A missing file, a syntax error, an unknown key (with what was meant, where that is plain) or a
+    /// value out of range, each with its place.
     fn load(path: &Path, overrides: &[Override]) -> Result<Self, TrainError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TrainError::Read { path: path.into(), source })?;
@@ -45,7 +46,7 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
             Some(place) => Written::Override(overrides[place].clone()),
             None => Written::File(path.into(), None),
         };
-        Err(TrainError::config(place, &mistake))
+        Err(TrainError::config(place, mistake))
     }
 
     /// The configuration as TOML with every key in it, as the run folder holds it.
@@ -66,42 +67,43 @@ fn read<T: Configuration>(
     // The file alone first: its mistakes have a line and a column.
     let _: T = toml::from_str(text).map_err(|error| {
         let place = error.span().map(|span| line_and_column(text, span.start));
-        TrainError::config(Written::File(path.into(), place), error.message())
+        unreadable::<T>(Written::File(path.into(), place), error.message())
     })?;
     let mut table: toml::Table = toml::from_str(text).expect("the text was just parsed");
     let mut config = T::default();
     if overrides.is_empty() {
-        config = T::deserialize(table.clone()).map_err(|error| {
-            TrainError::config(Written::File(path.into(), None), error.message())
-        })?;
+        config = T::deserialize(table.clone())
+            .map_err(|error| unreadable::<T>(Written::File(path.into(), None), error.message()))?;
     }
     for change in overrides {
-        let fault = |message: &str| TrainError::config(Written::Override(change.clone()), message);
+        let place = || Written::Override(change.clone());
         match change {
             Override::Unset(key) => {
                 // A key that is not known is refused, as where it is given a value.
                 let mut probe = table.clone();
                 unset(&mut table, key.trim());
                 set(&mut probe, key.trim(), toml::Value::Table(toml::Table::new()))
-                    .map_err(|message| fault(&message))?;
+                    .map_err(|message| TrainError::config(place(), message))?;
                 if let Err(error) = T::deserialize(probe)
                     && error.message().starts_with("unknown field")
                 {
-                    return Err(fault(error.message()));
+                    return Err(unreadable::<T>(place(), error.message()));
                 }
             }
             Override::Set(text) => {
-                let (key, value) =
-                    text.split_once('=').ok_or_else(|| fault("expected `section.key=value`"))?;
+                let (key, value) = text
+                    .split_once('=')
+                    .ok_or_else(|| TrainError::config(place(), "expected `section.key=value`"))?;
                 let rivals = T::RIVALS.iter().filter(|rivals| rivals.contains(&key.trim()));
                 for rival in rivals.flatten().filter(|rival| **rival != key.trim()) {
                     unset(&mut table, rival);
                 }
                 set(&mut table, key.trim(), parse_value(value))
-                    .map_err(|message| fault(&message))?;
+                    .map_err(|message| TrainError::config(place(), message))?;
             }
         }
-        config = T::deserialize(table.clone()).map_err(|error| fault(error.message()))?;
+        config = T::deserialize(table.clone())
+            .map_err(|error| unreadable::<T>(place(), error.message()))?;
     }
     Ok(config)
 }

@@ -1,5 +1,6 @@
 //! The model card: what a stranger who finds the model folder wants to know.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use samtone_loss::Similarity;
@@ -115,7 +116,8 @@ impl Card<'_> {
         );
         for set in self.train {
             let (path, split, pairs) = (set.path.display(), &set.split, set.pairs.len());
-            let (queries, documents) = (set.dataset.queries().len(), set.dataset.documents().len());
+            let queries: HashSet<usize> = set.pairs.iter().map(|pair| pair.query).collect();
+            let (queries, documents) = (queries.len(), set.dataset.documents().len());
             let _ = writeln!(out, "| {path} | {split} | {pairs} | {queries} | {documents} |");
         }
         let mut objective = format!("the `{}` loss", config.loss_name());
@@ -154,10 +156,13 @@ impl Card<'_> {
     }
 
     fn metrics(&self) -> String {
-        let Summary { dev, test, bm25, zero_shot, .. } = self.summary;
+        let Summary { dev, test, bm25, zero_shot, start, .. } = self.summary;
         let zero_shot = zero_shot.iter().map(|(name, metrics)| (&**name, metrics));
-        let rows: Vec<(&str, &Metrics)> = [("dev", dev), ("test", test), ("test, by BM25", bm25)]
+        let own = [("dev", dev), ("test", test), ("test, by BM25", bm25)];
+        let start = start.iter().map(|start| ("test, before the training", &start.test));
+        let rows: Vec<(&str, &Metrics)> = own
             .into_iter()
+            .chain(start)
             .chain(zero_shot)
             .filter(|(_, metrics)| !metrics.is_empty())
             .collect();

@@ -24,33 +24,31 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_eval::{Evaluation, EvaluationJson};
 use samtone_loss::LossConfig;
 use samtone_model::{Retriever, Side};
-use samtone_text::Key;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Chunk, Configuration, ExperimentConfig};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
+use crate::run::beginning::Beginning;
 use crate::run::card::Card;
-use crate::run::dev_sample;
 use crate::run::environment::Environment;
 use crate::run::fit::{DevSet, Fitted, Lessons, fit};
 use crate::run::identity::Identity;
-use crate::run::judge::{Judge, judge_bm25, means};
+use crate::run::judge::{Judge, evaluation_path, judge_bm25, keep, watched};
 use crate::run::plan;
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
-use crate::run::summary::{Baseline, Metrics, Start, Summary};
+use crate::run::summary::{Baseline, Metrics, Summary};
 use crate::run::training::{Before, Surroundings};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::share::shards::Workers;
@@ -102,16 +100,6 @@ fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
     }
 }
 
-/// The file in which the run in `folder` keeps what each query of a set scored, for
-/// [`Evaluation::read`].
-///
-/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test` and `start/dev` are
-/// of the model before its first step; the other loss of
-/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
-pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
-    folder.join("evaluations").join(format!("{set}.json"))
-}
-
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good. Several
@@ -140,6 +128,7 @@ pub fn run<B: AutodiffBackend>(
     if let Some(nodes) = options.nodes {
         agree(nodes, config, &B::name(device))?;
     }
+    let is_random = config.model.path.is_none() && config.model.encoder.is_none();
     let resolved = config.resolve()?;
     let now = Identity::new(&resolved.config, resolved.changed.clone());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
@@ -153,12 +142,6 @@ pub fn run<B: AutodiffBackend>(
         observe(Event::Changed(change));
     }
     let vocabulary = folder.vocabulary();
-    if config.model.path.is_none() && config.model.encoder.is_none() {
-        observe(Event::Warning(
-            "without `model.path` the model starts from random weights, which a small data set teaches little"
-                .into(),
-        ));
-    }
     let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
@@ -169,6 +152,9 @@ pub fn run<B: AutodiffBackend>(
     }
     let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
     let prepared = session.tokenise(&cache)?;
+    if is_random {
+        observe(Event::Warning(RANDOM.into()));
+    }
     for warning in cut_texts(&prepared, config) {
         observe(Event::Warning(warning));
     }
@@ -260,10 +246,8 @@ impl<S: DeserializeOwned, C> Outcome<S, C> {
     }
 }
 
-/// Tells whoever watches how far a judging is.
-fn watched(observe: &mut dyn FnMut(Event<'_>)) -> impl FnMut(Side, usize, usize) {
-    |side, done, count| observe(Event::Judging { side, done, count })
-}
+/// What is said where neither a model nor the sizes of one are named.
+const RANDOM: &str = "without `model.path` the model starts from random weights, which a small data set teaches little";
 
 /// At this share of the training texts a side's limit deserves a look.
 const MANY_CUT: f64 = 0.2;
@@ -285,84 +269,6 @@ fn cut_texts(prepared: &Prepared, config: &ExperimentConfig) -> Vec<String> {
         })
     };
     limits.into_iter().filter_map(cut).collect()
-}
-
-/// What is found of a model before its first step.
-struct Beginning {
-    /// What it is worth, where it is to be judged.
-    start: Option<Start>,
-    /// The documents that dev evaluations on the way look in, where these are not all.
-    among: Option<Vec<usize>>,
-}
-
-impl Beginning {
-    /// Judges `start` where it is to be, and draws the dev sample where one is needed, or finds both in
-    /// the run's `folder`.
-    fn of<B: Backend>(
-        start: &Retriever<B>,
-        prepared: &Prepared,
-        config: &ExperimentConfig,
-        folder: &Path,
-        observe: &mut dyn FnMut(Event<'_>),
-    ) -> Result<Self, TrainError> {
-        let mut judge = Judge::new(start, &config.eval);
-        let mut found = config.eval.start.unwrap_or(false).then(Start::default);
-        if let Some(found) = &mut found {
-            let sets =
-                [("dev", &prepared.dev, &mut found.dev), ("test", &prepared.test, &mut found.test)];
-            for (split, set, metrics) in sets {
-                let Some(set) = set else { continue };
-                let kept = evaluation_path(folder, &format!("start/{split}"));
-                *metrics = if kept.exists() {
-                    means(&Evaluation::read(&kept)?)
-                } else {
-                    observe(Event::Phase("judging the start"));
-                    keep(&judge.on(set, prepared.rows(set), None, &mut watched(observe))?, &kept)?
-                };
-                observe(Event::Start { split, metrics });
-            }
-        }
-        let among = dev_sample(&mut judge, found.is_some(), prepared, config, folder, observe)?;
-        if let (Some(found), Some(among), Some(dev)) = (&mut found, &among, &prepared.dev) {
-            let rows = prepared.rows(dev);
-            found.dev_sample = means(&judge.on(dev, rows, Some(among), &mut watched(observe))?);
-        }
-        Ok(Self { start: found, among })
-    }
-}
-
-/// The documents that dev evaluations on the way look in, if there are any and not in all; the nearest
-/// by the start are among them if it `is_judged`.
-fn dev_sample<B: Backend>(
-    judge: &mut Judge<'_, B>,
-    is_judged: bool,
-    prepared: &Prepared,
-    config: &ExperimentConfig,
-    folder: &Path,
-    observe: &mut dyn FnMut(Event<'_>),
-) -> Result<Option<Vec<usize>>, TrainError> {
-    let size = config.eval.dev_documents;
-    let Some(dev) = &prepared.dev else { return Ok(None) };
-    let all = dev.dataset.documents().len();
-    if config.train.eval_every == 0 || size == 0 || all <= size {
-        return Ok(None);
-    }
-    if let Some(sample) = dev_sample::read(folder, dev)? {
-        return Ok(Some(sample));
-    }
-    let by_model = if is_judged {
-        judge.search(dev, prepared.rows(dev), dev_sample::NEAREST, &mut watched(observe))?
-    } else {
-        Vec::new()
-    };
-    let sample = dev_sample::draw(dev, size, &by_model, Key::new(config.seed).child("dev sample"));
-    dev_sample::write(folder, dev, &sample)?;
-    observe(Event::Chosen(format!(
-        "dev evaluations on the way look in {} of {all} documents (`eval.dev_documents`), listed in {}",
-        sample.len(),
-        dev_sample::FILE
-    )));
-    Ok(Some(sample))
 }
 
 /// What becomes of a trained model, the run's own and its baseline's: judged, shipped, described.
@@ -482,18 +388,6 @@ impl Ending<'_> {
         samtone_files::replace(&path, card.render().as_bytes())
             .map_err(|source| TrainError::Write { path, source })
     }
-}
-
-/// Writes what each query scored to `path`; the means are returned.
-fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
-    let folder = path.parent().expect("an evaluation lies in a folder");
-    fs::create_dir_all(folder)
-        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
-    let json = serde_json::to_vec(&EvaluationJson::new(found, true))
-        .expect("records are representable as JSON");
-    samtone_files::replace(path, &json)
-        .map_err(|source| TrainError::Write { path: path.into(), source })?;
-    Ok(means(found))
 }
 
 #[cfg(test)]

@@ -240,11 +240,11 @@ mod tests {
         assert!(!longer.unwrap(), "the steps differ");
         let by_epochs = begun.allows(&identity(text, &["train.epochs=2"]), folder);
         assert!(!by_epochs.unwrap(), "they are given in another unit");
-        let other = identity(text, &["train.lr=1e-3", "model.path=m", "train.steps=9"]);
+        let other = identity(text, &["train.clip=2.5", "model.path=m", "train.steps=9"]);
         let error = begun.allows(&other, folder).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`run` was begun otherwise: `model.path` is \"m\", was nothing; `train.lr` is 0.001, was 0.0005"
+            "`run` was begun otherwise: `model.path` is \"m\", was nothing; `train.clip` is 2.5, was 1.0"
         );
         let begun = Identity { steps: 5, ..begun };
         begun.is_prolonged_to(5, folder).unwrap();

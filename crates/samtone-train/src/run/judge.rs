@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fs;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_eval::search::Hit;
-use samtone_eval::{Convention, EvalError, Evaluation, Metric, Queries, Rules, evaluate_by};
+use samtone_eval::{
+    Convention, EvalError, Evaluation, EvaluationJson, Metric, Queries, Rules, evaluate_by,
+};
 use samtone_model::{Retriever, Side};
 
 use crate::config::EvalConfig;
+use crate::error::TrainError;
 use crate::run::prepare::{TestSet, TokenRows};
+use crate::run::record::Event;
 use crate::run::search_split::{Embedded, JudgedSplit, Observe, embed, similarity_of};
 use crate::run::summary::Metrics;
 
@@ -132,6 +138,36 @@ pub(crate) fn judge_bm25(set: &TestSet, config: &EvalConfig) -> Result<Evaluatio
 pub(crate) fn by_bm25(set: &TestSet, k: usize) -> Vec<Vec<Hit>> {
     let split = JudgedSplit::new(&set.dataset, &set.split);
     split.bm25(set.text, Analyzer::default(), Bm25Config::default(), k)
+}
+
+/// The file in which the run in `folder` keeps what each query of a set scored, for
+/// [`Evaluation::read`].
+///
+/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test` and `start/dev` are
+/// of the model before its first step; the other loss of
+/// `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
+pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {
+    folder.join("evaluations").join(format!("{set}.json"))
+}
+
+/// Writes what each query scored to `path`; the means are returned.
+///
+/// # Errors
+/// [`TrainError::Write`].
+pub(crate) fn keep(found: &Evaluation, path: &Path) -> Result<Metrics, TrainError> {
+    let folder = path.parent().expect("an evaluation lies in a folder");
+    fs::create_dir_all(folder)
+        .map_err(|source| TrainError::Write { path: folder.into(), source })?;
+    let json = serde_json::to_vec(&EvaluationJson::new(found, true))
+        .expect("records are representable as JSON");
+    samtone_files::replace(path, &json)
+        .map_err(|source| TrainError::Write { path: path.into(), source })?;
+    Ok(means(found))
+}
+
+/// Tells whoever watches how far a judging is.
+pub(crate) fn watched(observe: &mut dyn FnMut(Event<'_>)) -> impl FnMut(Side, usize, usize) {
+    |side, done, count| observe(Event::Judging { side, done, count })
 }
 
 /// Each metric's mean.

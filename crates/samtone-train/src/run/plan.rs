@@ -286,7 +286,7 @@ fn judged_tokens(prepared: &Prepared, config: &ExperimentConfig) -> (usize, usiz
         let documents = &prepared.rows(dev).documents;
         let (all, most) = (documents.len().max(1), config.eval.dev_documents);
         let looked_in = if most == 0 { all } else { most.min(all) };
-        queries(dev) + (lengths(documents) as f64 * looked_in as f64 / all as f64) as usize
+        queries(dev) + lengths(documents) / all * looked_in
     });
     (once, on_the_way)
 }

@@ -46,20 +46,7 @@ impl Sources {
         }
         let mut sets = Vec::new();
         for (path, splits) in wanted {
-            let dataset = if path == Path::new(EMBEDDED) {
-                World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
-            } else if is_pairs_file(path) {
-                Dataset::load_pairs(path, splits[0])?
-            } else {
-                Dataset::load(path, &splits)?
-            };
-            // A file of pairs is one split, the embedded world has its own.
-            let is_known = |split: &&str| dataset.split_names().any(|known| known == *split);
-            if let Some(split) = splits.iter().find(|split| !is_known(split)) {
-                let available = dataset.split_names().map(String::from).collect();
-                let split = (*split).to_owned();
-                return Err(DataError::NoSplit { dir: path.into(), split, available }.into());
-            }
+            let dataset = load_data(path, &splits)?;
             let splits = splits.into_iter().map(String::from).collect();
             sets.push(SourceSet { path: path.into(), splits, dataset: Arc::new(dataset) });
         }
@@ -80,6 +67,33 @@ impl Sources {
             .iter()
             .position(|set| set.path == path)
             .expect("every set of the configuration was read")
+    }
+}
+
+/// Reads the splits of the data at `path`: a folder in BEIR layout, a file of pairs, which is the first of
+/// the splits, or [`EMBEDDED`].
+///
+/// # Errors
+/// What is wrong with the files, by file and line, and splits that are missing or empty.
+///
+/// # Panics
+/// If `splits` is empty.
+pub fn load_data(path: &Path, splits: &[&str]) -> Result<Dataset, DataError> {
+    let dataset = if path == Path::new(EMBEDDED) {
+        World::generate(EMBEDDED_SEED, World::DEFAULT_SIZE).dataset()
+    } else if is_pairs_file(path) {
+        Dataset::load_pairs(path, splits[0])?
+    } else {
+        Dataset::load(path, splits)?
+    };
+    // A file of pairs is one split, the embedded world has its own.
+    let is_known = |split: &&str| dataset.split_names().any(|known| known == *split);
+    match splits.iter().find(|split| !is_known(split)) {
+        None => Ok(dataset),
+        Some(split) => {
+            let available = dataset.split_names().map(String::from).collect();
+            Err(DataError::NoSplit { dir: path.into(), split: (*split).to_owned(), available })
+        }
     }
 }
 
@@ -330,10 +344,7 @@ mod tests {
         assert!(error.to_string().contains("`tset`"), "{error}");
         assert_eq!(
             error.hint().as_deref(),
-            Some(
-                "did you mean `test`? there are: `dev`, `test`, `train`; `samtone split` makes one of \
-                 another, an empty `data.dev_split` or `data.test_split` does without"
-            )
+            Some("did you mean `test`? there are: `dev`, `test`, `train`")
         );
     }
 

@@ -167,7 +167,7 @@ mod tests {
         };
         let lines = line(2, "{\"mrr@10\":0.25}") + &line(4, "") + "{\"step\":6,\"lo";
         run(&path, &lines);
-        assert_eq!(runs_under(folder.path()).unwrap(), [path.clone()]);
+        assert_eq!(runs_under(folder.path()).unwrap(), std::slice::from_ref(&path));
         let status = Status::read(&path).unwrap();
         assert_eq!((status.state, status.step, status.steps), (State::Stopped, 4, 10));
         assert_eq!((status.loss, status.seconds_left), (Some(0.5), Some(12.0)));

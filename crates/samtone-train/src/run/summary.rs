@@ -34,7 +34,7 @@ pub struct Summary {
     pub zero_shot: BTreeMap<String, Metrics>,
     /// The model before its first step, where it was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start: Option<Start>,
+    pub start: Option<BeforeTraining>,
     /// BM25 on the test split.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub bm25: Metrics,
@@ -52,7 +52,7 @@ impl Summary {
 
 /// What a model was worth before its first step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Start {
+pub struct BeforeTraining {
     /// On the dev split; empty if there is none.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub dev: Metrics,
@@ -65,7 +65,7 @@ pub struct Start {
     pub dev_sample: Metrics,
 }
 
-impl Start {
+impl BeforeTraining {
     /// What the dev evaluations on the way compare with.
     pub fn on_the_way(&self) -> &Metrics {
         if self.dev_sample.is_empty() { &self.dev } else { &self.dev_sample }

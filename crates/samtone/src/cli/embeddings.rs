@@ -1,48 +1,80 @@
-//! Folders of embeddings: `embeddings.safetensors`, one tensor `embeddings` `[n, dim]` of f32,
-//! `ids.txt`, an id a line, and where `samtone encode` wrote them `encode.json`, what they come from.
+//! Folders of embeddings: their file in one of several formats, `ids.txt`, an id a line, and where
+//! `samtone encode` wrote them `encode.json`, what they come from.
+
+mod file;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+pub(crate) use file::{FileFormat, Matrix, write_json_line};
 use memmap2::Mmap;
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::ParquetFile;
+use samtone_eval::search::{Dtype, Ranges};
+use samtone_text::DocumentText;
 use serde::Deserialize;
 
 use crate::commands::reading::SimilarityChoice;
+use crate::error::Failure;
 
-pub(crate) const EMBEDDINGS: &str = "embeddings.safetensors";
 pub(crate) const IDS: &str = "ids.txt";
 pub(crate) const RECORD: &str = "encode.json";
 
 /// What a folder of embeddings comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Origin {
     /// BLAKE3 of the model's files, in hexadecimal.
     pub(crate) model: String,
+    /// BLAKE3 of the input's ids and texts, in hexadecimal.
+    pub(crate) input: Option<String>,
+    /// Which tower embedded them.
+    pub(crate) side: Option<String>,
+    /// What of a document was read.
+    pub(crate) document_text: Option<DocumentText>,
     /// How the model's folder says that they are compared.
     pub(crate) similarity: SimilarityChoice,
+    /// Numbers of an embedding, where the file holds bits.
+    dim: Option<usize>,
+    /// What one-byte numbers stand for.
+    #[serde(default)]
+    ranges: Ranges,
 }
 
-/// A folder of embeddings, memory-mapped.
+/// A folder of embeddings.
 pub(crate) struct Embeddings {
-    path: PathBuf,
-    map: Mmap,
+    bytes: Bytes,
     /// The rows' ids, no two alike.
     pub(crate) ids: Vec<String>,
     /// What the rows come from, if that is known.
     pub(crate) origin: Option<Origin>,
+    pub(crate) dtype: Dtype,
     /// Numbers in a row.
     pub(crate) dim: usize,
 }
 
+/// Rows as they are stored.
+enum Bytes {
+    /// The end of a file, from here.
+    Mapped(Mmap, usize),
+    Held(Vec<u8>),
+}
+
 impl Embeddings {
-    /// Opens a folder as `samtone encode` writes it.
+    /// Whether `folder` holds embeddings that are whole.
+    pub(crate) fn file_in(folder: &Path) -> Option<FileFormat> {
+        FileFormat::ALL.iter().copied().find(|format| folder.join(format.file()).exists())
+    }
+
+    /// Opens a folder as `samtone encode` writes it, memory-mapped.
     pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(EMBEDDINGS);
+        let format = Self::file_in(folder).unwrap_or_default();
+        let path = folder.join(format.file());
+        let wrong = || format!("`{}` holds no embeddings", path.display());
         let file =
             File::open(&path).with_context(|| format!("cannot open `{}`", path.display()))?;
         #[expect(unsafe_code, reason = "embeddings larger than memory are read through a map")]
@@ -50,6 +82,18 @@ impl Embeddings {
         // ends this process, as it would end any reader of a map.
         let map = unsafe { Mmap::map(&file) }
             .with_context(|| format!("cannot map `{}`", path.display()))?;
+        let (matrix, start) = {
+            let (matrix, bytes) = match format {
+                FileFormat::Safetensors => Matrix::of_safetensors(&map).with_context(wrong)?,
+                FileFormat::Npy => Matrix::of_npy(&map).with_context(wrong)?,
+                _ => {
+                    let message = format!("`{}` is for other programs", path.display());
+                    let hint = "encode with `--out-format safetensors` or `npy` to search";
+                    return Err(Failure::new(message, hint).into());
+                }
+            };
+            (matrix, map.len() - bytes.len())
+        };
         let ids_path = folder.join(IDS);
         let ids = fs::read_to_string(&ids_path)
             .with_context(|| format!("cannot read `{}`", ids_path.display()))?;
@@ -57,50 +101,78 @@ impl Embeddings {
         if let Some((id, first, second)) = first_repeated(&ids) {
             bail!("`{}`, line {second}: `{id}` is already on line {first}", ids_path.display());
         }
-        let mut embeddings = Self { path, map, ids, origin: origin(folder)?, dim: 0 };
-        let shape = {
-            let tensor = embeddings.tensor()?;
-            ensure!(
-                tensor.dtype() == Dtype::F32,
-                "`{}`: expected numbers of type F32, got {:?}",
-                embeddings.path.display(),
-                tensor.dtype()
-            );
-            tensor.shape().to_vec()
+        let origin = origin(folder)?;
+        let Matrix { dtype, rows, columns } = matrix;
+        let dim = match dtype {
+            Dtype::Binary => origin.as_ref().and_then(|origin| origin.dim).unwrap_or(8 * columns),
+            _ => columns,
         };
-        let &[rows, dim] = shape.as_slice() else {
-            bail!("`{}`: expected the shape [n, dim], got {shape:?}", embeddings.path.display());
-        };
-        ensure!(dim > 0, "`{}`: the embeddings have no dimension", embeddings.path.display());
+        ensure!(dim > 0, "`{}`: the embeddings have no dimension", path.display());
         ensure!(
-            rows == embeddings.ids.len(),
+            Matrix::new(dtype, rows, dim) == matrix,
+            "`{}` has rows of {columns} bytes, `{RECORD}` beside it says {dim} bits",
+            path.display()
+        );
+        ensure!(
+            dtype != Dtype::Int8
+                || rows == 0
+                || origin.as_ref().is_some_and(|origin| origin.ranges.low.len() == dim),
+            "`{}` holds numbers of one byte, but no `{RECORD}` beside it says what they stand for",
+            path.display()
+        );
+        ensure!(
+            rows == ids.len(),
             "`{}` has {} ids for {rows} embeddings",
             ids_path.display(),
-            embeddings.ids.len()
+            ids.len()
         );
-        embeddings.dim = dim;
-        Ok(embeddings)
+        Ok(Self { bytes: Bytes::Mapped(map, start), ids, origin, dtype, dim })
     }
 
-    fn tensor(&self) -> anyhow::Result<TensorView<'_>> {
-        SafeTensors::deserialize(&self.map)
-            .and_then(|file| file.tensor("embeddings"))
-            .with_context(|| format!("`{}` holds no tensor `embeddings`", self.path.display()))
+    /// One embedding that comes from no folder.
+    pub(crate) fn of_one(
+        id: String,
+        row: &[f32],
+        model: String,
+        similarity: SimilarityChoice,
+    ) -> Self {
+        let origin = Origin {
+            model,
+            input: None,
+            side: None,
+            document_text: None,
+            similarity,
+            dim: None,
+            ranges: Ranges::default(),
+        };
+        let (dtype, dim) = (Dtype::F32, row.len());
+        let bytes = Bytes::Held(dtype.encode(row, dim, &Ranges::default()));
+        Self { bytes, ids: vec![id], origin: Some(origin), dtype, dim }
     }
 
-    /// All rows, `[n, dim]`: the map itself where its numbers are aligned.
-    pub(crate) fn rows(&self) -> anyhow::Result<Cow<'_, [f32]>> {
-        let bytes = self.tensor()?.data();
-        Ok(match bytemuck::try_cast_slice(bytes) {
-            Ok(rows) if cfg!(target_endian = "little") => Cow::Borrowed(rows),
-            _ => bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&number| f32::from_le_bytes(number))
-                .collect::<Vec<f32>>()
-                .into(),
-        })
+    /// All rows as they are stored.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Mapped(map, start) => &map[*start..],
+            Bytes::Held(bytes) => bytes,
+        }
+    }
+
+    /// The numbers of all rows, `[n, dim]`: the map itself where they are f32 and aligned.
+    pub(crate) fn rows(&self) -> Cow<'_, [f32]> {
+        let bytes = self.bytes();
+        if self.dtype == Dtype::F32
+            && cfg!(target_endian = "little")
+            && let Ok(rows) = bytemuck::try_cast_slice(bytes)
+        {
+            return Cow::Borrowed(rows);
+        }
+        if bytes.is_empty() {
+            return Cow::Borrowed(&[]);
+        }
+        let none = Ranges::default();
+        let ranges = self.origin.as_ref().map_or(&none, |origin| &origin.ranges);
+        self.dtype.decode(bytes, self.dim, ranges).into()
     }
 }
 
@@ -123,11 +195,14 @@ fn origin(folder: &Path) -> anyhow::Result<Option<Origin>> {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     fn write(folder: &Path, ids: &str, rows: &[f32], dim: usize) {
         let bytes: Vec<u8> = rows.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let view = TensorView::new(Dtype::F32, vec![rows.len() / dim, dim], &bytes).unwrap();
+        let view =
+            TensorView::new(safetensors::Dtype::F32, vec![rows.len() / dim, dim], &bytes).unwrap();
         let path = folder.join("embeddings.safetensors");
         safetensors::serialize_to_file([("embeddings", view)], None, &path).unwrap();
         fs::write(folder.join("ids.txt"), ids).unwrap();
@@ -140,7 +215,7 @@ mod tests {
         write(folder.path(), "a\nb b\nc\n", &rows, 2);
         let read = Embeddings::open(folder.path()).unwrap();
         assert_eq!((read.ids.as_slice(), read.dim), (&["a", "b b", "c"].map(String::from)[..], 2));
-        assert_eq!(read.rows().unwrap(), &rows[..]);
+        assert_eq!(read.rows(), &rows[..]);
     }
 
     #[test]
@@ -161,7 +236,16 @@ mod tests {
         let record = r#"{"model": "m", "similarity": "dot", "rows": 1}"#;
         fs::write(folder.path().join(RECORD), record).unwrap();
         let origin = Embeddings::open(folder.path()).unwrap().origin.unwrap();
-        assert_eq!(origin, Origin { model: "m".into(), similarity: SimilarityChoice::Dot });
+        let expected = Origin {
+            model: "m".into(),
+            input: None,
+            side: None,
+            document_text: None,
+            similarity: SimilarityChoice::Dot,
+            dim: None,
+            ranges: Ranges::default(),
+        };
+        assert_eq!(origin, expected);
         fs::write(folder.path().join(RECORD), "{").unwrap();
         let error = Embeddings::open(folder.path()).err().unwrap().to_string();
         assert!(error.contains("is not what `samtone encode` writes"), "{error}");

@@ -3,21 +3,20 @@
 mod commands;
 mod device;
 mod embeddings;
+mod encoding;
 mod error;
 mod output;
 mod progress;
 mod run_report;
 mod runner;
 mod skill_report;
+mod stream;
 mod tensorboard;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    match cli.run() {
+    match commands::Cli::read().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error::report(&error),
     }

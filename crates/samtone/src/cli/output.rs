@@ -1,11 +1,41 @@
-//! What reaches stdout: results alone, as text or as one JSON object. All else goes to stderr, by
-//! [`say`].
+//! What reaches stdout: results alone, as text or as one JSON object; or a file that is written there,
+//! and then results go to stderr. All else goes there by [`say`].
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use serde::Serialize;
+
+use crate::error::Usage;
+
+/// Whether stdout is for a file.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Keeps stdout for a file that is written there.
+///
+/// # Errors
+/// If it is kept for another.
+pub(crate) fn take_stdout() -> Result<(), Usage> {
+    if IS_TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Usage::new("`-` is given twice, but one file goes to stdout"));
+    }
+    Ok(())
+}
+
+/// Sends a file to stdout.
+pub(crate) fn send(mut file: impl Read) -> anyhow::Result<()> {
+    reached(io::copy(&mut file, &mut io::stdout().lock()).map(drop))
+}
+
+/// What became of writing to stdout. `samtone … | head` closes the pipe early: no failure of ours.
+fn reached(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
+    }
+}
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -33,12 +63,17 @@ impl Format {
         if !out.ends_with('\n') {
             out.push('\n');
         }
-        match std::io::stdout().lock().write_all(out.as_bytes()) {
-            // `samtone … | head` closes the pipe early: no failure of ours.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.context("cannot write to stdout"),
+        if IS_TAKEN.load(Ordering::Relaxed) {
+            say(out.trim_end_matches('\n'));
+            return Ok(());
         }
+        write_out(out.as_bytes())
     }
+}
+
+/// Writes to stdout.
+pub(crate) fn write_out(bytes: &[u8]) -> anyhow::Result<()> {
+    reached(io::stdout().lock().write_all(bytes))
 }
 
 /// Writes a line to stderr; one that cannot be written is dropped.
@@ -46,7 +81,7 @@ impl Format {
 /// Whoever reads the messages may go away (`2> >(head)`), the work goes on: `eprintln!` would panic.
 pub(crate) fn say(line: impl Display) {
     // In one piece, so that lines of several threads do not mix.
-    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Says what the user should know although the work goes on.

@@ -132,7 +132,11 @@ pub(crate) fn results(
     let metrics: Vec<Metric> =
         config.eval.metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let mut table = MetricTable::new(format!("Metrics on {split}"), &config.eval.metrics);
-    table.description = "Mean over all judged queries, with its 95 % bootstrap interval.".into();
+    // Other domains do not compete.
+    table.is_ranked = summary.zero_shot.is_empty();
+    table.description =
+        "Mean over all judged queries, with its 95 % bootstrap interval; the highest is bold."
+            .into();
     let mut push = |name: String, is_baseline, folder: &Path, set: &str| {
         let found = Evaluation::read(evaluation_path(folder, set))?;
         let intervals = intervals(&found);

@@ -250,9 +250,12 @@ pub(crate) struct Runner<'a, C> {
 impl<C: Run> Runner<'_, C> {
     pub(crate) fn run(self) -> anyhow::Result<Outcome<C::Summary, C>> {
         let folder = self.folder;
-        self.backends[0]
-            .run(self)?
-            .with_context(|| format!("cannot train into `{}`", folder.display()))
+        self.backends[0].run(self)?.map_err(|error| match error.downcast_ref() {
+            Some(TrainError::Write { .. } | TrainError::Checkpoint(_)) => {
+                error.context(format!("cannot train into `{}`", folder.display()))
+            }
+            _ => error,
+        })
     }
 }
 

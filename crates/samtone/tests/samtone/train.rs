@@ -539,6 +539,102 @@ fn dev(run: &Path, metric: &str) -> Vec<(usize, f64)> {
 }
 
 #[test]
+fn a_model_that_is_there_is_judged_before_its_first_step() {
+    let bench = Bench::new("");
+    bench.train("first", &[]);
+    let start = format!("model.path={}", bench.path("first/model").display());
+    let keys = ["--set", &start, "--set", "train.eval_every=6", "--set", "eval.dev_documents=60"];
+    let unset = ["--unset", "train.lr", "--unset", "train.warmup", "--format", "json"];
+    let output = bench.train("second", &[&keys[..], &unset].concat());
+    let summary = |run: &str| -> Summary {
+        serde_json::from_slice(&bench.bytes(run, "summary.json")).unwrap()
+    };
+    let (first, second) = (summary("first"), summary("second"));
+    assert_eq!(first.start, None);
+    let start = second.start.unwrap();
+    if is_exact() {
+        assert_eq!((&start.dev, &start.test), (&first.dev, &first.test));
+    }
+    // Fewer documents are in the way of the right one.
+    assert!(start.dev_sample["mrr@10"] >= start.dev["mrr@10"]);
+    let sample: Vec<String> =
+        serde_json::from_slice(&bench.bytes("second", "dev-sample.json")).unwrap();
+    assert!((60..200).contains(&sample.len()), "{}", sample.len());
+    let config = String::from_utf8(bench.bytes("second", "config.toml")).unwrap();
+    assert!(config.contains("lr = 0.00003") || config.contains("lr = 3e-5"), "{config}");
+    assert!(config.contains("warmup = \"10%\""), "{config}");
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let gains = printed["gains"].as_array().unwrap();
+    let names: Vec<&str> = gains.iter().map(|gain| gain["baseline"].as_str().unwrap()).collect();
+    assert_eq!(names, ["start", "BM25"]);
+    let row = &gains[0]["rows"][0];
+    let gained = second.test["mrr@10"] - start.test["mrr@10"];
+    assert_eq!(row["metric"], "mrr@10");
+    assert!((row["difference"].as_f64().unwrap() - gained).abs() < 1e-12);
+}
+
+#[test]
+fn a_logged_loss_is_the_mean_since_the_one_before() {
+    let bench = Bench::new("");
+    bench.train("each", &[]);
+    // Stopped and gone on with between two lines.
+    bench.train("some", &["--set", "train.log_every=8", "--set", "train.checkpoint_every=5"]);
+    let checkpoints = bench.path("some/checkpoints");
+    for step in ["step-15", "step-20"] {
+        fs::remove_dir_all(checkpoints.join(step)).unwrap();
+    }
+    fs::remove_file(bench.path("some/summary.json")).unwrap();
+    let keys = ["--set", "train.log_every=8", "--set", "train.checkpoint_every=5", "--resume"];
+    bench.train("some", &keys);
+    let (each, some) = (losses(&bench.path("each")), losses(&bench.path("some")));
+    let mean = |steps: std::ops::RangeInclusive<usize>| {
+        let count = steps.end() - steps.start() + 1;
+        steps.map(|step| each[step - 1]).sum::<f64>() / count as f64
+    };
+    // Steps 1, 8, 16 and the last are logged.
+    let expected = [mean(1..=1), mean(2..=8), mean(9..=16), mean(17..=20)];
+    assert_eq!(some.len(), 4);
+    for (found, expected) in some.iter().zip(expected) {
+        assert!((found - expected).abs() < ROUNDING * expected, "{found} {expected}");
+    }
+}
+
+#[test]
+fn negatives_of_the_data_are_used_unasked() {
+    let bench = Bench::new("");
+    let world = World::generate(0, 200).dataset();
+    let text = |document: usize| world.documents()[document].text.clone();
+    let rows: Vec<String> = world
+        .pairs("train")
+        .iter()
+        .map(|pair| {
+            let others = [1, 2].map(|other| text((pair.document + other) % 200));
+            let query = &world.queries()[pair.query].text;
+            let row = serde_json::json!({
+                "query": query, "positive": text(pair.document), "negatives": others,
+            });
+            format!("{row}\n")
+        })
+        .collect();
+    fs::write(bench.path("pairs.jsonl"), rows.concat()).unwrap();
+    let data = format!("data.train={}", bench.path("pairs.jsonl").display());
+    let keys = ["--set", &data, "--set", "train.steps=2"];
+    let output = bench.train("run", &keys);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("`train.hard_negatives` = 2"), "{said}");
+    let config = String::from_utf8(bench.bytes("run", "config.toml")).unwrap();
+    assert!(config.contains("hard_negatives = 2"), "{config}");
+    // What the data decided is no other run.
+    let again = bench.train("run", &[&keys[..], &["--resume"]].concat());
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(said.contains("has ended before"), "{said}");
+    let without =
+        bench.train("without", &[&keys[..], &["--set", "loss.preset=samtone-document"]].concat());
+    let said = String::from_utf8(without.stderr).unwrap();
+    assert!(said.contains("looks at none"), "{said}");
+}
+
+#[test]
 fn the_best_model_by_the_dev_set_is_the_runs_model() {
     let bench = Bench::new("eval_every = 3\nbest_by = \"mrr@10\"\nkeep = 1\n");
     bench.train("run", &["--tensorboard"]);

@@ -1,8 +1,10 @@
 //! What the commands do with a model: a tiny one of random weights, or trained for a few steps.
 
+mod ask;
 mod compared;
 mod encode;
 mod judged;
 mod mine;
 mod scored;
+mod search;
 mod tiny;

@@ -20,6 +20,10 @@ use crate::runner::Runner;
 /// The grid stands under `[ablate]` in the configuration. Run the same command again to go on after
 /// an interruption: finished runs are kept, the interrupted one resumes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone ablate --config grid.toml --run-dir runs/grid
+  samtone ablate --config grid.toml --run-dir runs/grid --set train.steps=500")]
 pub(crate) struct Args {
     /// The experiment, a TOML file with an `[ablate]` table.
     #[arg(long, value_name = "FILE")]
@@ -118,6 +122,7 @@ fn report(
 ) -> anyhow::Result<()> {
     let mut metrics =
         MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics)
+            .ranked()
             .description("The range is one standard deviation over the seeds to either side.");
     for row in &found.rows {
         let values = found.metrics.iter().map(|metric| {
@@ -161,11 +166,12 @@ fn report(
     }
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
     let seeds: Vec<String> = found.seeds.iter().map(u64::to_string).collect();
+    let seeds = format!("{} {}", seeds_in_words(found), seeds.join(", "));
     let report = Report::new("Ablation")
         .summary(format!(
-            "{} losses and ways of sharing over the seeds {}; p-values of the paired randomisation test over queries, after Holm's correction.",
+            "{} pairs of a loss and a way of sharing, with {}; p-values of the paired randomisation test over queries, after Holm's correction.",
             found.rows.len(),
-            seeds.join(", ")
+            seeds
         ))
         .command(command)
         .section(Section::new("Results").figure(metrics).figure(details))
@@ -188,6 +194,10 @@ fn value(result: &AblationResult) -> String {
     text
 }
 
+fn seeds_in_words(found: &Ablation) -> &'static str {
+    if found.seeds.len() == 1 { "seed" } else { "seeds" }
+}
+
 fn text(found: &Ablation, folder: &Path) -> String {
     let mut header = vec![found.split, "sharing"];
     header.extend(found.metrics.iter().map(String::as_str));
@@ -206,9 +216,10 @@ fn text(found: &Ablation, folder: &Path) -> String {
         rows.push(["bm25".into(), String::new()].into_iter().chain(values).collect());
     }
     format!(
-        "{}\nmean ± standard deviation over {} seeds; p against {} (paired randomisation over queries, Holm)\nfolder: {} (see its report.html)\n",
+        "{}\nmean ± standard deviation over {} {}; p against {} (paired randomisation over queries, Holm)\nfolder: {} (see its report.html)\n",
         table(&header, rows),
         found.seeds.len(),
+        seeds_in_words(found),
         found.baseline,
         folder.display()
     )

@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
-use samtone_data::Dataset;
-use samtone_data::embedded::World;
 use samtone_eval::search::Hit;
 use samtone_eval::statistics::Towers;
 use samtone_eval::{Convention, Metric, Qrels, evaluate};
 use samtone_model::Retriever;
 use samtone_report::Tsne;
 use samtone_text::Key;
-use samtone_train::run::{Embedded, JudgedSplit};
+use samtone_train::run::{Embedded, JudgedSplit, load_data};
 
 use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::at_least_one;
+use super::reading::{
+    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
+    similarity,
+};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table};
@@ -27,8 +29,12 @@ use crate::output::{Format, say, table};
 ///
 /// Writes `analysis.json`, `report.html` and each figure as SVG, PNG, CSV and JSON.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone analyze --model runs/first/model --data data/faq --out analysis
+  samtone analyze --model a/model --model b/model --name before --name after --data embedded")]
 pub(crate) struct Args {
-    /// A model, its folder; may be repeated to compare several.
+    /// A model: its folder, or a run's; may be repeated to compare several.
     #[arg(long, required = true, value_name = "FOLDER")]
     model: Vec<PathBuf>,
     /// What a model is called in the results, in the order of the models; its folder if absent.
@@ -62,6 +68,9 @@ pub(crate) struct Args {
     /// the cosine.
     #[arg(long, value_enum)]
     similarity: Option<SimilarityChoice>,
+    /// Compare only the first N numbers of each embedding.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    dims: Option<usize>,
     /// The folder to write.
     #[arg(long, default_value = "analysis", value_name = "FOLDER")]
     out: PathBuf,
@@ -116,11 +125,7 @@ impl Args {
 }
 
 fn sample(args: &Args) -> anyhow::Result<Sample> {
-    let dataset = if args.data == Path::new("embedded") {
-        World::generate(0, World::DEFAULT_SIZE).dataset()
-    } else {
-        Dataset::load(&args.data, &[&args.split])?
-    };
+    let dataset = load_data(&args.data, &[&args.split])?;
     let qrels = Qrels::new(dataset.qrels(&args.split))?;
     let queries = dataset.queries_of(&args.split);
     let places: std::collections::HashMap<usize, usize> =
@@ -204,11 +209,13 @@ impl OnBackend for Analyze<'_> {
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, name, sample } = self;
         let Sample { dataset, .. } = sample;
-        let retriever = Retriever::<B::InnerBackend>::open(model, device)?;
+        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(model)?, device)?;
+        let dims = dims(args.dims, retriever.dim())?;
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded = embed(&retriever, &split, text, BATCH_SIZE)?;
+        let embedded = cut_split(&embedded, dims, similarity).into_owned();
         let hits = embedded.search(similarity, FOUND, &[])?;
         let Embedded { queries, documents, dim } = embedded;
         let metrics = measure(sample, &split, &hits, args.seed)?;

@@ -27,6 +27,10 @@ use crate::output::{Format, say, table};
 /// Each runs in a process of its own: the gradients of the first step, a training, and the texts of
 /// one trained model embedded. Fails where they differ by more than rounding explains.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone backends --backends flex,ndarray
+  samtone backends --backends flex,wgpu --config my.toml --out backends")]
 pub(crate) struct Args {
     /// The experiment, a TOML file; the quick start, shortened, if absent.
     #[arg(long, value_name = "FILE")]
@@ -183,7 +187,7 @@ impl Work<'_> {
             [&self.out, &other].map(|folder| Embeddings::open(&folder.join("embeddings")));
         let [ours, theirs] = embeddings;
         let (ours, theirs) = (ours?, theirs?);
-        let (ours, theirs) = (ours.rows()?, theirs.rows()?);
+        let (ours, theirs) = (ours.rows(), theirs.rows());
         Ok(Difference {
             gradients: by_part(&self.gradients(), &other.join("gradients.safetensors"))?,
             losses: losses.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max),

@@ -2,20 +2,24 @@
 
 use std::path::PathBuf;
 
-use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25Config, StopWords};
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{JudgedSplit, load_data};
 
 use super::eval::{MeasureArgs, warn_of_ids};
 use super::reading::TextChoice;
 use super::{at_least_one, trec};
 use crate::error::Failure;
 use crate::output::Format;
+use crate::stream::Writable;
 
 /// Search a data set with BM25, the lexical baseline, and score the result.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone bm25 --data data/faq --split test
+  samtone bm25 --data data/faq --split test --stem -k 1000 --out bm25.trec")]
 pub(crate) struct Args {
-    /// The data set: a folder in BEIR layout.
+    /// The data set: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
     /// The split whose queries are searched.
@@ -42,7 +46,7 @@ pub(crate) struct Args {
     /// Let a term count as often as the query has it, as Lucene does.
     #[arg(long)]
     count_query_terms: bool,
-    /// Write what is found: a TREC run.
+    /// Write what is found: a TREC run, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -84,13 +88,11 @@ pub(super) fn share(text: &str) -> Result<f32, &'static str> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    if let Some(path) = &args.out {
-        trec::prepare(path)?;
-    }
-    let dataset = Dataset::load(&args.data, &[&args.split])?;
+    let out = args.out.as_deref().map(Writable::prepare).transpose()?;
+    let dataset = load_data(&args.data, &[&args.split])?;
     let split = JudgedSplit::new(&dataset, &args.split);
     args.measure.check_depth(args.k, dataset.documents().len())?;
-    if args.out.is_some() {
+    if out.is_some() {
         warn_of_ids(&split);
     }
     let analyzer = Analyzer::new(args.stop_words.into(), args.stem);
@@ -104,8 +106,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     }
     let (qrels, found) = (split.qrels()?, split.run(&hits)?);
     // The numbers are printed whatever becomes of the file.
-    let written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "bm25"));
+    let written = out.map_or(Ok(()), |out| trec::write(out, &found, "bm25"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
     args.measure.print(&qrels, &found, &evaluation, None, format)?;
-    Ok(written?)
+    written
 }

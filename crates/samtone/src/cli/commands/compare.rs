@@ -10,15 +10,20 @@ use super::at_least_one;
 use super::eval::{line, metric};
 use crate::error::Usage;
 use crate::output::Format;
+use crate::stream::Readable;
 
 /// Compare runs with the first of them: is the difference more than chance?
 ///
 /// Paired randomisation test, bootstrap interval of the difference, p-values after Holm's correction
 /// over all runs and metrics, paired effect size, and the queries that changed most.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone compare runs/first runs/second
+  samtone compare bm25.trec dense.trec --qrels data/faq/qrels/test.tsv --metrics ndcg@10")]
 pub(crate) struct Args {
     /// Run folders of `samtone train`, what `samtone eval --per-query --format json` prints, or, with
-    /// `--qrels`, TREC runs. The first is the baseline.
+    /// `--qrels`, TREC runs, `-` on stdin. The first is the baseline.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// What of run folders to compare: `test`, `dev`, `bm25` or `zero-shot/NAME`.
@@ -60,7 +65,8 @@ enum TableChoice {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let qrels = args.qrels.as_ref().map(Qrels::read).transpose()?;
+    let read_qrels = |path: &PathBuf| anyhow::Ok(Qrels::read(Readable::open(path)?.path())?);
+    let qrels = args.qrels.as_ref().map(read_qrels).transpose()?;
     let metrics = match args.metrics.as_slice() {
         [] => &[Metric::NDCG_10, Metric::MRR_10, Metric::RECALL_100],
         metrics => metrics,
@@ -74,7 +80,9 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         .iter()
         .map(|path| {
             let found = match &qrels {
-                Some(qrels) => evaluate_by(qrels, &Run::read(path)?, &plan)?,
+                Some(qrels) => {
+                    evaluate_by(qrels, &Run::read(Readable::open(path)?.path())?, &plan)?
+                }
                 None if args.metrics.is_empty() => read_evaluation(path, &args.on)?,
                 None => read_evaluation(path, &args.on)?.select(metrics)?,
             };

@@ -1,40 +1,36 @@
 //! `samtone encode`.
 
-mod input;
-mod writer;
-
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
-use std::time::Instant;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use input::{Content, Input};
 use samtone_eval::EvalError;
 use samtone_model::{Retriever, Side};
-use samtone_train::run::similarity_of;
 use serde::Serialize;
-use writer::{Plan, Writer, check_place};
 
-use super::reading::{TextChoice, document_text, plural};
+use super::at_least_one;
+use super::reading::{DtypeChoice, TextChoice, document_text, model_folder};
 use crate::device::{DeviceArgs, OnBackend};
+use crate::embeddings::FileFormat;
+use crate::encoding::{BATCH_TOKENS, Encoded, Input, Job, Shape, Shard, check_place};
 use crate::output::{Format, warn};
-use crate::progress::Progress;
-
-/// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
-const WINDOW: usize = 4096;
+use crate::stream::Readable;
 
 /// Embed queries or documents into a folder that `samtone search` reads.
 ///
 /// A corpus of any size streams by in bounded memory. Called again after an interruption, it goes on
 /// where it was. The rows are in the input's order.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone encode --model runs/first/model --input data/faq/corpus.jsonl --side document --out faq
+  samtone encode --model runs/first/model --input questions.jsonl --side query --out asked")]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, plain, `.gz` or `.zst`.
+    /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, or plain lines (`.txt`), plain,
+    /// `.gz` or `.zst`; `-` is stdin. A text without `_id` is named by its line's number.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// Which tower embeds them.
@@ -53,8 +49,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOKENS")]
     max_tokens: Option<usize>,
     /// Compute at most this many tokens at once.
-    #[arg(long, value_name = "TOKENS", default_value_t = 4096)]
+    #[arg(long, value_name = "TOKENS", default_value_t = BATCH_TOKENS)]
     batch_tokens: usize,
+    /// Keep only the first N numbers of each embedding, at length 1 again where they are compared by
+    /// cosine.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    dims: Option<usize>,
+    /// What the numbers are stored as.
+    #[arg(long, value_enum, default_value_t)]
+    dtype: DtypeChoice,
+    /// The file that holds them, beside `ids.txt`; `search` reads the first two.
+    #[arg(long, value_enum, default_value_t)]
+    out_format: FileFormat,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -66,40 +72,6 @@ enum SideChoice {
     Query,
     /// Texts are documents.
     Document,
-}
-
-/// `--shard`: one of several parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shard {
-    /// From 1.
-    part: usize,
-    parts: usize,
-}
-
-impl Shard {
-    /// The texts of this part, of `total`.
-    fn range(self, total: usize) -> std::ops::Range<usize> {
-        let start = |part: usize| (part as u128 * total as u128 / self.parts as u128) as usize;
-        start(self.part - 1)..start(self.part)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = &'static str;
-
-    fn from_str(s: &str) -> std::result::Result<Self, Self::Err> {
-        let parsed = s.split_once('/').and_then(|(part, parts)| {
-            let shard = Self { part: part.parse().ok()?, parts: parts.parse().ok()? };
-            (1..=shard.parts).contains(&shard.part).then_some(shard)
-        });
-        parsed.ok_or("expected I/N with 1 <= I <= N")
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.part, self.parts)
-    }
 }
 
 /// What `--format json` prints.
@@ -157,175 +129,44 @@ impl OnBackend for Encode<'_> {
 
 fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
     let side = args.side.into();
-    let mut retriever = Retriever::<B>::open(&args.model, device)
-        .with_context(|| format!("cannot encode with `{}`", args.model.display()))?;
-    if let Some(max_tokens) = args.max_tokens {
-        retriever.set_max_tokens(side, max_tokens)?;
-    }
-    let input =
-        Input { path: &args.input, side, text: document_text(args.document_text, &retriever) };
-    let content = input.scan()?;
+    let open = || {
+        let model = model_folder(&args.model)?;
+        let mut retriever = Retriever::<B>::open(&model, device)?;
+        if let Some(max_tokens) = args.max_tokens {
+            retriever.set_max_tokens(side, max_tokens)?;
+        }
+        anyhow::Ok((model, retriever))
+    };
+    let (model, retriever) =
+        open().with_context(|| format!("cannot encode with `{}`", args.model.display()))?;
+    let text = document_text(args.document_text, &retriever);
+    let input = Readable::open(&args.input)?;
+    let job = Job {
+        model: &model,
+        input: Input { path: input.path(), side, text },
+        shard: args.shard,
+        batch_tokens: args.batch_tokens,
+        backend: args.device.backend,
+        shape: Shape { dims: args.dims, dtype: args.dtype.into(), format: args.out_format },
+    };
+    let content = job.input.scan()?;
     if let Some(id) = &content.unwritable {
         let error = EvalError::UnwritableId { id: id.clone() };
         let hint = error.hint().unwrap_or_default();
         warn(format_args!("{error}, so `samtone search` will not write a run: {hint}"));
     }
-    let shard = args.shard.range(content.texts);
-    let plan = plan(args, &retriever, &input, content, shard.len())?;
-    let writer = Writer::open(&args.out, plan, WINDOW)?;
-    let resumed = writer.done();
-    let bar = Progress::new(shard.len() as u64, plural(side));
-    bar.begin_at(resumed as u64);
-
-    let (start, batch_tokens) = (Instant::now(), args.batch_tokens);
-    let (tokens, ids, texts) = (0, Vec::new(), Vec::new());
-    let mut window = Window {
-        retriever: &retriever,
-        side,
-        batch_tokens,
-        writer,
-        bar,
-        start,
-        tokens,
-        ids,
-        texts,
-    };
-    let mut at = 0;
-    let read = input.for_each(|id, text| {
-        if (shard.start + resumed..shard.end).contains(&at) {
-            window.push(id, text)?;
-        }
-        at += 1;
-        Ok(())
-    })?;
-    window.flush()?;
-    let Window { writer, bar, tokens, .. } = window;
-    bar.finish_and_clear();
-    writer.finish(&read)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let plan = job.plan(&retriever, &content)?;
+    let dim = plan.dim;
+    let Encoded { texts, tokens, resumed, seconds } =
+        job.run(&retriever, &content, plan, &args.out)?;
     Ok(Result {
-        texts: shard.len(),
+        texts,
         tokens,
-        dim: retriever.dim(),
+        dim,
         resumed,
         seconds,
-        texts_per_second: (shard.len() - resumed) as f64 / seconds,
+        texts_per_second: (texts - resumed) as f64 / seconds,
         tokens_per_second: tokens as f64 / seconds,
         out: args.out.clone(),
     })
-}
-
-/// What decides the `rows` embeddings of an input.
-fn plan<B: Backend>(
-    args: &Args,
-    retriever: &Retriever<B>,
-    input: &Input<'_>,
-    content: Content,
-    rows: usize,
-) -> anyhow::Result<Plan> {
-    Ok(Plan {
-        version: env!("CARGO_PKG_VERSION").into(),
-        model: fingerprint(&args.model)?,
-        input: content.fingerprint,
-        side: input.side.name().into(),
-        document_text: input.text,
-        shard: args.shard.to_string(),
-        max_tokens: retriever.max_tokens(input.side),
-        batch_tokens: args.batch_tokens,
-        backend: args.device.backend.to_string(),
-        similarity: similarity_of(retriever).into(),
-        rows,
-        dim: retriever.dim(),
-    })
-}
-
-/// Texts on their way to a folder of embeddings.
-struct Window<'a, B: Backend> {
-    retriever: &'a Retriever<B>,
-    side: Side,
-    batch_tokens: usize,
-    writer: Writer,
-    bar: Progress,
-    start: Instant,
-    /// Tokens embedded.
-    tokens: usize,
-    /// The texts not yet embedded, and their ids.
-    ids: Vec<String>,
-    texts: Vec<String>,
-}
-
-impl<B: Backend> Window<'_, B> {
-    fn push(&mut self, id: String, text: String) -> anyhow::Result<()> {
-        self.ids.push(id);
-        self.texts.push(text);
-        if self.ids.len() == WINDOW { self.flush() } else { Ok(()) }
-    }
-
-    /// Embeds and writes what is held.
-    fn flush(&mut self) -> anyhow::Result<()> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        let rows = self.retriever.tokenize(self.side, &self.texts)?;
-        self.tokens += rows.iter().map(Vec::len).sum::<usize>();
-        let embeddings = self.retriever.encode_tokens(self.side, &rows, self.batch_tokens);
-        self.writer.append(&self.ids, &embeddings)?;
-        self.bar.inc(self.ids.len() as u64);
-        let rate = self.tokens as f64 / self.start.elapsed().as_secs_f64();
-        self.bar.set_message(format!("{rate:.0} tokens/s"));
-        self.ids.clear();
-        self.texts.clear();
-        Ok(())
-    }
-}
-
-/// BLAKE3 of a model folder's files and their names, in hexadecimal; its card decides nothing.
-fn fingerprint(folder: &Path) -> anyhow::Result<String> {
-    fn files(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                files(&path, found)?;
-            } else if path.extension().is_none_or(|extension| extension != "md") {
-                found.push(path);
-            }
-        }
-        Ok(())
-    }
-    let hash = || {
-        let mut found = Vec::new();
-        files(folder, &mut found)?;
-        found.sort();
-        let mut hash = blake3::Hasher::new();
-        for path in found {
-            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            hash.update(blake3::hash(name.as_bytes()).as_bytes());
-            let content = blake3::Hasher::new().update_reader(File::open(&path)?)?.finalize();
-            hash.update(content.as_bytes());
-        }
-        Ok::<_, std::io::Error>(hash.finalize().to_hex().to_string())
-    };
-    hash().with_context(|| format!("cannot read `{}`", folder.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_cover_the_input_once() {
-        for (total, parts) in [(0, 1), (10, 3), (7, 7), (3, 5)] {
-            let texts: Vec<usize> =
-                (1..=parts).flat_map(|part| Shard { part, parts }.range(total)).collect();
-            assert_eq!(texts, (0..total).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_shard_that_cannot_be_is_refused() {
-        assert_eq!("2/3".parse(), Ok(Shard { part: 2, parts: 3 }));
-        for bad in ["0/3", "4/3", "1", "a/b", "1/0"] {
-            assert!(bad.parse::<Shard>().is_err(), "{bad}");
-        }
-    }
 }

@@ -7,40 +7,47 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::Dataset;
-use samtone_eval::search::Hit;
+use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
 use samtone_model::Retriever;
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::reading::{
+    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, cut_split, dims, document_text,
+    embed, model_folder, similarity,
+};
 use super::scorer::Scorer;
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
 use crate::progress::Progress;
+use crate::stream::{Readable, Writable};
 
 /// Score a model on a data set, or a run against judgments.
 ///
 /// Numbers are trec_eval's unless `--compat` names another convention.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone eval --model runs/first/model --data data/faq --split test --intervals
+  samtone eval --run other.trec --qrels data/faq/qrels/test.tsv --metrics ndcg@10,mrr@10")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["run", "model"]))]
 pub(crate) struct Args {
-    /// A run to score: a TREC file.
+    /// A run to score: a TREC file, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "qrels")]
     run: Option<PathBuf>,
-    /// The judgments: a TREC file or a BEIR table.
+    /// The judgments: a TREC file or a BEIR table, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "run")]
     qrels: Option<PathBuf>,
-    /// A model to score: its folder.
+    /// A model to score: its folder, or a run's.
     #[arg(long, value_name = "FOLDER", requires = "data")]
     model: Option<PathBuf>,
-    /// The data set to score the model on: a folder in BEIR layout.
+    /// The data set to score the model on: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER", requires = "model")]
     data: Option<PathBuf>,
     /// The split of the data set.
@@ -66,7 +73,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "run")]
     drop_own: bool,
     /// Reorder the first documents found for each query by a second model before they are scored: the
-    /// folder of a cross-encoder, or of a retriever.
+    /// folder of a cross-encoder, of a retriever, or of a run.
     #[arg(long, value_name = "FOLDER", requires = "model")]
     rerank: Option<PathBuf>,
     /// For `--rerank`: how many documents of each query are reordered; those found behind them stay
@@ -89,10 +96,32 @@ pub(crate) struct Args {
         conflicts_with = "run"
     )]
     batch_size: usize,
-    /// Also write what the model finds: a TREC run.
+    /// Compare only the first N numbers of each embedding; several give a row each.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "N,…",
+        value_parser = at_least_one,
+        conflicts_with = "run"
+    )]
+    dims: Vec<usize>,
+    /// Store the documents' numbers so before they are compared; several give a row each.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "DTYPE,…",
+        default_value = "f32",
+        conflicts_with = "run"
+    )]
+    dtype: Vec<DtypeChoice>,
+    /// Of binary documents, score N times `-k` by the query's own numbers; 0: none.
+    #[arg(long, value_name = "N", default_value_t = RESCORE, conflicts_with = "run")]
+    rescore: usize,
+    /// Also write what the model finds: a TREC run, `-` to stdout.
     #[arg(long, value_name = "FILE", requires = "model")]
     out: Option<PathBuf>,
-    /// Also write the result as an MTEB JSON file.
+    /// Also write the result as an MTEB JSON file, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     mteb: Option<PathBuf>,
     #[command(flatten)]
@@ -132,7 +161,7 @@ pub(super) struct MeasureArgs {
 }
 
 /// A metric, or what is wrong with its name and which there are.
-pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
+pub(super) fn metric(name: &str) -> Result<Metric, String> {
     name.parse().map_err(|error: EvalError| match error.hint() {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
@@ -141,30 +170,62 @@ pub(super) fn metric(name: &str) -> std::result::Result<Metric, String> {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let start = Instant::now();
-    let outputs = [&args.out, &args.mteb];
-    outputs.into_iter().flatten().try_for_each(|path| trec::prepare(path))?;
-    let (qrels, found, first) = if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
+    let place = |path: &Option<PathBuf>| path.as_deref().map(Writable::prepare).transpose();
+    let (out, mteb) = (place(&args.out)?, place(&args.mteb)?);
+    if let (Some(run), Some(qrels)) = (&args.run, &args.qrels) {
+        let (run, qrels) = (Readable::open(run)?, Readable::open(qrels)?);
         let (found, qrels) = std::thread::scope(|scope| {
-            let qrels = scope.spawn(|| Qrels::read(qrels));
-            (Run::read(run), qrels.join().expect("reading does not panic"))
+            let qrels = scope.spawn(|| Qrels::read(qrels.path()));
+            (Run::read(run.path()), qrels.join().expect("reading does not panic"))
         });
-        (qrels?, found?, None)
-    } else {
-        search_model(args)?
-    };
+        let (qrels, found) = (qrels?, Found { run: found?, before: None });
+        return report(args, start, &qrels, &found, None, mteb, format);
+    }
+    if args.dims.len().max(1) * args.dtype.len() == 1 {
+        let (qrels, mut found) = search_model(args)?;
+        let (_, found) = found.remove(0);
+        return report(args, start, &qrels, &found, out, mteb, format);
+    }
+    let files = args.out.is_some() || args.mteb.is_some();
+    if files || args.rerank.is_some() || args.measure.per_query || args.measure.explain {
+        let message = "`--out`, `--mteb`, `--rerank`, `--per-query` and `--explain` are for one kind \
+                       of embeddings";
+        return Err(Usage::new(message).with_hint("give one of `--dims` and one `--dtype`").into());
+    }
+    let (qrels, found) = search_model(args)?;
+    args.measure.print_kinds(&qrels, &found, format)
+}
+
+/// What is found for the queries.
+struct Found {
+    run: Run,
+    /// As it was before `--rerank`.
+    before: Option<Run>,
+}
+
+/// Writes and prints what was found.
+fn report(
+    args: &Args,
+    start: Instant,
+    qrels: &Qrels,
+    Found { run, before }: &Found,
+    out: Option<Writable>,
+    mteb: Option<Writable>,
+    format: Format,
+) -> anyhow::Result<()> {
     // The numbers are printed whatever becomes of the files.
-    let run_written = args.out.as_ref().map_or(Ok(()), |path| trec::write(path, &found, "samtone"));
-    let evaluation = args.measure.evaluate(&qrels, &found)?;
-    let first = first.map(|first| evaluate_by(&qrels, &first, &args.measure.plan())).transpose()?;
+    let run_written = out.map_or(Ok(()), |out| trec::write(out, run, "samtone"));
+    let evaluation = args.measure.evaluate(qrels, run)?;
+    let before =
+        before.as_ref().map(|run| evaluate_by(qrels, run, &args.measure.plan())).transpose()?;
     let seconds = start.elapsed().as_secs_f64();
-    let mteb_written =
-        args.mteb.as_ref().map_or(Ok(()), |path| write_mteb(path, args, &evaluation, seconds));
-    args.measure.print(&qrels, &found, &evaluation, first.as_ref(), format)?;
+    let mteb_written = mteb.map_or(Ok(()), |mteb| write_mteb(mteb, args, &evaluation, seconds));
+    args.measure.print(qrels, run, &evaluation, before.as_ref(), format)?;
     run_written?;
     mteb_written
 }
 
-fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> anyhow::Result<()> {
+fn write_mteb(out: Writable, args: &Args, found: &Evaluation, seconds: f64) -> anyhow::Result<()> {
     let source = args.data.as_deref().or(args.qrels.as_deref()).unwrap_or(Path::new("run"));
     let task = source.file_stem().unwrap_or_default().to_string_lossy();
     let (split, languages) = (args.split.as_str(), &["eng-Latn"]);
@@ -173,29 +234,30 @@ fn write_mteb(path: &Path, args: &Args, found: &Evaluation, seconds: f64) -> any
     let json =
         MtebJson { evaluation: found, task: &task, revision: &revision, split, languages, seconds };
     let text = serde_json::to_string_pretty(&json).context("cannot write the result as JSON")?;
-    samtone_files::replace(path, (text + "\n").as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))
+    samtone_files::replace(out.path(), (text + "\n").as_bytes())
+        .with_context(|| format!("cannot write `{}`", out.path().display()))?;
+    out.finish()
 }
 
-/// The judgments of the split, and what the model finds for its queries; where that is reordered, also
-/// as it was.
-fn search_model(args: &Args) -> anyhow::Result<(Qrels, Run, Option<Run>)> {
+/// The judgments of the split, and what the model finds for its queries with each kind of embeddings.
+fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Found)>)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
-    let dataset = Dataset::load(data, &[&args.split])?;
+    let dataset = load_data(data, &[&args.split])?;
     let split = JudgedSplit::new(&dataset, &args.split);
     args.measure.check_depth(args.k, dataset.documents().len())?;
     if args.out.is_some() {
         warn_of_ids(&split);
     }
-    let (hits, reranked) = args.device.backend.run(Search { args, model, split: &split })??;
-    let found = split.run(&hits)?;
-    let reranked = reranked.map(|hits| split.run(&hits)).transpose()?;
-    let qrels = split.qrels()?;
-    Ok(match reranked {
-        Some(reranked) => (qrels, reranked, Some(found)),
-        None => (qrels, found, None),
-    })
+    let found = args.device.backend.run(Search { args, model, split: &split })??;
+    Ok((split.qrels()?, found))
+}
+
+/// What embeddings are compared as.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Kind {
+    dims: usize,
+    dtype: Dtype,
 }
 
 /// Says before the work that it may not end in a TREC file.
@@ -213,8 +275,7 @@ struct Search<'a> {
 }
 
 impl OnBackend for Search<'_> {
-    /// What is found for each query, and what that becomes by `--rerank`.
-    type Output = anyhow::Result<(Vec<Vec<Hit>>, Option<Vec<Vec<Hit>>>)>;
+    type Output = anyhow::Result<Vec<(Kind, Found)>>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, split } = self;
@@ -222,18 +283,61 @@ impl OnBackend for Search<'_> {
         let scorer =
             scorer.map(|path| Scorer::<B::InnerBackend>::open(path, device)).transpose()?;
         let failed = || format!("cannot search with `{}`", model.display());
-        let retriever = Retriever::<B::InnerBackend>::open(model, device).with_context(failed)?;
+        let retriever = model_folder(model)
+            .and_then(|folder| Retriever::<B::InnerBackend>::open(&folder, device))
+            .with_context(failed)?;
+        let wanted = match args.dims.as_slice() {
+            [] => vec![retriever.dim()],
+            some => {
+                let wanted = some.iter().map(|&n| dims(Some(n), retriever.dim()));
+                wanted.collect::<Result<Vec<_>, _>>().with_context(failed)?
+            }
+        };
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
         let embedded = embed(&retriever, split, text, args.batch_size).with_context(failed)?;
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
-        let hits = embedded.search(similarity, args.k, &own).with_context(failed)?;
-        let reranked = scorer.map(|scorer| {
-            let (queries, documents) = (split.query_texts(), split.document_texts(text));
-            rerank(&scorer, &queries, &documents, &hits, args.rerank_top)
-        });
-        Ok((hits, reranked.transpose()?))
+        let mut found = Vec::new();
+        for dims in wanted {
+            let cut = cut_split(&embedded, dims, similarity);
+            for dtype in args.dtype.iter().map(|&dtype| dtype.into()) {
+                let hits = stored(&cut, dtype, similarity, args, &own).with_context(failed)?;
+                let run = split.run(&hits)?;
+                let now = match &scorer {
+                    None => Found { run, before: None },
+                    Some(scorer) => {
+                        let (queries, documents) =
+                            (split.query_texts(), split.document_texts(text));
+                        let hits = rerank(scorer, &queries, &documents, &hits, args.rerank_top)?;
+                        Found { run: split.run(&hits)?, before: Some(run) }
+                    }
+                };
+                found.push((Kind { dims, dtype }, now));
+            }
+        }
+        Ok(found)
     }
+}
+
+/// What is found where the documents are stored as `dtype`.
+fn stored(
+    embedded: &Embedded,
+    dtype: Dtype,
+    similarity: Similarity,
+    args: &Args,
+    own: &[Option<usize>],
+) -> Result<Vec<Vec<Hit>>, EvalError> {
+    let Embedded { queries, documents, dim } = embedded;
+    if dtype == Dtype::F32 {
+        return embedded.search(similarity, args.k, own);
+    }
+    if dtype == Dtype::Binary {
+        let stored = signs(documents, *dim);
+        return top_k_signs(queries, &stored, *dim, args.k, args.rescore, similarity, own);
+    }
+    let ranges = Ranges::of(documents, *dim);
+    let read = dtype.decode(&dtype.encode(documents, *dim, &ranges), *dim, &ranges);
+    top_k_excluding(queries, &read, *dim, args.k, similarity, own)
 }
 
 /// The first `top` of each query's hits in the order of their new scores, and those behind as they were,
@@ -301,7 +405,7 @@ struct Explained {
 
 /// What `--format json` prints.
 #[derive(Serialize)]
-struct Result<'a> {
+struct Printed<'a> {
     #[serde(flatten)]
     evaluation: EvaluationJson<'a>,
     compat: &'static str,
@@ -320,7 +424,7 @@ impl MeasureArgs {
     }
 
     /// Checks before a search that `k` of all `documents` are as many as every metric looks at.
-    pub(super) fn check_depth(&self, k: usize, documents: usize) -> std::result::Result<(), Usage> {
+    pub(super) fn check_depth(&self, k: usize, documents: usize) -> Result<(), Usage> {
         let deepest = self.metrics.iter().max_by_key(|metric| metric.cutoff());
         let Some((metric, cutoff)) = deepest.and_then(|metric| Some((metric, metric.cutoff()?)))
         else {
@@ -387,12 +491,58 @@ impl MeasureArgs {
             names.zip(before.means().iter().map(|mean| serde_json::json!(mean))).collect()
         });
         let compat = self.compat.name();
-        let result = Result { evaluation: json, compat, before_rerank, explain };
+        let result = Printed { evaluation: json, compat, before_rerank, explain };
         format.print(&result, |_| {
             let mut text = self.text(found, before, intervals.as_deref().unwrap_or_default());
             for (convention, list) in explained.iter().flatten() {
                 text.push_str(&self.explain_text(*convention, list));
             }
+            text
+        })
+    }
+
+    /// Prints what each kind of embeddings finds: a row each.
+    fn print_kinds(
+        &self,
+        qrels: &Qrels,
+        found: &[(Kind, Found)],
+        format: Format,
+    ) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            #[serde(flatten)]
+            kind: Kind,
+            #[serde(flatten)]
+            evaluation: EvaluationJson<'a>,
+        }
+        let evaluations =
+            found.iter().map(|(kind, found)| Ok((*kind, self.evaluate(qrels, &found.run)?)));
+        let evaluations: Vec<(Kind, Evaluation)> = evaluations.collect::<anyhow::Result<_>>()?;
+        let intervals: Vec<_> =
+            evaluations.iter().map(|(_, found)| self.intervals.then(|| intervals(found))).collect();
+        let rows = evaluations.iter().zip(&intervals).map(|((kind, found), intervals)| {
+            let evaluation = EvaluationJson::new(found, false);
+            Row {
+                kind: *kind,
+                evaluation: match intervals {
+                    Some(intervals) => evaluation.with_intervals(intervals),
+                    None => evaluation,
+                },
+            }
+        });
+        let rows: Vec<Row<'_>> = rows.collect();
+        format.print(&serde_json::json!({ "compat": self.compat.name(), "kinds": rows }), |_| {
+            let names: Vec<String> = self.metrics.iter().map(ToString::to_string).collect();
+            let header: Vec<&str> =
+                ["dims", "dtype"].into_iter().chain(names.iter().map(String::as_str)).collect();
+            let rows = evaluations.iter().map(|(kind, found)| {
+                let means = found.means().iter().map(|mean| format!("{mean:.4}"));
+                [kind.dims.to_string(), kind.dtype.to_string()].into_iter().chain(means).collect()
+            });
+            let mut text = table(&header, rows.collect::<Vec<Vec<String>>>());
+            let queries = evaluations.first().map_or(0, |(_, found)| found.queries().len());
+            let compat = self.compat;
+            line(&mut text, format_args!("\n{queries} queries, by the conventions of {compat}"));
             text
         })
     }

@@ -8,6 +8,7 @@ use samtone_model::{Retriever, Side, Similarity};
 use samtone_text::DocumentText;
 use serde::Serialize;
 
+use super::reading::model_folder;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
@@ -26,8 +27,12 @@ const PROBES: [&str; 6] = [
 
 /// Write a model folder that sentence-transformers opens, and check it by embedding texts with it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone export --model runs/first/model --out for-python
+  samtone export --model runs/first/model --layout router --out for-python")]
 pub(crate) struct Args {
-    /// The model: its folder.
+    /// The model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
     /// The folder to write.
@@ -91,6 +96,9 @@ impl OnBackend for Export<'_> {
     }
 }
 
+/// The model card in a folder.
+const CARD: &str = "README.md";
+
 /// How a model reads texts and compares embeddings.
 #[derive(Debug, PartialEq)]
 struct Reading {
@@ -114,13 +122,26 @@ impl Reading {
 }
 
 fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result> {
-    let retriever = Retriever::<B>::open(&args.model, device)
-        .with_context(|| format!("cannot export `{}`", args.model.display()))?;
-    match args.layout {
-        Layout::Towers => retriever.save(&args.out),
-        Layout::Router => retriever.save_router(&args.out),
-    }
-    .with_context(|| format!("cannot write `{}`", args.out.display()))?;
+    let open = || {
+        let model = model_folder(&args.model)?;
+        let retriever = Retriever::<B>::open(&model, device)?;
+        anyhow::Ok((model, retriever))
+    };
+    let (model, retriever) =
+        open().with_context(|| format!("cannot export `{}`", args.model.display()))?;
+    let write = || {
+        match args.layout {
+            Layout::Towers => retriever.save(&args.out)?,
+            // The model's card says how to load its towers, which a router is not.
+            Layout::Router => return Ok(retriever.save_router(&args.out)?),
+        }
+        let card = model.join(CARD);
+        if card.is_file() {
+            std::fs::copy(card, args.out.join(CARD))?;
+        }
+        anyhow::Ok(())
+    };
+    write().with_context(|| format!("cannot write `{}`", args.out.display()))?;
     let written = Retriever::<B>::open(&args.out, device).context("what was written is broken")?;
     let mut largest_difference = 0.0_f32;
     let (before, after) = (Reading::of(&retriever), Reading::of(&written));

@@ -20,6 +20,10 @@ use crate::runner::ConfigArgs;
 ///
 /// Weights, batch and dropout masks are those that `samtone train` starts with.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone gradients --out here.safetensors
+  samtone gradients --config my.toml --backend wgpu --out there.safetensors")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,

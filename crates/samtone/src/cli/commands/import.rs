@@ -22,6 +22,11 @@ use crate::progress::Progress;
 /// folder appears when all is done, and only then. Hard negatives become judgments of grade 0, which
 /// `train` reads as such.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone import sentence-transformers faq.csv --query question --positive answer --out data/faq
+  samtone import squad train-v1.1.json --out data/squad
+  samtone import embedded --size 2000 --out data/world")]
 pub(crate) struct Args {
     /// What the input is.
     #[arg(value_enum, value_name = "FORMAT")]

@@ -15,6 +15,10 @@ use crate::skill_report;
 /// With nothing given: a small T5 on the embedded world, fine-tuned on questions with and without
 /// infusion.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone infuse
+  samtone infuse --config graph.toml --set model.path=t5-small --run-dir runs/infused")]
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,

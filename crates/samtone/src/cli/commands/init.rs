@@ -13,6 +13,9 @@ use crate::output::Format;
 
 /// Write a configuration for `samtone train`, with what there is to choose beside each key.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone init --data faq --model all-MiniLM-L6-v2 --out faq.toml")]
 pub(crate) struct Args {
     /// The data: a folder in BEIR layout, or a JSON Lines file of pairs.
     #[arg(long, value_name = "FOLDER")]

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use samtone_data::Dataset;
 use samtone_data::lint::{FINDINGS, LintOptions, TestSet, lint};
 use samtone_text::TextTokenizer;
+use samtone_train::run::load_data;
 
 use super::reading::TextChoice;
 use crate::error::Usage;
@@ -16,8 +17,12 @@ use crate::output::Format;
 /// Counts copies, near copies, negatives that are positives, overlap with test sets, collisions in
 /// random batches, and lengths. Nothing is changed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone lint data/faq
+  samtone lint data/faq --test data/other --tokenizer runs/first/model --deny leakage")]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines).
+    /// The data: a folder in BEIR layout, a file of pairs (JSON lines), or `embedded`.
     #[arg(value_name = "DATA")]
     data: PathBuf,
     /// The split to train on.
@@ -101,10 +106,5 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 }
 
 fn load(path: &Path, split: &str) -> anyhow::Result<Dataset> {
-    let dataset = if path.is_file() {
-        Dataset::load_pairs(path, split)
-    } else {
-        Dataset::load(path, &[split])
-    };
-    dataset.with_context(|| format!("cannot check `{}`", path.display()))
+    load_data(path, &[split]).with_context(|| format!("cannot check `{}`", path.display()))
 }

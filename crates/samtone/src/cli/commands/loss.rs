@@ -9,7 +9,7 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{DType, Tensor, TensorData};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use samtone_loss::{Batch, Loss, Relations};
+use samtone_loss::{Batch, Loss, Preset, Relations};
 use samtone_text::Key;
 use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::peak_rss_bytes;
@@ -21,6 +21,10 @@ use crate::output::Format;
 
 /// Compute a contrastive loss and its gradients for given embeddings, or measure it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone loss --random 2048x384 --preset samtone-query
+  samtone loss --embeddings batch.safetensors --preset gte --set temperature=0.05")]
 #[command(group = clap::ArgGroup::new("input").required(true))]
 pub(crate) struct Args {
     /// A safetensors file with `queries` and `documents` [N, dim] and, optionally,
@@ -36,7 +40,7 @@ pub(crate) struct Args {
     repeat: usize,
     /// The loss, as in `samtone-query`: any preset of the `[loss]` section.
     #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
+    preset: Option<Preset>,
     /// Set one key of the `[loss]` section, as in `--set temperature=0.05`; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -91,13 +95,17 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
 
 /// The loss of `--preset` and `--set`, read as a training configuration reads its `[loss]` section.
 fn resolve(args: &Args) -> anyhow::Result<Loss> {
-    let preset = args.preset.iter().map(|name| format!("loss.preset={name}"));
+    let (text, written) = match args.preset {
+        Some(preset) => {
+            (format!("loss.preset = \"{preset}\""), format!("--preset {preset}").into())
+        }
+        None => (String::new(), PathBuf::from("the command line")),
+    };
     let set = args
         .set
         .iter()
         .map(|pair| if pair.starts_with("loss.") { pair.clone() } else { format!("loss.{pair}") });
-    let overrides = Override::set_all(preset.chain(set));
-    let config = ExperimentConfig::parse("", Path::new("the command line"), &overrides)?;
+    let config = ExperimentConfig::parse(&text, &written, &Override::set_all(set))?;
     Ok(config.loss.resolve()?)
 }
 

@@ -5,26 +5,32 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_data::{DataError, Dataset};
+use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
 use samtone_text::DocumentText;
 use samtone_train::TrainError;
+use samtone_train::config::EMBEDDED;
 use samtone_train::mine::{
     Dense, Filter, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin,
     mine_filtered,
 };
-use samtone_train::run::JudgedSplit;
+use samtone_train::run::{JudgedSplit, load_data};
 use serde::Serialize;
 
+use super::at_least_one;
 use super::bm25::{at_least_zero, share};
-use super::reading::{BATCH_SIZE, SimilarityChoice, TextChoice, document_text, embed, similarity};
+use super::reading::{
+    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
+    similarity,
+};
 use super::scorer::Scorer;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
 use crate::progress::Progress;
+use crate::stream::{Readable, Writable};
 
 /// Find hard negatives: documents that rank high for a query without being relevant to it.
 ///
@@ -32,24 +38,28 @@ use crate::progress::Progress;
 /// is taken, nor a copy of one. The result is a file of pairs with their negatives, which `train` reads
 /// as its data.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone mine --data data/faq --bm25 --out mined.jsonl
+  samtone mine --data data/faq --model runs/first/model --ranks 10-100 --out mined.jsonl")]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["model", "bm25", "run"]))]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a file of pairs (JSON lines).
+    /// The data: a folder in BEIR layout, a file of pairs (JSON lines; `-` on stdin), or `embedded`.
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
     /// The split whose pairs get negatives.
     #[arg(long, default_value = "train")]
     split: String,
-    /// Rank with a model: its folder.
+    /// Rank with a model: its folder, or a run's.
     #[arg(long, value_name = "FOLDER")]
     model: Option<PathBuf>,
     /// Rank with BM25.
     #[arg(long)]
     bm25: bool,
-    /// Take the ranking of a TREC run.
+    /// Take the ranking of a TREC run, `-` on stdin.
     #[arg(long, value_name = "FILE")]
     run: Option<PathBuf>,
-    /// The file of pairs to write.
+    /// The file of pairs to write, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The ranks to take negatives from, counted from 1 over the documents not known to be relevant.
@@ -75,7 +85,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Drop what a second model takes to be relevant, before `--count` are taken: the folder of a
-    /// cross-encoder, or of a retriever.
+    /// cross-encoder, of a retriever, or of a run.
     #[arg(long, value_name = "FOLDER")]
     filter: Option<PathBuf>,
     /// For `--filter`: dropped is what it scores higher than the positive less this much.
@@ -98,6 +108,9 @@ pub(crate) struct Args {
     /// How embeddings are compared; as the model's folder says if absent.
     #[arg(long, value_enum, conflicts_with_all = ["bm25", "run"])]
     similarity: Option<SimilarityChoice>,
+    /// Compare only the first N numbers of each embedding.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "model")]
+    dims: Option<usize>,
     /// For `--bm25`: how late further occurrences of a term stop counting.
     #[arg(
         long,
@@ -173,12 +186,13 @@ impl Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
-    samtone_files::prepare_file(&args.out)
-        .map_err(|source| DataError::Write { path: args.out.clone(), source })?;
-    let dataset = if args.data.is_file() {
-        Dataset::load_pairs(&args.data, &args.split)?
-    } else {
+    let out = Writable::prepare(&args.out)?;
+    let data = Readable::open(&args.data)?;
+    let is_folder = data.path().is_dir() && args.data != Path::new(EMBEDDED);
+    let dataset = if is_folder {
         Dataset::load_with_all_judgments(&args.data, &args.split)?
+    } else {
+        load_data(data.path(), &[&args.split])?
     };
     let mined = if args.model.is_some() || args.filter.is_some() {
         args.device.backend.run(MineWithModel {
@@ -192,7 +206,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let MineReport { pairs, rows, .. } = mined.report;
     let count = config.count;
     ensure!(rows > 0, "none of {pairs} pairs gets {count} negatives: nothing is written");
-    dataset.save_pairs(&args.out, &mined.rows, config.document_text)?;
+    dataset.save_pairs(out.path(), &mined.rows, config.document_text)?;
+    out.finish()?;
     format.print(&Result { report: mined.report, out: &args.out }, |result| {
         describe(&result.report, args)
     })
@@ -206,7 +221,7 @@ fn mine_without_model(
     filter: Option<&Filter<'_>>,
 ) -> anyhow::Result<Mined> {
     if let Some(run) = &args.run {
-        let ranked = Ranked::new(&Run::read(run)?, dataset)
+        let ranked = Ranked::new(&Run::read(Readable::open(run)?.path())?, dataset)
             .with_context(|| format!("cannot mine with `{}`", run.display()))?;
         return Ok(mine_filtered(dataset, &args.split, &ranked, config, filter)?);
     }
@@ -242,12 +257,16 @@ impl MineWithModel<'_> {
             });
         };
         let failed = || format!("cannot mine with `{}`", model.display());
-        let retriever = Retriever::<B>::open(model, device).with_context(failed)?;
+        let retriever = model_folder(model)
+            .and_then(|folder| Retriever::<B>::open(&folder, device))
+            .with_context(failed)?;
         config.document_text = document_text(args.document_text, &retriever);
+        let dims = dims(args.dims, retriever.dim()).with_context(failed)?;
         let similarity = similarity(args.similarity, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded =
             embed(&retriever, &split, config.document_text, BATCH_SIZE).with_context(failed)?;
+        let embedded = cut_split(&embedded, dims, similarity);
         let source = Dense::new(
             split.queries(),
             &embedded.queries,

@@ -2,9 +2,11 @@
 
 mod ablate;
 pub(crate) mod analyze;
+mod ask;
 pub(crate) mod backends;
 mod bm25;
 mod compare;
+mod completions;
 mod encode;
 pub(crate) mod eval;
 mod export;
@@ -14,6 +16,7 @@ mod infuse;
 mod init;
 mod lint;
 mod loss;
+mod man;
 mod mine;
 mod plan;
 mod qa;
@@ -26,13 +29,18 @@ mod status;
 mod train;
 mod trec;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::output::Format;
 
 /// Train, judge and ship dual-encoder text retrievers.
 #[derive(Debug, Parser)]
-#[command(name = "samtone", version, arg_required_else_help = true)]
+#[command(
+    name = "samtone",
+    version,
+    arg_required_else_help = true,
+    after_help = "`samtone COMMAND --help` says what a command takes, with examples."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -55,6 +63,7 @@ enum Command {
     Runs(status::RunsArgs),
     Export(export::Args),
     Search(search::Args),
+    Ask(ask::Args),
     Compare(compare::Args),
     Analyze(Box<analyze::Args>),
     Loss(loss::Args),
@@ -66,6 +75,35 @@ enum Command {
     Lint(lint::Args),
     Mine(mine::Args),
     Score(score::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// The commands by what they are for, as `samtone --help` lists them.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Data", &["import", "split", "lint", "mine", "score", "bm25"]),
+    ("Train", &["init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
+    ("Judge", &["eval", "compare", "analyze"]),
+    ("Use", &["ask", "encode", "search", "export"]),
+    ("Check", &["backends", "gradients", "loss"]),
+    ("Shell", &["completions", "man"]),
+];
+
+/// The command line, its commands listed in [`GROUPS`]: clap by itself has one list.
+fn command() -> clap::Command {
+    let command = Cli::command();
+    let (header, literal) = (command.get_styles().get_header(), command.get_styles().get_literal());
+    let mut help = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
+    for (title, names) in GROUPS {
+        help += &format!("\n{header}{title}:{header:#}\n");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            help += &format!("  {literal}{name:11}{literal:#}  {about}\n");
+        }
+    }
+    help += &format!("\n{header}Options:{header:#}\n{{options}}{{after-help}}");
+    command.help_template(help)
 }
 
 /// Reads a count.
@@ -90,6 +128,12 @@ fn quoted(argument: String) -> String {
 }
 
 impl Cli {
+    /// What the process was started with; a mistake in it, and a question for help, end the process.
+    pub(crate) fn read() -> Self {
+        let matches = command().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Init(args) => init::run(&args, self.format),
@@ -104,6 +148,7 @@ impl Cli {
             Command::Runs(args) => status::list(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
+            Command::Ask(args) => ask::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),
             Command::Compare(args) => compare::run(&args, self.format),
             Command::Loss(args) => loss::run(&args, self.format),
@@ -115,13 +160,65 @@ impl Cli {
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
             Command::Score(args) => score::run(&args, self.format),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{Cli, CommandFactory, GROUPS, command, quoted};
+
+    #[test]
+    fn clap_finds_no_fault() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_command_once() {
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        listed.sort_unstable();
+        let cli = Cli::command();
+        let mut known: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
+        known.sort_unstable();
+        assert_eq!(listed, known);
+        let help = command().render_help().to_string();
+        for name in known {
+            assert!(help.contains(&format!("\n  {name} ")), "{name}: {help}");
+        }
+        assert!(help.contains("\n  train        Train a dual encoder"), "{help}");
+        assert!(help.contains("--format"), "{help}");
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_read() {
+        for of in Cli::command().get_subcommands() {
+            let name = of.get_name();
+            let help = of.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.strip_prefix("Examples:\n").unwrap_or_default().lines();
+            let mut count = 0;
+            for line in lines {
+                let line_read = line.split(['|', '>', '<']).next().unwrap_or_default();
+                // What stands in quotes is one word.
+                let words: Vec<&str> = line_read
+                    .split('"')
+                    .enumerate()
+                    .flat_map(|(place, part)| match place % 2 {
+                        0 => part.split_whitespace().collect(),
+                        _ => vec![part],
+                    })
+                    .collect();
+                assert_eq!(words[..2], ["samtone", name]);
+                if let Err(error) = command().try_get_matches_from(words) {
+                    panic!("{line}: {error}");
+                }
+                assert!(line.len() <= 100, "clap breaks it: {line}");
+                count += 1;
+            }
+            assert!((1..=3).contains(&count), "`{name}` has {count} examples");
+        }
+    }
 
     #[test]
     fn a_shell_reads_an_argument_as_it_was_given() {

@@ -13,6 +13,10 @@ use crate::runner::ConfigArgs;
 ///
 /// What it plans is what `samtone train` does where `train.chunk` is `"auto"`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone plan --config my.toml
+  samtone plan --config my.toml --set train.batch_size=1024 --backend cuda")]
 pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigArgs,

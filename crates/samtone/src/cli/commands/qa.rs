@@ -15,6 +15,9 @@ use crate::skill_report;
 /// Questions are JSON lines of `question` and `answers`, MetaQA's text files, FreebaseQA's and
 /// WebQuestions' JSON, or NQ-open's JSON lines.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone qa --config benches/experiments/qa.toml --set model.path=runs/infuse-1/model")]
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,

@@ -1,17 +1,25 @@
 //! How a model reads and compares texts: as asked for, or else as its folder says.
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
 use burn::tensor::backend::Backend;
-use samtone_eval::search::Similarity;
-use samtone_model::{ModelError, Retriever, Side};
+use samtone_eval::search::{Dtype, Similarity};
+use samtone_model::{ModelError, ModelFolder, Retriever, Side};
 use samtone_text::DocumentText;
 use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Usage;
 use crate::output::say;
 use crate::progress::Progress;
 
 /// Texts embedded at once where nothing else is said: as `eval.batch_size`.
 pub(crate) const BATCH_SIZE: usize = 64;
+
+/// Candidates for each binary document to find, where nothing else is said: sentence-transformers'
+/// `rescore_multiplier`.
+pub(crate) const RESCORE: usize = 4;
 
 /// `--document-text`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +78,19 @@ impl From<Similarity> for SimilarityChoice {
     }
 }
 
+/// The model folder at `path`, or in the run folder there, which is said.
+pub(crate) fn model_folder(path: &Path) -> Result<PathBuf, ModelError> {
+    let found = ModelFolder::find(path)?;
+    if found != path {
+        say(format_args!(
+            "`{}` is a run folder, its model is `{}`",
+            path.display(),
+            found.display()
+        ));
+    }
+    Ok(found)
+}
+
 /// How embeddings of `retriever` are compared: as `asked` for, or else as its folder says.
 pub(crate) fn similarity<B: Backend>(
     asked: Option<SimilarityChoice>,
@@ -89,6 +110,65 @@ pub(crate) fn document_text<B: Backend>(
     retriever: &Retriever<B>,
 ) -> DocumentText {
     asked.map(Into::into).or(retriever.document_text).unwrap_or_default()
+}
+
+/// `--dtype`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DtypeChoice {
+    /// Four bytes a number.
+    #[default]
+    F32,
+    /// Two bytes.
+    F16,
+    /// One byte: 255 steps between a dimension's least and greatest number.
+    Int8,
+    /// One bit: the sign.
+    Binary,
+}
+
+impl From<DtypeChoice> for Dtype {
+    fn from(choice: DtypeChoice) -> Self {
+        match choice {
+            DtypeChoice::F32 => Self::F32,
+            DtypeChoice::F16 => Self::F16,
+            DtypeChoice::Int8 => Self::Int8,
+            DtypeChoice::Binary => Self::Binary,
+        }
+    }
+}
+
+/// How many of an embedding's `dim` numbers are wanted.
+pub(crate) fn dims(wanted: Option<usize>, dim: usize) -> Result<usize, Usage> {
+    match wanted {
+        Some(dims) if dims > dim => {
+            Err(Usage::new(format!("`--dims` is {dims}, but embeddings have {dim} dimensions")))
+        }
+        wanted => Ok(wanted.unwrap_or(dim)),
+    }
+}
+
+/// The first `to` numbers of each row, at length 1 again for the cosine; untouched if that is all.
+pub(crate) fn cut(
+    rows: Cow<'_, [f32]>,
+    dim: usize,
+    to: usize,
+    similarity: Similarity,
+) -> Cow<'_, [f32]> {
+    if to == dim { rows } else { samtone_eval::search::cut(&rows, dim, to, similarity).into() }
+}
+
+/// The embeddings of a split, cut to `to` dimensions.
+pub(crate) fn cut_split(
+    embedded: &Embedded,
+    to: usize,
+    similarity: Similarity,
+) -> Cow<'_, Embedded> {
+    let Embedded { queries, documents, dim } = embedded;
+    if to == *dim {
+        return Cow::Borrowed(embedded);
+    }
+    let cut = |rows: &[f32]| cut(rows.into(), *dim, to, similarity).into_owned();
+    Cow::Owned(Embedded { queries: cut(queries), documents: cut(documents), dim: to })
 }
 
 /// Embeds the queries and documents of a split under progress bars.

@@ -15,6 +15,7 @@ use super::scorer::Scorer;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::output::Format;
 use crate::progress::Progress;
+use crate::stream::{Readable, Writable};
 
 /// Rows that are scored at once.
 const STEP: usize = 512;
@@ -24,14 +25,18 @@ const STEP: usize = 512;
 /// Each row gets `scores`, of its positive and of each of its negatives, in the place of any that it
 /// had; all else stays as it is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone score --model ms-marco-MiniLM-L6-v2 --input mined.jsonl --out scored.jsonl")]
 pub(crate) struct Args {
-    /// The teacher: the folder of a cross-encoder, or of a retriever, whose score is its similarity.
+    /// The teacher: the folder of a cross-encoder, or of a retriever, whose score is its similarity, or
+    /// of a run.
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// The file of pairs (JSON lines, plain, `.gz` or `.zst`).
+    /// The file of pairs (JSON lines, plain, `.gz` or `.zst`), or `-`, stdin.
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// The file of pairs to write.
+    /// The file of pairs to write, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
@@ -57,25 +62,33 @@ struct Result<'a> {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    samtone_files::prepare_file(&args.out)
-        .map_err(|source| DataError::Write { path: args.out.clone(), source })?;
-    let report = args.device.backend.run(Score(args))??;
+    let out = Writable::prepare(&args.out)?;
+    let report = args.device.backend.run(Score { args, out: out.path() })??;
+    out.finish()?;
     format.print(&Result { report, out: &args.out }, |result| describe(&result.report, args))
 }
 
-struct Score<'a>(&'a Args);
+struct Score<'a> {
+    args: &'a Args,
+    out: &'a Path,
+}
 
 impl OnBackend for Score<'_> {
     type Output = anyhow::Result<Report>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
-        let Self(args) = self;
-        let lines = Lines::open(&args.input)?;
+        let Self { args, out } = self;
+        let input = Readable::open(&args.input)?;
+        let lines = Lines::open(input.path())?;
+        let bytes = std::fs::metadata(input.path()).map_or(0, |file| file.len());
         let scorer = Scorer::<B::InnerBackend>::open(&args.model, device)?;
-        let written =
-            samtone_files::write_whole(&args.out, |out| score_all(&scorer, lines, args, out));
+        let written = samtone_files::write_whole(out, |out| {
+            let report = score_all(&scorer, lines, bytes, out)?;
+            ensure!(report.rows > 0, "`{}` holds no pair", args.input.display());
+            Ok(report)
+        });
         written.map_err(|error: anyhow::Error| match error.downcast() {
-            Ok(source) => DataError::Write { path: args.out.clone(), source }.into(),
+            Ok(source) => DataError::Write { path: out.to_owned(), source }.into(),
             Err(error) => error,
         })
     }
@@ -96,13 +109,13 @@ impl Row {
     }
 }
 
+/// Scores the rows of a file of so many `bytes`.
 fn score_all<B: Backend>(
     scorer: &Scorer<B>,
     mut lines: Lines,
-    args: &Args,
+    bytes: u64,
     out: &mut BufWriter<File>,
 ) -> anyhow::Result<Report> {
-    let bytes = std::fs::metadata(&args.input).map_or(0, |file| file.len());
     let bar = Progress::new(bytes, "scoring");
     let mut report = Report::default();
     loop {
@@ -127,7 +140,6 @@ fn score_all<B: Backend>(
         bar.set_position(lines.position());
     }
     bar.finish_and_clear();
-    ensure!(report.rows > 0, "`{}` holds no pair", args.input.display());
     Ok(report)
 }
 

@@ -8,24 +8,25 @@ use burn::tensor::backend::Backend;
 use samtone_model::{CrossEncoder, ModelError, Retriever, Side};
 use samtone_train::run::similarity_of;
 
-use super::reading::BATCH_SIZE;
+use super::reading::{BATCH_SIZE, model_folder};
 
 /// A model that scores pairs of texts.
 pub(super) enum Scorer<B: Backend> {
     /// Reads both texts at once.
-    CrossEncoder(CrossEncoder<B>),
+    CrossEncoder(Box<CrossEncoder<B>>),
     /// Compares their embeddings, as its folder says.
-    Retriever(Retriever<B>),
+    Retriever(Box<Retriever<B>>),
 }
 
 impl<B: Backend> Scorer<B> {
-    /// Opens the model folder at `path` as what it holds.
+    /// Opens the model folder at `path`, or in the run folder there, as what it holds.
     pub(super) fn open(path: &Path, device: &B::Device) -> anyhow::Result<Self> {
         let open = || {
-            Ok::<_, ModelError>(if CrossEncoder::<B>::is_at(path)? {
-                Self::CrossEncoder(CrossEncoder::open(path, device)?)
+            let folder = model_folder(path)?;
+            Ok::<_, ModelError>(if CrossEncoder::<B>::is_at(&folder)? {
+                Self::CrossEncoder(Box::new(CrossEncoder::open(&folder, device)?))
             } else {
-                Self::Retriever(Retriever::open(path, device)?)
+                Self::Retriever(Box::new(Retriever::open(&folder, device)?))
             })
         };
         open().with_context(|| format!("cannot score with `{}`", path.display()))

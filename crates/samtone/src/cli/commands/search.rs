@@ -1,71 +1,124 @@
 //! `samtone search`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use burn::tensor::backend::AutodiffBackend;
 use samtone_eval::Run;
-use samtone_eval::search::{Similarity, top_k_excluding};
+use samtone_eval::search::{Dtype, Hit, Similarity, signs, top_k_excluding, top_k_signs};
+use samtone_model::{Retriever, Side};
+use samtone_train::run::similarity_of;
 use serde::Serialize;
 
-use super::reading::SimilarityChoice;
+use super::eval::line;
+use super::reading::{RESCORE, SimilarityChoice, cut, dims, model_folder};
 use super::{at_least_one, trec};
+use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::{Embeddings, RECORD};
-use crate::error::Failure;
-use crate::output::Format;
+use crate::encoding::fingerprint;
+use crate::error::{Failure, Usage};
+use crate::output::{Format, warn};
+use crate::stream::Writable;
 
-/// Find the nearest documents of each query, exactly, and write a TREC run.
+/// Find the nearest documents of each query, exactly, and write a TREC run; or those of one text.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["queries", "text"]))]
+#[command(after_help = "\
+Examples:
+  samtone search --queries asked --documents faq -k 10 --out answers.trec
+  samtone search --text \"how is it treated\" --model runs/faq --documents vectors")]
 pub(crate) struct Args {
     /// The queries: a folder as `samtone encode` writes it.
-    #[arg(long, value_name = "FOLDER")]
-    queries: PathBuf,
+    #[arg(long, value_name = "FOLDER", requires = "out")]
+    queries: Option<PathBuf>,
+    /// One query: its text.
+    #[arg(long, value_name = "QUESTION", requires = "model")]
+    text: Option<String>,
+    /// The model that embeds it: its folder, or a run's.
+    #[arg(long, value_name = "FOLDER", requires = "text")]
+    model: Option<PathBuf>,
     /// The documents: a folder as `samtone encode` writes it.
     #[arg(long, value_name = "FOLDER")]
     documents: PathBuf,
-    /// How many documents to find for each query.
-    #[arg(short, long, default_value_t = 100, value_name = "K", value_parser = at_least_one)]
+    /// How many documents to find for each query; 10 for one text.
+    #[arg(short, long, default_value_t = 100, default_value_if("text", clap::builder::ArgPredicate::IsPresent, "10"), value_name = "K", value_parser = at_least_one)]
     k: usize,
+    /// Compare only the first N numbers of each embedding.
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    dims: Option<usize>,
     /// How embeddings are compared; as the model's folder said, or by cosine where that is not known,
     /// if absent.
     #[arg(long, value_enum)]
     similarity: Option<SimilarityChoice>,
+    /// Of binary documents, score N times `-k` by the query's own numbers; 0: none.
+    #[arg(long, value_name = "N", default_value_t = RESCORE)]
+    rescore: usize,
     /// Never find the document that has the query's own id.
     #[arg(long)]
     drop_own: bool,
-    /// The run to write.
+    /// The run to write, `-` to stdout; a text's, called `1`, is printed if absent.
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// The run's name in its last column.
     #[arg(long, default_value = "samtone")]
     tag: String,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// What `--format json` prints.
 #[derive(Serialize)]
-struct Result<'a> {
+struct Result {
     queries: usize,
     documents: usize,
     dim: usize,
+    dtype: Dtype,
     similarity: SimilarityChoice,
     seconds: f64,
-    out: &'a Path,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out: Option<PathBuf>,
+    /// What is found for one text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hits: Option<Vec<Found>>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    rank: usize,
+    score: f32,
+    #[serde(rename = "_id")]
+    id: String,
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let (queries, documents) =
-        (Embeddings::open(&args.queries)?, Embeddings::open(&args.documents)?);
+    let documents = Embeddings::open(&args.documents)?;
+    let queries = match (&args.queries, &args.text) {
+        (Some(folder), _) => Embeddings::open(folder)?,
+        (None, Some(text)) => args.device.backend.run(Ask { args, text })??,
+        (None, None) => unreachable!("clap asks for one"),
+    };
     ensure!(
-        queries.dim == documents.dim,
+        queries.dim == documents.dim || queries.dim > documents.dim && args.text.is_some(),
         "the queries have {} dimensions, the documents {}",
         queries.dim,
         documents.dim
     );
+    let dim = dims(args.dims, documents.dim)?;
     let similarity = similarity(args, &queries, &documents)?;
-    let ids = queries.ids.iter().chain(&documents.ids).map(String::as_str);
-    trec::check_ids(ids.chain([args.tag.as_str()]))?;
-    trec::prepare(&args.out)?;
+    if documents.origin.as_ref().is_some_and(|origin| origin.side.as_deref() == Some("query")) {
+        let folder = args.documents.display();
+        warn(format_args!(
+            "`{folder}` was encoded with `--side query`, and is searched as documents"
+        ));
+    }
+    if args.out.is_some() {
+        let ids = queries.ids.iter().chain(&documents.ids).map(String::as_str);
+        trec::check_ids(ids.chain([args.tag.as_str()]))?;
+    }
+    let out = args.out.as_deref().map(Writable::prepare).transpose()?;
     let own: Vec<Option<usize>> = if args.drop_own {
         let places: HashMap<&str, usize> =
             documents.ids.iter().enumerate().map(|(place, id)| (id.as_str(), place)).collect();
@@ -74,28 +127,92 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         Vec::new()
     };
     let start = Instant::now();
-    let (query_rows, document_rows) = (queries.rows()?, documents.rows()?);
-    let hits = top_k_excluding(&query_rows, &document_rows, queries.dim, args.k, similarity, &own)?;
+    let hits = search(args, &queries, &documents, dim, similarity, &own)?;
     let seconds = start.elapsed().as_secs_f64();
-    trec::write(&args.out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
-    let result = Result {
+    let mut result = Result {
         queries: queries.ids.len(),
         documents: documents.ids.len(),
-        dim: queries.dim,
+        dim,
+        dtype: documents.dtype,
         similarity: similarity.into(),
         seconds,
-        out: &args.out,
+        out: args.out.clone(),
+        hits: None,
     };
-    format.print(&result, |result| {
-        format!(
-            "{} queries over {} documents of {} dimensions by {} in {seconds:.3} s: `{}`",
-            result.queries,
-            result.documents,
-            result.dim,
-            result.similarity,
-            result.out.display()
-        )
-    })
+    if let Some(out) = out {
+        trec::write(out, &Run::from_hits(&queries.ids, &documents.ids, &hits)?, &args.tag)?;
+    } else {
+        let found = (1..).zip(&hits[0]).map(|(rank, hit)| Found {
+            rank,
+            score: hit.score,
+            id: documents.ids[hit.index].clone(),
+        });
+        result.hits = Some(found.collect());
+    }
+    format.print(&result, describe)
+}
+
+/// The nearest of `documents` of each of `queries`, by their first `dim` numbers.
+fn search(
+    args: &Args,
+    queries: &Embeddings,
+    documents: &Embeddings,
+    dim: usize,
+    similarity: Similarity,
+    own: &[Option<usize>],
+) -> anyhow::Result<Vec<Vec<Hit>>> {
+    let asked = cut(queries.rows(), queries.dim, dim, similarity);
+    if documents.dtype != Dtype::Binary {
+        let rows = cut(documents.rows(), documents.dim, dim, similarity);
+        return Ok(top_k_excluding(&asked, &rows, dim, args.k, similarity, own)?);
+    }
+    let stored = if dim == documents.dim {
+        Cow::Borrowed(documents.bytes())
+    } else {
+        signs(&cut(documents.rows(), documents.dim, dim, similarity), dim).into()
+    };
+    Ok(top_k_signs(&asked, &stored, dim, args.k, args.rescore, similarity, own)?)
+}
+
+/// Embeds the one text.
+struct Ask<'a> {
+    args: &'a Args,
+    text: &'a str,
+}
+
+impl OnBackend for Ask<'_> {
+    type Output = anyhow::Result<Embeddings>;
+
+    fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
+        let Self { args, text } = self;
+        if text.trim().is_empty() {
+            return Err(Usage::new("the text is empty").into());
+        }
+        let path = args.model.as_deref().expect("clap asks for it");
+        let embed = || {
+            let model = model_folder(path)?;
+            let retriever = Retriever::<B::InnerBackend>::open(&model, device)?;
+            let row = retriever.encode_texts(Side::Query, &[text])?;
+            let similarity = similarity_of(&retriever).into();
+            anyhow::Ok(Embeddings::of_one("1".into(), &row, fingerprint(&model)?, similarity))
+        };
+        embed().with_context(|| format!("cannot search with `{}`", path.display()))
+    }
+}
+
+fn describe(result: &Result) -> String {
+    if let Some(hits) = &result.hits {
+        let mut text = String::new();
+        for Found { rank, score, id } in hits {
+            line(&mut text, format_args!("{rank:>3}  {score:.4}  {id}"));
+        }
+        return text;
+    }
+    let out = result.out.as_ref().map(|out| format!(": `{}`", out.display())).unwrap_or_default();
+    format!(
+        "{} queries over {} documents of {} dimensions by {} in {:.3} s{out}",
+        result.queries, result.documents, result.dim, result.similarity, result.seconds
+    )
 }
 
 /// How the two are compared: as asked for, or else as what they come from says.
@@ -108,7 +225,8 @@ fn similarity(
     if let (Some(asked), Some(found)) = (queries, documents)
         && asked.model != found.model
     {
-        let (queries, documents) = (args.queries.display(), args.documents.display());
+        let asked = args.queries.as_ref().or(args.model.as_ref()).expect("clap asks for one");
+        let (queries, documents) = (asked.display(), args.documents.display());
         let message = format!("`{queries}` and `{documents}` were embedded by different models");
         let hint =
             format!("encode both with one `--model`; a folder without its `{RECORD}` is not asked");

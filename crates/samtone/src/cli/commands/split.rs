@@ -14,6 +14,9 @@ use crate::output::Format;
 /// Queries that have a relevant document in common, or texts that are equal, stay in one split: no text
 /// is trained on and tested. The folder appears when all is done, and only then; the data are copied.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone split faq --dev 10% --test 200 --out faq-split")]
 pub(crate) struct Args {
     /// The data: a folder in BEIR layout.
     #[arg(value_name = "DATA")]

@@ -9,6 +9,9 @@ use crate::progress::time;
 
 /// Say how a run stands, from the files that it writes: while it runs, too.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone status runs/faq")]
 pub(crate) struct Args {
     /// The run folder.
     run: PathBuf,
@@ -16,6 +19,10 @@ pub(crate) struct Args {
 
 /// List the runs in and under a folder, and how each stands.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone runs
+  samtone runs experiments --format json")]
 pub(crate) struct RunsArgs {
     /// The folder.
     #[arg(default_value = "runs")]

@@ -17,7 +17,18 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 /// Train a dual encoder, judge it and write a run folder.
 ///
 /// With nothing given: the quick start, a small siamese model on the embedded corpus.
+///
+/// The keys that most runs set: `data.train`, `data.dev`, `data.test` (folders or files), `model.path`
+/// (a model to start from), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,
+/// `train.batch_size`, `train.lr`, `train.warmup`, `train.eval_every` with `train.best_by`, and `seed`.
+/// All keys with their defaults are in docs/configuration.md, and the run folder's `config.toml` has
+/// them as they were resolved.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  samtone train
+  samtone train --config my.toml --set train.lr=3e-5 --run-dir runs/first
+  samtone train --run-dir runs/first --resume")]
 pub(crate) struct Args {
     #[command(flatten)]
     run: RunArgs,
@@ -79,13 +90,14 @@ fn text(folder: &Path, outcome: &Outcome, results: &MetricTable, gains: &[Compar
     });
     // Without a dev and a test set there is nothing to show.
     let table = if results.rows.is_empty() { String::new() } else { table(&header, rows) + "\n" };
-    let gained: String = gains
+    let gained: Vec<String> = gains
         .iter()
         .filter_map(|gain| Some((gain, gain.rows.first()?)))
         .map(|(gain, row)| {
             format!("{} against {}: {}\n", row.metric, gain.baseline, run_report::told(row))
         })
         .collect();
+    let gained = gained.concat();
     format!(
         "{table}{gained}{} parameters, {} steps in {:.0} s, {:.0} pairs/s, {:.0} tokens/s on {}\nrun folder: {} (see its report.html)\n",
         environment.parameters,

@@ -1,15 +1,8 @@
-//! Runs as TREC files: the place and the ids are looked at before the work, the file is written
-//! after it.
-
-use std::path::Path;
+//! Runs as TREC files: the ids are looked at before the work, the file is written after it.
 
 use samtone_eval::{EvalError, Run};
 
-/// Makes sure, before the work, that a file can be written at `path`.
-pub(super) fn prepare(path: &Path) -> Result<(), EvalError> {
-    samtone_files::prepare_file(path)
-        .map_err(|source| EvalError::Write { path: path.to_owned(), source })
-}
+use crate::stream::Writable;
 
 /// What is wrong with the first of `ids` that cannot stand in a TREC file.
 pub(super) fn check_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<(), EvalError> {
@@ -20,8 +13,9 @@ pub(super) fn check_ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Result<()
 }
 
 /// Writes `run`, whole or not at all.
-pub(super) fn write(path: &Path, run: &Run, tag: &str) -> Result<(), EvalError> {
+pub(super) fn write(out: Writable, run: &Run, tag: &str) -> anyhow::Result<()> {
     run.check_ids(tag)?;
-    samtone_files::write_whole(path, |out| run.write_to(out, tag))
-        .map_err(|source| EvalError::Write { path: path.to_owned(), source })
+    samtone_files::write_whole(out.path(), |file| run.write_to(file, tag))
+        .map_err(|source| EvalError::Write { path: out.path().to_owned(), source })?;
+    out.finish()
 }

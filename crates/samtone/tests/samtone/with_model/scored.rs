@@ -17,17 +17,20 @@ const CROSS_ENCODER: &str =
 /// Scores and similarities of one text pair in batches of other sizes differ by rounding alone.
 const TOLERANCE: f64 = 1e-5;
 
+/// What a teacher says of a query and a document.
+type Score<'a> = dyn Fn(&String, &String) -> f32 + 'a;
+
 fn json(home: &Path, arguments: &[&str]) -> serde_json::Value {
     let text = printed(home, &[arguments, &["--format", "json"]].concat());
     serde_json::from_str(&text).unwrap()
 }
 
-/// A data set, a model and a file of pairs with mined negatives.
+/// A data set, a run folder with its model and a file of pairs with mined negatives.
 fn home() -> (tempfile::TempDir, Dataset) {
     let home = tempfile::tempdir().unwrap();
     let dataset = World::generate(0, 120).dataset();
     dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"), 42, false);
+    save_model(&dataset, &home.path().join("run/model"), 42, false);
     let mine = ["mine", "--data", "data", "--bm25", "--no-margin", "--count", "3"];
     printed(home.path(), &[&mine[..], &["--out", "pairs.jsonl"]].concat());
     (home, dataset)
@@ -52,7 +55,7 @@ fn a_teacher_scores_every_row_of_a_file_of_pairs() {
     let before = rows(&path("pairs.jsonl"));
     let cross_encoder = CrossEncoder::<Flex>::open(CROSS_ENCODER.as_ref(), &Default::default());
     let cross_encoder = cross_encoder.unwrap();
-    let retriever = Retriever::<Flex>::open(&path("model"), &Default::default()).unwrap();
+    let retriever = Retriever::<Flex>::open(&path("run/model"), &Default::default()).unwrap();
     let similarity = |query: &String, document: &String| {
         let embed = |side, text: &String| retriever.encode_texts(side, &[text]).unwrap();
         let (query, document) = (embed(Side::Query, query), embed(Side::Document, document));
@@ -61,8 +64,8 @@ fn a_teacher_scores_every_row_of_a_file_of_pairs() {
     let by_cross_encoder = |query: &String, document: &String| {
         cross_encoder.score(&[(query, document)], 1).unwrap()[0]
     };
-    let teachers: [(&str, &dyn Fn(&String, &String) -> f32); 2] =
-        [(CROSS_ENCODER, &by_cross_encoder), ("model", &similarity)];
+    let teachers: [(&str, &Score<'_>); 2] =
+        [(CROSS_ENCODER, &by_cross_encoder), ("run", &similarity)];
     for (model, score) in teachers {
         let score_command = ["score", "--model", model, "--input", "pairs.jsonl"];
         let report = json(home.path(), &[&score_command[..], &["--out", "scored.jsonl"]].concat());
@@ -85,6 +88,8 @@ fn a_teacher_scores_every_row_of_a_file_of_pairs() {
         let again = ["score", "--model", model, "--input", "scored.jsonl", "--out", "scored.jsonl"];
         printed(home.path(), &again);
         assert_eq!(std::fs::read(path("scored.jsonl")).unwrap(), first);
+        let streamed = printed(home.path(), &[&score_command[..], &["--out", "-"]].concat());
+        assert_eq!(streamed.as_bytes(), first);
     }
 }
 
@@ -110,7 +115,9 @@ fn a_filter_leaves_no_negative_that_scores_above_its_positive() {
 #[test]
 fn what_is_found_is_reranked_and_shown_beside_what_it_was() {
     let (home, dataset) = home();
-    let eval = ["eval", "--model", "model", "--data", "data", "--metrics", "ndcg@10,recall@20"];
+    let eval = ["eval", "--model", "run", "--data", "data", "--metrics", "ndcg@10,recall@20"];
+    let kinds = [&eval[..], &["--rerank", CROSS_ENCODER, "--dims", "4,8"]].concat();
+    assert!(refused(home.path(), 2, &kinds).contains("are for one kind of embeddings"));
     let eval = [&eval[..], &["-k", "20", "--out"]].concat();
     let plain = json(home.path(), &[&eval[..], &["plain.trec"]].concat());
     let rerank = ["reranked.trec", "--rerank", CROSS_ENCODER, "--rerank-top", "15"];
@@ -125,7 +132,7 @@ fn what_is_found_is_reranked_and_shown_beside_what_it_was() {
     assert!(text.contains("before") && text.contains("reranked"), "{text}");
 
     let model = CrossEncoder::<Flex>::open(CROSS_ENCODER.as_ref(), &Default::default()).unwrap();
-    let read = |name: &str| Run::read(&home.path().join(name)).unwrap();
+    let read = |name: &str| Run::read(home.path().join(name)).unwrap();
     let (before, after) = (read("plain.trec"), read("reranked.trec"));
     let query = before.queries().next().unwrap();
     let ranked = |run: &Run| -> Vec<(String, f64)> {

@@ -1,9 +1,9 @@
-//! The input of `samtone encode`: looked through once before the work, then read for it.
+//! A file of texts: looked through once before the work, then read for it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use samtone_data::reading::{DocumentLine, Line, Lines, QueryLine};
+use samtone_data::reading::{Compression, DocumentLine, Line, Lines, QueryLine};
 use samtone_data::{DataError, Fault};
 use samtone_eval::Run;
 use samtone_model::Side;
@@ -11,21 +11,30 @@ use samtone_text::DocumentText;
 
 /// A file of texts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Input<'a> {
-    pub(super) path: &'a Path,
-    pub(super) side: Side,
+pub(crate) struct Input<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) side: Side,
     /// What of a document is a text.
-    pub(super) text: DocumentText,
+    pub(crate) text: DocumentText,
+}
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A JSON object.
+    Records,
+    /// A text, called by the line's number.
+    Lines,
 }
 
 /// What an input holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) texts: usize,
+pub(crate) struct Content {
+    pub(crate) texts: usize,
     /// BLAKE3 of the ids and texts, in hexadecimal.
-    pub(super) fingerprint: String,
+    pub(crate) fingerprint: String,
     /// The first id that cannot stand in a TREC run.
-    pub(super) unwritable: Option<String>,
+    pub(crate) unwritable: Option<String>,
 }
 
 impl Input<'_> {
@@ -33,7 +42,7 @@ impl Input<'_> {
     ///
     /// # Errors
     /// At the first wrong line, or the first id that was there before.
-    pub(super) fn scan(&self) -> anyhow::Result<Content> {
+    pub(crate) fn scan(&self) -> anyhow::Result<Content> {
         let (mut hashes, mut unwritable) = (Vec::new(), None);
         let fingerprint = self.for_each(|id, _| {
             hashes.push(short_hash(&id));
@@ -54,14 +63,15 @@ impl Input<'_> {
     }
 
     /// Calls `each` with every id and text, and returns BLAKE3 of them all, in hexadecimal.
-    pub(super) fn for_each(
+    pub(crate) fn for_each(
         &self,
         mut each: impl FnMut(String, String) -> anyhow::Result<()>,
     ) -> anyhow::Result<String> {
         let mut lines = Lines::open(self.path)?;
         let mut hash = blake3::Hasher::new();
+        let mut form = self.form();
         while let Some(line) = lines.next()? {
-            match self.parse(line) {
+            match self.parse(line, &mut form) {
                 Ok((id, text)) => {
                     for part in [&id, &text] {
                         hash.update(&(part.len() as u64).to_le_bytes());
@@ -75,13 +85,35 @@ impl Input<'_> {
         Ok(hash.finalize().to_hex().to_string())
     }
 
-    fn parse(&self, line: Line<'_>) -> Result<(String, String), Fault> {
+    /// The form that the file's name says.
+    fn form(&self) -> Option<Form> {
+        let mut name = self.path.to_owned();
+        if Compression::of(&name) != Compression::Plain {
+            name.set_extension("");
+        }
+        match name.extension() {
+            None => None,
+            Some(extension) if extension == "txt" => Some(Form::Lines),
+            Some(_) => Some(Form::Records),
+        }
+    }
+
+    /// The id and the text of a line; where `form` is not known yet, it becomes the first line's.
+    fn parse(&self, line: Line<'_>, form: &mut Option<Form>) -> Result<(String, String), Fault> {
+        let own = if line.bytes[0] == b'{' { Form::Records } else { Form::Lines };
+        if *form.get_or_insert(own) == Form::Lines {
+            let text = line.text()?.trim();
+            if text.is_empty() {
+                return Err(Fault::EmptyField { field: "text" });
+            }
+            return Ok((line.number.to_string(), text.to_owned()));
+        }
         match self.side {
-            Side::Query => QueryLine::parse(line).map(|line| {
+            Side::Query => QueryLine::parse_numbered(line).map(|line| {
                 let query = line.into_query();
                 (query.id, query.text)
             }),
-            Side::Document => DocumentLine::parse(line).map(|line| {
+            Side::Document => DocumentLine::parse_numbered(line).map(|line| {
                 let document = line.into_document();
                 let text = document.passage(self.text).into_owned();
                 (document.id, text)
@@ -93,9 +125,10 @@ impl Input<'_> {
     fn find_repeated(&self, repeated: &HashSet<u64>) -> Result<(), DataError> {
         let mut first_lines: HashMap<String, u64> = HashMap::new();
         let mut lines = Lines::open(self.path)?;
+        let mut form = self.form();
         while let Some(line) = lines.next()? {
             let number = line.number;
-            let Ok((id, _)) = self.parse(line) else { continue };
+            let Ok((id, _)) = self.parse(line, &mut form) else { continue };
             if !repeated.contains(&short_hash(&id)) {
                 continue;
             }
@@ -157,6 +190,32 @@ mod tests {
         }
         let all: String = (0..2000).map(|id| line(&id.to_string())).collect();
         assert_eq!(scan(&all, Side::Query).unwrap().texts, 2000);
+    }
+
+    #[test]
+    fn a_text_without_an_id_is_called_by_its_line() {
+        let ids = |name: &str, text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            let mut ids = Vec::new();
+            let input = Input { path: &path, side: Side::Query, text: DocumentText::Text };
+            let read = input.for_each(|id, text| {
+                ids.push(format!("{id}={text}"));
+                Ok(())
+            });
+            read.map(|_| ids.join(" ")).map_err(|error| error.to_string())
+        };
+        let objects = "{\"text\":\"a\"}\n\n{\"_id\":\"x\",\"text\":\"b\"}\n{\"text\":\"c\"}\n";
+        for name in ["in.jsonl", "stdin"] {
+            assert_eq!(ids(name, objects).unwrap(), "1=a x=b 4=c");
+        }
+        for name in ["in.txt", "stdin"] {
+            assert_eq!(ids(name, "a b\n\n c\n").unwrap(), "1=a b 3=c");
+        }
+        assert_eq!(ids("in.txt", "{}\n").unwrap(), "1={}");
+        let error = ids("in.jsonl", "a b\n").unwrap_err();
+        assert!(error.contains("line 1"), "{error}");
     }
 
     #[test]
