@@ -106,7 +106,7 @@ mod tests {
             let expected =
                 top_k(&unpacked(&asked), &unpacked(&stored), DIM, 12, similarity).unwrap();
             let found = top_k_signs(&queries, &stored, DIM, 12, 0, similarity, &[]).unwrap();
-            // The lengths of the cosine are rounded, so that its ties are none.
+            // Cosines of equally many signs differ in their last digits, products do not.
             if similarity == Similarity::Dot {
                 assert_eq!(indices(&found), indices(&expected));
             }

@@ -53,7 +53,7 @@ impl Dtype {
         match self {
             Self::F32 => rows.iter().flat_map(|x| x.to_le_bytes()).collect(),
             Self::F16 => rows.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
-            Self::Int8 => bytemuck::cast_vec(ranges.encode(rows, dim)),
+            Self::Int8 => ranges.encode(rows, dim),
             Self::Binary => signs(rows, dim),
         }
     }
@@ -79,7 +79,7 @@ impl Dtype {
             Self::F16 => {
                 bytes.as_chunks().0.iter().map(|&x| f16::from_le_bytes(x).to_f32()).collect()
             }
-            Self::Int8 => ranges.decode(bytemuck::cast_slice(bytes), dim),
+            Self::Int8 => ranges.decode(bytes, dim),
             Self::Binary => {
                 let bit = |row: &[u8], at: usize| row[at / 8] >> (7 - at % 8) & 1 == 1;
                 let number = |is_set| if is_set { 1.0 } else { -1.0 };
@@ -138,19 +138,22 @@ impl Ranges {
         (self.high[at] - self.low[at]) / 255.0
     }
 
-    fn encode(&self, rows: &[f32], dim: usize) -> Vec<i8> {
+    /// The codes of `rows`, each the bits of an i8.
+    fn encode(&self, rows: &[f32], dim: usize) -> Vec<u8> {
         assert_eq!(self.low.len(), dim, "a range for each dimension");
         let code = |(at, &x): (usize, &f32)| {
             let step = self.step(at);
             let steps = if step > 0.0 { ((x - self.low[at]) / step).round() } else { 0.0 };
-            (steps - 128.0).clamp(-128.0, 127.0) as i8
+            ((steps - 128.0).clamp(-128.0, 127.0) as i8).cast_unsigned()
         };
         rows.chunks_exact(dim).flat_map(|row| row.iter().enumerate().map(code)).collect()
     }
 
-    fn decode(&self, rows: &[i8], dim: usize) -> Vec<f32> {
+    fn decode(&self, rows: &[u8], dim: usize) -> Vec<f32> {
         assert_eq!(self.low.len(), dim, "a range for each dimension");
-        let number = |(at, &x): (usize, &i8)| self.low[at] + (f32::from(x) + 128.0) * self.step(at);
+        let number = |(at, &x): (usize, &u8)| {
+            self.low[at] + (f32::from(x.cast_signed()) + 128.0) * self.step(at)
+        };
         rows.chunks_exact(dim).flat_map(|row| row.iter().enumerate().map(number)).collect()
     }
 }
@@ -209,11 +212,11 @@ mod tests {
 
     #[test]
     fn int8_has_the_steps_of_sentence_transformers() {
-        // quantize_embeddings([[0, 7], [0.6, 7], [1, 7]]): steps of 1/255 from −128, but for rounding.
-        let rows = [0.0, 7.0, /* */ 0.6, 7.0, /* */ 1.0, 7.0];
+        // quantize_embeddings([[0, 7], [0.25, 7], [1, 7]]): steps of 1/255 from −128, 63.75 of them.
+        let rows = [0.0, 7.0, /* */ 0.25, 7.0, /* */ 1.0, 7.0];
         let stored = Dtype::Int8.encode(&rows, 2, &Ranges::of(&rows, 2));
         let codes: &[i8] = bytemuck::cast_slice(&stored);
-        assert_eq!(codes, [-128, -128, 25, -128, 127, -128]);
+        assert_eq!(codes, [-128, -128, -64, -128, 127, -128]);
         let read = Dtype::Int8.decode(&stored, 2, &Ranges::of(&rows, 2));
         assert_eq!([read[0], read[1], read[4], read[5]], [0.0, 7.0, 1.0, 7.0]);
     }
