@@ -1,5 +1,8 @@
 //! The loss on a device with no more than WebGPU's default limits: 128 MiB in a binding, eight
-//! storage buffers and 256 units in a kernel. Part of the suite on `wgpu` alone.
+//! storage buffers and 256 units in a kernel.
+//!
+//! Part of the suite on `wgpu` alone, and in a process of its own, as `cargo xtask conformance wgpu`
+//! runs it: a process sets up its device once.
 
 use burn::backend::Flex;
 use burn::backend::wgpu::graphics::AutoGraphicsApi;
