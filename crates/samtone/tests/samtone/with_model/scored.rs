@@ -12,7 +12,7 @@ use super::tiny::{printed, refused, save_model};
 
 /// A tiny cross-encoder of random weights, by transformers.
 const CROSS_ENCODER: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../samtone-model/tests/fixtures/cross-encoder/model");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samtone/with_model/cross-encoder");
 
 /// Scores and similarities of one text pair in batches of other sizes differ by rounding alone.
 const TOLERANCE: f64 = 1e-5;
