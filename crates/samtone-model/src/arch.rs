@@ -1,6 +1,6 @@
 //! Token ids to hidden states: a file or folder an architecture, and the two enums that hold them.
 
-mod bert;
+pub(crate) mod bert;
 pub(crate) mod t5;
 
 use burn::module::Module;
@@ -63,7 +63,7 @@ impl<B: Backend> TokenEmbedder<B> {
     ) -> Tensor<B, 2> {
         let ids = layout.ids(batch);
         match self {
-            Self::Bert(bert) => bert.forward(ids, layout, dropout),
+            Self::Bert(bert) => bert.forward(ids, None, layout, dropout),
             Self::T5(t5) => t5.forward(ids, layout, dropout),
         }
     }

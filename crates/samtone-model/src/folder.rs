@@ -20,6 +20,7 @@
 //! file, it is taken as 6.2 takes it. A key that changes an embedding and is not honoured is refused.
 
 pub(crate) mod checkpoint;
+pub(crate) mod cross_encoder;
 pub(crate) mod hugging_face;
 mod json;
 mod limits;
@@ -32,6 +33,7 @@ mod tower;
 
 use std::path::Path;
 
+pub(crate) use cross_encoder::{CrossEncoderFolder, ScoreActivation};
 pub(crate) use json::{create_folder, replace_folder, write_json};
 pub(crate) use samtone::SamtoneFile;
 pub(crate) use settings::{Prompts, Settings};

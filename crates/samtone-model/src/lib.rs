@@ -1,10 +1,11 @@
-//! Dual encoders on Burn: token batches to embeddings; and T5 whole, which writes texts.
+//! Dual encoders on Burn: token batches to embeddings; cross-encoders, which score pairs of texts; and
+//! T5 whole, which writes texts.
 //!
 //! [`DualEncoder`] is two towers (encoder → pooling → projection → L2 norm) and how they share
 //! parameters: token batches go in. Encoders are BERT's family and T5's encoder. [`Retriever`] is that
 //! with its tokenizer and the settings of each side: texts go in. [`ModelFolder`] opens what Hugging
 //! Face, sentence-transformers or samtone wrote, and [`Retriever::save`] writes what
-//! sentence-transformers opens.
+//! sentence-transformers opens. [`CrossEncoder`] reads a query and a document together and scores them.
 //!
 //! This crate knows neither contrastive losses nor optimisers; it reads text only where a model folder
 //! brings its tokenizer.
@@ -25,11 +26,13 @@
 mod arch;
 mod blocks;
 mod config;
+mod cross_encoder;
 mod dual_encoder;
 mod error;
 mod folder;
 #[cfg(feature = "flex")]
 mod kernel;
+mod length_batches;
 mod parameter;
 mod retriever;
 #[cfg(feature = "seq2seq")]
@@ -42,6 +45,7 @@ pub use config::{
     Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Similarity,
     T5Config,
 };
+pub use cross_encoder::CrossEncoder;
 pub use dual_encoder::DualEncoder;
 pub use error::ModelError;
 pub use folder::SideSettings;

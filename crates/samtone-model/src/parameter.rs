@@ -45,7 +45,8 @@ pub enum Part {
     Layer(usize),
     /// The norm after the last layer (T5).
     FinalNorm,
-    /// The map from the decoder's states to the scores of words, where it is no other's (T5 1.1).
+    /// What makes scores of states: of words, where the map is no other's (T5 1.1), or of a pair of
+    /// texts.
     Head,
     /// The projection after pooling.
     Projection,

@@ -16,6 +16,7 @@ use crate::folder::model_folder::ModelFolder;
 use crate::folder::{
     self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TowerContent, replace_folder,
 };
+use crate::length_batches::length_batches;
 use crate::side::Side;
 
 /// A dual encoder that reads text.
@@ -261,14 +262,9 @@ impl<B: Backend> Retriever<B> {
     pub fn encode_tokens(&self, side: Side, rows: &[Vec<u32>], batch_tokens: usize) -> Vec<f32> {
         let dim = self.dim();
         let pad_id = self.tokenizer(side).pad_id();
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_by_key(|&row| std::cmp::Reverse(rows[row].len()));
+        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
         let mut embeddings = vec![0.0; rows.len() * dim];
-        let mut rest = order.as_slice();
-        while let Some(&longest) = rest.first() {
-            let fitting = (batch_tokens / rows[longest].len().max(1)).clamp(1, rest.len());
-            let (now, later) = rest.split_at(fitting);
-            rest = later;
+        for now in length_batches(&lengths, batch_tokens) {
             let empty: &[u32] = &[pad_id];
             let row = |&row: &usize| if rows[row].is_empty() { empty } else { &rows[row] };
             let texts: Vec<&[u32]> = now.iter().map(row).collect();

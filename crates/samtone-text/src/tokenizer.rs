@@ -18,8 +18,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizerSequence;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType,
-    PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+    AddedToken, Encoding, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
+    OffsetType, PostProcessor, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
+    TruncationParams, truncate_encodings,
 };
 
 use crate::TextError;
@@ -281,10 +282,7 @@ impl TextTokenizer {
             .par_iter()
             .with_min_len(16)
             .map(|text| {
-                let text = text.as_ref();
-                let encoding = self.inner.encode_fast(text, false).map_err(|source| {
-                    TextError::Encode { text: text.chars().take(40).collect(), source }
-                })?;
+                let encoding = self.encoding(text.as_ref())?;
                 let ids = encoding.get_ids();
                 let ids = &ids[..ids.len().min(room)];
                 let mut row = Vec::with_capacity(ids.len() + self.special_tokens());
@@ -307,15 +305,68 @@ impl TextTokenizer {
         Ok(self.encode_batch(&[text], max_len)?.swap_remove(0))
     }
 
+    /// The tokens of each pair of texts as one row, at most `max_len` of them, the special tokens
+    /// included: of a longer row the longer text loses its end, both where both are long
+    /// (transformers' `longest_first`).
+    ///
+    /// Pairs are encoded in parallel; the result does not depend on it. A row is never empty, as in
+    /// [`encode_batch`](TextTokenizer::encode_batch).
+    ///
+    /// # Errors
+    /// [`TextError::NoRoom`] if `max_len` is not greater than
+    /// [`pair_special_tokens`](TextTokenizer::pair_special_tokens), or if the tokenizer cannot encode a
+    /// text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_text::TextTokenizer;
+    ///
+    /// let tokenizer = TextTokenizer::train_wordpiece(&["a well runs dry"], 60, true)?;
+    /// let rows = tokenizer.encode_pairs(&[("well", "a well runs")], 32)?;
+    /// assert_eq!(tokenizer.decode(&rows[0].ids)?, "well a well runs");
+    /// assert_eq!((rows[0].types.first(), rows[0].types.last()), (Some(&0), Some(&1)));
+    /// # Ok::<(), samtone_text::TextError>(())
+    /// ```
+    pub fn encode_pairs<S: AsRef<str> + Sync, T: AsRef<str> + Sync>(
+        &self,
+        pairs: &[(S, T)],
+        max_len: usize,
+    ) -> Result<Vec<PairTokens>, TextError> {
+        let max_length = room(max_len, self.pair_special_tokens())?;
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        let encode = |(first, second): &(S, T)| {
+            let text = first.as_ref();
+            let (first, mut second) = (self.encoding(text)?, self.encoding(second.as_ref())?);
+            second.set_type_ids(vec![1; second.len()]);
+            let joined = || {
+                let (mut first, mut second) = truncate_encodings(first, Some(second), &truncation)?;
+                // What was cut off would be joined as well.
+                first.take_overflowing();
+                second.as_mut().map(Encoding::take_overflowing);
+                self.inner.post_process(first, second, true)
+            };
+            let row = joined().map_err(encode_error(text))?;
+            let (mut ids, mut types) = (row.get_ids().to_vec(), row.get_type_ids().to_vec());
+            if ids.is_empty() {
+                (ids, types) = (vec![self.pad_id], vec![0]);
+            }
+            Ok(PairTokens { ids, types })
+        };
+        pairs.par_iter().with_min_len(16).map(encode).collect()
+    }
+
+    /// A text's tokens without special ones.
+    fn encoding(&self, text: &str) -> Result<Encoding, TextError> {
+        self.inner.encode_fast(text, false).map_err(encode_error(text))
+    }
+
     /// The token ids of one text without special tokens, at most `max_len` of them.
     ///
     /// # Errors
     /// If the tokenizer cannot encode the text.
     pub fn encode_bare(&self, text: &str, max_len: usize) -> Result<Vec<u32>, TextError> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|source| TextError::Encode {
-            text: text.chars().take(40).collect(),
-            source,
-        })?;
+        let encoding = self.encoding(text)?;
         let ids = encoding.get_ids();
         Ok(ids[..ids.len().min(max_len)].to_vec())
     }
@@ -356,14 +407,17 @@ impl TextTokenizer {
         self.before.len() + self.after.len()
     }
 
+    /// Special tokens added to every pair of texts: a length must be greater.
+    pub fn pair_special_tokens(&self) -> usize {
+        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(true))
+    }
+
     /// Tokens of a text itself in `max_len` tokens, at least one.
     ///
     /// # Errors
     /// [`TextError::NoRoom`] if the special tokens leave none.
     pub fn room(&self, max_len: usize) -> Result<usize, TextError> {
-        let special = self.special_tokens();
-        let room = max_len.checked_sub(special).filter(|&room| room > 0);
-        room.ok_or(TextError::NoRoom { max_len, special })
+        room(max_len, self.special_tokens())
     }
 
     /// The id of T5's `number`-th sentinel, if it is what the tokenizer reads in a text that holds it,
@@ -402,6 +456,25 @@ impl std::fmt::Debug for TextTokenizer {
             .field("pad_id", &self.pad_id)
             .finish_non_exhaustive()
     }
+}
+
+/// Two texts in one row of tokens: `[CLS] first [SEP] second [SEP]`, where the tokenizer is BERT's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PairTokens {
+    /// The tokens' ids.
+    pub ids: Vec<u32>,
+    /// For each token 0 if it is the first text's, 1 if it is the second's.
+    pub types: Vec<u32>,
+}
+
+/// What `max_len` tokens hold beside `special` ones, at least one.
+fn room(max_len: usize, special: usize) -> Result<usize, TextError> {
+    let room = max_len.checked_sub(special).filter(|&room| room > 0);
+    room.ok_or(TextError::NoRoom { max_len, special })
+}
+
+fn encode_error(text: &str) -> impl FnOnce(tokenizers::Error) -> TextError + '_ {
+    |source| TextError::Encode { text: text.chars().take(40).collect(), source }
 }
 
 /// A special token with its id.
@@ -492,6 +565,43 @@ mod tests {
             tokenizer.decode(&whole).unwrap(),
             "the quick brown fox jumps over the lazy dog."
         );
+    }
+
+    #[test]
+    fn of_a_pair_the_longer_text_is_cut() {
+        let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 120, true).unwrap();
+        let id = |token| tokenizer.token_id(token).unwrap();
+        let (cls, sep) = (id("[CLS]"), id("[SEP]"));
+        let long = tokenizer.encode_bare(TEXTS[0], 99).unwrap();
+        let short = tokenizer.encode_bare("a", 99).unwrap();
+        assert_eq!((tokenizer.pair_special_tokens(), short.len()), (3, 1));
+        // (pair, longest row, tokens of each text that are left)
+        for (pair, max_len, [first, second]) in [
+            (("a", TEXTS[0]), 99, [1, long.len()]),
+            (("a", TEXTS[0]), 9, [1, 5]),
+            ((TEXTS[0], "a"), 9, [5, 1]),
+            ((TEXTS[0], TEXTS[0]), 9, [3, 3]),
+            ((TEXTS[0], TEXTS[0]), 10, [3, 4]),
+            ((TEXTS[0], TEXTS[0]), 4, [0, 1]),
+            (("", TEXTS[0]), 5, [0, 2]),
+            (("", ""), 5, [0, 0]),
+        ] {
+            let text = |text: &str, length| match text {
+                "a" => short[..length].to_vec(),
+                _ => long[..length].to_vec(),
+            };
+            let (first, second) = (text(pair.0, first), text(pair.1, second));
+            let row = tokenizer.encode_pairs(&[pair], max_len).unwrap().remove(0);
+            assert_eq!(row.ids, [&[cls], &first[..], &[sep], &second, &[sep]].concat(), "{pair:?}");
+            let types = [vec![0; first.len() + 2], vec![1; second.len() + 1]].concat();
+            assert_eq!(row.types, types, "{pair:?}");
+        }
+        let error = tokenizer.encode_pairs(&[("a", "a")], 3).unwrap_err();
+        assert!(matches!(error, TextError::NoRoom { max_len: 3, special: 3 }), "{error}");
+        // T5's manner: one special token for both.
+        let written = TextTokenizer::train_text_to_text(&TEXTS, 400).unwrap();
+        let rows = written.encode_pairs(&[("a", "a")], 99).unwrap();
+        assert_eq!(rows[0].types.len(), rows[0].ids.len());
     }
 
     #[test]

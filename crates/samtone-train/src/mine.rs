@@ -3,11 +3,13 @@
 //! A [`CandidateSource`] ranks documents for each query of the training pairs: [`Dense`] of a model,
 //! [`Lexical`] search (BM25), or a [`Ranked`] run of any system. [`mine()`] passes over every document
 //! known to be relevant and every copy of one, takes a range of ranks, drops what scores too near the
-//! positive (it is likely relevant too), and picks from the rest.
+//! positive (it is likely relevant too), and picks from the rest. A [`Filter`] asks a second model which
+//! of those picked are relevant after all.
 
 mod source;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::str::FromStr;
 
 use samtone_data::{Dataset, Pair};
@@ -18,6 +20,9 @@ use serde::Serialize;
 pub use source::{CandidateSource, Dense, Lexical, Ranked};
 
 use crate::error::TrainError;
+
+/// Pairs that are filtered at once.
+const STEP: usize = 1024;
 
 /// Which documents become negatives.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,16 +59,12 @@ impl Default for MineConfig {
 }
 
 impl MineConfig {
-    /// `count` of the hits, best first, for the pair at `row`.
-    fn take(&self, mut hits: Vec<Hit>, row: usize) -> Vec<Hit> {
-        if self.pick == Pick::Random && hits.len() > self.count {
-            let order = Key::new(self.seed).child("mine").at(row as u64).permutation(hits.len());
-            let mut taken = order[..self.count].to_vec();
-            taken.sort_unstable();
-            hits = taken.into_iter().map(|place| hits[place]).collect();
+    /// The places of `hits` in the order in which they are taken for the pair at `row`.
+    fn order(&self, hits: usize, row: usize) -> Vec<usize> {
+        match self.pick {
+            Pick::Random => Key::new(self.seed).child("mine").at(row as u64).permutation(hits),
+            Pick::Top => (0..hits).collect(),
         }
-        hits.truncate(self.count);
-        hits
     }
 }
 
@@ -149,6 +150,83 @@ pub enum Pick {
     Random,
 }
 
+/// Scores documents for queries, pairs of a query's index and a document's.
+pub type ScorePairs<'a> = dyn Fn(&[(usize, usize)]) -> Result<Vec<f32>, TrainError> + 'a;
+
+/// Drops negatives that a second model takes to be relevant: false ones.
+///
+/// Source: Qu et al. 2021, arXiv:2010.08191 (RocketQA), which denoises mined negatives by a
+/// cross-encoder.
+pub struct Filter<'a> {
+    /// The second model.
+    pub score: &'a ScorePairs<'a>,
+    /// A document is dropped that scores more than the positive less this much.
+    pub margin: f32,
+    /// Is told how many pairs are done, of how many.
+    pub observe: &'a dyn Fn(usize, usize),
+}
+
+impl Filter<'_> {
+    /// Drops documents from each row's order until `count` are left, or all were looked at; gives how
+    /// many. What is not needed is not scored.
+    fn apply(&self, rows: &mut [Row], count: usize) -> Result<usize, TrainError> {
+        let positives: Vec<_> =
+            rows.iter().map(|row| (row.pair.query, row.pair.document)).collect();
+        let positives = (self.score)(&positives)?;
+        // Of each row, how many of those that come first have passed.
+        let mut passed = vec![0; rows.len()];
+        let mut dropped = 0;
+        loop {
+            let asked: Vec<(usize, Range<usize>)> = rows
+                .iter()
+                .zip(&passed)
+                .map(|(row, &passed)| passed..row.order.len().min(count))
+                .enumerate()
+                .filter(|(_, range)| !range.is_empty())
+                .collect();
+            if asked.is_empty() {
+                return Ok(dropped);
+            }
+            let pairs = asked.iter().flat_map(|(at, range)| {
+                let row = &rows[*at];
+                row.order[range.clone()]
+                    .iter()
+                    .map(|&place| (row.pair.query, row.hits[place].index))
+            });
+            let mut scores = (self.score)(&pairs.collect::<Vec<_>>())?.into_iter();
+            for (at, range) in asked {
+                let (start, limit) = (range.start, positives[at] - self.margin);
+                let looked_at = range.len();
+                let order = &mut rows[at].order;
+                let scored: Vec<_> = order.drain(range).zip(scores.by_ref()).collect();
+                let kept = scored.into_iter().filter(|&(_, score)| score <= limit);
+                let kept: Vec<usize> = kept.map(|(place, _)| place).collect();
+                dropped += looked_at - kept.len();
+                passed[at] += kept.len();
+                order.splice(start..start, kept);
+            }
+        }
+    }
+}
+
+/// A pair, and what may be its negatives.
+struct Row {
+    pair: Pair,
+    /// Best first.
+    hits: Vec<Hit>,
+    /// Places among the hits, in the order in which they are taken.
+    order: Vec<usize>,
+}
+
+impl Row {
+    /// The first `count` of the order, best first.
+    fn taken(&self, count: usize) -> Vec<Hit> {
+        let mut places = self.order[..self.order.len().min(count)].to_vec();
+        places.sort_unstable();
+        places.into_iter().map(|place| self.hits[place]).collect()
+    }
+}
+
 /// Training pairs with mined negatives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mined {
@@ -173,6 +251,8 @@ pub struct MineReport {
     pub without: usize,
     /// Documents in range that scored too near the positive, over all pairs.
     pub too_near: usize,
+    /// Documents that the filter took to be relevant, of those that it looked at, over all pairs.
+    pub false_negatives: usize,
     /// Pairs whose positive the source does not score: with a margin, they get no negative.
     pub unscored_positives: usize,
     /// The mean score of the positives that have one; absent if none has.
@@ -211,6 +291,20 @@ pub fn mine(
     source: &impl CandidateSource,
     config: &MineConfig,
 ) -> Result<Mined, TrainError> {
+    mine_filtered(dataset, split, source, config, None)
+}
+
+/// As [`mine()`], without what `filter` drops: `config.count` are taken of the rest.
+///
+/// # Errors
+/// What `source` or `filter` fails with.
+pub fn mine_filtered(
+    dataset: &Dataset,
+    split: &str,
+    source: &impl CandidateSource,
+    config: &MineConfig,
+    filter: Option<&Filter<'_>>,
+) -> Result<Mined, TrainError> {
     let pairs = dataset.pairs(split);
     let known = Known::new(dataset);
     let mut seen = HashSet::new();
@@ -225,40 +319,43 @@ pub fn mine(
     let mut report = MineReport { pairs: pairs.len(), ..MineReport::default() };
     let (mut positive_scores, mut negative_scores) = (Mean::default(), Mean::default());
     let mut rows = Vec::with_capacity(pairs.len());
-    for (at, pair) in pairs.into_iter().enumerate() {
-        let hits = &found[&pair.query];
-        let own = hits.iter().find(|hit| hit.index == pair.document).map(|hit| hit.score);
-        let positive = own.or_else(|| source.score(pair.query, pair.document)).map(f64::from);
-        match positive {
-            Some(score) => positive_scores.add(score),
-            None => report.unscored_positives += 1,
+    for (step, some) in pairs.chunks(STEP).enumerate() {
+        let mut candidates = Vec::with_capacity(some.len());
+        for (at, pair) in some.iter().enumerate() {
+            let hits = &found[&pair.query];
+            let own = hits.iter().find(|hit| hit.index == pair.document).map(|hit| hit.score);
+            let positive = own.or_else(|| source.score(pair.query, pair.document)).map(f64::from);
+            match positive {
+                Some(score) => positive_scores.add(score),
+                None => report.unscored_positives += 1,
+            }
+            let mut hits = known.range(pair, hits, config);
+            let reached = hits.len();
+            hits.retain(|hit| config.margin.keeps(f64::from(hit.score), positive));
+            if positive.is_some() {
+                report.too_near += reached - hits.len();
+            }
+            let order = config.order(hits.len(), step * STEP + at);
+            candidates.push(Row { pair: pair.clone(), hits, order });
         }
-        let in_range = known.range(&pair, hits, config);
-        let reached = in_range.len();
-        let kept = in_range
-            .into_iter()
-            .filter(|hit| config.margin.keeps(f64::from(hit.score), positive))
-            .collect::<Vec<_>>();
-        if positive.is_some() {
-            report.too_near += reached - kept.len();
+        if let Some(filter) = filter {
+            report.false_negatives += filter.apply(&mut candidates, config.count)?;
+            (filter.observe)(step * STEP + some.len(), pairs.len());
         }
-        let left = config.take(kept, at);
-        report.short += usize::from(left.len() < config.count);
-        report.without += usize::from(left.is_empty());
-        if config.whole_rows && left.len() < config.count {
-            continue;
+        for row in candidates {
+            let left = row.taken(config.count);
+            report.short += usize::from(left.len() < config.count);
+            report.without += usize::from(left.is_empty());
+            if config.whole_rows && left.len() < config.count {
+                continue;
+            }
+            for hit in &left {
+                negative_scores.add(f64::from(hit.score));
+            }
+            let negatives = left.iter().map(|hit| hit.index).collect();
+            // A teacher's scores were of other negatives.
+            rows.push(Pair { negatives, scores: Vec::new(), ..row.pair });
         }
-        for hit in &left {
-            negative_scores.add(f64::from(hit.score));
-        }
-        let negatives = left.iter().map(|hit| hit.index).collect();
-        // A teacher's scores were of other negatives.
-        rows.push(Pair {
-            query: pair.query,
-            document: pair.document,
-            negatives,
-            scores: Vec::new(),
-        });
     }
     report.rows = rows.len();
     report.negatives = negative_scores.count;

@@ -3,9 +3,13 @@
 //! `query_id`, `positive_id` and `negative_ids` may stand beside them; texts without an id are told
 //! apart by their text. `scores` are a teacher's: of the positive, then of each negative.
 
+use std::fmt;
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::example::Example;
 use super::passage::Passage;
@@ -102,9 +106,81 @@ pub fn write(out: &mut impl Write, example: &Example<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// A line whose `scores` are these, in the place of any it had; its other fields, known here or not,
+/// stay as they are and in their order.
+///
+/// # Errors
+/// A [`Fault`] if the line is no JSON object.
+pub fn with_scores(line: Line<'_>, scores: &[f32]) -> Result<String, Fault> {
+    let Ordered(mut fields) = line.json()?;
+    fields.retain(|(name, _)| name != "scores");
+    let scored = Scored { fields, scores };
+    Ok(serde_json::to_string(&scored).expect("what was JSON is JSON again"))
+}
+
+/// The fields of an object in their order.
+struct Ordered(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Ordered;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Ordered(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// A line's fields, and then its scores.
+struct Scored<'a> {
+    fields: Vec<(String, Value)>,
+    scores: &'a [f32],
+}
+
+impl Serialize for Scored<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in &self.fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("scores", self.scores)?;
+        map.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scores_are_all_that_changes_of_a_line() {
+        for (line, expected) in [
+            (
+                r#"{"query": "a?", "positive": "é", "z": {"b": 1.0}, "negatives": ["b"], "a": null}"#,
+                r#"{"query":"a?","positive":"é","z":{"b":1.0},"negatives":["b"],"a":null,"scores":[0.1,-2.0]}"#,
+            ),
+            (
+                r#"{"scores":[1,2],"query":"a?","positive":"b"}"#,
+                r#"{"query":"a?","positive":"b","scores":[0.1,-2.0]}"#,
+            ),
+        ] {
+            let line = Line { number: 1, bytes: line.as_bytes() };
+            assert_eq!(with_scores(line, &[0.1, -2.0]).unwrap(), expected);
+        }
+        assert!(with_scores(Line { number: 1, bytes: b"[1]" }, &[]).is_err());
+    }
 
     #[test]
     fn what_is_not_known_has_no_field() {

@@ -61,16 +61,18 @@ impl<B: Backend> BertEmbedder<B> {
         self.words.val()
     }
 
-    /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
+    /// Token ids and types (0 if none are given) of every row of `layout` → hidden states,
+    /// `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
         ids: Vec<usize>,
+        types: Option<Vec<usize>>,
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
         let positions = layout.positions();
         let positions = positions.into_iter().map(|at| at + self.position_offset).collect();
-        let types = vec![0; ids.len()];
+        let types = types.unwrap_or_else(|| vec![0; ids.len()]);
         let tables = [&self.words, &self.positions, &self.token_types].map(Param::val);
         let x = embed(tables, [ids, positions, types]);
         let site = DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout);

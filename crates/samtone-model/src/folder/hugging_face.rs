@@ -276,20 +276,7 @@ pub(crate) fn read_weights(
 ) -> Result<Checkpoint, ModelError> {
     match config {
         EncoderConfig::Bert(_) => {
-            let checkpoint = Checkpoint::read(folder, |name| {
-                name.split('.').any(|part| BERT_HEADS.contains(&part))
-                    || name.ends_with("embeddings.position_ids")
-            })?;
-            let prefix = checkpoint.names().find_map(|name| name.strip_suffix(WORDS));
-            let prefix = prefix.unwrap_or_default().to_owned();
-            checkpoint.rename(|name| {
-                let name = name.strip_prefix(&prefix).unwrap_or(name);
-                match name.rsplit_once("LayerNorm.") {
-                    Some((norm, "gamma")) => format!("{norm}LayerNorm.weight"),
-                    Some((norm, "beta")) => format!("{norm}LayerNorm.bias"),
-                    _ => name.to_owned(),
-                }
-            })
+            read_bert(folder, |name| name.split('.').any(|part| BERT_HEADS.contains(&part)))
         }
         EncoderConfig::T5(_) => Checkpoint::read(folder, |name| {
             name.starts_with("decoder.") || name == "lm_head.weight"
@@ -299,6 +286,29 @@ pub(crate) fn read_weights(
             other => other.to_owned(),
         }),
     }
+}
+
+/// Reads BERT's weights as [`read_weights`] does, but for the heads that `is_left_out` accepts.
+///
+/// # Errors
+/// As [`Checkpoint::read`].
+pub(crate) fn read_bert(
+    folder: &Path,
+    is_left_out: impl Fn(&str) -> bool,
+) -> Result<Checkpoint, ModelError> {
+    let checkpoint = Checkpoint::read(folder, |name| {
+        is_left_out(name) || name.ends_with("embeddings.position_ids")
+    })?;
+    let prefix = checkpoint.names().find_map(|name| name.strip_suffix(WORDS));
+    let prefix = prefix.unwrap_or_default().to_owned();
+    checkpoint.rename(|name| {
+        let name = name.strip_prefix(&prefix).unwrap_or(name);
+        match name.rsplit_once("LayerNorm.") {
+            Some((norm, "gamma")) => format!("{norm}LayerNorm.weight"),
+            Some((norm, "beta")) => format!("{norm}LayerNorm.bias"),
+            _ => name.to_owned(),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -75,22 +75,38 @@ const HARMLESS: [&str; 8] = [
 /// The tokenizer's argument for the longest text, in tokens.
 const MODEL_MAX_LENGTH: &str = "model_max_length";
 
+/// What the encoder's stage hands on.
+#[derive(Clone, Copy)]
+pub(crate) enum Task {
+    /// Hidden states, to be pooled.
+    States,
+    /// The score of a pair.
+    Scores,
+}
+
 impl File {
-    /// Checks that nothing changes an embedding but what [`Limits`] holds.
-    fn check(&self, path: &Path) -> Result<(), ModelError> {
+    /// Checks that nothing changes a result but what [`Limits`] holds.
+    fn check(&self, path: &Path, task: Task) -> Result<(), ModelError> {
+        let [name, output, method_output] = match task {
+            Task::States => ["feature-extraction", "token_embeddings", "last_hidden_state"],
+            Task::Scores => ["sequence-classification", "scores", "logits"],
+        };
         for (key, got, only) in [
-            ("transformer_task", &self.transformer_task, "feature-extraction"),
-            ("module_output_name", &self.module_output_name, "token_embeddings"),
+            ("transformer_task", &self.transformer_task, name),
+            ("module_output_name", &self.module_output_name, output),
         ] {
             if let Some(got) = got.as_ref().filter(|got| *got != only) {
                 return Err(unsupported(path, key, got, only));
             }
         }
-        let text = json!({ "method": "forward", "method_output_name": "last_hidden_state" });
+        let text = json!({ "method": "forward", "method_output_name": method_output });
         for (modality, got) in self.modality_config.iter().flatten() {
             if modality != "text" || *got != text {
                 let got = format!("{modality}: {got}");
-                let expected = "text, its last hidden state";
+                let expected = match task {
+                    Task::States => "text, its last hidden state",
+                    Task::Scores => "text, its logits",
+                };
                 return Err(unsupported(path, "modality_config", &got, expected));
             }
         }
@@ -108,7 +124,7 @@ impl File {
                     key == "processor_kwargs" && name == MODEL_MAX_LENGTH && got.is_u64();
                 if !is_length && !HARMLESS.contains(&name.as_str()) && !is_empty(got) {
                     let got = format!("{name}: {got}");
-                    return Err(unsupported(path, key, &got, "none that change embeddings"));
+                    return Err(unsupported(path, key, &got, "none that change results"));
                 }
             }
         }
@@ -121,9 +137,14 @@ impl Limits {
         self.of_side[side as usize].or(self.max_tokens)
     }
 
-    /// Reads the first file that holds something; keys that would change an embedding and are none of
-    /// ours are refused.
-    pub(crate) fn read(folder: &Path) -> Result<Self, ModelError> {
+    /// What pairs of texts are cut to.
+    pub(crate) fn pair_max_tokens(&self) -> Option<usize> {
+        self.max_tokens
+    }
+
+    /// Reads the first file that holds something; keys that would change a result and are none of ours
+    /// are refused.
+    pub(crate) fn read(folder: &Path, task: Task) -> Result<Self, ModelError> {
         let mut found = None;
         for name in std::iter::once(LIMITS).chain(OLDER) {
             let path = folder.join(name);
@@ -136,7 +157,7 @@ impl Limits {
         let Some((path, value)) = found else { return Ok(Self::default()) };
         let file: File = serde_json::from_value(value)
             .map_err(|source| ModelError::Json { path: path.clone(), source })?;
-        file.check(&path)?;
+        file.check(&path, task)?;
         let of_tokenizer = file.processor_kwargs.as_ref().and_then(|it| it.get(MODEL_MAX_LENGTH));
         let of_tokenizer = of_tokenizer.and_then(Value::as_u64).map(|length| length as usize);
         Ok(Self {
@@ -172,7 +193,7 @@ mod tests {
     fn read(name: &str, text: &str) -> Result<Limits, ModelError> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), text).unwrap();
-        Limits::read(folder.path())
+        Limits::read(folder.path(), Task::States)
     }
 
     #[test]
@@ -201,7 +222,7 @@ mod tests {
         put(OLDER[5], r#"{ "max_seq_length": 7 }"#);
         put(OLDER[2], r#"{ "max_seq_length": 5, "do_lower_case": true }"#);
         put(LIMITS, "{}");
-        let limits = Limits::read(folder.path()).unwrap();
+        let limits = Limits::read(folder.path(), Task::States).unwrap();
         assert_eq!(limits.max_tokens(Side::Query), Some(5));
         assert!(limits.lowercase);
     }

@@ -12,7 +12,7 @@ use crate::config::Similarity;
 use crate::error::ModelError;
 use crate::side::Side;
 
-const SETTINGS: &str = "config_sentence_transformers.json";
+pub(super) const SETTINGS: &str = "config_sentence_transformers.json";
 
 /// A folder's prompts by name.
 #[derive(Clone, Debug, Default, PartialEq)]

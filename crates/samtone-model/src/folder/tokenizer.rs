@@ -29,6 +29,8 @@ const SPECIAL: [(&str, &[&str]); 7] = [
 pub(crate) struct TokenizerSettings {
     /// Texts are cut to this many tokens where nothing else says so.
     pub(crate) max_tokens: Option<usize>,
+    /// Whether the model is told which of two texts a token is of.
+    pub(crate) tells_types: bool,
     /// The names of the special tokens by their key, as the file has them.
     special: Map<String, Value>,
     /// What transformers puts in place of the tokenizer's normalizer.
@@ -67,6 +69,7 @@ impl TokenizerSettings {
             model_max_length: Option<Number>,
             tokenizer_class: Option<String>,
             truncation_side: Option<String>,
+            model_input_names: Option<Vec<String>>,
             do_lower_case: Option<bool>,
             strip_accents: Option<bool>,
             tokenize_chinese_chars: Option<bool>,
@@ -113,6 +116,11 @@ impl TokenizerSettings {
                 .and_then(|length| length.as_u64())
                 .filter(|&length| length < 1_000_000_000)
                 .map(|length| length as usize),
+            // Of transformers 5's classes BERT's alone does so unasked.
+            tells_types: match file.model_input_names {
+                Some(names) => names.iter().any(|name| name == "token_type_ids"),
+                None => is_bert && class != Some("DistilBertTokenizer"),
+            },
             special: special.collect(),
             normalizer: if is_bert {
                 Some(Remade::Bert(bert))

@@ -6,7 +6,7 @@ use samtone_text::TextTokenizer;
 use serde_json::{Map, Value};
 
 use super::json::{create_folder, write_json};
-use super::limits::Limits;
+use super::limits::{Limits, Task};
 use super::samtone::SamtoneFile;
 use super::settings::Settings;
 use super::stages::{
@@ -105,7 +105,7 @@ impl TowerFolder {
             projection,
             normalize,
             settings: Settings::read(path, dim)?,
-            limits: Limits::read(&encoder_folder)?,
+            limits: Limits::read(&encoder_folder, Task::States)?,
             tokenizer: TokenizerSettings::read(&encoder_folder)?,
             encoder,
             path: encoder_folder,

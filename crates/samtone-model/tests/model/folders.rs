@@ -226,9 +226,14 @@ fn a_tokenizer_larger_than_the_model_is_refused() {
 
 /// A copy of the fixture's folder with other files.
 fn variant(files: &Map<String, Value>) -> (tempfile::TempDir, PathBuf) {
+    variant_of("folders/model", files)
+}
+
+/// A copy of a fixture's folder with other files; null: without the file.
+pub(crate) fn variant_of(model: &str, files: &Map<String, Value>) -> (tempfile::TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("model");
-    copy_folder(&fixture("folders/model"), &path);
+    copy_folder(&fixture(model), &path);
     for (name, content) in files {
         match content {
             Value::Null => fs::remove_file(path.join(name)).unwrap(),

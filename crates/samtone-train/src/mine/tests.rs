@@ -147,6 +147,49 @@ fn rows_with_too_few_are_kept_or_left_out() {
     check(&dataset, &source, &MineConfig { whole_rows: true, ..kept }, &[]);
 }
 
+/// A filter that scores by the document alone counts how often each is looked at.
+#[track_caller]
+fn check_filter(config: &MineConfig, margin: f32, expected: &[usize], dropped: usize) {
+    let (dataset, source) = ladder();
+    // The positive is the third.
+    let scores = [0.9, 0.1, 0.5, 0.6, 0.3, 0.45, 0.5, 0.2];
+    let looked_at = std::cell::RefCell::new(vec![0_usize; 8]);
+    let score = |pairs: &[(usize, usize)]| -> Result<Vec<f32>, TrainError> {
+        let score = |&(query, document): &(usize, usize)| {
+            assert_eq!(query, 0);
+            looked_at.borrow_mut()[document] += 1;
+            scores[document]
+        };
+        Ok(pairs.iter().map(score).collect())
+    };
+    let told = std::cell::Cell::new((0, 0));
+    let observe = |done, all| told.set((done, all));
+    let filter = Filter { score: &score, margin, observe: &observe };
+    let mined = mine_filtered(&dataset, "train", &source, config, Some(&filter)).unwrap();
+    assert_eq!(mined.rows[0].negatives, expected);
+    assert_eq!((mined.report.false_negatives, told.get()), (dropped, (1, 1)));
+    // The positive, the negatives, and what was dropped for them, each once.
+    let looked_at = looked_at.into_inner();
+    assert!(looked_at.iter().all(|&times| times <= 1), "{looked_at:?}");
+    assert_eq!(looked_at.iter().sum::<usize>(), 1 + expected.len() + dropped);
+}
+
+#[test]
+fn a_filter_drops_what_it_takes_to_be_relevant() {
+    let all = |count| config("1-99", count, ScoreMargin::NONE);
+    check_filter(&all(1), 0.0, &[1], 1);
+    check_filter(&all(3), 0.0, &[1, 4, 5], 2);
+    // As high as the positive is low enough.
+    check_filter(&all(9), 0.0, &[1, 4, 5, 6, 7], 2);
+    check_filter(&all(9), 0.1, &[1, 4, 7], 4);
+    check_filter(&all(2), 1.0, &[], 7);
+    check_filter(&config("1-4", 9, ScoreMargin::NONE), 0.0, &[1, 4], 2);
+    // What the source's margin drops is not looked at.
+    check_filter(&config("1-99", 2, ScoreMargin::default()), 0.0, &[4, 5], 1);
+    let random = |seed| MineConfig { pick: Pick::Random, seed, ..all(9) };
+    check_filter(&random(3), 0.1, &[1, 4, 7], 4);
+}
+
 #[test]
 fn random_picks_follow_the_seed_and_cover_the_range() {
     let texts: Vec<String> = (0..40).map(|i| format!("text {i}")).collect();

@@ -5,5 +5,6 @@ mod compared;
 mod encode;
 mod judged;
 mod mine;
+mod scored;
 mod search;
 mod tiny;

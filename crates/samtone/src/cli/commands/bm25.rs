@@ -108,6 +108,6 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     // The numbers are printed whatever becomes of the file.
     let written = out.map_or(Ok(()), |out| trec::write(out, &found, "bm25"));
     let evaluation = args.measure.evaluate(&qrels, &found)?;
-    args.measure.print(&qrels, &found, &evaluation, format)?;
+    args.measure.print(&qrels, &found, &evaluation, None, format)?;
     written
 }

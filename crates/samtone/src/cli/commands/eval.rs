@@ -1,11 +1,12 @@
 //! `samtone eval`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
@@ -19,10 +20,12 @@ use super::reading::{
     BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, cut_split, dims, document_text,
     embed, model_folder, similarity,
 };
+use super::scorer::Scorer;
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
+use crate::progress::Progress;
 use crate::stream::{Readable, Writable};
 
 /// Score a model on a data set, or a run against judgments.
@@ -69,6 +72,20 @@ pub(crate) struct Args {
     /// Never find the document that has the query's own id.
     #[arg(long, conflicts_with = "run")]
     drop_own: bool,
+    /// Reorder the first documents found for each query by a second model before they are scored: the
+    /// folder of a cross-encoder, of a retriever, or of a run.
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    rerank: Option<PathBuf>,
+    /// For `--rerank`: how many documents of each query are reordered; those found behind them stay
+    /// there.
+    #[arg(
+        long,
+        default_value_t = 100,
+        value_name = "N",
+        value_parser = at_least_one,
+        requires = "rerank"
+    )]
+    rerank_top: usize,
     /// Embed as many tokens at once as this many of the longest texts have: a run's `eval.batch_size`
     /// gives its numbers to the last digit.
     #[arg(
@@ -161,20 +178,29 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
             let qrels = scope.spawn(|| Qrels::read(qrels.path()));
             (Run::read(run.path()), qrels.join().expect("reading does not panic"))
         });
-        return report(args, start, &qrels?, &found?, None, mteb, format);
+        let (qrels, found) = (qrels?, Found { run: found?, before: None });
+        return report(args, start, &qrels, &found, None, mteb, format);
     }
     if args.dims.len().max(1) * args.dtype.len() == 1 {
         let (qrels, mut found) = search_model(args)?;
         let (_, found) = found.remove(0);
         return report(args, start, &qrels, &found, out, mteb, format);
     }
-    if args.out.is_some() || args.mteb.is_some() || args.measure.per_query || args.measure.explain {
-        let message =
-            "`--out`, `--mteb`, `--per-query` and `--explain` are for one kind of embeddings";
+    let files = args.out.is_some() || args.mteb.is_some();
+    if files || args.rerank.is_some() || args.measure.per_query || args.measure.explain {
+        let message = "`--out`, `--mteb`, `--rerank`, `--per-query` and `--explain` are for one kind \
+                       of embeddings";
         return Err(Usage::new(message).with_hint("give one of `--dims` and one `--dtype`").into());
     }
     let (qrels, found) = search_model(args)?;
     args.measure.print_kinds(&qrels, &found, format)
+}
+
+/// What is found for the queries.
+struct Found {
+    run: Run,
+    /// As it was before `--rerank`.
+    before: Option<Run>,
 }
 
 /// Writes and prints what was found.
@@ -182,17 +208,19 @@ fn report(
     args: &Args,
     start: Instant,
     qrels: &Qrels,
-    found: &Run,
+    Found { run, before }: &Found,
     out: Option<Writable>,
     mteb: Option<Writable>,
     format: Format,
 ) -> anyhow::Result<()> {
     // The numbers are printed whatever becomes of the files.
-    let run_written = out.map_or(Ok(()), |out| trec::write(out, found, "samtone"));
-    let evaluation = args.measure.evaluate(qrels, found)?;
+    let run_written = out.map_or(Ok(()), |out| trec::write(out, run, "samtone"));
+    let evaluation = args.measure.evaluate(qrels, run)?;
+    let before =
+        before.as_ref().map(|run| evaluate_by(qrels, run, &args.measure.plan())).transpose()?;
     let seconds = start.elapsed().as_secs_f64();
     let mteb_written = mteb.map_or(Ok(()), |mteb| write_mteb(mteb, args, &evaluation, seconds));
-    args.measure.print(qrels, found, &evaluation, format)?;
+    args.measure.print(qrels, run, &evaluation, before.as_ref(), format)?;
     run_written?;
     mteb_written
 }
@@ -212,7 +240,7 @@ fn write_mteb(out: Writable, args: &Args, found: &Evaluation, seconds: f64) -> a
 }
 
 /// The judgments of the split, and what the model finds for its queries with each kind of embeddings.
-fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Run)>)> {
+fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Found)>)> {
     let (data, model) =
         args.data.as_deref().zip(args.model.as_deref()).expect("clap asks for both");
     let dataset = load_data(data, &[&args.split])?;
@@ -221,13 +249,8 @@ fn search_model(args: &Args) -> anyhow::Result<(Qrels, Vec<(Kind, Run)>)> {
     if args.out.is_some() {
         warn_of_ids(&split);
     }
-    let hits = args
-        .device
-        .backend
-        .run(Search { args, model, split: &split })?
-        .with_context(|| format!("cannot search with `{}`", model.display()))?;
-    let found = hits.into_iter().map(|(kind, hits)| Ok((kind, split.run(&hits)?)));
-    Ok((split.qrels()?, found.collect::<anyhow::Result<_>>()?))
+    let found = args.device.backend.run(Search { args, model, split: &split })??;
+    Ok((split.qrels()?, found))
 }
 
 /// What embeddings are compared as.
@@ -252,27 +275,44 @@ struct Search<'a> {
 }
 
 impl OnBackend for Search<'_> {
-    type Output = anyhow::Result<Vec<(Kind, Vec<Vec<Hit>>)>>;
+    type Output = anyhow::Result<Vec<(Kind, Found)>>;
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, split } = self;
-        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(model)?, device)?;
+        let scorer = args.rerank.as_deref();
+        let scorer =
+            scorer.map(|path| Scorer::<B::InnerBackend>::open(path, device)).transpose()?;
+        let failed = || format!("cannot search with `{}`", model.display());
+        let retriever = model_folder(model)
+            .and_then(|folder| Retriever::<B::InnerBackend>::open(&folder, device))
+            .with_context(failed)?;
         let wanted = match args.dims.as_slice() {
             [] => vec![retriever.dim()],
             some => {
-                some.iter().map(|&n| dims(Some(n), retriever.dim())).collect::<Result<_, _>>()?
+                let wanted = some.iter().map(|&n| dims(Some(n), retriever.dim()));
+                wanted.collect::<Result<Vec<_>, _>>().with_context(failed)?
             }
         };
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
-        let embedded = embed(&retriever, split, text, args.batch_size)?;
+        let embedded = embed(&retriever, split, text, args.batch_size).with_context(failed)?;
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
         let mut found = Vec::new();
         for dims in wanted {
             let cut = cut_split(&embedded, dims, similarity);
             for dtype in args.dtype.iter().map(|&dtype| dtype.into()) {
-                let hits = stored(&cut, dtype, similarity, args, &own)?;
-                found.push((Kind { dims, dtype }, hits));
+                let hits = stored(&cut, dtype, similarity, args, &own).with_context(failed)?;
+                let run = split.run(&hits)?;
+                let now = match &scorer {
+                    None => Found { run, before: None },
+                    Some(scorer) => {
+                        let (queries, documents) =
+                            (split.query_texts(), split.document_texts(text));
+                        let hits = rerank(scorer, &queries, &documents, &hits, args.rerank_top)?;
+                        Found { run: split.run(&hits)?, before: Some(run) }
+                    }
+                };
+                found.push((Kind { dims, dtype }, now));
             }
         }
         Ok(found)
@@ -300,6 +340,51 @@ fn stored(
     top_k_excluding(queries, &read, *dim, args.k, similarity, own)
 }
 
+/// The first `top` of each query's hits in the order of their new scores, and those behind as they were,
+/// with scores below.
+fn rerank<B: Backend>(
+    scorer: &Scorer<B>,
+    queries: &[&str],
+    documents: &[Cow<'_, str>],
+    hits: &[Vec<Hit>],
+    top: usize,
+) -> anyhow::Result<Vec<Vec<Hit>>> {
+    /// Queries that are reordered at once.
+    const STEP: usize = 16;
+    let bar = Progress::new(queries.len() as u64, "reranked");
+    let mut reranked = Vec::with_capacity(hits.len());
+    for (queries, hits) in queries.chunks(STEP).zip(hits.chunks(STEP)) {
+        let pairs: Vec<(&str, &str)> = queries
+            .iter()
+            .zip(hits)
+            .flat_map(|(query, hits)| {
+                hits.iter().take(top).map(move |hit| (*query, &*documents[hit.index]))
+            })
+            .collect();
+        let mut scores = scorer.score(&pairs)?.into_iter();
+        for hits in hits {
+            let scores: Vec<f32> = scores.by_ref().take(hits.len().min(top)).collect();
+            reranked.push(reordered(hits, &scores));
+        }
+        bar.inc(queries.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(reranked)
+}
+
+/// Hits in the order of new `scores`, those that have none behind them as they were; of equal scores the
+/// earlier hit stays first.
+fn reordered(hits: &[Hit], scores: &[f32]) -> Vec<Hit> {
+    let (first, behind) = hits.split_at(scores.len());
+    let rescored = first.iter().zip(scores).map(|(hit, &score)| Hit { score, ..*hit });
+    let mut ranked: Vec<Hit> = rescored.collect();
+    ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let lowest = ranked.last().map_or(0.0, |hit| hit.score);
+    let below = (1..).map(|step| lowest - step as f32);
+    ranked.extend(behind.iter().zip(below).map(|(hit, score)| Hit { score, ..*hit }));
+    ranked
+}
+
 /// Each metric's 95 % bootstrap interval from 1,000 resamples of the queries.
 pub(crate) fn intervals(found: &Evaluation) -> Vec<(f64, f64)> {
     found.intervals(1000, 0.95, 0)
@@ -324,6 +409,9 @@ struct Printed<'a> {
     #[serde(flatten)]
     evaluation: EvaluationJson<'a>,
     compat: &'static str,
+    /// The means before `--rerank`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_rerank: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<serde_json::Map<String, serde_json::Value>>,
 }
@@ -350,11 +438,14 @@ impl MeasureArgs {
         Err(Usage::new(message).with_hint(hint))
     }
 
+    /// The metrics and how each is measured.
+    fn plan(&self) -> Vec<(Metric, Rules)> {
+        self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect()
+    }
+
     /// Scores a run.
     pub(super) fn evaluate(&self, qrels: &Qrels, run: &Run) -> anyhow::Result<Evaluation> {
-        let plan: Vec<(Metric, Rules)> =
-            self.metrics.iter().map(|&metric| (metric, self.rules(metric))).collect();
-        let found = evaluate_by(qrels, run, &plan)?;
+        let found = evaluate_by(qrels, run, &self.plan())?;
         if found.missing() > 0 {
             let counts = |&metric| self.rules(metric).queries == Queries::Judged;
             let fate = if self.metrics.iter().all(counts) {
@@ -374,12 +465,13 @@ impl MeasureArgs {
         Ok(found)
     }
 
-    /// Prints an evaluation in the way asked for.
+    /// Prints an evaluation in the way asked for, beside the one `before` the run was reordered.
     pub(super) fn print(
         &self,
         qrels: &Qrels,
         run: &Run,
         found: &Evaluation,
+        before: Option<&Evaluation>,
         format: Format,
     ) -> anyhow::Result<()> {
         let intervals = (self.intervals || format == Format::Text).then(|| intervals(found));
@@ -394,9 +486,14 @@ impl MeasureArgs {
                 .map(|(convention, list)| (convention.to_string(), serde_json::json!(list)))
                 .collect()
         });
-        let result = Printed { evaluation: json, compat: self.compat.name(), explain };
+        let before_rerank = before.map(|before| {
+            let names = before.metrics().iter().map(ToString::to_string);
+            names.zip(before.means().iter().map(|mean| serde_json::json!(mean))).collect()
+        });
+        let compat = self.compat.name();
+        let result = Printed { evaluation: json, compat, before_rerank, explain };
         format.print(&result, |_| {
-            let mut text = self.text(found, intervals.as_deref().unwrap_or_default());
+            let mut text = self.text(found, before, intervals.as_deref().unwrap_or_default());
             for (convention, list) in explained.iter().flatten() {
                 text.push_str(&self.explain_text(*convention, list));
             }
@@ -408,7 +505,7 @@ impl MeasureArgs {
     fn print_kinds(
         &self,
         qrels: &Qrels,
-        found: &[(Kind, Run)],
+        found: &[(Kind, Found)],
         format: Format,
     ) -> anyhow::Result<()> {
         #[derive(Serialize)]
@@ -418,7 +515,8 @@ impl MeasureArgs {
             #[serde(flatten)]
             evaluation: EvaluationJson<'a>,
         }
-        let evaluations = found.iter().map(|(kind, run)| Ok((*kind, self.evaluate(qrels, run)?)));
+        let evaluations =
+            found.iter().map(|(kind, found)| Ok((*kind, self.evaluate(qrels, &found.run)?)));
         let evaluations: Vec<(Kind, Evaluation)> = evaluations.collect::<anyhow::Result<_>>()?;
         let intervals: Vec<_> =
             evaluations.iter().map(|(_, found)| self.intervals.then(|| intervals(found))).collect();
@@ -449,17 +547,26 @@ impl MeasureArgs {
         })
     }
 
-    fn text(&self, found: &Evaluation, intervals: &[(f64, f64)]) -> String {
+    fn text(
+        &self,
+        found: &Evaluation,
+        before: Option<&Evaluation>,
+        intervals: &[(f64, f64)],
+    ) -> String {
         let names: Vec<String> = found.metrics().iter().map(ToString::to_string).collect();
-        let rows =
-            names.iter().zip(found.means()).zip(intervals).map(|((name, mean), interval)| {
-                [
-                    name.clone(),
-                    format!("{mean:.4}"),
-                    format!("{:.4} – {:.4}", interval.0, interval.1),
-                ]
-            });
-        let mut text = table(&["metric", "mean", "95 % interval"], rows);
+        let before = before.map(Evaluation::means);
+        let header: &[&str] = match before {
+            Some(_) => &["metric", "before", "reranked", "95 % interval"],
+            None => &["metric", "mean", "95 % interval"],
+        };
+        let rows = names.iter().zip(found.means()).zip(intervals).enumerate();
+        let rows = rows.map(|(at, ((name, mean), interval))| {
+            let before = before.as_ref().map(|means| format!("{:.4}", means[at]));
+            let interval = format!("{:.4} – {:.4}", interval.0, interval.1);
+            let means = before.into_iter().chain([format!("{mean:.4}"), interval]);
+            std::iter::once(name.clone()).chain(means).collect::<Vec<_>>()
+        });
+        let mut text = table(header, rows);
         let queries = found.queries().len();
         line(&mut text, format_args!("\n{queries} queries, by the conventions of {}", self.compat));
         if self.per_query {
@@ -537,4 +644,23 @@ pub(super) fn line(text: &mut String, words: fmt::Arguments<'_>) {
 /// A value with four digits, or a dash where the query does not count.
 fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |value| format!("{value:.4}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_reranked_stays_behind_what_is() {
+        let hit = |(index, score)| Hit { index, score };
+        let hits = [(7, 0.9), (3, 0.8), (5, 0.7), (1, 0.6), (2, 0.5)].map(hit);
+        for (scores, expected) in [
+            (&[-3.0, 2.0, 2.0][..], [(3, 2.0), (5, 2.0), (7, -3.0), (1, -4.0), (2, -5.0)]),
+            (&[1.0][..], [(7, 1.0), (3, 0.0), (5, -1.0), (1, -2.0), (2, -3.0)]),
+            (&[1.0, 2.0, 3.0, 4.0, 5.0][..], [(2, 5.0), (1, 4.0), (5, 3.0), (3, 2.0), (7, 1.0)]),
+        ] {
+            assert_eq!(reordered(&hits, scores), expected.map(hit));
+        }
+        assert!(reordered(&[], &[]).is_empty());
+    }
 }

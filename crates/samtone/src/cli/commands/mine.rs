@@ -1,5 +1,6 @@
 //! `samtone mine`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
@@ -8,9 +9,12 @@ use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
 use samtone_model::Retriever;
+use samtone_text::DocumentText;
+use samtone_train::TrainError;
 use samtone_train::config::EMBEDDED;
 use samtone_train::mine::{
-    Dense, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin, mine,
+    Dense, Filter, Lexical, MineConfig, MineReport, Mined, Pick, Ranked, Ranks, ScoreMargin,
+    mine_filtered,
 };
 use samtone_train::run::{JudgedSplit, load_data};
 use serde::Serialize;
@@ -21,9 +25,11 @@ use super::reading::{
     BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
     similarity,
 };
+use super::scorer::Scorer;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
+use crate::progress::Progress;
 use crate::stream::{Readable, Writable};
 
 /// Find hard negatives: documents that rank high for a query without being relevant to it.
@@ -78,6 +84,20 @@ pub(crate) struct Args {
     /// For `--pick random`: which draw.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Drop what a second model takes to be relevant, before `--count` are taken: the folder of a
+    /// cross-encoder, of a retriever, or of a run.
+    #[arg(long, value_name = "FOLDER")]
+    filter: Option<PathBuf>,
+    /// For `--filter`: dropped is what it scores higher than the positive less this much.
+    #[arg(
+        long,
+        value_name = "SCORE",
+        default_value_t = 0.0,
+        value_parser = at_least_zero,
+        allow_negative_numbers = true,
+        requires = "filter"
+    )]
+    filter_margin: f32,
     /// Leave out pairs with fewer negatives than `--count`.
     #[arg(long)]
     whole_rows: bool,
@@ -174,20 +194,14 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     } else {
         load_data(data.path(), &[&args.split])?
     };
-    let mined = if let Some(model) = &args.model {
-        let work = MineWithModel { args, model, dataset: &dataset, config: &mut config };
-        args.device
-            .backend
-            .run(work)?
-            .with_context(|| format!("cannot mine with `{}`", model.display()))?
-    } else if let Some(run) = &args.run {
-        let ranked = Ranked::new(&Run::read(Readable::open(run)?.path())?, &dataset)
-            .with_context(|| format!("cannot mine with `{}`", run.display()))?;
-        mine(&dataset, &args.split, &ranked, &config)?
+    let mined = if args.model.is_some() || args.filter.is_some() {
+        args.device.backend.run(MineWithModel {
+            args,
+            dataset: &dataset,
+            config: &mut config,
+        })??
     } else {
-        let parameters = Bm25Config { k1: args.k1, b: args.b, ..Bm25Config::default() };
-        let bm25 = Lexical::new(&dataset, config.document_text, Analyzer::default(), parameters);
-        mine(&dataset, &args.split, &bm25, &config)?
+        mine_without_model(args, &dataset, &config, None)?
     };
     let MineReport { pairs, rows, .. } = mined.report;
     let count = config.count;
@@ -199,9 +213,25 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     })
 }
 
+/// Mines with BM25 or a run.
+fn mine_without_model(
+    args: &Args,
+    dataset: &Dataset,
+    config: &MineConfig,
+    filter: Option<&Filter<'_>>,
+) -> anyhow::Result<Mined> {
+    if let Some(run) = &args.run {
+        let ranked = Ranked::new(&Run::read(Readable::open(run)?.path())?, dataset)
+            .with_context(|| format!("cannot mine with `{}`", run.display()))?;
+        return Ok(mine_filtered(dataset, &args.split, &ranked, config, filter)?);
+    }
+    let parameters = Bm25Config { k1: args.k1, b: args.b, ..Bm25Config::default() };
+    let bm25 = Lexical::new(dataset, config.document_text, Analyzer::default(), parameters);
+    Ok(mine_filtered(dataset, &args.split, &bm25, config, filter)?)
+}
+
 struct MineWithModel<'a> {
     args: &'a Args,
-    model: &'a Path,
     dataset: &'a Dataset,
     /// What the model's folder says is put into it.
     config: &'a mut MineConfig,
@@ -217,13 +247,25 @@ impl OnBackend for MineWithModel<'_> {
 
 impl MineWithModel<'_> {
     fn mine<B: Backend>(self, device: &B::Device) -> anyhow::Result<Mined> {
-        let Self { args, model, dataset, config } = self;
-        let retriever = Retriever::<B>::open(&model_folder(model)?, device)?;
+        let Self { args, dataset, config } = self;
+        let scorer = args.filter.as_deref().map(|path| Scorer::<B>::open(path, device));
+        let scorer = scorer.transpose()?;
+        let Some(model) = &args.model else {
+            let text = config.document_text;
+            return with_filter(scorer.as_ref(), args, dataset, text, |filter| {
+                mine_without_model(args, dataset, config, filter)
+            });
+        };
+        let failed = || format!("cannot mine with `{}`", model.display());
+        let retriever = model_folder(model)
+            .and_then(|folder| Retriever::<B>::open(&folder, device))
+            .with_context(failed)?;
         config.document_text = document_text(args.document_text, &retriever);
-        let dims = dims(args.dims, retriever.dim())?;
+        let dims = dims(args.dims, retriever.dim()).with_context(failed)?;
         let similarity = similarity(args.similarity, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
-        let embedded = embed(&retriever, &split, config.document_text, BATCH_SIZE)?;
+        let embedded =
+            embed(&retriever, &split, config.document_text, BATCH_SIZE).with_context(failed)?;
         let embedded = cut_split(&embedded, dims, similarity);
         let source = Dense::new(
             split.queries(),
@@ -232,8 +274,39 @@ impl MineWithModel<'_> {
             embedded.dim,
             similarity,
         );
-        Ok(mine(dataset, &args.split, &source, config)?)
+        with_filter(scorer.as_ref(), args, dataset, config.document_text, |filter| {
+            mine_filtered(dataset, &args.split, &source, config, filter).with_context(failed)
+        })
     }
+}
+
+/// Lets `mine` use the filter that `scorer` makes, if there is one.
+fn with_filter<B: Backend>(
+    scorer: Option<&Scorer<B>>,
+    args: &Args,
+    dataset: &Dataset,
+    text: DocumentText,
+    mine: impl FnOnce(Option<&Filter<'_>>) -> anyhow::Result<Mined>,
+) -> anyhow::Result<Mined> {
+    let Some(scorer) = scorer else { return mine(None) };
+    let bar = Progress::new(0, "pairs");
+    let score = |pairs: &[(usize, usize)]| -> std::result::Result<Vec<f32>, TrainError> {
+        let texts = |&(query, document): &(usize, usize)| {
+            (dataset.queries()[query].text.as_str(), dataset.documents()[document].passage(text))
+        };
+        let texts: Vec<(&str, Cow<'_, str>)> = pairs.iter().map(texts).collect();
+        let texts: Vec<(&str, &str)> =
+            texts.iter().map(|(query, document)| (*query, &**document)).collect();
+        Ok(scorer.score(&texts)?)
+    };
+    let observe = |done: usize, pairs: usize| {
+        bar.set_length(pairs as u64);
+        bar.set_position(done as u64);
+    };
+    let margin = args.filter_margin;
+    let mined = mine(Some(&Filter { score: &score, margin, observe: &observe }));
+    bar.finish_and_clear();
+    mined
 }
 
 fn describe(report: &MineReport, args: &Args) -> String {
@@ -249,6 +322,10 @@ fn describe(report: &MineReport, args: &Args) -> String {
     }
     if *too_near > 0 {
         text.push_str(&format!("\n{too_near} documents in range score too near the positive"));
+    }
+    if report.false_negatives > 0 {
+        let dropped = report.false_negatives;
+        text.push_str(&format!("\n{dropped} documents are relevant by the filter"));
     }
     if report.unscored_positives > 0 {
         let unscored = report.unscored_positives;

@@ -21,6 +21,8 @@ mod mine;
 mod plan;
 mod qa;
 pub(crate) mod reading;
+mod score;
+mod scorer;
 mod search;
 mod split;
 mod status;
@@ -72,13 +74,14 @@ enum Command {
     Qa(qa::Args),
     Lint(lint::Args),
     Mine(mine::Args),
+    Score(score::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
 /// The commands by what they are for, as `samtone --help` lists them.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Data", &["import", "split", "lint", "mine", "bm25"]),
+    ("Data", &["import", "split", "lint", "mine", "score", "bm25"]),
     ("Train", &["init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
     ("Judge", &["eval", "compare", "analyze"]),
     ("Use", &["ask", "encode", "search", "export"]),
@@ -156,6 +159,7 @@ impl Cli {
             Command::Qa(args) => qa::run(&args, self.format),
             Command::Lint(args) => lint::run(&args, self.format),
             Command::Mine(args) => mine::run(&args, self.format),
+            Command::Score(args) => score::run(&args, self.format),
             Command::Completions(args) => completions::run(&args),
             Command::Man(args) => man::run(&args),
         }
