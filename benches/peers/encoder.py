@@ -1,11 +1,14 @@
-"""A MiniLM-shaped encoder beside PyTorch: 6 layers, 384 wide, 12 heads, 32 texts of 64 tokens.
+"""An encoder's shape, with random weights, beside PyTorch.
 
     cargo build --release -p samtone-benches --bin encoder_speed
-    python benches/peers/encoder.py target/release/encoder_speed [--threads 2] [--repeat 15]
+    python benches/peers/encoder.py target/release/encoder_speed [--shape minilm] [--texts N]
+        [--tokens N] [--threads 2] [--repeat 15]
+
+Shapes: MiniLM-L6 (32 texts of 64 tokens), mpnet-base, ModernBERT-base and Qwen3-0.6B (8 of 128).
 
 Both sides run in turn in one process, so that whatever else the machine does meets both; medians
-and the median of the ratios are printed. PyTorch runs `transformers`' BertModel in f32, eager
-attention and the fused one (sdpa). Needs torch, transformers and numpy.
+and the median of the ratios are printed. PyTorch runs `transformers`' model in f32, eager
+attention and the fused one (sdpa) where it has both. Needs torch, transformers and numpy.
 """
 
 import argparse
@@ -17,6 +20,9 @@ import time
 sys.path.pop(0)  # This folder's scripts have the names of packages.
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
+parser.add_argument("--shape", default="minilm")
+parser.add_argument("--texts", type=int)
+parser.add_argument("--tokens", type=int)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--repeat", type=int, default=15)
 options = parser.parse_args()
@@ -24,33 +30,60 @@ os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(options.th
 
 import numpy as np
 import torch
-from transformers import BertConfig, BertModel
+import transformers
 
 torch.set_num_threads(options.threads)
-shape = dict(
-    vocab_size=30_522,
-    hidden_size=384,
-    num_hidden_layers=6,
-    num_attention_heads=12,
-    intermediate_size=1536,
-)
+SHAPES = {
+    "minilm": (
+        "Bert",
+        dict(
+            vocab_size=30_522,
+            hidden_size=384,
+            num_hidden_layers=6,
+            num_attention_heads=12,
+            intermediate_size=1536,
+        ),
+    ),
+    "mpnet": ("MPNet", {}),
+    "modernbert": ("ModernBert", {}),
+    "qwen3": (
+        "Qwen3",
+        dict(
+            vocab_size=151_669,
+            hidden_size=1024,
+            num_hidden_layers=28,
+            num_attention_heads=16,
+            num_key_value_heads=8,
+            head_dim=128,
+            intermediate_size=3072,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        ),
+    ),
+}
+kind, shape = SHAPES[options.shape]
+texts = options.texts or (32 if options.shape == "minilm" else 8)
+tokens = options.tokens or (64 if options.shape == "minilm" else 128)
 
 
-def bert(attention, dropout):
-    config = BertConfig(
-        **shape, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout
-    )
+def model(attention, dropout):
+    """A model in training, which drops nothing unless asked to."""
+    config = getattr(transformers, f"{kind}Config")(**shape)
+    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        if hasattr(config, key):
+            setattr(config, key, dropout)
     config._attn_implementation = attention
-    return BertModel(config, add_pooling_layer=False).train()
+    options = {"add_pooling_layer": False} if kind in ("Bert", "MPNet") else {}
+    return getattr(transformers, f"{kind}Model")(config, **options).train()
 
 
-plain = {name: bert(name, 0.0) for name in ("eager", "sdpa")}
-dropping = bert("eager", 0.1)
+attentions = ("eager", "sdpa") if options.shape == "minilm" else ("sdpa",)
+plain = {name: model(name, 0.0) for name in attentions}
+dropping = model("eager", 0.1) if options.shape == "minilm" else None
 generator = torch.Generator().manual_seed(0)
-ids = torch.randint(0, 30_000, (32, 64), generator=generator)
-lengths = torch.randint(4, 65, (32,), generator=generator)
+ids = torch.randint(0, 30_000, (texts, tokens), generator=generator)
+lengths = torch.randint(4, tokens + 1, (texts,), generator=generator)
 full = torch.ones_like(ids)
-ragged = (torch.arange(64)[None, :] < lengths[:, None]).long()
+ragged = (torch.arange(tokens)[None, :] < lengths[:, None]).long()
 
 
 def embed(model, mask):
@@ -71,7 +104,7 @@ def backward(model, mask):
 
 
 ours = subprocess.Popen(
-    [options.program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    [options.program, options.shape, str(texts), str(tokens)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
 )
 print(ours.stdout.readline().strip(), f"(PyTorch's ragged: {int(ragged.sum())})")
 
@@ -91,9 +124,10 @@ def timed(work, *arguments):
 passes = {
     "forward": {name: lambda m=m: timed(forward, m, full) for name, m in plain.items()},
     "backward": {name: lambda m=m: timed(backward, m, full) for name, m in plain.items()},
-    "dropout": {"eager": lambda: timed(backward, dropping, full)},
-    "ragged": {"eager": lambda: timed(backward, plain["eager"], ragged)},
+    "ragged": {name: lambda m=m: timed(backward, m, ragged) for name, m in plain.items()},
 }
+if dropping:
+    passes["dropout"] = {"eager": lambda: timed(backward, dropping, full)}
 seconds = {name: {side: [] for side in ("samtone", *sides)} for name, sides in passes.items()}
 for turn in range(options.repeat + 2):
     for name, sides in passes.items():

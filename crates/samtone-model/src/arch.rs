@@ -1,6 +1,7 @@
 //! Token ids to hidden states: a file or folder an architecture, and the two enums that hold them.
 
 pub(crate) mod bert;
+pub(crate) mod rotary;
 pub(crate) mod t5;
 
 use burn::module::Module;
@@ -9,6 +10,7 @@ use burn::tensor::backend::Backend;
 use samtone_text::TokenBatch;
 
 use crate::arch::bert::{BertEmbedder, BertStack};
+use crate::arch::rotary::{RotaryEmbedder, RotaryStack};
 use crate::arch::t5::{T5Embedder, T5Stack};
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
@@ -25,6 +27,8 @@ pub enum TokenEmbedder<B: Backend> {
     Bert(BertEmbedder<B>),
     /// The table.
     T5(T5Embedder<B>),
+    /// Words, types and their norm, where there are any.
+    Rotary(RotaryEmbedder<B>),
 }
 
 impl<B: Backend> TokenEmbedder<B> {
@@ -35,6 +39,7 @@ impl<B: Backend> TokenEmbedder<B> {
         Ok(match config {
             EncoderConfig::Bert(bert) => Self::Bert(BertEmbedder::new(builder, bert)?),
             EncoderConfig::T5(t5) => Self::T5(T5Embedder::new(builder, t5)?),
+            EncoderConfig::Rotary(rotary) => Self::Rotary(RotaryEmbedder::new(builder, rotary)?),
         })
     }
 
@@ -52,6 +57,7 @@ impl<B: Backend> TokenEmbedder<B> {
         match self {
             Self::Bert(bert) => bert.words(),
             Self::T5(t5) => t5.words(),
+            Self::Rotary(rotary) => rotary.words(),
         }
     }
 
@@ -65,6 +71,7 @@ impl<B: Backend> TokenEmbedder<B> {
         match self {
             Self::Bert(bert) => bert.forward(ids, None, layout, dropout),
             Self::T5(t5) => t5.forward(ids, layout, dropout),
+            Self::Rotary(rotary) => rotary.forward(ids, layout, dropout),
         }
     }
 }
@@ -76,6 +83,8 @@ pub enum Stack<B: Backend> {
     Bert(BertStack<B>),
     /// Norm before each block, relative positions.
     T5(T5Stack<B>),
+    /// Rotary positions.
+    Rotary(RotaryStack<B>),
 }
 
 impl<B: Backend> Stack<B> {
@@ -86,6 +95,7 @@ impl<B: Backend> Stack<B> {
         Ok(match config {
             EncoderConfig::Bert(bert) => Self::Bert(BertStack::new(builder, bert)?),
             EncoderConfig::T5(t5) => Self::T5(T5Stack::new(builder, t5)?),
+            EncoderConfig::Rotary(rotary) => Self::Rotary(RotaryStack::new(builder, rotary)?),
         })
     }
 
@@ -98,6 +108,7 @@ impl<B: Backend> Stack<B> {
         match self {
             Self::Bert(bert) => bert.forward(x, layout, dropout),
             Self::T5(t5) => t5.forward(x, layout, dropout),
+            Self::Rotary(rotary) => rotary.forward(x, layout, dropout),
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::arch::bert::config::{BertConfig, BertKin};
+pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
+pub use crate::arch::t5::config::{T5Config, T5Kin};
 use crate::error::ModelError;
 
 /// A dual encoder: the encoder's architecture and how its two towers are built from it.
@@ -64,6 +67,7 @@ impl DualEncoderConfig {
         match &self.encoder {
             EncoderConfig::Bert(bert) => bert.validate()?,
             EncoderConfig::T5(t5) => t5.validate()?,
+            EncoderConfig::Rotary(rotary) => rotary.validate()?,
         }
         match self.projection {
             Some(dim) => at_least_one("projection", dim),
@@ -76,10 +80,12 @@ impl DualEncoderConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum EncoderConfig {
-    /// BERT and its kin: RoBERTa, XLM-RoBERTa, MiniLM.
+    /// BERT and its kin: RoBERTa, MiniLM, MPNet, DistilBERT, ELECTRA, ...
     Bert(BertConfig),
-    /// The encoder of T5, versions 1.0 and 1.1.
+    /// The encoder of T5 and its kin: versions 1.0 and 1.1, mT5, UMT5.
     T5(T5Config),
+    /// Encoders and decoders with rotary positions: ModernBERT, NomicBERT, GTE, Llama, Qwen3, ...
+    Rotary(RotaryConfig),
 }
 
 impl Default for EncoderConfig {
@@ -94,6 +100,7 @@ impl EncoderConfig {
         match self {
             Self::Bert(bert) => bert.hidden,
             Self::T5(t5) => t5.hidden,
+            Self::Rotary(rotary) => rotary.hidden,
         }
     }
 
@@ -102,6 +109,7 @@ impl EncoderConfig {
         match self {
             Self::Bert(bert) => bert.vocab_size,
             Self::T5(t5) => t5.vocab_size,
+            Self::Rotary(rotary) => rotary.vocab_size,
         }
     }
 
@@ -110,6 +118,7 @@ impl EncoderConfig {
         match self {
             Self::Bert(bert) => bert.vocab_size = vocab_size,
             Self::T5(t5) => t5.vocab_size = vocab_size,
+            Self::Rotary(rotary) => rotary.vocab_size = vocab_size,
         }
     }
 
@@ -118,6 +127,7 @@ impl EncoderConfig {
         match self {
             Self::Bert(bert) => Some(bert.max_positions.saturating_sub(bert.position_offset)),
             Self::T5(_) => None,
+            Self::Rotary(rotary) => Some(rotary.max_positions),
         }
     }
 
@@ -128,165 +138,6 @@ impl EncoderConfig {
             (Some(asked), Some(limit)) => asked.min(limit),
             (asked, limit) => asked.or(limit).unwrap_or(512),
         }
-    }
-}
-
-/// Sizes of a BERT encoder; the default is MiniLM's (6 layers, 384 wide).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BertConfig {
-    /// Ids of the token embedder.
-    pub vocab_size: usize,
-    /// Dimensions of a hidden state.
-    pub hidden: usize,
-    /// Transformer layers.
-    pub layers: usize,
-    /// Attention heads of a layer; `hidden` is a multiple of it.
-    pub heads: usize,
-    /// Dimensions inside the feed-forward block.
-    pub intermediate: usize,
-    /// Rows of the position table.
-    pub max_positions: usize,
-    /// Position of the first token: 0 for BERT, the padding id + 1 for RoBERTa.
-    pub position_offset: usize,
-    /// Rows of the token type table; every token has type 0.
-    pub token_types: usize,
-    /// The feed-forward block's nonlinearity.
-    pub activation: Activation,
-    /// Added to the variance in every layer norm.
-    pub norm_eps: f64,
-    /// Probability of dropping an element of a hidden state while training.
-    pub dropout: f64,
-    /// Probability of dropping an attention weight while training.
-    pub attention_dropout: f64,
-}
-
-impl Default for BertConfig {
-    fn default() -> Self {
-        Self {
-            vocab_size: 30_522,
-            hidden: 384,
-            layers: 6,
-            heads: 12,
-            intermediate: 1536,
-            max_positions: 512,
-            position_offset: 0,
-            token_types: 2,
-            activation: Activation::Gelu,
-            norm_eps: 1e-12,
-            dropout: 0.1,
-            attention_dropout: 0.1,
-        }
-    }
-}
-
-impl BertConfig {
-    fn validate(&self) -> Result<(), ModelError> {
-        at_least_one("vocab_size", self.vocab_size)?;
-        at_least_one("hidden", self.hidden)?;
-        at_least_one("heads", self.heads)?;
-        at_least_one("intermediate", self.intermediate)?;
-        at_least_one("token_types", self.token_types)?;
-        if !self.hidden.is_multiple_of(self.heads) {
-            return Err(ModelError::Config {
-                key: "heads",
-                got: self.heads.to_string(),
-                expected: "a divisor of `hidden`",
-            });
-        }
-        if self.max_positions <= self.position_offset {
-            return Err(ModelError::Config {
-                key: "max_positions",
-                got: self.max_positions.to_string(),
-                expected: "more than `position_offset`",
-            });
-        }
-        positive("norm_eps", self.norm_eps)?;
-        probability("dropout", self.dropout)?;
-        probability("attention_dropout", self.attention_dropout)
-    }
-}
-
-/// Sizes of a T5 encoder; the default is t5.1.1-small's.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct T5Config {
-    /// Ids of the token embedder.
-    pub vocab_size: usize,
-    /// Dimensions of a hidden state.
-    pub hidden: usize,
-    /// Transformer layers.
-    pub layers: usize,
-    /// Attention heads of a layer.
-    pub heads: usize,
-    /// Dimensions of one head; `heads` × `head_dim` need not be `hidden`.
-    pub head_dim: usize,
-    /// Dimensions inside the feed-forward block.
-    pub intermediate: usize,
-    /// The feed-forward block's nonlinearity.
-    pub activation: Activation,
-    /// Whether the nonlinearity gates a second linear map (version 1.1) or stands alone (1.0).
-    pub gated: bool,
-    /// Learned classes of relative positions.
-    pub relative_buckets: usize,
-    /// Distance, in tokens, from which all positions share a class.
-    pub relative_max_distance: usize,
-    /// Added to the mean square in every RMS norm.
-    pub norm_eps: f64,
-    /// Probability of dropping an element while training.
-    pub dropout: f64,
-}
-
-impl Default for T5Config {
-    fn default() -> Self {
-        Self {
-            vocab_size: 32_128,
-            hidden: 512,
-            layers: 8,
-            heads: 6,
-            head_dim: 64,
-            intermediate: 1024,
-            activation: Activation::GeluTanh,
-            gated: true,
-            relative_buckets: 32,
-            relative_max_distance: 128,
-            norm_eps: 1e-6,
-            dropout: 0.1,
-        }
-    }
-}
-
-impl T5Config {
-    pub(crate) fn validate(&self) -> Result<(), ModelError> {
-        at_least_one("vocab_size", self.vocab_size)?;
-        at_least_one("hidden", self.hidden)?;
-        at_least_one("layers", self.layers)?;
-        at_least_one("heads", self.heads)?;
-        at_least_one("head_dim", self.head_dim)?;
-        at_least_one("intermediate", self.intermediate)?;
-        if self.relative_buckets < 4 || !self.relative_buckets.is_multiple_of(2) {
-            return Err(ModelError::Config {
-                key: "relative_buckets",
-                got: self.relative_buckets.to_string(),
-                expected: "an even number, at least 4",
-            });
-        }
-        if self.relative_max_distance <= self.relative_buckets / 4 {
-            return Err(ModelError::Config {
-                key: "relative_max_distance",
-                got: self.relative_max_distance.to_string(),
-                expected: "more than a quarter of `relative_buckets`",
-            });
-        }
-        if self.gated && self.activation == Activation::Gelu {
-            return Err(ModelError::Config {
-                key: "activation",
-                got: "gelu".into(),
-                expected: "gelu-tanh or relu where `gated` is true",
-            });
-        }
-        positive("norm_eps", self.norm_eps)?;
-        probability("dropout", self.dropout)
     }
 }
 
@@ -387,23 +238,25 @@ pub enum Activation {
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
+    /// `x / (1 + e⁻ˣ)`, also called swish.
+    Silu,
 }
 
-fn at_least_one(key: &'static str, value: usize) -> Result<(), ModelError> {
+pub(crate) fn at_least_one(key: &'static str, value: usize) -> Result<(), ModelError> {
     if value > 0 {
         return Ok(());
     }
     Err(ModelError::Config { key, got: value.to_string(), expected: "at least 1" })
 }
 
-fn positive(key: &'static str, value: f64) -> Result<(), ModelError> {
+pub(crate) fn positive(key: &'static str, value: f64) -> Result<(), ModelError> {
     if value > 0.0 && value.is_finite() {
         return Ok(());
     }
     Err(ModelError::Config { key, got: value.to_string(), expected: "a positive number" })
 }
 
-fn probability(key: &'static str, value: f64) -> Result<(), ModelError> {
+pub(crate) fn probability(key: &'static str, value: f64) -> Result<(), ModelError> {
     if (0.0..1.0).contains(&value) {
         return Ok(());
     }

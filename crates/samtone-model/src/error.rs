@@ -121,6 +121,16 @@ pub enum ModelError {
         /// The shape in the file.
         got: Vec<usize>,
     },
+    /// A tensor that holds several parameters cannot be split into them.
+    #[error("tensor `{tensor}` of `{}` has shape {got:?}, which does not divide into its parts", path.display())]
+    Unsplittable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape in the file.
+        got: Vec<usize>,
+    },
     /// A tensor's element type is no float.
     #[error("tensor `{tensor}` of `{}` has type {got}, expected F64, F32, F16 or BF16", path.display())]
     TensorType {
@@ -231,7 +241,10 @@ impl ModelError {
             Self::Untied { .. } => {
                 Some("towers with weights of their own need `sharing = \"ade\"`".into())
             }
-            Self::ExtraTensor { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
+            Self::ExtraTensor { .. }
+            | Self::MissingTensor { .. }
+            | Self::TensorShape { .. }
+            | Self::Unsplittable { .. } => {
                 Some("check that `config.json` belongs to this checkpoint".into())
             }
             Self::Tokenizer { source } => source.hint(),

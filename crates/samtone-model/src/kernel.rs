@@ -8,11 +8,13 @@
 mod attention;
 mod cross_entropy;
 mod embed;
+mod gate;
 mod linear;
 mod math;
 mod mean;
 mod norm;
 mod product;
+mod rotate;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -29,9 +31,11 @@ use burn_flex::{Flex, FlexTensor, Layout};
 pub(crate) use attention::AttentionOp;
 pub(crate) use cross_entropy::CrossEntropyOp;
 pub(crate) use embed::EmbedOp;
+pub(crate) use gate::GateOp;
 pub(crate) use linear::LinearOp;
 pub(crate) use mean::MeanOp;
 pub(crate) use norm::{NormKind, NormOp};
+pub(crate) use rotate::RotateOp;
 
 /// Flex's tensors under autodiff.
 type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
@@ -112,7 +116,7 @@ pub(crate) fn run_any<B: Backend>(
     op: LinearOp,
     inputs: Vec<B::FloatTensorPrimitive>,
 ) -> Tensor<B, 2> {
-    // One weight or three, with biases or without.
+    // One weight, two or three, with biases or without.
     fn fixed<B: Backend, const N: usize>(
         op: LinearOp,
         inputs: Vec<B::FloatTensorPrimitive>,
@@ -124,6 +128,7 @@ pub(crate) fn run_any<B: Backend>(
         2 => fixed::<B, 2>(op, inputs),
         3 => fixed::<B, 3>(op, inputs),
         4 => fixed::<B, 4>(op, inputs),
+        5 => fixed::<B, 5>(op, inputs),
         7 => fixed::<B, 7>(op, inputs),
         n => panic!("a linear operation of {n} inputs"),
     }

@@ -2,7 +2,8 @@
 //! T5 whole, which writes texts.
 //!
 //! [`DualEncoder`] is two towers (encoder → pooling → projection → L2 norm) and how they share
-//! parameters: token batches go in. Encoders are BERT's family and T5's encoder. [`Retriever`] is that
+//! parameters: token batches go in. Encoders are BERT and its kin, T5's encoder, and those with rotary
+//! positions, from ModernBERT to Qwen3. [`Retriever`] is that
 //! with its tokenizer and the settings of each side: texts go in. [`ModelFolder`] opens what Hugging
 //! Face, sentence-transformers or samtone wrote, and [`Retriever::save`] writes what
 //! sentence-transformers opens. [`CrossEncoder`] reads a query and a document together and scores them.
@@ -41,9 +42,10 @@ mod side;
 mod visit;
 
 pub use blocks::dropout::Dropout;
+pub use blocks::rotary::RotaryScaling;
 pub use config::{
-    Activation, BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing, Similarity,
-    T5Config,
+    Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, RotaryConfig,
+    RotaryKin, Sharing, Similarity, T5Config, T5Kin,
 };
 pub use cross_encoder::CrossEncoder;
 pub use dual_encoder::DualEncoder;

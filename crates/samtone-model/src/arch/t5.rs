@@ -1,13 +1,15 @@
 //! T5's token embedder, encoder and decoder, versions 1.0 (Raffel et al. 2020, arXiv:1910.10683)
-//! and 1.1 (gated GELU).
+//! and 1.1 (gated GELU), mT5 (Xue et al. 2021, arXiv:2010.11934) and UMT5 (Chung et al. 2023,
+//! arXiv:2304.09151).
 //!
 //! Names are those of Hugging Face's checkpoints, weights keep their layout.
 
 mod block;
+pub(crate) mod config;
 #[cfg(feature = "seq2seq")]
 mod decoder;
 mod encoder;
-mod position;
+pub(crate) mod files;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
@@ -18,10 +20,11 @@ pub(crate) use self::decoder::{Cache, Decoder};
 pub(crate) use self::encoder::T5Stack;
 
 use self::block::site;
+use self::config::T5Config;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, drop, embed};
-use crate::config::T5Config;
+use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init, Part};
 
@@ -64,4 +67,22 @@ impl<B: Backend> T5Embedder<B> {
     pub(crate) fn rows(&self, ids: Vec<usize>) -> Tensor<B, 2> {
         embed([self.words.val()], [ids])
     }
+}
+
+/// The relative positions of a stack, which lie in one of its layers.
+fn relative_positions<B: Backend>(
+    builder: &mut Builder<'_, B>,
+    config: &T5Config,
+    stack: &str,
+    layer: usize,
+) -> Result<RelativePositions<B>, ModelError> {
+    let name = format!("{stack}.block.{layer}.layer.0.SelfAttention.relative_attention_bias");
+    let classes = Classes {
+        buckets: config.relative_buckets,
+        furthest: config.relative_max_distance,
+        // A decoder never does.
+        looks_ahead: stack == "encoder",
+    };
+    let init = Init::Normal((config.hidden as f64).powf(-0.5));
+    RelativePositions::new(builder, &name, config.heads, init, classes)
 }

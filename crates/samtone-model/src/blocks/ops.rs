@@ -4,9 +4,9 @@
 //! backend's tensors allow it (`kernel`).
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::{log_softmax, relu, softmax};
+use burn::tensor::activation::{log_softmax, relu, sigmoid};
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use samtone_text::TokenBatch;
 
 use crate::blocks::dropout::DropoutSite;
@@ -92,11 +92,11 @@ fn fused_linear<B: Backend>(
     kernel::run_any(op, inputs)
 }
 
-/// Layer norm: `(x - mean) / √(variance + ε) · γ + β` over each row.
+/// Layer norm: `(x - mean) / √(variance + ε) · γ + β` over each row; β is 0 where there is none.
 #[derive(Module, Debug)]
 pub(crate) struct LayerNorm<B: Backend> {
     pub(crate) weight: Param<Tensor<B, 1>>,
-    pub(crate) bias: Param<Tensor<B, 1>>,
+    pub(crate) bias: Option<Param<Tensor<B, 1>>>,
     pub(crate) eps: f64,
 }
 
@@ -106,9 +106,14 @@ impl<B: Backend> LayerNorm<B> {
         name: &str,
         width: usize,
         eps: f64,
+        has_bias: bool,
     ) -> Result<Self, ModelError> {
         let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
-        let bias = builder.tensor(&format!("{name}.bias"), [width], Init::Zeros)?;
+        let bias = if has_bias {
+            Some(builder.tensor(&format!("{name}.bias"), [width], Init::Zeros)?)
+        } else {
+            None
+        };
         Ok(Self { weight, bias, eps })
     }
 
@@ -117,15 +122,22 @@ impl<B: Backend> LayerNorm<B> {
         #[cfg(feature = "flex")]
         if kernel::takes(&x) {
             let op = self.fused(false, None);
-            let (weight, bias) = (self.weight.val(), self.bias.val());
-            return kernel::run(op, [kernel::input(x), kernel::input(weight), kernel::input(bias)]);
+            let (x, weight) = (kernel::input(x), kernel::input(self.weight.val()));
+            return match &self.bias {
+                Some(bias) => kernel::run(op, [x, weight, kernel::input(bias.val())]),
+                None => kernel::run(op, [x, weight]),
+            };
         }
         in_single(x, |x| {
             let centred = x.clone() - x.mean_dim(1);
             let variance = (centred.clone() * centred.clone()).mean_dim(1);
             let weight = self.weight.val().cast(variance.dtype()).unsqueeze();
-            let bias = self.bias.val().cast(variance.dtype()).unsqueeze();
-            centred / (variance + self.eps).sqrt() * weight + bias
+            let dtype = variance.dtype();
+            let y = centred / (variance + self.eps).sqrt() * weight;
+            match &self.bias {
+                Some(bias) => y + bias.val().cast(dtype).unsqueeze(),
+                None => y,
+            }
         })
     }
 
@@ -140,15 +152,21 @@ impl<B: Backend> LayerNorm<B> {
         #[cfg(feature = "flex")]
         if kernel::takes(&x) {
             let op = self.fused(true, dropout.map(|site| (site, layout.clone())));
-            let (weight, bias) = (kernel::input(self.weight.val()), kernel::input(self.bias.val()));
-            return kernel::run(op, [kernel::input(x), kernel::input(residual), weight, bias]);
+            let (x, residual) = (kernel::input(x), kernel::input(residual));
+            let weight = kernel::input(self.weight.val());
+            return match &self.bias {
+                Some(bias) => kernel::run(op, [x, residual, weight, kernel::input(bias.val())]),
+                None => kernel::run(op, [x, residual, weight]),
+            };
         }
         self.forward(drop(x, dropout, layout) + residual)
     }
 
     #[cfg(feature = "flex")]
     fn fused(&self, has_residual: bool, dropout: Option<(DropoutSite, Layout)>) -> kernel::NormOp {
-        kernel::NormOp { kind: kernel::NormKind::Layer, eps: self.eps, has_residual, dropout }
+        let has_bias = self.bias.is_some();
+        let (kind, eps) = (kernel::NormKind::Layer, self.eps);
+        kernel::NormOp { kind, eps, has_residual, has_bias, dropout }
     }
 }
 
@@ -157,6 +175,8 @@ impl<B: Backend> LayerNorm<B> {
 pub(crate) struct RmsNorm<B: Backend> {
     pub(crate) weight: Param<Tensor<B, 1>>,
     pub(crate) eps: f64,
+    /// Whether γ is one more than the weight (Gemma).
+    adds_one: bool,
 }
 
 impl<B: Backend> RmsNorm<B> {
@@ -167,22 +187,79 @@ impl<B: Backend> RmsNorm<B> {
         eps: f64,
     ) -> Result<Self, ModelError> {
         let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
-        Ok(Self { weight, eps })
+        Ok(Self { weight, eps, adds_one: false })
+    }
+
+    /// A norm whose γ is one more than its weight.
+    pub(crate) fn plus_one(
+        builder: &mut Builder<'_, B>,
+        name: &str,
+        width: usize,
+        eps: f64,
+    ) -> Result<Self, ModelError> {
+        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Zeros)?;
+        Ok(Self { weight, eps, adds_one: true })
     }
 
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        let weight = self.weight.val();
+        let weight = if self.adds_one { weight + 1.0 } else { weight };
         #[cfg(feature = "flex")]
         if kernel::takes(&x) {
             let (kind, eps) = (kernel::NormKind::Rms, self.eps);
-            let op = kernel::NormOp { kind, eps, has_residual: false, dropout: None };
-            return kernel::run(op, [kernel::input(x), kernel::input(self.weight.val())]);
+            let op =
+                kernel::NormOp { kind, eps, has_residual: false, has_bias: false, dropout: None };
+            return kernel::run(op, [kernel::input(x), kernel::input(weight)]);
         }
         in_single(x, |x| {
             let mean_square = (x.clone() * x.clone()).mean_dim(1);
-            let weight = self.weight.val().cast(x.dtype()).unsqueeze();
-            x / (mean_square + self.eps).sqrt() * weight
+            x.clone() / (mean_square + self.eps).sqrt() * weight.cast(x.dtype()).unsqueeze()
         })
     }
+}
+
+/// Either norm.
+#[derive(Module, Debug)]
+pub(crate) enum Norm<B: Backend> {
+    /// By mean and variance.
+    Layer(LayerNorm<B>),
+    /// By the mean square.
+    Rms(RmsNorm<B>),
+}
+
+impl<B: Backend> Norm<B> {
+    /// The norm of every row of `x`.
+    pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+        match self {
+            Self::Layer(norm) => norm.forward(x),
+            Self::Rms(norm) => norm.forward(x),
+        }
+    }
+
+    /// The norm of every row of `drop(x) + residual`.
+    pub(crate) fn forward_sum(
+        &self,
+        x: Tensor<B, 2>,
+        residual: Tensor<B, 2>,
+        dropout: Option<DropoutSite>,
+        layout: &Layout,
+    ) -> Tensor<B, 2> {
+        match self {
+            Self::Layer(norm) => norm.forward_sum(x, residual, dropout, layout),
+            Self::Rms(norm) => norm.forward(drop(x, dropout, layout) + residual),
+        }
+    }
+}
+
+/// What is gated and its gate, side by side: `f(first half) · second half`, `[rows, 2 · inner]` →
+/// `[rows, inner]`.
+pub(crate) fn gate<B: Backend>(x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&x) {
+        return kernel::run(kernel::GateOp { activation }, [kernel::input(x)]);
+    }
+    let inner = x.dims()[1] / 2;
+    activation.forward(x.clone().narrow(1, 0, inner)) * x.narrow(1, inner, inner)
 }
 
 /// `norm` of a half-precision tensor in f32, of any other in its own type.
@@ -212,6 +289,7 @@ impl Activation {
                 x * (inner.tanh() + 1.0) * 0.5
             }
             Self::Relu => relu(x),
+            Self::Silu => x.clone() * sigmoid(x),
         }
     }
 }
@@ -275,123 +353,6 @@ pub(crate) fn unpadded<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B
     x.select(0, rows)
 }
 
-/// What an attention layer does beside the products.
-#[derive(Clone, Debug)]
-pub(crate) struct Attention<'a, B: Backend> {
-    pub(crate) layout: &'a Layout,
-    pub(crate) heads: usize,
-    /// Factor of the scores.
-    pub(crate) scale: f64,
-    /// Added to the score of each distance `key - query` from `1 - seq` up, `[2 · seq - 1, heads]`
-    /// with `seq` the longest text's.
-    pub(crate) distance_bias: Option<Tensor<B, 2>>,
-    /// Whether a token sees none of those after it.
-    pub(crate) is_causal: bool,
-    pub(crate) dropout: Option<DropoutSite>,
-}
-
-impl<B: Backend> Attention<'_, B> {
-    /// Every token attends to the real tokens of its text: `softmax(q kᵀ · scale + bias) v`.
-    ///
-    /// Queries, keys and values lie side by side: `[rows, 3 · heads · head_dim]` →
-    /// `[rows, heads · head_dim]`.
-    pub(crate) fn forward(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        #[cfg(feature = "flex")]
-        if kernel::takes(&x) {
-            let op = self.fused(None);
-            return match self.distance_bias {
-                Some(bias) => kernel::run(op, [kernel::input(x), kernel::input(bias)]),
-                None => kernel::run(op, [kernel::input(x)]),
-            };
-        }
-        let parts = self.heads_of::<3>(x, self.layout);
-        self.portable(parts, self.layout)
-    }
-
-    /// Every token attends to the real tokens of the text of the same number in `memory`.
-    ///
-    /// `queries` are `[rows, heads · head_dim]`; keys and values of the memory lie side by side,
-    /// `[memory rows, 2 · heads · head_dim]`; gives `[rows, heads · head_dim]`.
-    pub(crate) fn forward_to(
-        self,
-        queries: Tensor<B, 2>,
-        keys_and_values: Tensor<B, 2>,
-        memory: &Layout,
-    ) -> Tensor<B, 2> {
-        #[cfg(feature = "flex")]
-        if kernel::takes(&queries) {
-            let op = self.fused(Some(memory.clone()));
-            return kernel::run(op, [kernel::input(queries), kernel::input(keys_and_values)]);
-        }
-        let [queries] = self.heads_of::<1>(queries, self.layout);
-        let [keys, values] = self.heads_of::<2>(keys_and_values, memory);
-        self.portable([queries, keys, values], memory)
-    }
-
-    #[cfg(feature = "flex")]
-    fn fused(&self, memory: Option<Layout>) -> kernel::AttentionOp {
-        let Self { heads, scale, is_causal, dropout, .. } = *self;
-        kernel::AttentionOp {
-            layout: self.layout.clone(),
-            memory,
-            heads,
-            scale,
-            is_causal,
-            dropout,
-        }
-    }
-
-    /// `N` parts that lie side by side, each as `[batch, heads, seq, head_dim]`.
-    fn heads_of<const N: usize>(&self, x: Tensor<B, 2>, layout: &Layout) -> [Tensor<B, 4>; N] {
-        let (batch, heads) = (layout.batch(), self.heads);
-        let dim = x.dims()[1] / (N * heads);
-        let seq = layout.seq().expect("only a padded layout reaches the portable attention");
-        // [N, batch, heads, seq, dim]
-        let x = x.reshape([batch, seq, N, heads, dim]).permute([2, 0, 3, 1, 4]);
-        std::array::from_fn(|i| x.clone().narrow(0, i, 1).reshape([batch, heads, seq, dim]))
-    }
-
-    fn portable(&self, parts: [Tensor<B, 4>; 3], keys: &Layout) -> Tensor<B, 2> {
-        let [query, key, value] = parts;
-        let [batch, heads, seq, dim] = query.dims();
-        // [batch, heads, queries, keys]
-        let mut scores = (query * self.scale).matmul(key.transpose());
-        if let Some(bias) = &self.distance_bias {
-            scores = scores + spread_distances(bias.clone(), seq).unsqueeze();
-        }
-        if let Some(hidden) = self.hidden(keys, &scores) {
-            let hidden = hidden.expand(scores.shape());
-            scores = scores.mask_fill(hidden, f64::NEG_INFINITY);
-        }
-        let mut weights = softmax(scores, 3);
-        if let Some(dropout) = &self.dropout {
-            weights = dropout.apply_to_attention(weights, self.layout, keys);
-        }
-        weights.matmul(value).swap_dims(1, 2).reshape([batch * seq, heads * dim])
-    }
-
-    /// True where a key is padding or yet to come, `[batch, 1, queries or 1, keys]`; none where all
-    /// are seen.
-    fn hidden(&self, keys: &Layout, scores: &Tensor<B, 4>) -> Option<Tensor<B, 4, Bool>> {
-        let [batch, _, queries, seq] = scores.dims();
-        let lengths = keys.lengths();
-        if !self.is_causal && lengths.iter().all(|&length| length == seq) {
-            return None;
-        }
-        let rows = if self.is_causal { queries } else { 1 };
-        let is_hidden = |query: usize, key: usize, length: usize| {
-            key >= length || (self.is_causal && key > query)
-        };
-        let mut hidden = Vec::with_capacity(batch * rows * seq);
-        for &length in lengths {
-            for query in 0..rows {
-                hidden.extend((0..seq).map(|key| is_hidden(query, key, length)));
-            }
-        }
-        Some(Tensor::from_data(TensorData::new(hidden, [batch, 1, rows, seq]), &scores.device()))
-    }
-}
-
 /// The loss of every row, in nats: `ln Σ_w e^(logits_w) − logits_target`.
 ///
 /// `[rows, vocab]` → `[rows, 1]`
@@ -405,20 +366,4 @@ pub(crate) fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, targets: Vec<usize
     let targets: Tensor<B, 2, Int> =
         Tensor::from_data(TensorData::new(targets, [rows, 1]), &logits.device());
     log_softmax(logits, 1).gather(1, targets).neg()
-}
-
-/// The bias of every (query, key): `[2 · longest - 1, heads]` → `[heads, seq, seq]`.
-///
-/// Keys beyond the longest text are padding, so their bias is anyone's.
-fn spread_distances<B: Backend>(bias: Tensor<B, 2>, seq: usize) -> Tensor<B, 3> {
-    let [distances, heads] = bias.dims();
-    // A distance from 1 - longest up is a row from 0 up.
-    let nearest = distances / 2;
-    let row =
-        |query: usize, key: usize| index((nearest + key).saturating_sub(query).min(distances - 1));
-    let index: Vec<i32> =
-        (0..seq).flat_map(|query| (0..seq).map(move |key| row(query, key))).collect();
-    let index: Tensor<B, 1, Int> =
-        Tensor::from_data(TensorData::new(index, [seq * seq]), &bias.device());
-    bias.select(0, index).swap_dims(0, 1).reshape([heads, seq, seq])
 }

@@ -140,21 +140,45 @@ impl Checkpoint {
         }
     }
 
+    /// Tensors by name that lie in no file.
+    #[cfg(test)]
+    pub(crate) fn of(tensors: Vec<(String, HostTensor)>) -> Self {
+        Self { path: "model.safetensors".into(), tensors: tensors.into_iter().collect() }
+    }
+
     /// Renames tensors; two that meet under one name must be equal.
     ///
     /// # Errors
     /// If they are not.
     pub(crate) fn rename(self, rename: impl Fn(&str) -> String) -> Result<Self, ModelError> {
+        self.flat_map(|name, tensor| Ok(vec![(rename(name), tensor)]))
+    }
+
+    /// Makes named tensors of each; two that meet under one name must be equal.
+    ///
+    /// # Errors
+    /// If they are not, or if a tensor cannot be split in so many parts (given back as its name and
+    /// shape).
+    pub(crate) fn flat_map(
+        self,
+        make: impl Fn(&str, HostTensor) -> Result<Vec<(String, HostTensor)>, (String, Vec<usize>)>,
+    ) -> Result<Self, ModelError> {
         let mut tensors = BTreeMap::new();
         for (name, tensor) in self.tensors {
-            let name = rename(&name);
-            match tensors.get(&name) {
-                Some(other) if *other != tensor => {
-                    let problem = "it is there twice, with other values";
-                    return Err(ModelError::Shard { path: self.path, tensor: name, problem });
-                }
-                _ => tensors.insert(name, tensor),
-            };
+            let made = make(&name, tensor).map_err(|(tensor, got)| ModelError::Unsplittable {
+                path: self.path.clone(),
+                tensor,
+                got,
+            })?;
+            for (name, tensor) in made {
+                match tensors.get(&name) {
+                    Some(other) if *other != tensor => {
+                        let problem = "it is there twice, with other values";
+                        return Err(ModelError::Shard { path: self.path, tensor: name, problem });
+                    }
+                    _ => tensors.insert(name, tensor),
+                };
+            }
         }
         Ok(Self { path: self.path, tensors })
     }

@@ -183,7 +183,7 @@ impl CrossEncoderFolder {
     /// # Errors
     /// As [`Checkpoint::read`].
     pub(crate) fn read_weights(&self) -> Result<Checkpoint, ModelError> {
-        hugging_face::read_bert(&self.path, |_| false)
+        hugging_face::read_bert(&self.path)
     }
 }
 

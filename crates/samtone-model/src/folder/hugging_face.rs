@@ -1,319 +1,127 @@
-//! Hugging Face's `config.json` to an encoder's configuration, and back; checkpoint names.
-//!
-//! | architecture | `model_type` read | written | tensors left out |
-//! |---|---|---|---|
-//! | BERT | `bert`, `roberta`, `xlm-roberta`, `camembert` | `bert`, `roberta` | pooler, pre-training heads |
-//! | T5 | `t5`, `mt5` | `t5` | decoder, language model head; none where the whole T5 is read |
+//! Hugging Face's `config.json` and weights to an encoder, and back. What each architecture's files
+//! hold is in its own folder, `arch/<family>/files.rs`; here is which family a file is of.
 
-use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::config::{Activation, BertConfig, EncoderConfig, T5Config};
+use super::keys::Keys;
+use super::names::Names;
+use crate::arch::{bert, rotary, t5};
+use crate::config::EncoderConfig;
 use crate::error::ModelError;
-use crate::folder::checkpoint::Checkpoint;
-
-/// The keys of `config.json` that decide what is computed. Absent ones have the defaults of
-/// transformers' configuration classes, which are BERT's but for the vocabulary and the padding id.
-#[derive(Deserialize)]
-#[serde(default)]
-struct BertFile {
-    vocab_size: Option<usize>,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    max_position_embeddings: usize,
-    type_vocab_size: usize,
-    hidden_act: String,
-    layer_norm_eps: f64,
-    hidden_dropout_prob: f64,
-    attention_probs_dropout_prob: f64,
-    pad_token_id: Option<usize>,
-    position_embedding_type: Option<String>,
-    is_decoder: Option<bool>,
-}
-
-impl Default for BertFile {
-    fn default() -> Self {
-        Self {
-            vocab_size: None,
-            hidden_size: 768,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            intermediate_size: 3072,
-            max_position_embeddings: 512,
-            type_vocab_size: 2,
-            hidden_act: "gelu".into(),
-            layer_norm_eps: 1e-12,
-            hidden_dropout_prob: 0.1,
-            attention_probs_dropout_prob: 0.1,
-            pad_token_id: None,
-            position_embedding_type: None,
-            is_decoder: None,
-        }
-    }
-}
-
-/// As [`BertFile`]; absent keys are [`None`] where T5's and mT5's defaults differ.
-#[derive(Deserialize)]
-#[serde(default)]
-pub(crate) struct T5File {
-    model_type: String,
-    vocab_size: Option<usize>,
-    d_model: usize,
-    num_layers: Option<usize>,
-    num_heads: Option<usize>,
-    d_kv: usize,
-    d_ff: Option<usize>,
-    feed_forward_proj: Option<String>,
-    relative_attention_num_buckets: usize,
-    relative_attention_max_distance: usize,
-    layer_norm_epsilon: f64,
-    dropout_rate: f64,
-}
-
-impl Default for T5File {
-    fn default() -> Self {
-        Self {
-            model_type: String::new(),
-            vocab_size: None,
-            d_model: 512,
-            num_layers: None,
-            num_heads: None,
-            d_kv: 64,
-            d_ff: None,
-            feed_forward_proj: None,
-            relative_attention_num_buckets: 32,
-            relative_attention_max_distance: 128,
-            layer_norm_epsilon: 1e-6,
-            dropout_rate: 0.1,
-        }
-    }
-}
-
-impl T5File {
-    pub(crate) fn config(self, path: &Path) -> Result<T5Config, ModelError> {
-        let is_mt5 = self.model_type == "mt5";
-        let either = |t5, mt5| if is_mt5 { mt5 } else { t5 };
-        let projection = if is_mt5 { "gated-gelu" } else { "relu" };
-        let (activation, gated) = match self.feed_forward_proj.as_deref().unwrap_or(projection) {
-            "relu" => (Activation::Relu, false),
-            "gated-gelu" => (Activation::GeluTanh, true),
-            "gelu" => (Activation::Gelu, false),
-            "gelu_new" => (Activation::GeluTanh, false),
-            "gated-relu" => (Activation::Relu, true),
-            other => {
-                return Err(ModelError::Unsupported {
-                    path: path.to_owned(),
-                    key: "feed_forward_proj",
-                    got: other.into(),
-                    expected: "relu or gated-gelu",
-                });
-            }
-        };
-        Ok(T5Config {
-            vocab_size: self.vocab_size.unwrap_or(either(32_128, 250_112)),
-            hidden: self.d_model,
-            layers: self.num_layers.unwrap_or(either(6, 8)),
-            heads: self.num_heads.unwrap_or(either(8, 6)),
-            head_dim: self.d_kv,
-            intermediate: self.d_ff.unwrap_or(either(2048, 1024)),
-            activation,
-            gated,
-            relative_buckets: self.relative_attention_num_buckets,
-            relative_max_distance: self.relative_attention_max_distance,
-            norm_eps: self.layer_norm_epsilon,
-            dropout: self.dropout_rate,
-        })
-    }
-}
-
-/// The table of words, whose second name a tied head is.
-pub(crate) const TABLE: &str = "shared.weight";
+use crate::folder::checkpoint::{Checkpoint, HostTensor};
 
 /// Reads an encoder's configuration from `config.json`.
 ///
 /// # Errors
 /// If the file is missing or broken, or describes an encoder this crate does not have.
 pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
-    let json_error = |source| ModelError::Json { path: path.to_owned(), source };
-    let unsupported = |key, got: &str, expected| {
-        Err(ModelError::Unsupported { path: path.to_owned(), key, got: got.into(), expected })
-    };
-    let text = fs::read_to_string(path)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-    let value: Value = serde_json::from_str(&text).map_err(json_error)?;
-    let model_type = value["model_type"].as_str().unwrap_or("none").to_owned();
-    match model_type.as_str() {
-        "bert" | "roberta" | "xlm-roberta" | "camembert" => {
-            let file: BertFile = serde_json::from_value(value).map_err(json_error)?;
-            let activation = match file.hidden_act.as_str() {
-                "gelu" | "gelu_python" => Activation::Gelu,
-                "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,
-                "relu" => Activation::Relu,
-                other => return unsupported("hidden_act", other, "gelu, gelu_new or relu"),
-            };
-            match file.position_embedding_type.as_deref() {
-                None | Some("absolute") => {}
-                Some(other) => return unsupported("position_embedding_type", other, "absolute"),
-            }
-            if file.is_decoder == Some(true) {
-                return unsupported("is_decoder", "true", "false");
-            }
-            let position_offset = match model_type.as_str() {
-                "bert" => 0,
-                _ => file.pad_token_id.unwrap_or(1) + 1,
-            };
-            Ok(EncoderConfig::Bert(BertConfig {
-                vocab_size: file.vocab_size.unwrap_or(match model_type.as_str() {
-                    "roberta" => 50_265,
-                    _ => 30_522,
-                }),
-                hidden: file.hidden_size,
-                layers: file.num_hidden_layers,
-                heads: file.num_attention_heads,
-                intermediate: file.intermediate_size,
-                max_positions: file.max_position_embeddings,
-                position_offset,
-                token_types: file.type_vocab_size,
-                activation,
-                norm_eps: file.layer_norm_eps,
-                dropout: file.hidden_dropout_prob,
-                attention_dropout: file.attention_probs_dropout_prob,
-            }))
-        }
-        "t5" | "mt5" => {
-            let file: T5File = serde_json::from_value(value).map_err(json_error)?;
-            Ok(EncoderConfig::T5(file.config(path)?))
-        }
-        other => {
-            unsupported("model_type", other, "bert, roberta, xlm-roberta, camembert, t5 or mt5")
-        }
-    }
+    let keys = Keys::read(path)?;
+    let model_type = keys.text("model_type")?.unwrap_or("none").to_owned();
+    let model_type = model_type.as_str();
+    Ok(if bert::files::MODEL_TYPES.contains(&model_type) {
+        EncoderConfig::Bert(bert::files::read(&keys, model_type)?)
+    } else if t5::files::MODEL_TYPES.contains(&model_type) {
+        EncoderConfig::T5(t5::files::read(&keys, model_type)?)
+    } else if rotary::files::MODEL_TYPES.contains(&model_type) {
+        EncoderConfig::Rotary(rotary::files::read(&keys, model_type)?)
+    } else {
+        return Err(keys.refuse("model_type", KNOWN));
+    })
 }
+
+/// Every `model_type` that is read.
+const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, electra, t5, mt5, umt5, \
+    modernbert, nomic_bert, gte, new, eurobert, llama, mistral, qwen2, qwen3 or gemma3_text";
 
 /// The `config.json` of an encoder.
 pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Value {
     match config {
-        EncoderConfig::Bert(bert) => {
-            let is_bert = bert.position_offset == 0;
-            json!({
-                "architectures": [if is_bert { "BertModel" } else { "RobertaModel" }],
-                "attention_probs_dropout_prob": bert.attention_dropout,
-                "hidden_act": match bert.activation {
-                    Activation::Gelu => "gelu",
-                    Activation::GeluTanh => "gelu_new",
-                    Activation::Relu => "relu",
-                },
-                "hidden_dropout_prob": bert.dropout,
-                "hidden_size": bert.hidden,
-                "initializer_range": 0.02,
-                "intermediate_size": bert.intermediate,
-                "layer_norm_eps": bert.norm_eps,
-                "max_position_embeddings": bert.max_positions,
-                "model_type": if is_bert { "bert" } else { "roberta" },
-                "num_attention_heads": bert.heads,
-                "num_hidden_layers": bert.layers,
-                // RoBERTa's positions start behind its padding id.
-                "pad_token_id": if is_bert { pad_id as usize } else { bert.position_offset - 1 },
-                "position_embedding_type": "absolute",
-                "torch_dtype": "float32",
-                "type_vocab_size": bert.token_types,
-                "vocab_size": bert.vocab_size,
-            })
-        }
-        EncoderConfig::T5(t5) => json!({
-            "architectures": ["T5EncoderModel"],
-            "d_ff": t5.intermediate,
-            "d_kv": t5.head_dim,
-            "d_model": t5.hidden,
-            "decoder_start_token_id": 0,
-            "dropout_rate": t5.dropout,
-            "eos_token_id": 1,
-            "feed_forward_proj": match (t5.activation, t5.gated) {
-                (Activation::Relu, false) => "relu",
-                (Activation::Relu, true) => "gated-relu",
-                // The format's gated GELU is the tanh one; `validate` refuses the other.
-                (Activation::GeluTanh | Activation::Gelu, true) => "gated-gelu",
-                (Activation::GeluTanh, false) => "gelu_new",
-                (Activation::Gelu, false) => "gelu",
-            },
-            "is_encoder_decoder": true,
-            "layer_norm_epsilon": t5.norm_eps,
-            "model_type": "t5",
-            "num_heads": t5.heads,
-            "num_layers": t5.layers,
-            "pad_token_id": pad_id,
-            "relative_attention_max_distance": t5.relative_max_distance,
-            "relative_attention_num_buckets": t5.relative_buckets,
-            "torch_dtype": "float32",
-            "use_cache": false,
-            "vocab_size": t5.vocab_size,
-        }),
+        EncoderConfig::Bert(bert) => bert::files::write(bert, pad_id),
+        EncoderConfig::T5(t5) => t5::files::write(t5, pad_id),
+        EncoderConfig::Rotary(rotary) => rotary::files::write(rotary, pad_id),
     }
 }
 
-/// What stands around BERT's encoder: parts of whole models.
-const BERT_HEADS: [&str; 5] = ["pooler", "cls", "lm_head", "classifier", "qa_outputs"];
-
-/// BERT's table of words, by which its place in a whole model is known.
-const WORDS: &str = "embeddings.word_embeddings.weight";
+/// How the files that are written call the tensors of an encoder.
+fn names(config: &EncoderConfig) -> &'static Names {
+    match config {
+        EncoderConfig::Bert(bert) => bert::files::names(bert.kin),
+        EncoderConfig::T5(_) => &t5::files::NAMES,
+        EncoderConfig::Rotary(rotary) => rotary::files::names(rotary.kin)[0],
+    }
+}
 
 /// Reads an encoder's weights under the names of its parameters.
 ///
-/// The prefix of a whole model (`bert.`, `roberta.`, `0.auto_model.`) falls away, heads and decoders
-/// are left out, T5's second name for its table is the first one, and the norms of TensorFlow's days
-/// have their newer names (`gamma` is the weight, `beta` the bias).
+/// The prefix of a whole model (`bert.`, `model.`, `0.auto_model.`) falls away, heads and decoders are
+/// left out, what a file holds in one tensor is split, and the norms of TensorFlow's days have their
+/// newer names (`gamma` is the weight, `beta` the bias).
 ///
 /// # Errors
-/// As [`Checkpoint::read`].
+/// As [`Checkpoint::read`], or if a tensor cannot be split.
 pub(crate) fn read_weights(
     folder: &Path,
     config: &EncoderConfig,
 ) -> Result<Checkpoint, ModelError> {
-    match config {
-        EncoderConfig::Bert(_) => {
-            read_bert(folder, |name| name.split('.').any(|part| BERT_HEADS.contains(&part)))
-        }
-        EncoderConfig::T5(_) => Checkpoint::read(folder, |name| {
-            name.starts_with("decoder.") || name == "lm_head.weight"
-        })?
-        .rename(|name| match name {
-            "encoder.embed_tokens.weight" => "shared.weight".to_owned(),
-            other => other.to_owned(),
-        }),
-    }
+    let names = names(config);
+    let checkpoint = read_tensors(folder, |name| names.is_left_out(name))?;
+    let names = match config {
+        EncoderConfig::Rotary(rotary) => rotary::files::dialect(rotary.kin, &checkpoint),
+        _ => names,
+    };
+    names.read(checkpoint)
 }
 
-/// Reads BERT's weights as [`read_weights`] does, but for the heads that `is_left_out` accepts.
+/// Reads BERT's weights as [`read_weights`] does, with what stands around the encoder.
 ///
 /// # Errors
 /// As [`Checkpoint::read`].
-pub(crate) fn read_bert(
+pub(crate) fn read_bert(folder: &Path) -> Result<Checkpoint, ModelError> {
+    let names = bert::files::names(bert::config::BertKin::Bert);
+    names.read(read_tensors(folder, |_| false)?)
+}
+
+fn read_tensors(
     folder: &Path,
     is_left_out: impl Fn(&str) -> bool,
 ) -> Result<Checkpoint, ModelError> {
-    let checkpoint = Checkpoint::read(folder, |name| {
-        is_left_out(name) || name.ends_with("embeddings.position_ids")
-    })?;
-    let prefix = checkpoint.names().find_map(|name| name.strip_suffix(WORDS));
-    let prefix = prefix.unwrap_or_default().to_owned();
-    checkpoint.rename(|name| {
-        let name = name.strip_prefix(&prefix).unwrap_or(name);
-        match name.rsplit_once("LayerNorm.") {
-            Some((norm, "gamma")) => format!("{norm}LayerNorm.weight"),
-            Some((norm, "beta")) => format!("{norm}LayerNorm.bias"),
-            _ => name.to_owned(),
-        }
+    let is_left_out = |name: &str| is_left_out(name) || name.ends_with("embeddings.position_ids");
+    Checkpoint::read(folder, is_left_out)?.rename(|name| match name.rsplit_once("LayerNorm.") {
+        Some((norm, "gamma")) => format!("{norm}LayerNorm.weight"),
+        Some((norm, "beta")) => format!("{norm}LayerNorm.bias"),
+        _ => name.to_owned(),
     })
+}
+
+/// An encoder's parameters under the names of the files that are written.
+pub(crate) fn file_tensors(
+    config: &EncoderConfig,
+    parameters: Vec<(String, HostTensor)>,
+) -> Vec<(String, HostTensor)> {
+    names(config).write(parameters)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::blocks::rotary::RotaryScaling;
+    use crate::config::{
+        Activation, BertConfig, BertKin, RotaryConfig, RotaryKin, T5Config, T5Kin,
+    };
+
+    #[track_caller]
+    fn read(value: &Value) -> EncoderConfig {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, value.to_string()).unwrap();
+        read_config(&path).unwrap()
+    }
 
     #[track_caller]
     fn check_round_trip(config: EncoderConfig) {
@@ -328,10 +136,62 @@ mod tests {
         check_round_trip(EncoderConfig::Bert(BertConfig::default()));
         check_round_trip(EncoderConfig::T5(T5Config::default()));
         check_round_trip(EncoderConfig::Bert(BertConfig {
+            kin: BertKin::Roberta,
             position_offset: 2,
             activation: Activation::GeluTanh,
             ..BertConfig::default()
         }));
+        for kin in [
+            BertKin::Roberta,
+            BertKin::XlmRoberta,
+            BertKin::Camembert,
+            BertKin::Mpnet,
+            BertKin::Distilbert,
+            BertKin::Electra,
+            BertKin::JinaBert,
+        ] {
+            let shifted =
+                !matches!(kin, BertKin::Distilbert | BertKin::Electra | BertKin::JinaBert);
+            check_round_trip(EncoderConfig::Bert(BertConfig {
+                kin,
+                embedding_size: (kin == BertKin::Electra).then_some(96),
+                position_offset: if shifted { 2 } else { 0 },
+                token_types: if kin.has_token_types() { 2 } else { 0 },
+                ..BertConfig::default()
+            }));
+        }
+        for kin in [T5Kin::Mt5, T5Kin::Umt5] {
+            check_round_trip(EncoderConfig::T5(T5Config { kin, ..T5Config::default() }));
+        }
+        check_round_trip(EncoderConfig::Rotary(RotaryConfig::default()));
+        for model_type in rotary::files::MODEL_TYPES {
+            let EncoderConfig::Rotary(config) = read(&json!({ "model_type": model_type })) else {
+                panic!("{model_type}")
+            };
+            check_round_trip(EncoderConfig::Rotary(config.clone()));
+            let rotary_scaling = match config.kin {
+                RotaryKin::ModernBert | RotaryKin::NomicBert => None,
+                RotaryKin::Gte | RotaryKin::New => Some(RotaryScaling::Ntk { factor: 2.0 }),
+                _ => Some(RotaryScaling::Llama3 {
+                    factor: 8.0,
+                    low_freq_factor: 1.0,
+                    high_freq_factor: 4.0,
+                    original_max_position_embeddings: 8192,
+                }),
+            };
+            let local_rotary_base = match config.kin {
+                // One base for all layers.
+                RotaryKin::Mistral => 1234.5,
+                _ => config.local_rotary_base,
+            };
+            check_round_trip(EncoderConfig::Rotary(RotaryConfig {
+                layers: 7,
+                rotary_base: 1234.5,
+                local_rotary_base,
+                rotary_scaling,
+                ..config
+            }));
+        }
         let (gated, activation) = (false, Activation::Relu);
         check_round_trip(EncoderConfig::T5(T5Config { activation, gated, ..T5Config::default() }));
     }
@@ -340,13 +200,10 @@ mod tests {
     /// 5.24.0, those of 4.57.1 are the same.
     #[test]
     fn absent_keys_have_the_defaults_of_transformers() {
-        let read = |model_type: &str| {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("config.json");
-            fs::write(&path, json!({ "model_type": model_type }).to_string()).unwrap();
-            read_config(&path).unwrap()
-        };
+        let read = |model_type: &str| read(&json!({ "model_type": model_type }));
         let bert = BertConfig {
+            kin: BertKin::Bert,
+            embedding_size: None,
             vocab_size: 30_522,
             hidden: 768,
             layers: 12,
@@ -361,13 +218,36 @@ mod tests {
             attention_dropout: 0.1,
         };
         assert_eq!(read("bert"), EncoderConfig::Bert(bert.clone()));
-        let shifted = BertConfig { position_offset: 2, ..bert };
-        for model_type in ["xlm-roberta", "camembert"] {
-            assert_eq!(read(model_type), EncoderConfig::Bert(shifted.clone()));
+        let shifted = BertConfig { position_offset: 2, ..bert.clone() };
+        for (model_type, kin) in
+            [("xlm-roberta", BertKin::XlmRoberta), ("camembert", BertKin::Camembert)]
+        {
+            let expected = BertConfig { kin, ..shifted.clone() };
+            assert_eq!(read(model_type), EncoderConfig::Bert(expected));
         }
-        let roberta = BertConfig { vocab_size: 50_265, ..shifted };
+        let distilbert =
+            BertConfig { kin: BertKin::Distilbert, layers: 6, token_types: 0, ..bert.clone() };
+        assert_eq!(read("distilbert"), EncoderConfig::Bert(distilbert));
+        let mpnet = BertConfig {
+            kin: BertKin::Mpnet,
+            vocab_size: 30_527,
+            token_types: 0,
+            ..shifted.clone()
+        };
+        assert_eq!(read("mpnet"), EncoderConfig::Bert(mpnet));
+        let electra = BertConfig {
+            kin: BertKin::Electra,
+            hidden: 256,
+            embedding_size: Some(128),
+            heads: 4,
+            intermediate: 1024,
+            ..bert
+        };
+        assert_eq!(read("electra"), EncoderConfig::Bert(electra));
+        let roberta = BertConfig { kin: BertKin::Roberta, vocab_size: 50_265, ..shifted };
         assert_eq!(read("roberta"), EncoderConfig::Bert(roberta));
         let t5 = T5Config {
+            kin: T5Kin::T5,
             vocab_size: 32_128,
             hidden: 512,
             layers: 6,
@@ -382,6 +262,7 @@ mod tests {
             dropout: 0.1,
         };
         let mt5 = T5Config {
+            kin: T5Kin::Mt5,
             vocab_size: 250_112,
             layers: 8,
             heads: 6,
@@ -392,6 +273,180 @@ mod tests {
         };
         assert_eq!(read("t5"), EncoderConfig::T5(t5));
         assert_eq!(read("mt5"), EncoderConfig::T5(mt5));
+    }
+
+    /// The values are those of `ModernBertConfig()`, `NomicBertConfig()`, ... in transformers 5.24.0.
+    #[test]
+    fn absent_keys_of_rotary_encoders_have_the_defaults_of_transformers() {
+        let read = |model_type: &str| read(&json!({ "model_type": model_type }));
+        let modern = RotaryConfig::default();
+        assert_eq!(read("modernbert"), EncoderConfig::Rotary(modern.clone()));
+        let nomic = RotaryConfig {
+            kin: RotaryKin::NomicBert,
+            vocab_size: 30_528,
+            layers: 12,
+            intermediate: 3072,
+            max_positions: 2048,
+            token_types: 2,
+            activation: Activation::Silu,
+            norm_eps: 1e-12,
+            norm_bias: true,
+            window: None,
+            global_every: 1,
+            rotary_base: 1000.0,
+            ..modern.clone()
+        };
+        assert_eq!(read("nomic_bert"), EncoderConfig::Rotary(nomic.clone()));
+        let gte = RotaryConfig {
+            kin: RotaryKin::Gte,
+            vocab_size: 250_048,
+            max_positions: 8192,
+            token_types: 1,
+            activation: Activation::Gelu,
+            qkv_bias: true,
+            attention_output_bias: true,
+            outer_bias: true,
+            rotary_base: 160_000.0,
+            dropout: 0.1,
+            ..nomic.clone()
+        };
+        assert_eq!(read("gte"), EncoderConfig::Rotary(gte));
+        let llama = RotaryConfig {
+            kin: RotaryKin::Llama,
+            vocab_size: 32_000,
+            hidden: 4096,
+            layers: 32,
+            heads: 32,
+            kv_heads: 32,
+            head_dim: 128,
+            intermediate: 11_008,
+            max_positions: 2048,
+            token_types: 0,
+            norm_eps: 1e-6,
+            norm_bias: false,
+            is_causal: true,
+            rotary_base: 10_000.0,
+            local_rotary_base: 10_000.0,
+            ..nomic
+        };
+        assert_eq!(read("llama"), EncoderConfig::Rotary(llama.clone()));
+        let qwen3 = RotaryConfig {
+            kin: RotaryKin::Qwen3,
+            vocab_size: 151_936,
+            intermediate: 22_016,
+            max_positions: 32_768,
+            ..llama.clone()
+        };
+        assert_eq!(read("qwen3"), EncoderConfig::Rotary(qwen3.clone()));
+        let qwen2 = RotaryConfig { kin: RotaryKin::Qwen2, qkv_bias: true, ..qwen3 };
+        assert_eq!(read("qwen2"), EncoderConfig::Rotary(qwen2));
+        let mistral = RotaryConfig {
+            kin: RotaryKin::Mistral,
+            kv_heads: 8,
+            intermediate: 14_336,
+            max_positions: 131_072,
+            window: Some(4095),
+            global_every: 0,
+            ..llama.clone()
+        };
+        assert_eq!(read("mistral"), EncoderConfig::Rotary(mistral));
+        let eurobert = RotaryConfig {
+            kin: RotaryKin::EuroBert,
+            vocab_size: 128_256,
+            hidden: 768,
+            layers: 12,
+            heads: 12,
+            kv_heads: 12,
+            head_dim: 64,
+            intermediate: 3072,
+            max_positions: 8192,
+            norm_eps: 1e-5,
+            is_causal: false,
+            ..llama.clone()
+        };
+        assert_eq!(read("eurobert"), EncoderConfig::Rotary(eurobert));
+        let gemma = RotaryConfig {
+            kin: RotaryKin::Gemma3,
+            vocab_size: 262_208,
+            hidden: 2304,
+            layers: 26,
+            heads: 8,
+            kv_heads: 4,
+            head_dim: 256,
+            intermediate: 9216,
+            max_positions: 131_072,
+            activation: Activation::GeluTanh,
+            window: Some(4095),
+            global_every: 6,
+            first_global: 5,
+            rotary_base: 1_000_000.0,
+            score_dim: Some(256.0),
+            ..llama
+        };
+        assert_eq!(read("gemma3_text"), EncoderConfig::Rotary(gemma));
+    }
+
+    #[test]
+    fn older_and_newer_keys_say_the_same() {
+        let same = |model_type: &str, older: Value, newer: Value| {
+            let [older, newer] = [older, newer].map(|mut keys| {
+                keys["model_type"] = model_type.into();
+                read(&keys)
+            });
+            assert_eq!(older, newer, "{model_type}");
+        };
+        let types = ["full_attention", "sliding_attention", "full_attention", "sliding_attention"];
+        same(
+            "modernbert",
+            json!({
+                "num_hidden_layers": 4,
+                "global_attn_every_n_layers": 2,
+                "global_rope_theta": 80_000.0,
+                "local_rope_theta": 500.0,
+                "layer_norm_eps": 1e-6,
+            }),
+            json!({
+                "num_hidden_layers": 4,
+                "layer_types": types,
+                "rope_parameters": {
+                    "full_attention": { "rope_type": "default", "rope_theta": 80_000.0 },
+                    "sliding_attention": { "rope_type": "default", "rope_theta": 500.0 },
+                },
+                "norm_eps": 1e-6,
+            }),
+        );
+        same(
+            "gemma3_text",
+            json!({
+                "num_hidden_layers": 4,
+                "sliding_window_pattern": 2,
+                "rope_theta": 7e5,
+                "rope_local_base_freq": 1e3,
+            }),
+            json!({
+                "num_hidden_layers": 4,
+                "layer_types":
+                    ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+                "rope_parameters": {
+                    "full_attention": { "rope_type": "default", "rope_theta": 7e5 },
+                    "sliding_attention": { "rope_type": "default", "rope_theta": 1e3 },
+                },
+            }),
+        );
+        same(
+            "llama",
+            json!({ "rope_theta": 5e5, "rope_scaling": { "type": "linear", "factor": 2.0 } }),
+            json!({ "rope_parameters":
+                { "rope_theta": 5e5, "rope_type": "linear", "factor": 2.0 } }),
+        );
+        same(
+            "nomic_bert",
+            json!({ "n_embd": 32, "n_head": 4, "n_layer": 3, "n_inner": 50, "n_positions": 2048,
+                "rotary_emb_base": 777, "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.25 }),
+            json!({ "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 3,
+                "intermediate_size": 50, "max_position_embeddings": 2048, "layer_norm_eps": 1e-5,
+                "rope_parameters": { "rope_theta": 777 }, "hidden_dropout_prob": 0.25 }),
+        );
     }
 
     #[track_caller]
@@ -408,16 +463,79 @@ mod tests {
     }
 
     #[test]
+    fn what_a_rotary_encoder_does_not_do_is_named() {
+        let refused = |value: Value, expected: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.json");
+            fs::write(&path, value.to_string()).unwrap();
+            let message = read_config(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        };
+        for (value, expected) in [
+            (
+                json!({ "model_type": "llama", "rope_scaling": { "type": "dynamic", "factor": 2 } }),
+                "`type` = `dynamic`",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_parameters": { "rope_type": "yarn" } }),
+                "`rope_type` = `yarn`",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_scaling": { "rope_type": "linear" } }),
+                "`factor` = `none`",
+            ),
+            (
+                json!({ "model_type": "qwen2", "use_sliding_window": true }),
+                "`use_sliding_window` = `true`",
+            ),
+            (
+                json!({ "model_type": "modernbert", "num_hidden_layers": 3, "layer_types":
+                    ["full_attention", "full_attention", "sliding_attention"] }),
+                "`layer_types`",
+            ),
+            (
+                json!({ "model_type": "modernbert", "embedding_dropout": 0.1 }),
+                "`embedding_dropout` = `0.1`",
+            ),
+            (
+                json!({ "model_type": "nomic_bert", "moe_every_n_layers": 2, "num_experts": 8 }),
+                "`moe_every_n_layers` = `2`",
+            ),
+            (json!({ "model_type": "nomic_bert", "prenorm": true }), "`prenorm` = `true`"),
+            (
+                json!({ "model_type": "nomic_bert", "rotary_emb_fraction": 0.5 }),
+                "`rotary_emb_fraction` = `0.5`",
+            ),
+            (json!({ "model_type": "new", "pack_qkv": "false" }), "`pack_qkv` = `false`"),
+            (
+                json!({ "model_type": "new", "logn_attention_scale": true }),
+                "`logn_attention_scale` = `true`",
+            ),
+            (
+                json!({ "model_type": "gemma3_text", "attn_logit_softcapping": 30.0 }),
+                "`attn_logit_softcapping` = `30.0`",
+            ),
+            (
+                json!({ "model_type": "mpnet", "relative_attention_num_buckets": 8 }),
+                "`relative_attention_num_buckets` = `8`",
+            ),
+        ] {
+            refused(value, expected);
+        }
+    }
+
+    #[test]
     fn what_is_not_supported_is_named() {
         check_refused(|v| v["model_type"] = "gpt2".into(), "`model_type` = `gpt2`, expected bert");
         check_refused(|v| v["model_type"] = Value::Null, "`model_type` = `none`");
-        check_refused(|v| v["hidden_act"] = "swish".into(), "`hidden_act` = `swish`");
+        check_refused(|v| v["hidden_act"] = "mish".into(), "`hidden_act` = `mish`");
         check_refused(|v| v["is_decoder"] = true.into(), "`is_decoder` = `true`");
         check_refused(
             |v| v["position_embedding_type"] = "relative_key".into(),
             "`position_embedding_type` = `relative_key`",
         );
-        check_refused(|v| v["hidden_size"] = "wide".into(), "invalid type: string \"wide\"");
-        check_refused(|v| v["vocab_size"] = "many".into(), "invalid type: string \"many\"");
+        check_refused(|v| v["hidden_size"] = "wide".into(), "`hidden_size` = `wide`");
+        check_refused(|v| v["vocab_size"] = (-3).into(), "`vocab_size` = `-3`");
+        check_refused(|v| v["layer_norm_eps"] = "small".into(), "`layer_norm_eps` = `small`");
     }
 }

@@ -231,6 +231,7 @@ impl TowerContent<'_> {
             self.parameters.into_iter().partition(|(name, _)| name == PROJECTION);
 
         let place = next("Transformer")?;
+        let encoder = hugging_face::file_tensors(&config.encoder, encoder);
         checkpoint::write(&place.join(WEIGHTS), &encoder)?;
         let pad_id = self.tokenizer.pad_id();
         write_json(&place.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;

@@ -4,18 +4,21 @@
 //! and head, the log-sum-exp of its scores, from which the backward pass makes the weights again.
 #![expect(clippy::inline_always, reason = "what is not inlined is not vectorised")]
 
+use std::ops::Range;
+
 use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
-use super::product::{View, fill_parts, multiply, sum};
+use super::product::{View, fill_parts, multiply, multiply_add, sum};
 use super::{FusedOp, Input, Matrix};
+use crate::blocks::attention::Sight;
 use crate::blocks::dropout::{DropoutSite, attention_line};
 use crate::blocks::layout::Layout;
 
 /// Output: `[rows, heads · head_dim]`.
 ///
 /// Inputs, where a text attends to itself: queries, keys and values side by side
-/// `[rows, 3 · heads · head_dim]`, then, if there is one, the bias of every distance
+/// `[rows, (heads + 2 · kv_heads) · head_dim]`, then, if there is one, the bias of every distance
 /// `[2 · longest - 1, heads]`. Where it attends to a memory: queries `[rows, heads · head_dim]`,
-/// then the memory's keys and values side by side `[memory rows, 2 · heads · head_dim]`.
+/// then the memory's keys and values side by side `[memory rows, 2 · kv_heads · head_dim]`.
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionOp {
     /// Where the queries lie.
@@ -23,9 +26,10 @@ pub(crate) struct AttentionOp {
     /// Where the texts attended to lie, if not with the queries.
     pub(crate) memory: Option<Layout>,
     pub(crate) heads: usize,
+    /// Heads of keys and values, each seen by `heads / kv_heads` of the queries'.
+    pub(crate) kv_heads: usize,
     pub(crate) scale: f64,
-    /// Whether a token sees none of those after it.
-    pub(crate) is_causal: bool,
+    pub(crate) sight: Sight,
     pub(crate) dropout: Option<DropoutSite>,
 }
 
@@ -49,8 +53,16 @@ struct Text<'a> {
     keys_and_values: &'a [f32],
     /// Tokens that ask.
     length: usize,
-    /// Tokens that are seen.
+    /// Tokens that are there to be seen.
     seen: usize,
+}
+
+/// Dimensions of one head, of all heads of the queries, and of all heads of the keys.
+#[derive(Clone, Copy)]
+struct Widths {
+    head: usize,
+    queries: usize,
+    keys: usize,
 }
 
 /// Where queries, keys and values begin, and the length of a row: in the inputs, or in one text's
@@ -62,21 +74,59 @@ struct Places {
     value: (usize, usize),
 }
 
+/// The bias of every distance from `1 - longest` up, `[heads, distances]`.
+struct Bias {
+    values: Vec<f32>,
+    distances: usize,
+}
+
+impl Bias {
+    /// The place of a head's bias between two tokens.
+    fn place(&self, head: usize, query: usize, key: usize) -> usize {
+        head * self.distances + self.distances / 2 + key - query
+    }
+}
+
+/// Rows that are `width` wide as columns.
+fn transposed(values: &[f32], width: usize) -> Vec<f32> {
+    (0..width).flat_map(|column| values[column..].iter().step_by(width)).copied().collect()
+}
+
+/// Some of a text's queries in one head, and the keys that one of them sees.
+struct Block {
+    text: usize,
+    head: usize,
+    queries: Range<usize>,
+    keys: Range<usize>,
+    /// Tokens of the text that are there to be seen.
+    seen: usize,
+}
+
 impl AttentionOp {
-    fn text<'a>(&self, inputs: &'a [Input], text: usize, width: usize) -> Text<'a> {
+    fn widths(&self, inputs: &[Input]) -> Widths {
+        let parts = self.heads + if self.memory.is_none() { 2 * self.kv_heads } else { 0 };
+        let head = inputs[0].shape()[1] / parts;
+        Widths { head, queries: head * self.heads, keys: head * self.kv_heads }
+    }
+
+    fn text<'a>(&self, inputs: &'a [Input], text: usize, widths: Widths) -> Text<'a> {
         let span = self.layout.span(text);
+        let Widths { queries, keys, .. } = widths;
+        let rows = |x: &'a Input, span: Range<usize>, width: usize| {
+            &x.values()[span.start * width..span.end * width]
+        };
+        let length = span.len();
         match &self.memory {
             None => {
-                let x = &inputs[0].values()[span.start * 3 * width..span.end * 3 * width];
-                Text { queries: x, keys_and_values: x, length: span.len(), seen: span.len() }
+                let x = rows(&inputs[0], span, queries + 2 * keys);
+                Text { queries: x, keys_and_values: x, length, seen: length }
             }
             Some(memory) => {
                 let seen = memory.span(text);
                 Text {
-                    queries: &inputs[0].values()[span.start * width..span.end * width],
-                    keys_and_values: &inputs[1].values()
-                        [seen.start * 2 * width..seen.end * 2 * width],
-                    length: span.len(),
+                    queries: rows(&inputs[0], span, queries),
+                    keys_and_values: rows(&inputs[1], seen.clone(), 2 * keys),
+                    length,
                     seen: seen.len(),
                 }
             }
@@ -84,163 +134,204 @@ impl AttentionOp {
     }
 
     /// Elements of one text's part of the inputs' gradients.
-    fn gradient_length(&self, text: usize, width: usize) -> usize {
+    fn gradient_length(&self, text: usize, widths: Widths) -> usize {
         let length = self.layout.span(text).len();
-        match &self.memory {
-            None => length * 3 * width,
-            Some(memory) => length * width + memory.span(text).len() * 2 * width,
-        }
+        let seen = self.memory.as_ref().map_or(length, |memory| memory.span(text).len());
+        length * widths.queries + seen * 2 * widths.keys
     }
 
     /// In the inputs: keys and values are counted from the start of their own slice.
-    fn places(&self, width: usize) -> Places {
+    fn places(&self, widths: Widths) -> Places {
+        let Widths { queries, keys, .. } = widths;
         match &self.memory {
-            None => Places {
-                query: (0, 3 * width),
-                key: (width, 3 * width),
-                value: (2 * width, 3 * width),
-            },
-            Some(_) => Places { query: (0, width), key: (0, 2 * width), value: (width, 2 * width) },
+            None => {
+                let row = queries + 2 * keys;
+                Places { query: (0, row), key: (queries, row), value: (queries + keys, row) }
+            }
+            Some(_) => Places { query: (0, queries), key: (0, 2 * keys), value: (keys, 2 * keys) },
         }
     }
 
     /// In one text's part of the gradients: first the queries', then, for a memory, its own.
-    fn gradient_places(&self, text: usize, width: usize) -> Places {
-        let Places { query, mut key, mut value } = self.places(width);
+    fn gradient_places(&self, text: usize, widths: Widths) -> Places {
+        let Places { query, mut key, mut value } = self.places(widths);
         if self.memory.is_some() {
-            let queries = self.layout.span(text).len() * width;
+            let queries = self.layout.span(text).len() * widths.queries;
             key.0 += queries;
             value.0 += queries;
         }
         Places { query, key, value }
     }
 
-    fn head<'a>(&self, text: &Text<'a>, width: usize, head: usize) -> Head<'a> {
-        let dim = width / self.heads;
-        let places = self.places(width);
-        let view = |values: &'a [f32], length, (start, stride): (usize, usize)| {
+    /// The head of the keys and values that a head of the queries sees.
+    fn kv_head(&self, head: usize) -> usize {
+        head * self.kv_heads / self.heads
+    }
+
+    fn head<'a>(&self, text: &Text<'a>, widths: Widths, head: usize) -> Head<'a> {
+        let (places, dim) = (self.places(widths), widths.head);
+        let view = |values: &'a [f32], length, (start, stride): (usize, usize), head: usize| {
             View::new(&values[start + head * dim..], [length, dim], stride)
         };
+        let of_keys = self.kv_head(head);
         Head {
-            query: view(text.queries, text.length, places.query),
-            key: view(text.keys_and_values, text.seen, places.key),
-            value: view(text.keys_and_values, text.seen, places.value),
+            query: view(text.queries, text.length, places.query, head),
+            key: view(text.keys_and_values, text.seen, places.key, of_keys),
+            value: view(text.keys_and_values, text.seen, places.value, of_keys),
         }
     }
 
-    /// The bias of distances, if the inputs hold one.
-    fn bias<'a>(&self, inputs: &'a [Input]) -> Option<&'a Input> {
-        inputs.get(1).filter(|_| self.memory.is_none())
+    /// The bias of distances, if the inputs hold one, head by head.
+    fn bias(&self, inputs: &[Input]) -> Option<Bias> {
+        let bias = inputs.get(1).filter(|_| self.memory.is_none())?;
+        let distances = bias.shape()[0];
+        Some(Bias { values: transposed(bias.values(), self.heads), distances })
     }
 
-    /// Adds the bias of each distance to the scores of one query, and hides what comes after it.
+    /// The blocks of a text in one head.
+    fn blocks(
+        &self,
+        text: usize,
+        head: usize,
+        of: &Text<'_>,
+    ) -> impl Iterator<Item = Block> + use<> {
+        let seen = of.seen;
+        let blocks = self.sight.blocks(of.length, seen);
+        blocks.map(move |(queries, keys)| Block { text, head, queries, keys, seen })
+    }
+
+    /// Adds the bias of each distance to the scores of one query, and hides what it does not see.
     #[inline(always)]
-    fn adjust(&self, scores: &mut [f32], bias: Option<&Input>, head: usize, query: usize) {
+    fn adjust(&self, scores: &mut [f32], bias: Option<&Bias>, block: &Block, query: usize) {
+        let keys = &block.keys;
         if let Some(bias) = bias {
-            let nearest = bias.shape()[0] / 2 - query;
-            let column = bias.values()[nearest * self.heads + head..].iter().step_by(self.heads);
-            for (score, bias) in scores.iter_mut().zip(column) {
+            let start = bias.place(block.head, query, keys.start);
+            for (score, bias) in scores.iter_mut().zip(&bias.values[start..]) {
                 *score += bias;
             }
         }
-        if self.is_causal {
-            scores[query + 1..].fill(f32::NEG_INFINITY);
+        if self.sight != Sight::default() {
+            let seen = self.sight.keys(query, block.seen);
+            scores[..seen.start - keys.start].fill(f32::NEG_INFINITY);
+            scores[seen.end - keys.start..].fill(f32::NEG_INFINITY);
         }
     }
 
-    /// Writes the factors by which dropout multiplies one query's weights, if it does.
+    /// Writes the factors by which dropout multiplies one query's weights, if it does: of every token
+    /// that is there to be seen.
     #[inline(always)]
-    fn factors(&self, factors: &mut [f32], text: usize, head: usize, query: usize) -> bool {
+    fn factors(&self, factors: &mut [f32], block: &Block, query: usize) -> bool {
         match &self.dropout {
             Some(site) => {
-                site.fill(text, attention_line(head, query), factors);
+                site.fill(block.text, attention_line(block.head, query), factors);
                 true
             }
             None => false,
         }
     }
 
-    /// Dimensions of all heads.
-    fn width(&self, inputs: &[Input]) -> usize {
-        inputs[0].shape()[1] / if self.memory.is_none() { 3 } else { 1 }
-    }
-
-    /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's.
+    /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's, head by
+    /// head.
     fn text_gradients(
         &self,
         inputs: &[Input],
         saved: &SavedAttention,
         gradient: &Input,
+        bias: Option<&Bias>,
         number: usize,
         target: &mut [f32],
     ) -> Vec<f32> {
-        let (width, bias) = (self.width(inputs), self.bias(inputs));
-        let (dim, scale) = (width / self.heads, self.scale as f32);
-        let text = self.text(inputs, number, width);
-        let (length, seen) = (text.length, text.seen);
+        let widths = self.widths(inputs);
+        let (dim, width, scale) = (widths.head, widths.queries, self.scale as f32);
+        let text = self.text(inputs, number, widths);
+        let length = text.length;
         let span = self.layout.span(number);
         let place = span.start * width..span.end * width;
         let (gradient, output) = (&gradient.values()[place.clone()], &saved.output.values()[place]);
-        let places = self.gradient_places(number, width);
-        let mut weights = vec![0.0; length * seen];
-        let mut of_weights = vec![0.0; length * seen];
-        let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values().len())];
+        let places = self.gradient_places(number, widths);
+        let largest = self.largest_block(&text);
+        let (mut weights, mut of_weights) = (vec![0.0; largest], vec![0.0; largest]);
+        let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values.len())];
         for head in 0..self.heads {
-            let Head { query, key, value } = self.head(&text, width, head);
+            let Head { query, key, value } = self.head(&text, widths, head);
             let log_sums = &saved.log_sums[number][head * length..][..length];
-            let column = head * dim;
-            let of_output = View::new(&gradient[column..], [length, dim], width);
-            multiply(&mut weights, seen, query, key.transposed(), scale);
-            multiply(&mut of_weights, seen, of_output, value.transposed(), 1.0);
-            let both = [&mut *weights, &mut *of_weights];
-            self.through_softmax(both, [number, head], bias, log_sums, [gradient, output], width);
-            // What is called `of_weights` holds the gradient of the scores from here on.
-            let of_scores = View::new(&of_weights, [length, seen], seen);
-            let weights = View::new(&weights, [length, seen], seen);
-            let mut add =
-                |(start, stride): (usize, usize), left: View<'_>, right: View<'_>, scale| {
-                    multiply(&mut target[start + column..], stride, left, right, scale);
+            let of_output = View::new(&gradient[head * dim..], [length, dim], width);
+            let (column, kv_column) = (head * dim, self.kv_head(head) * dim);
+            for block in self.blocks(number, head, &text) {
+                let [asking, seen] = [block.queries.len(), block.keys.len()];
+                let (weights, of_weights) =
+                    (&mut weights[..asking * seen], &mut of_weights[..asking * seen]);
+                let (query, key) =
+                    (query.rows(block.queries.clone()), key.rows(block.keys.clone()));
+                let value = value.rows(block.keys.clone());
+                let of_output = of_output.rows(block.queries.clone());
+                multiply(weights, seen, query, key.transposed(), scale);
+                multiply(of_weights, seen, of_output, value.transposed(), 1.0);
+                let both = [&mut *weights, &mut *of_weights];
+                self.through_softmax(both, &block, bias, log_sums, [gradient, output], widths);
+                // What is called `of_weights` holds the gradient of the scores from here on.
+                let of_scores = View::new(of_weights, [asking, seen], seen);
+                let weights = View::new(weights, [asking, seen], seen);
+                let mut add = |(start, stride): (usize, usize),
+                               row: usize,
+                               column: usize,
+                               left: View<'_>,
+                               right: View<'_>,
+                               scale: f32| {
+                    let target = &mut target[start + row * stride + column..];
+                    multiply_add(target, stride, left, right, scale);
                 };
-            add(places.query, of_scores, key, scale);
-            add(places.key, of_scores.transposed(), query, scale);
-            add(places.value, weights.transposed(), of_output, 1.0);
-            if let Some(bias) = bias {
-                let longest = bias.shape()[0] / 2;
-                for (at, of_score) in of_weights.iter().enumerate() {
-                    let distance = longest + at % length - at / length;
-                    of_bias[distance * self.heads + head] += of_score;
+                let (asks, sees) = (block.queries.start, block.keys.start);
+                add(places.query, asks, column, of_scores, key, scale);
+                add(places.key, sees, kv_column, of_scores.transposed(), query, scale);
+                add(places.value, sees, kv_column, weights.transposed(), of_output, 1.0);
+                if let Some(bias) = bias {
+                    for (query, of_scores) in block.queries.clone().zip(of_weights.chunks(seen)) {
+                        let start = bias.place(head, query, block.keys.start);
+                        for (of_bias, of_score) in of_bias[start..].iter_mut().zip(of_scores) {
+                            *of_bias += of_score;
+                        }
+                    }
                 }
             }
         }
         of_bias
     }
 
-    /// Turns one head's scores into its weights again, dropout included, and the gradients of the
-    /// weights into those of the scores; `outputs` are the gradients of the text's output and itself.
+    /// Scores of the largest block of a text.
+    fn largest_block(&self, text: &Text<'_>) -> usize {
+        let blocks = self.sight.blocks(text.length, text.seen);
+        blocks.map(|(queries, keys)| queries.len() * keys.len()).max().unwrap_or(0)
+    }
+
+    /// Turns a block's scores into its weights again, dropout included, and the gradients of the
+    /// weights into those of the scores; `log_sums` are of all the text's queries in this head,
+    /// `outputs` the gradients of the text's output and itself.
     fn through_softmax(
         &self,
         [weights, of_weights]: [&mut [f32]; 2],
-        [number, head]: [usize; 2],
-        bias: Option<&Input>,
+        block: &Block,
+        bias: Option<&Bias>,
         log_sums: &[f32],
         [gradient, output]: [&[f32]; 2],
-        width: usize,
+        widths: Widths,
     ) {
-        let (dim, seen) = (width / self.heads, weights.len() / log_sums.len());
-        let mut factors = vec![0.0; seen];
+        let (dim, width, seen) = (widths.head, widths.queries, block.keys.len());
+        let mut factors = vec![0.0; block.seen];
         vectorised(|| {
-            for (query, log_sum) in log_sums.iter().enumerate() {
-                let row = query * seen..(query + 1) * seen;
-                let (weights, of_weights) = (&mut weights[row.clone()], &mut of_weights[row]);
-                self.adjust(weights, bias, head, query);
+            let rows = weights.chunks_exact_mut(seen).zip(of_weights.chunks_exact_mut(seen));
+            for (query, (weights, of_weights)) in block.queries.clone().zip(rows) {
+                self.adjust(weights, bias, block, query);
+                let log_sum = log_sums[query];
                 for weight in weights.iter_mut() {
                     *weight = exp(*weight - log_sum);
                 }
-                let at = query * width + head * dim;
+                let at = query * width + block.head * dim;
                 let (gradient, output) = (&gradient[at..at + dim], &output[at..at + dim]);
                 let mean = sum_of_pairs(gradient, output, |g, o| g * o);
-                if self.factors(&mut factors, number, head, query) {
-                    let terms = weights.iter_mut().zip(of_weights).zip(&factors);
+                if self.factors(&mut factors, block, query) {
+                    let factors = &factors[block.keys.clone()];
+                    let terms = weights.iter_mut().zip(of_weights).zip(factors);
                     for ((weight, of_weight), factor) in terms {
                         *of_weight = *weight * (*of_weight * factor - mean);
                         *weight *= factor;
@@ -255,11 +346,11 @@ impl AttentionOp {
     }
 
     /// The gradients of the queries and of the memory, from the texts' parts of both.
-    fn parted(&self, mut parts: &[f32], width: usize) -> [Vec<f32>; 2] {
+    fn parted(&self, mut parts: &[f32], widths: Widths) -> [Vec<f32>; 2] {
         let (mut of_queries, mut of_memory) = (Vec::new(), Vec::new());
         for text in 0..self.layout.batch() {
-            let (part, later) = parts.split_at(self.gradient_length(text, width));
-            let (queries, memory) = part.split_at(self.layout.span(text).len() * width);
+            let (part, later) = parts.split_at(self.gradient_length(text, widths));
+            let (queries, memory) = part.split_at(self.layout.span(text).len() * widths.queries);
             of_queries.extend_from_slice(queries);
             of_memory.extend_from_slice(memory);
             parts = later;
@@ -272,30 +363,40 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
     type Saved = SavedAttention;
 
     fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<SavedAttention>) {
-        let (rows, width) = (inputs[0].shape()[0], self.width(inputs));
+        let (rows, widths) = (inputs[0].shape()[0], self.widths(inputs));
+        let width = widths.queries;
         let bias = self.bias(inputs);
+        let bias = bias.as_ref();
         let lengths: Vec<usize> = self.layout.lengths().iter().map(|n| n * width).collect();
         let (output, log_sums) = fill_parts(&lengths, |number, output| {
-            let text = self.text(inputs, number, width);
-            let (length, seen) = (text.length, text.seen);
-            let mut scores = vec![0.0; length * seen];
-            let mut factors = vec![0.0; seen];
-            let mut log_sums = vec![0.0; self.heads * length];
-            for (head, log_sums) in log_sums.chunks_exact_mut(length).enumerate() {
-                let Head { query, key, value } = self.head(&text, width, head);
-                multiply(&mut scores, seen, query, key.transposed(), self.scale as f32);
-                vectorised(|| {
-                    let queries = scores.chunks_exact_mut(seen).zip(log_sums).enumerate();
-                    for (query, (scores, log_sum)) in queries {
-                        self.adjust(scores, bias, head, query);
-                        *log_sum = softmax(scores);
-                        if self.factors(&mut factors, number, head, query) {
-                            scores.iter_mut().zip(&factors).for_each(|(w, factor)| *w *= factor);
+            let text = self.text(inputs, number, widths);
+            let mut scores = vec![0.0; self.largest_block(&text)];
+            let mut factors = vec![0.0; text.seen];
+            let mut log_sums = vec![0.0; self.heads * text.length];
+            for (head, log_sums) in log_sums.chunks_exact_mut(text.length).enumerate() {
+                let Head { query, key, value } = self.head(&text, widths, head);
+                for block in self.blocks(number, head, &text) {
+                    let [asking, seen] = [block.queries.len(), block.keys.len()];
+                    let scores = &mut scores[..asking * seen];
+                    let query = query.rows(block.queries.clone());
+                    let key = key.rows(block.keys.clone()).transposed();
+                    multiply(scores, seen, query, key, self.scale as f32);
+                    vectorised(|| {
+                        let rows = scores.chunks_exact_mut(seen);
+                        for (query, scores) in block.queries.clone().zip(rows) {
+                            self.adjust(scores, bias, &block, query);
+                            log_sums[query] = softmax(scores);
+                            if self.factors(&mut factors, &block, query) {
+                                let factors = &factors[block.keys.clone()];
+                                scores.iter_mut().zip(factors).for_each(|(w, factor)| *w *= factor);
+                            }
                         }
-                    }
-                });
-                let target = &mut output[head * (width / self.heads)..];
-                multiply(target, width, View::new(&scores, [length, seen], seen), value, 1.0);
+                    });
+                    let target = &mut output[block.queries.start * width + head * widths.head..];
+                    let value = value.rows(block.keys.clone());
+                    let weights = View::new(scores, [asking, seen], seen);
+                    multiply(target, width, weights, value, 1.0);
+                }
             }
             log_sums
         });
@@ -311,22 +412,24 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
         gradient: &Input,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
-        let width = self.width(inputs);
+        let widths = self.widths(inputs);
         let texts = 0..self.layout.batch();
-        let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, width)).collect();
+        let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, widths)).collect();
+        let bias = self.bias(inputs);
         let (of_inputs, of_bias) = fill_parts(&lengths, |number, target| {
-            self.text_gradients(inputs, saved, gradient, number, target)
+            self.text_gradients(inputs, saved, gradient, bias.as_ref(), number, target)
         });
         let mut gradients = [const { None }; N];
         if self.memory.is_some() {
-            let [of_queries, of_memory] = self.parted(&of_inputs, width);
+            let [of_queries, of_memory] = self.parted(&of_inputs, widths);
             gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
             gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
         } else {
             gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, inputs[0].shape()));
-            if let Some(bias) = self.bias(inputs).filter(|_| wanted[1]) {
-                let total = sum(&of_bias, bias.values().len());
-                gradients[1] = Some(Matrix::new(total, bias.shape().to_vec()));
+            if let Some(bias) = bias.filter(|_| wanted[1]) {
+                let total = sum(&of_bias, bias.values.len());
+                let total = transposed(&total, bias.distances);
+                gradients[1] = Some(Matrix::new(total, inputs[1].shape().to_vec()));
             }
         }
         gradients

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::math::{activate, slope, vectorised};
+use super::math::{activate, each_activation, slope, vectorised};
 use super::product::{View, chunk_rows, fill_rows, multiply, multiply_add, sum};
 use super::{FusedOp, Input, Matrix};
 use crate::config::Activation;
@@ -169,38 +169,20 @@ fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
     sum(&parts, width)
 }
 
-/// Applies a nonlinearity in place. The match is outside the loop, so that each loop is vectorised.
+/// Applies a nonlinearity in place.
 fn apply(activation: Activation, values: &mut [f32]) {
-    macro_rules! each {
-        ($activation:expr) => {
-            vectorised(|| {
-                for value in values.iter_mut() {
-                    *value = activate($activation, *value);
-                }
-            })
-        };
-    }
-    match activation {
-        Activation::Gelu => each!(Activation::Gelu),
-        Activation::GeluTanh => each!(Activation::GeluTanh),
-        Activation::Relu => each!(Activation::Relu),
-    }
+    each_activation!(activation, |KNOWN| {
+        for value in values.iter_mut() {
+            *value = activate(KNOWN, *value);
+        }
+    });
 }
 
 /// `target = slope(before) · gradient`.
 fn through(activation: Activation, target: &mut [f32], before: &[f32], gradient: &[f32]) {
-    macro_rules! each {
-        ($activation:expr) => {
-            vectorised(|| {
-                for ((target, &x), &gradient) in target.iter_mut().zip(before).zip(gradient) {
-                    *target = slope($activation, x) * gradient;
-                }
-            })
-        };
-    }
-    match activation {
-        Activation::Gelu => each!(Activation::Gelu),
-        Activation::GeluTanh => each!(Activation::GeluTanh),
-        Activation::Relu => each!(Activation::Relu),
-    }
+    each_activation!(activation, |KNOWN| {
+        for ((target, &x), &gradient) in target.iter_mut().zip(before).zip(gradient) {
+            *target = slope(KNOWN, x) * gradient;
+        }
+    });
 }

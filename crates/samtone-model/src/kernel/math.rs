@@ -125,6 +125,7 @@ pub(super) fn activate(activation: Activation, x: f32) -> f32 {
                 0.0
             }
         }
+        Activation::Silu => x / (1.0 + exp(-x)),
     }
 }
 
@@ -149,8 +150,38 @@ pub(super) fn slope(activation: Activation, x: f32) -> f32 {
                 0.0
             }
         }
+        Activation::Silu => {
+            let sigmoid = 1.0 / (1.0 + exp(-x));
+            sigmoid * (1.0 + x * (1.0 - sigmoid))
+        }
     }
 }
+
+/// Runs a loop over elements with the nonlinearity known inside it, so that each is vectorised:
+/// `each_activation!(activation, |a| body)`.
+macro_rules! each_activation {
+    ($activation:expr, |$known:ident| $body:expr) => {
+        match $activation {
+            Activation::Gelu => {
+                const $known: Activation = Activation::Gelu;
+                vectorised(|| $body)
+            }
+            Activation::GeluTanh => {
+                const $known: Activation = Activation::GeluTanh;
+                vectorised(|| $body)
+            }
+            Activation::Relu => {
+                const $known: Activation = Activation::Relu;
+                vectorised(|| $body)
+            }
+            Activation::Silu => {
+                const $known: Activation = Activation::Silu;
+                vectorised(|| $body)
+            }
+        }
+    };
+}
+pub(super) use each_activation;
 
 #[cfg(test)]
 mod tests {
@@ -193,7 +224,8 @@ mod tests {
 
     #[test]
     fn slopes_are_derivatives() {
-        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let all = [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu];
+        for activation in all {
             for x in range() {
                 let h = 1e-2;
                 let f = |x| f64::from(activate(activation, x));

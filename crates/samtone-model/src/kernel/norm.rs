@@ -10,19 +10,20 @@ use crate::blocks::layout::Layout;
 /// Which norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NormKind {
-    /// `(x - mean) / √(variance + ε) · γ + β`
+    /// `(x - mean) / √(variance + ε) · γ + β`, β 0 where there is none
     Layer,
     /// `x / √(mean(x²) + ε) · γ`
     Rms,
 }
 
 /// Inputs: x `[rows, width]`, then the residual `[rows, width]` if `has_residual`, then γ `[width]`,
-/// then, for a layer norm, β `[width]`. Output: the norm of `drop(x) + residual`.
+/// then β `[width]` if `has_bias`. Output: the norm of `drop(x) + residual`.
 #[derive(Clone, Debug)]
 pub(crate) struct NormOp {
     pub(crate) kind: NormKind,
     pub(crate) eps: f64,
     pub(crate) has_residual: bool,
+    pub(crate) has_bias: bool,
     /// Applied to x, whose rows lie as the layout says.
     pub(crate) dropout: Option<(DropoutSite, Layout)>,
 }
@@ -62,7 +63,7 @@ impl<const N: usize> FusedOp<N> for NormOp {
         let x = inputs[0].values();
         let residual = self.has_residual.then(|| inputs[1].values());
         let gamma = inputs[self.gamma_at()].values();
-        let beta = (self.kind == NormKind::Layer).then(|| inputs[N - 1].values());
+        let beta = self.has_bias.then(|| inputs[N - 1].values());
         let eps = self.eps as f32;
         let (mut normalised, factors) = fill_rows(rows, width, |range, chunk| {
             let place = range.start * width..range.end * width;
@@ -141,7 +142,7 @@ impl<const N: usize> FusedOp<N> for NormOp {
         let mut gradients = [const { None }; N];
         let at = self.gamma_at();
         gradients[at] = wanted[at].then(|| Matrix::new(sum(&of_gamma, width), [width]));
-        if self.kind == NormKind::Layer {
+        if self.has_bias {
             gradients[N - 1] = wanted[N - 1].then(|| Matrix::new(sum(&of_beta, width), [width]));
         }
         let of_x = match (&self.dropout, wanted[0]) {

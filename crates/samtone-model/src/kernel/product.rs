@@ -27,6 +27,14 @@ impl<'a> View<'a> {
         view
     }
 
+    /// Some rows of it.
+    pub(super) fn rows(self, range: Range<usize>) -> Self {
+        let place = range.start * self.row_stride;
+        let view = Self { values: &self.values[place..], rows: range.len(), ..self };
+        view.check();
+        view
+    }
+
     pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,

@@ -1,40 +1,17 @@
 //! A whole T5 as Hugging Face's folders hold it.
 
-use std::fs;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::{Head, Seq2SeqConfig};
-use crate::config::EncoderConfig;
+use crate::arch::t5::files::{self, TABLE};
 use crate::error::ModelError;
 use crate::folder::checkpoint::Checkpoint;
-use crate::folder::hugging_face::{T5File, TABLE, config_json};
+use crate::folder::keys::Keys;
 
 /// The language model head's name, where it is a table of its own.
 pub(super) const HEAD: &str = "lm_head.weight";
-
-/// The keys of a whole T5 beside its encoder's.
-#[derive(Deserialize)]
-struct Seq2SeqFile {
-    num_decoder_layers: Option<usize>,
-    #[serde(default = "yes")]
-    tie_word_embeddings: bool,
-    scale_decoder_outputs: Option<bool>,
-    decoder_start_token_id: Option<u32>,
-    pad_token_id: Option<u32>,
-    #[serde(default = "one")]
-    eos_token_id: u32,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn one() -> u32 {
-    1
-}
 
 /// Reads the configuration of a whole T5 from `config.json`; whether its head is its own is for
 /// the weights to say.
@@ -42,36 +19,28 @@ fn one() -> u32 {
 /// # Errors
 /// If the file is missing or broken, or describes no T5.
 pub(super) fn read_seq2seq_config(path: &Path) -> Result<Seq2SeqConfig, ModelError> {
-    let json_error = |source| ModelError::Json { path: path.to_owned(), source };
-    let text = fs::read_to_string(path)
-        .map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
-    let value: Value = serde_json::from_str(&text).map_err(json_error)?;
-    let model_type = value["model_type"].as_str().unwrap_or("none").to_owned();
-    if !["t5", "mt5"].contains(&model_type.as_str()) {
-        return Err(ModelError::Unsupported {
-            path: path.to_owned(),
-            key: "model_type",
-            got: model_type,
-            expected: "t5 or mt5: an encoder and a decoder",
-        });
+    let keys = Keys::read(path)?;
+    let model_type = keys.text("model_type")?.unwrap_or("none");
+    if !["t5", "mt5"].contains(&model_type) {
+        return Err(keys.refuse("model_type", "t5 or mt5: an encoder and a decoder"));
     }
-    let whole: Seq2SeqFile = serde_json::from_value(value.clone()).map_err(json_error)?;
-    let file: T5File = serde_json::from_value(value).map_err(json_error)?;
+    let encoder = files::read(&keys, model_type)?;
     // Before transformers 5 the tied head was the scaled one; since then the scale has a key.
-    let is_scaled = whole.scale_decoder_outputs.unwrap_or(whole.tie_word_embeddings);
-    let encoder = file.config(path)?;
+    let is_tied = keys.flag("tie_word_embeddings")?.unwrap_or(true);
+    let is_scaled = keys.flag("scale_decoder_outputs")?.unwrap_or(is_tied);
+    let id = |key| Ok::<_, ModelError>(keys.count(key)?.map(|id| id as u32));
     Ok(Seq2SeqConfig {
-        decoder_layers: whole.num_decoder_layers.unwrap_or(encoder.layers),
+        decoder_layers: keys.count("num_decoder_layers")?.unwrap_or(encoder.layers),
         head: if is_scaled { Head::TiedScaled } else { Head::Tied },
-        start_id: whole.decoder_start_token_id.or(whole.pad_token_id).unwrap_or(0),
-        end_id: whole.eos_token_id,
+        start_id: id("decoder_start_token_id")?.or(id("pad_token_id")?).unwrap_or(0),
+        end_id: id("eos_token_id")?.unwrap_or(1),
         encoder,
     })
 }
 
 /// The `config.json` of a whole T5.
 pub(super) fn seq2seq_config_json(config: &Seq2SeqConfig, pad_id: u32) -> Value {
-    let mut file = config_json(&EncoderConfig::T5(config.encoder.clone()), pad_id);
+    let mut file = files::write(&config.encoder, pad_id);
     let more = json!({
         "architectures": ["T5ForConditionalGeneration"],
         "decoder_start_token_id": config.start_id,

@@ -103,7 +103,7 @@ fn what_would_change_a_score_is_refused_by_name() {
         (CONFIG, "id2label", json!({ "0": "a", "1": "b" }), "`id2label` = `2 labels`"),
         (CONFIG, "id2label", Value::Null, "`num_labels` = `2 labels, by default`"),
         (CONFIG, "num_labels", json!(3), "`num_labels` = `3 labels`, expected one label"),
-        (CONFIG, "hidden_act", json!("swish"), "`hidden_act` = `swish`"),
+        (CONFIG, "hidden_act", json!("mish"), "`hidden_act` = `mish`"),
         (CONFIG, "sentence_transformers", json!({ "scale": 2 }), "a key `scale`"),
         (SETTINGS, "activation_fn", json!(tanh), "`activation_fn` = `torch.nn.modules.activ"),
         (SETTINGS, "activation_fn", json!("mine.Sigmoid"), "`activation_fn` = `mine.Sigmoid`"),

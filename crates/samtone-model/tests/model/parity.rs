@@ -1,4 +1,5 @@
-//! The encoders against `transformers`, on tiny random checkpoints (`fixtures/generate.py`).
+//! The encoders against `transformers`, on tiny random checkpoints (`fixtures/generate.py`,
+//! `fixtures/generate_encoders.py`).
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,33 @@ const STATES_TOLERANCE: f64 = 1e-5;
 /// Relative to the largest element of each parameter's gradient.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 
-const ENCODERS: [&str; 4] = ["bert", "roberta", "t5-v1.0", "t5-v1.1"];
+const FIRST_ENCODERS: [&str; 4] = ["bert", "roberta", "t5-v1.0", "t5-v1.1"];
+
+pub(crate) const OTHER_ENCODERS: [&str; 19] = [
+    "encoders/distilbert",
+    "encoders/electra",
+    "encoders/eurobert",
+    "encoders/gemma3",
+    "encoders/gemma3-bidirectional",
+    "encoders/gte",
+    "encoders/jina",
+    "encoders/llama-prefixed",
+    "encoders/mistral",
+    "encoders/modernbert",
+    "encoders/modernbert-biased",
+    "encoders/mpnet",
+    "encoders/new",
+    "encoders/nomic",
+    "encoders/nomic-renamed",
+    "encoders/qwen2",
+    "encoders/qwen3",
+    "encoders/qwen3-bidirectional",
+    "encoders/umt5",
+];
+
+fn encoders() -> impl Iterator<Item = &'static str> {
+    FIRST_ENCODERS.into_iter().chain(OTHER_ENCODERS)
+}
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
@@ -32,7 +59,7 @@ fn load<B: Backend>(name: &str) -> DualEncoder<B> {
 
 #[test]
 fn hidden_states_agree_with_transformers() {
-    for name in ENCODERS {
+    for name in encoders() {
         let model = load::<Flex>(name);
         let expected = expected(name);
         let states = expected.get("states", &[15, 12]).unwrap();
@@ -45,7 +72,7 @@ fn hidden_states_agree_with_transformers() {
 
 #[test]
 fn gradients_agree_with_transformers() {
-    for name in ENCODERS {
+    for name in encoders() {
         for dtype in [FloatDType::F32, FloatDType::F64] {
             let model = load::<Autodiff<Flex>>(name).cast(dtype);
             let states = model.token_states(Side::Query, &fixture_batch(0, 9), None);

@@ -213,6 +213,19 @@ fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> 
             let feed_forward = if t5.gated { 4 } else { 2 } * t5.intermediate;
             (t5.layers, 8 * t5.hidden + 4 * inner + feed_forward, t5.heads)
         }
+        EncoderConfig::Rotary(rotary) => {
+            // Two norms with their normalised values (4), two block outputs and two sums (4);
+            // queries, keys and values before and after they turn (and between, where heads have
+            // norms), and attention's output; the gate and the gated (2), and their product.
+            let queries = rotary.heads * rotary.head_dim;
+            let projected = queries + 2 * rotary.kv_heads * rotary.head_dim;
+            let feed_forward = 3 * rotary.intermediate;
+            (
+                rotary.layers,
+                8 * rotary.hidden + 3 * projected + queries + feed_forward,
+                rotary.heads,
+            )
+        }
     };
     let embedder = 4 * config.hidden();
     let floats = if model.skips_padding() {

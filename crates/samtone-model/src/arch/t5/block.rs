@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
+use crate::blocks::attention::{Attention, Sight};
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
-use crate::blocks::ops::{Attention, Linear, RmsNorm, drop, linear};
+use crate::blocks::ops::{Linear, RmsNorm, drop, linear};
 use crate::config::{Activation, T5Config};
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};
@@ -83,9 +84,10 @@ impl<B: Backend> AttentionBlock<B> {
         let attention = Attention {
             layout,
             heads: self.heads,
+            kv_heads: self.heads,
             scale: 1.0,
             distance_bias: Some(distance_bias),
-            is_causal,
+            sight: Sight { is_causal, window: None },
             dropout: sites.of(site::ATTENTION),
         };
         let normed = self.norm.forward(x.clone());
@@ -104,9 +106,10 @@ impl<B: Backend> AttentionBlock<B> {
         let attention = Attention {
             layout,
             heads: self.heads,
+            kv_heads: self.heads,
             scale: 1.0,
             distance_bias: None,
-            is_causal: false,
+            sight: Sight::default(),
             dropout: sites.of(site::MEMORY),
         };
         let query = self.query.forward(self.norm.forward(x.clone()));

@@ -6,10 +6,11 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::block::{AttentionBlock, FeedForwardBlock, Sites, site};
-use super::position::RelativePositions;
+use super::relative_positions;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::{Layout, index};
 use crate::blocks::ops::{RmsNorm, drop};
+use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Part};
@@ -55,7 +56,7 @@ impl<B: Backend> Decoder<B> {
         layers: usize,
     ) -> Result<Self, ModelError> {
         builder.part(Part::Layer(config.layers));
-        let positions = RelativePositions::new(builder, config, "decoder", false)?;
+        let positions = relative_positions(builder, config, "decoder", 0)?;
         let layers = (0..layers)
             .map(|layer| DecoderLayer::new(builder, config, layer))
             .collect::<Result<_, _>>()?;

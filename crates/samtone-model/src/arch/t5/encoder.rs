@@ -5,10 +5,11 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use super::block::{AttentionBlock, FeedForwardBlock, Sites, site};
-use super::position::RelativePositions;
+use super::relative_positions;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{RmsNorm, drop};
+use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Part};
@@ -20,10 +21,11 @@ pub(crate) struct EncoderLayer<B: Backend> {
     feed_forward: FeedForwardBlock<B>,
 }
 
-/// All layers of the encoder, the relative positions they share, and the norm after them.
+/// All layers of the encoder, the relative positions that they share or that each has, and the norm
+/// after them.
 #[derive(Module, Debug)]
 pub struct T5Stack<B: Backend> {
-    positions: RelativePositions<B>,
+    positions: Vec<RelativePositions<B>>,
     layers: Vec<EncoderLayer<B>>,
     final_norm: RmsNorm<B>,
     dropout: f64,
@@ -32,7 +34,10 @@ pub struct T5Stack<B: Backend> {
 impl<B: Backend> T5Stack<B> {
     pub(crate) fn new(builder: &mut Builder<'_, B>, config: &T5Config) -> Result<Self, ModelError> {
         builder.part(Part::Layer(0));
-        let positions = RelativePositions::new(builder, config, "encoder", true)?;
+        let tables = if config.kin.positions_of_each_layer() { config.layers } else { 1 };
+        let positions = (0..tables)
+            .map(|layer| relative_positions(builder, config, "encoder", layer))
+            .collect::<Result<_, _>>()?;
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             builder.part(Part::Layer(layer));
@@ -55,11 +60,13 @@ impl<B: Backend> T5Stack<B> {
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let bias = self.positions.distances(layout.longest());
+        let biases: Vec<_> =
+            self.positions.iter().map(|table| table.distances(layout.longest())).collect();
         let rate = self.dropout;
         for (i, layer) in self.layers.iter().enumerate() {
             let sites = Sites { dropout, layer: i + 1, rate };
-            x = layer.attention.forward(x, layout, bias.clone(), false, sites);
+            let bias = biases[i.min(biases.len() - 1)].clone();
+            x = layer.attention.forward(x, layout, bias, false, sites);
             x = layer.feed_forward.forward(x, layout, sites);
         }
         let x = self.final_norm.forward(x);

@@ -5,11 +5,10 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::blocks::layout::index;
-use crate::config::T5Config;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};
 
-/// The bias of every class of distances, one for each head; all layers of a stack share it.
+/// The bias of every class of distances, one for each head; layers may share it.
 #[derive(Module, Debug)]
 pub(crate) struct RelativePositions<B: Backend> {
     table: Param<Tensor<B, 2>>,
@@ -19,30 +18,26 @@ pub(crate) struct RelativePositions<B: Backend> {
 
 /// How distances fall into classes.
 #[derive(Clone, Copy, Debug)]
-struct Classes {
-    buckets: usize,
+pub(crate) struct Classes {
+    pub(crate) buckets: usize,
     /// Distance, in tokens, from which all share a class.
-    furthest: usize,
+    pub(crate) furthest: usize,
     /// Whether keys after the query have classes of their own (encoder), or none (decoder).
-    looks_ahead: bool,
+    pub(crate) looks_ahead: bool,
 }
 
 impl<B: Backend> RelativePositions<B> {
-    /// The positions of the stack called `stack`; a decoder never looks ahead.
+    /// The positions whose table is called `name`: how it begins, how many heads it serves, and what
+    /// distances it knows.
     pub(crate) fn new(
         builder: &mut Builder<'_, B>,
-        config: &T5Config,
-        stack: &str,
-        looks_ahead: bool,
+        name: &str,
+        heads: usize,
+        init: Init,
+        classes: Classes,
     ) -> Result<Self, ModelError> {
-        let T5Config { hidden, heads, relative_buckets, relative_max_distance, .. } = *config;
-        let table = builder.tensor(
-            &format!("{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
-            [relative_buckets, heads],
-            Init::Normal((hidden as f64).powf(-0.5)),
-        )?;
-        let (buckets, furthest) = (relative_buckets, relative_max_distance);
-        Ok(Self { table, classes: Classes { buckets, furthest, looks_ahead } })
+        let table = builder.tensor(&format!("{name}.weight"), [classes.buckets, heads], init)?;
+        Ok(Self { table, classes })
     }
 
     /// The bias of every distance `key - query` from `1 - seq` up, `[2 · seq - 1, heads]`.

@@ -1,0 +1,143 @@
+//! Rotary encoders and BERT's kin beyond what tiny fixtures show: long texts, and folders written again.
+
+use burn::backend::{Autodiff, Flex};
+use burn::optim::GradientsParams;
+use burn::tensor::FloatDType;
+use samtone_model::{
+    BertConfig, BertKin, Checkpoint, DualEncoder, EncoderConfig, ModelFolder, Pooling, Retriever,
+    RotaryConfig, RotaryKin, Sharing, Side, SideSettings,
+};
+use samtone_testing::model::{config, fixture_batch, gradients};
+use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
+use samtone_text::{TextTokenizer, TokenBatch};
+
+use crate::parity::{OTHER_ENCODERS, fixture};
+
+/// Two layers, the second of which sees no further than `window`.
+fn rotary(kin: RotaryKin, is_causal: bool, window: Option<usize>) -> EncoderConfig {
+    EncoderConfig::Rotary(RotaryConfig {
+        kin,
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 4,
+        intermediate: 12,
+        max_positions: 400,
+        is_causal,
+        window,
+        global_every: 2,
+        ..RotaryConfig::default()
+    })
+}
+
+/// Texts of which two are longer than a block of queries.
+fn long_batch() -> TokenBatch {
+    let row = |length: u32| (0..length).map(|at| 1 + at * at % 29).collect();
+    TokenBatch::pad(&[300, 5, 129].map(row) as &[Vec<u32>], 0)
+}
+
+/// Sums over hundreds of tokens, rounded in f32.
+const LONG_TOLERANCE: f64 = 2e-5;
+
+#[test]
+fn a_long_text_is_the_same_block_by_block() {
+    type B = Autodiff<Flex>;
+    let jina = EncoderConfig::Bert(BertConfig {
+        kin: BertKin::JinaBert,
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        intermediate: 12,
+        max_positions: 400,
+        ..BertConfig::default()
+    });
+    for encoder in [
+        rotary(RotaryKin::ModernBert, false, Some(3)),
+        rotary(RotaryKin::ModernBert, false, Some(150)),
+        rotary(RotaryKin::Qwen3, true, None),
+        rotary(RotaryKin::Gemma3, true, Some(7)),
+        jina,
+    ] {
+        let what = format!("{encoder:?}");
+        let config = config(encoder, Sharing::Sde, Pooling::Mean);
+        let run = |model: &DualEncoder<B>| {
+            let embeddings = model.encode(Side::Query, &long_batch(), None);
+            let graph = weighed_sum(embeddings.clone()).backward();
+            let found = gradients(model, &GradientsParams::from_grads(graph, model));
+            (values(embeddings), found)
+        };
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+        let (fused, of_fused) = run(&model);
+        // In f64 the plain operations compute it, with one mask for all.
+        let (plain, of_plain) = run(&model.cast(FloatDType::F64));
+        assert_close(&what, &fused, &plain, LONG_TOLERANCE);
+        for ((path, fused), (_, plain)) in of_fused.iter().zip(&of_plain) {
+            assert_close_to_scale(&format!("{what} {path}"), fused, plain, LONG_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn a_local_layer_sees_no_further_than_its_window() {
+    // Both layers are local.
+    let EncoderConfig::Rotary(rotary) = rotary(RotaryKin::ModernBert, false, Some(2)) else {
+        unreachable!()
+    };
+    let encoder = EncoderConfig::Rotary(RotaryConfig { global_every: 0, ..rotary });
+    let config = config(encoder, Sharing::Sde, Pooling::Mean);
+    let model = DualEncoder::<Flex>::init(&config, 1, &Default::default()).unwrap();
+    let states = |first: u32| {
+        let row: Vec<u32> = std::iter::once(first).chain(2..9).collect();
+        values(model.token_states(Side::Query, &TokenBatch::pad(&[row], 0), None))
+    };
+    let differs: Vec<bool> =
+        states(20).chunks(8).zip(states(21).chunks(8)).map(|(a, b)| a != b).collect();
+    // Two layers reach twice as far.
+    assert_eq!(differs, [true, true, true, true, true, false, false, false]);
+}
+
+#[test]
+fn a_saved_folder_has_the_source_s_names_and_states() {
+    let tokenizer = || TextTokenizer::train_wordpiece(&["a b", "ab"], 9, true).unwrap();
+    for name in OTHER_ENCODERS {
+        let source = fixture(name);
+        let model: DualEncoder<Flex> =
+            ModelFolder::open(&source).unwrap().load(0, &Default::default()).unwrap();
+        let settings = [SideSettings::default(), SideSettings::default()];
+        let retriever = Retriever::new(model, tokenizer(), settings).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let saved = home.path().join("model");
+        retriever.save(&saved).unwrap();
+
+        let states = |model: &DualEncoder<Flex>| {
+            values(model.token_states(Side::Query, &fixture_batch(0, 0), None))
+        };
+        let again = ModelFolder::open(&saved).unwrap().load(0, &Default::default()).unwrap();
+        assert_eq!(states(&again), states(&retriever.model), "{name}");
+
+        let names = |folder: &std::path::Path| {
+            let file = folder.join("model.safetensors");
+            let checkpoint = Checkpoint::read_file(&file, |name| {
+                name == "lm_head.weight" || name.starts_with("pooler.")
+            });
+            let checkpoint = checkpoint.unwrap();
+            let named = checkpoint.names().map(|name| {
+                let bare = name.strip_prefix("model.").or(name.strip_prefix("new."));
+                (bare.unwrap_or(name).to_owned(), checkpoint.shape(name).unwrap().to_vec())
+            });
+            named.collect::<std::collections::BTreeMap<_, _>>()
+        };
+        if name != "encoders/nomic-renamed" {
+            assert_eq!(names(&saved), names(&source), "{name}");
+        }
+        let model_type = |folder: &std::path::Path| {
+            let text = std::fs::read_to_string(folder.join("config.json")).unwrap();
+            let keys: serde_json::Value = serde_json::from_str(&text).unwrap();
+            keys["model_type"].clone()
+        };
+        assert_eq!(model_type(&saved), model_type(&source), "{name}");
+    }
+}
