@@ -464,7 +464,7 @@ def main():
     start = time.monotonic()
     named = [kinds.MINI, kinds.E5, kinds.BGE, kinds.DOT, kinds.LAST, kinds.GTR, kinds.INSTRUCTOR, kinds.CASED]
     number = itertools.count()
-    whole = [*named, *kinds.every_pair(), *kinds.ROUTERS]
+    whole = [*named, *kinds.every_pair(), *kinds.ROUTERS, *kinds.ENCODERS]
     work = [(check_kind, next(number), kind) for kind in whole]
     work += [(check_odd, next(number), kind) for kind in kinds.ODD]
     work += [(check_run, next(number), folder, keys) for folder, keys in kinds.RUNS]

@@ -112,6 +112,20 @@ def every_pair():
     return kinds
 
 
+#: The other encoders, each with a pooling that suits it; the decoders look backwards alone.
+ENCODERS = [
+    *(Kind(encoder=encoder) for encoder in ("distilbert", "electra", "modernbert", "nomic_bert", "gte")),
+    Kind(encoder="mpnet", release=2, length="both"),
+    Kind(encoder="distilbert", pooling="cls", weights="headed"),
+    Kind(encoder="modernbert", pooling="cls", weights="headed", head="dense+normalize"),
+    Kind(encoder="umt5", case="cased", head="dense"),
+    *(Kind(encoder=encoder, case="cased", pooling="lasttoken", prompts="query")
+      for encoder in ("qwen3", "qwen2", "llama", "mistral")),
+    Kind(encoder="qwen3", case="cased", pooling="lasttoken", weights="headed", head="none", similarity="dot"),
+    Kind(encoder="eurobert", case="cased"),
+    Kind(encoder="gemma3_text", case="cased", head="dense+normalize", prompts="document"),
+]
+
 #: What samtone does not have, or reads from another place: right or refused, never wrong.
 ODD = [
     Kind(odd="plain"),

@@ -6,6 +6,7 @@ import random
 import shutil
 
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -126,6 +127,9 @@ def t5_tokenizer(kind):
 
 
 TOKENIZERS = {"bert": bert_tokenizer, "roberta": roberta_tokenizer, "t5": t5_tokenizer}
+TOKENIZERS |= dict.fromkeys(["distilbert", "mpnet", "electra", "modernbert", "nomic_bert", "gte"], bert_tokenizer)
+TOKENIZERS |= dict.fromkeys(["qwen2", "qwen3", "llama", "mistral", "eurobert"], roberta_tokenizer)
+TOKENIZERS |= dict.fromkeys(["umt5", "gemma3_text"], t5_tokenizer)
 
 
 def write_tokenizer(kind, folder):
@@ -149,6 +153,29 @@ def write_tokenizer(kind, folder):
 
 # Encoders
 
+LAYERS = dict(hidden_size=HIDDEN, num_hidden_layers=3, intermediate_size=32, max_position_embeddings=512)
+HEADS = dict(num_attention_heads=2)
+GROUPED = dict(num_attention_heads=4, num_key_value_heads=2, head_dim=6)
+#: Of transformers, by `model_type`: the classes' name and what is tiny in it.
+OTHERS = {
+    "distilbert": ("DistilBert", dict(dim=HIDDEN, n_layers=2, n_heads=2, hidden_dim=32)),
+    "mpnet": ("MPNet", dict(LAYERS, **HEADS, max_position_embeddings=514)),
+    "electra": ("Electra", dict(LAYERS, **HEADS, embedding_size=8)),
+    "modernbert": ("ModernBert", dict(LAYERS, **HEADS, local_attention=6)),
+    "nomic_bert": ("NomicBert", dict(LAYERS, **HEADS)),
+    "gte": ("Gte", dict(LAYERS, **HEADS)),
+    "eurobert": ("EuroBert", dict(LAYERS, **HEADS)),
+    "qwen2": ("Qwen2", dict(LAYERS, num_attention_heads=2, num_key_value_heads=1)),
+    "qwen3": ("Qwen3", dict(LAYERS, **GROUPED)),
+    "llama": ("Llama", dict(LAYERS, **HEADS, rope_parameters=dict(
+        rope_type="llama3", rope_theta=500.0, factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=32))),
+    "mistral": ("Mistral", dict(LAYERS, **GROUPED, sliding_window=5)),
+    "umt5": ("UMT5", dict(d_model=HIDDEN, d_kv=8, d_ff=32, num_layers=2, num_heads=2)),
+    "gemma3_text": ("Gemma3Text", dict(LAYERS, **GROUPED, query_pre_attn_scalar=6, sliding_window=6,
+                                       use_bidirectional_attention=True)),
+}
+
 
 def encoder(kind, vocab_size, seed):
     """An encoder with random weights, norms and biases too, and its configuration."""
@@ -164,6 +191,15 @@ def encoder(kind, vocab_size, seed):
         config = RobertaConfig(**sizes, **layers, type_vocab_size=1, pad_token_id=1,
                                bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
         model = (RobertaForMaskedLM if headed else RobertaModel)(config)
+    elif kind.encoder in OTHERS:
+        name, keys = OTHERS[kind.encoder]
+        config = getattr(transformers, f"{name}Config")(vocab_size=vocab_size, pad_token_id=0, **keys)
+        suffix = {"DistilBert": "ForMaskedLM", "ModernBert": "ForMaskedLM"}.get(name, "ForCausalLM")
+        encoder = "EncoderModel" if name == "UMT5" else "Model"
+        model = getattr(transformers, name + (suffix if headed else encoder))(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
     else:
         config = T5Config(vocab_size=vocab_size, d_model=HIDDEN, d_kv=8, d_ff=32, num_layers=2,
                           num_heads=2, initializer_factor=1.0, pad_token_id=0, eos_token_id=1,
@@ -179,6 +215,7 @@ def encoder(kind, vocab_size, seed):
 def write_encoder(kind, folder, vocab_size, seed):
     model, config = encoder(kind, vocab_size, seed)
     model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
     if kind.weights == "gamma":
         weights = load_file(folder / "model.safetensors")
         for old, new in [(".LayerNorm.weight", ".LayerNorm.gamma"), (".LayerNorm.bias", ".LayerNorm.beta")]:

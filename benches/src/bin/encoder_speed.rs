@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (0..texts as u64).map(|i| (0..length(i)).map(|at| word(i, at)).collect()).collect()
     };
     let full = TokenBatch::pad(&rows(&|_| tokens), 0);
-    let ragged = rows(&|text| 4 + key.below(text, tokens as u64 - 3) as usize);
+    let ragged = rows(&|text| 4 + key.below(text, tokens - 3));
     let ragged = TokenBatch::pad_to(&ragged, 0, tokens);
     println!("ready: {} tokens, ragged {}", full.tokens(), ragged.tokens());
     for line in stdin().lock().lines() {

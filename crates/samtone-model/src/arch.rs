@@ -2,6 +2,7 @@
 
 pub(crate) mod bert;
 pub(crate) mod rotary;
+pub(crate) mod static_table;
 pub(crate) mod t5;
 
 use burn::module::Module;
@@ -11,6 +12,7 @@ use samtone_text::TokenBatch;
 
 use crate::arch::bert::{BertEmbedder, BertStack};
 use crate::arch::rotary::{RotaryEmbedder, RotaryStack};
+use crate::arch::static_table::StaticEmbedder;
 use crate::arch::t5::{T5Embedder, T5Stack};
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
@@ -29,6 +31,8 @@ pub enum TokenEmbedder<B: Backend> {
     T5(T5Embedder<B>),
     /// Words, types and their norm, where there are any.
     Rotary(RotaryEmbedder<B>),
+    /// The table.
+    Static(StaticEmbedder<B>),
 }
 
 impl<B: Backend> TokenEmbedder<B> {
@@ -40,6 +44,7 @@ impl<B: Backend> TokenEmbedder<B> {
             EncoderConfig::Bert(bert) => Self::Bert(BertEmbedder::new(builder, bert)?),
             EncoderConfig::T5(t5) => Self::T5(T5Embedder::new(builder, t5)?),
             EncoderConfig::Rotary(rotary) => Self::Rotary(RotaryEmbedder::new(builder, rotary)?),
+            EncoderConfig::Static(table) => Self::Static(StaticEmbedder::new(builder, table)?),
         })
     }
 
@@ -58,6 +63,7 @@ impl<B: Backend> TokenEmbedder<B> {
             Self::Bert(bert) => bert.words(),
             Self::T5(t5) => t5.words(),
             Self::Rotary(rotary) => rotary.words(),
+            Self::Static(table) => table.words(),
         }
     }
 
@@ -72,6 +78,7 @@ impl<B: Backend> TokenEmbedder<B> {
             Self::Bert(bert) => bert.forward(ids, None, layout, dropout),
             Self::T5(t5) => t5.forward(ids, layout, dropout),
             Self::Rotary(rotary) => rotary.forward(ids, layout, dropout),
+            Self::Static(table) => table.forward(ids),
         }
     }
 }
@@ -88,14 +95,16 @@ pub enum Stack<B: Backend> {
 }
 
 impl<B: Backend> Stack<B> {
+    /// None: the encoder has no layers.
     pub(crate) fn new(
         builder: &mut Builder<'_, B>,
         config: &EncoderConfig,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<Option<Self>, ModelError> {
         Ok(match config {
-            EncoderConfig::Bert(bert) => Self::Bert(BertStack::new(builder, bert)?),
-            EncoderConfig::T5(t5) => Self::T5(T5Stack::new(builder, t5)?),
-            EncoderConfig::Rotary(rotary) => Self::Rotary(RotaryStack::new(builder, rotary)?),
+            EncoderConfig::Bert(bert) => Some(Self::Bert(BertStack::new(builder, bert)?)),
+            EncoderConfig::T5(t5) => Some(Self::T5(T5Stack::new(builder, t5)?)),
+            EncoderConfig::Rotary(rotary) => Some(Self::Rotary(RotaryStack::new(builder, rotary)?)),
+            EncoderConfig::Static(_) => None,
         })
     }
 

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use samtone_text::TextTokenizer;
 use serde::{Deserialize, Serialize};
 
 pub use crate::arch::bert::config::{BertConfig, BertKin};
 pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
+pub use crate::arch::static_table::config::StaticConfig;
 pub use crate::arch::t5::config::{T5Config, T5Kin};
 use crate::error::ModelError;
 
@@ -68,6 +70,7 @@ impl DualEncoderConfig {
             EncoderConfig::Bert(bert) => bert.validate()?,
             EncoderConfig::T5(t5) => t5.validate()?,
             EncoderConfig::Rotary(rotary) => rotary.validate()?,
+            EncoderConfig::Static(table) => table.validate()?,
         }
         match self.projection {
             Some(dim) => at_least_one("projection", dim),
@@ -75,6 +78,10 @@ impl DualEncoderConfig {
         }
     }
 }
+
+/// Tokens of a text that a table reads where nobody says: as good as all, and a number that sums and
+/// products of it do not leave.
+const LONGEST_OF_TABLES: usize = 1 << 20;
 
 /// The architecture of an encoder, with its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +93,8 @@ pub enum EncoderConfig {
     T5(T5Config),
     /// Encoders and decoders with rotary positions: ModernBERT, NomicBERT, GTE, Llama, Qwen3, ...
     Rotary(RotaryConfig),
+    /// A table of tokens without any layer.
+    Static(StaticConfig),
 }
 
 impl Default for EncoderConfig {
@@ -101,6 +110,7 @@ impl EncoderConfig {
             Self::Bert(bert) => bert.hidden,
             Self::T5(t5) => t5.hidden,
             Self::Rotary(rotary) => rotary.hidden,
+            Self::Static(table) => table.hidden,
         }
     }
 
@@ -110,6 +120,7 @@ impl EncoderConfig {
             Self::Bert(bert) => bert.vocab_size,
             Self::T5(t5) => t5.vocab_size,
             Self::Rotary(rotary) => rotary.vocab_size,
+            Self::Static(table) => table.vocab_size,
         }
     }
 
@@ -119,6 +130,7 @@ impl EncoderConfig {
             Self::Bert(bert) => bert.vocab_size = vocab_size,
             Self::T5(t5) => t5.vocab_size = vocab_size,
             Self::Rotary(rotary) => rotary.vocab_size = vocab_size,
+            Self::Static(table) => table.vocab_size = vocab_size,
         }
     }
 
@@ -126,17 +138,34 @@ impl EncoderConfig {
     pub fn max_tokens(&self) -> Option<usize> {
         match self {
             Self::Bert(bert) => Some(bert.max_positions.saturating_sub(bert.position_offset)),
-            Self::T5(_) => None,
+            Self::T5(_) | Self::Static(_) => None,
             Self::Rotary(rotary) => Some(rotary.max_positions),
         }
     }
 
-    /// What texts are cut to, in tokens: `asked`, or what the encoder can read if that is less; 512
-    /// where there is neither.
+    /// What texts are cut to, in tokens: `asked`, or what the encoder can read if that is less; where
+    /// there is neither 512, or nothing if the encoder is a table.
     pub(crate) fn longest_text(&self, asked: Option<usize>) -> usize {
         match (asked, self.max_tokens()) {
             (Some(asked), Some(limit)) => asked.min(limit),
-            (asked, limit) => asked.or(limit).unwrap_or(512),
+            (asked, limit) => asked.or(limit).unwrap_or(match self {
+                Self::Static(_) => LONGEST_OF_TABLES,
+                _ => 512,
+            }),
+        }
+    }
+
+    /// Whether texts are read without special tokens, and without any become zeros.
+    pub(crate) fn reads_bare_texts(&self) -> bool {
+        matches!(self, Self::Static(_))
+    }
+
+    /// The tokenizer as the encoder reads texts with it.
+    pub(crate) fn fitted(&self, tokenizer: TextTokenizer) -> TextTokenizer {
+        if self.reads_bare_texts() {
+            tokenizer.without_special_tokens(self.vocab_size() as u32)
+        } else {
+            tokenizer
         }
     }
 }

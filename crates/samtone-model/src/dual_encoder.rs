@@ -45,6 +45,7 @@ use crate::visit::{self, DeadParameter};
 pub struct DualEncoder<B: Backend> {
     // One: both sides' own. Two: the query's, then the document's.
     embedders: Vec<TokenEmbedder<B>>,
+    // None where the encoder has no layers.
     stacks: Vec<Stack<B>>,
     // None where the model has no projection.
     projections: Vec<Linear<B>>,
@@ -91,7 +92,7 @@ impl<B: Backend> DualEncoder<B> {
         }
         for &side in sides(sharing.is_siamese()) {
             builder.side(side).trainable(true);
-            stacks.push(Stack::new(&mut builder, &config.encoder)?);
+            stacks.extend(Stack::new(&mut builder, &config.encoder)?);
         }
         if let Some(dim) = config.projection {
             let hidden = config.encoder.hidden();
@@ -173,10 +174,13 @@ impl<B: Backend> DualEncoder<B> {
     ) -> (Tensor<B, 2>, Layout) {
         self.check(batch);
         let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
-        let stack = own(&self.stacks, side).expect("every tower has layers");
         let layout = embedder.layout(batch);
         let x = embedder.forward(batch, &layout, dropout);
-        (stack.forward(x, &layout, dropout), layout)
+        let x = match own(&self.stacks, side) {
+            Some(stack) => stack.forward(x, &layout, dropout),
+            None => x,
+        };
+        (x, layout)
     }
 
     fn check(&self, batch: &TokenBatch) {
@@ -187,7 +191,8 @@ impl<B: Backend> DualEncoder<B> {
             assert!(seq <= limit, "{seq} tokens in a text, of which the encoder reads {limit}");
         }
         let largest = batch.ids().iter().copied().max().unwrap_or(0) as usize;
-        let vocab = encoder.vocab_size();
+        // A table has a zero behind its last row, for texts without a token.
+        let vocab = encoder.vocab_size() + usize::from(encoder.reads_bare_texts());
         assert!(
             largest < vocab && longest > 0,
             "token id {largest} in a batch, of a vocabulary of {vocab}"

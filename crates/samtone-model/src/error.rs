@@ -131,6 +131,18 @@ pub enum ModelError {
         /// The shape in the file.
         got: Vec<usize>,
     },
+    /// A static table's `mapping` gives a token a row that the table lacks.
+    #[error("`mapping` of `{}` gives token {token} row {got}, of {rows} rows", path.display())]
+    Mapping {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The token.
+        token: usize,
+        /// Its row.
+        got: i64,
+        /// Rows of the table.
+        rows: usize,
+    },
     /// A tensor's element type is no float.
     #[error("tensor `{tensor}` of `{}` has type {got}, expected F64, F32, F16 or BF16", path.display())]
     TensorType {

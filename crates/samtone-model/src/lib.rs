@@ -45,7 +45,7 @@ pub use blocks::dropout::Dropout;
 pub use blocks::rotary::RotaryScaling;
 pub use config::{
     Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, RotaryConfig,
-    RotaryKin, Sharing, Similarity, T5Config, T5Kin,
+    RotaryKin, Sharing, Similarity, StaticConfig, T5Config, T5Kin,
 };
 pub use cross_encoder::CrossEncoder;
 pub use dual_encoder::DualEncoder;

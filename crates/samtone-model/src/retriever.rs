@@ -86,7 +86,7 @@ impl<B: Backend> Retriever<B> {
         tokenizer: TextTokenizer,
         settings: [SideSettings; 2],
     ) -> Result<Self, ModelError> {
-        let tokenizer = Arc::new(tokenizer);
+        let tokenizer = Arc::new(model.config().encoder.fitted(tokenizer));
         let mut retriever = Self {
             model,
             temperature: None,

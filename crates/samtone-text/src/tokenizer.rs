@@ -371,6 +371,13 @@ impl TextTokenizer {
         Ok(ids[..ids.len().min(max_len)].to_vec())
     }
 
+    /// The same tokenizer for texts without special tokens: none is added, and a text without any token
+    /// becomes one of `pad_id`, which no text should have.
+    #[must_use]
+    pub fn without_special_tokens(self, pad_id: u32) -> Self {
+        Self { before: Vec::new(), after: Vec::new(), pad_id, ..self }
+    }
+
     /// Bare token ids between the special tokens that belong to a text.
     pub fn wrap(&self, ids: &[u32]) -> Vec<u32> {
         [&self.before, ids, &self.after].concat()
@@ -438,9 +445,15 @@ impl TextTokenizer {
         std::fs::write(path, &self.json).map_err(write_error(path))
     }
 
-    /// The BLAKE3 hash of the `tokenizer.json`, in hexadecimal: equal for equal tokenizers.
+    /// The BLAKE3 hash of the `tokenizer.json`, in hexadecimal: equal for equal tokenizers. One that was
+    /// made to add no special tokens has another.
     pub fn fingerprint(&self) -> String {
-        blake3::hash(self.json.as_bytes()).to_hex().to_string()
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.json.as_bytes());
+        if self.pad_id as usize >= self.vocab_size() {
+            hasher.update(b"without special tokens");
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// The tokenizer itself.

@@ -140,6 +140,22 @@ impl Checkpoint {
         }
     }
 
+    /// Tensors read from a file in another way than as they lie there.
+    ///
+    /// # Errors
+    /// If one is not of finite numbers.
+    pub(crate) fn checked(
+        path: PathBuf,
+        tensors: Vec<(String, HostTensor)>,
+    ) -> Result<Self, ModelError> {
+        for (tensor, found) in &tensors {
+            if let Some(element) = found.values.iter().position(|value| !value.is_finite()) {
+                return Err(ModelError::NonFiniteTensor { path, tensor: tensor.clone(), element });
+            }
+        }
+        Ok(Self { path, tensors: tensors.into_iter().collect() })
+    }
+
     /// Tensors by name that lie in no file.
     #[cfg(test)]
     pub(crate) fn of(tensors: Vec<(String, HostTensor)>) -> Self {
@@ -218,7 +234,7 @@ fn shards(index: &Path) -> Result<BTreeMap<String, Vec<String>>, ModelError> {
 }
 
 /// A tensor's elements as f32; none if they are no floats.
-fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
+pub(crate) fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     fn each<const N: usize>(bytes: &[u8], parse: impl Fn([u8; N]) -> f32) -> Vec<f32> {
         bytes.as_chunks::<N>().0.iter().map(|&bytes| parse(bytes)).collect()
     }

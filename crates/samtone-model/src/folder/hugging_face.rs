@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::keys::Keys;
 use super::names::Names;
-use crate::arch::{bert, rotary, t5};
+use crate::arch::{bert, rotary, static_table, t5};
 use crate::config::EncoderConfig;
 use crate::error::ModelError;
 use crate::folder::checkpoint::{Checkpoint, HostTensor};
@@ -41,6 +41,7 @@ pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Value {
         EncoderConfig::Bert(bert) => bert::files::write(bert, pad_id),
         EncoderConfig::T5(t5) => t5::files::write(t5, pad_id),
         EncoderConfig::Rotary(rotary) => rotary::files::write(rotary, pad_id),
+        EncoderConfig::Static(_) => static_table::files::write(),
     }
 }
 
@@ -50,6 +51,7 @@ fn names(config: &EncoderConfig) -> &'static Names {
         EncoderConfig::Bert(bert) => bert::files::names(bert.kin),
         EncoderConfig::T5(_) => &t5::files::NAMES,
         EncoderConfig::Rotary(rotary) => rotary::files::names(rotary.kin)[0],
+        EncoderConfig::Static(_) => &static_table::files::NAMES,
     }
 }
 
@@ -65,6 +67,9 @@ pub(crate) fn read_weights(
     folder: &Path,
     config: &EncoderConfig,
 ) -> Result<Checkpoint, ModelError> {
+    if let EncoderConfig::Static(_) = config {
+        return static_table::files::read_weights(folder);
+    }
     let names = names(config);
     let checkpoint = read_tensors(folder, |name| names.is_left_out(name))?;
     let names = match config {

@@ -127,11 +127,12 @@ impl ModelFolder {
     /// If its file is missing or broken, or transformers would read the folder with another
     /// normalizer than the file has.
     pub fn read_tokenizer(&self, side: Side) -> Result<TextTokenizer, ModelError> {
-        let tokenizer = self.tower(side).read_tokenizer()?;
-        if !self.lowercase {
-            return Ok(tokenizer);
+        let mut tokenizer = self.tower(side).read_tokenizer()?;
+        if self.lowercase {
+            tokenizer =
+                tokenizer.lowercased().map_err(|source| ModelError::Tokenizer { source })?;
         }
-        tokenizer.lowercased().map_err(|source| ModelError::Tokenizer { source })
+        Ok(self.config.encoder.fitted(tokenizer))
     }
 
     pub(crate) fn tower(&self, side: Side) -> &TowerFolder {

@@ -8,3 +8,4 @@ mod folders;
 mod parity;
 mod rotary;
 mod seq2seq;
+mod static_table;

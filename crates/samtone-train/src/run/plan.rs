@@ -213,6 +213,8 @@ fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> 
             let feed_forward = if t5.gated { 4 } else { 2 } * t5.intermediate;
             (t5.layers, 8 * t5.hidden + 4 * inner + feed_forward, t5.heads)
         }
+        // Rows of the table, and their means.
+        EncoderConfig::Static(_) => (0, 0, 1),
         EncoderConfig::Rotary(rotary) => {
             // Two norms with their normalised values (4), two block outputs and two sums (4);
             // queries, keys and values before and after they turn (and between, where heads have
