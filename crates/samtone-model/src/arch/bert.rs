@@ -90,6 +90,25 @@ impl<B: Backend> BertEmbedder<B> {
         self.words.val()
     }
 
+    /// The row of the position table of every token. Where positions start behind the padding's id, a
+    /// token of that id within a text has that row and none follows from it, as in transformers.
+    fn rows_of_positions(&self, ids: &[usize], layout: &Layout) -> Vec<usize> {
+        let positions = layout.positions();
+        let Some(pad) = self.position_offset.checked_sub(1) else { return positions };
+        let mut row = pad;
+        let rows = ids.iter().zip(positions).map(|(&id, position)| {
+            if position == 0 {
+                row = pad;
+            }
+            if id == pad {
+                return pad;
+            }
+            row += 1;
+            row
+        });
+        rows.collect()
+    }
+
     /// Token ids and types (0 if none are given) of every row of `layout` → hidden states,
     /// `[rows, hidden]`.
     pub(crate) fn forward(
@@ -99,9 +118,7 @@ impl<B: Backend> BertEmbedder<B> {
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let positions = layout.positions();
-        let positions: Vec<usize> =
-            positions.into_iter().map(|at| at + self.position_offset).collect();
+        let positions = self.rows_of_positions(&ids, layout);
         let types = types.unwrap_or_else(|| vec![0; ids.len()]);
         let words = self.words.val();
         let x = match (&self.positions, &self.token_types) {

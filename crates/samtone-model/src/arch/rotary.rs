@@ -278,7 +278,7 @@ impl<B: Backend> RotaryStack<B> {
             layout,
             heads,
             kv_heads,
-            scale: self.config.score_dim.unwrap_or(head_dim as f64).powf(-0.5),
+            scale: (self.config.score_dim.unwrap_or(head_dim) as f64).powf(-0.5),
             distance_bias: None,
             sight,
             dropout: site(site::ATTENTION, self.config.attention_dropout),

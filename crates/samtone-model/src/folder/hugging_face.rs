@@ -385,7 +385,7 @@ mod tests {
             global_every: 6,
             first_global: 5,
             rotary_base: 1_000_000.0,
-            score_dim: Some(256.0),
+            score_dim: Some(256),
             ..llama
         };
         assert_eq!(read("gemma3_text"), EncoderConfig::Rotary(gemma));

@@ -136,7 +136,7 @@ pub struct RotaryConfig {
     pub rotary_scaling: Option<RotaryScaling>,
     /// Scores are divided by the square root of this; none: of `head_dim`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub score_dim: Option<f64>,
+    pub score_dim: Option<usize>,
     /// Probability of dropping an element of a hidden state while training.
     pub dropout: f64,
     /// Probability of dropping an attention weight while training.
@@ -209,7 +209,7 @@ impl RotaryConfig {
         positive("rotary_base", self.rotary_base)?;
         positive("local_rotary_base", self.local_rotary_base)?;
         if let Some(dim) = self.score_dim {
-            positive("score_dim", dim)?;
+            at_least_one("score_dim", dim)?;
         }
         if let Some(scaling) = self.rotary_scaling {
             let (RotaryScaling::Linear { factor }

@@ -556,7 +556,7 @@ fn read_gemma(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
         rotary_base,
         local_rotary_base,
         rotary_scaling,
-        score_dim: Some(keys.number("query_pre_attn_scalar")?.unwrap_or(256.0)),
+        score_dim: Some(keys.count("query_pre_attn_scalar")?.unwrap_or(256)),
         attention_dropout: keys.number("attention_dropout")?.unwrap_or(0.0),
         ..RotaryConfig::default()
     })

@@ -87,7 +87,8 @@ fn with_file<T>(
     path: &Path,
     read: impl FnOnce(&SafeTensors<'_>) -> Result<T, ModelError>,
 ) -> Result<T, ModelError> {
-    let bytes = fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
+    let bytes =
+        fs::read(path).map_err(|source| ModelError::Io { path: path.to_owned(), source })?;
     let file = SafeTensors::deserialize(&bytes)
         .map_err(|source| ModelError::Safetensors { path: path.to_owned(), source })?;
     read(&file)
