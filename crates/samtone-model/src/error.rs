@@ -33,6 +33,15 @@ pub enum ModelError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// There is no folder where a model should be, nor does the cache hold it by that name.
+    #[error("`{}` is no folder", path.display())]
+    NotCached {
+        /// What should be a folder or a name.
+        path: PathBuf,
+        /// What was looked for, and where.
+        #[source]
+        source: Box<samtone_hub::HubError>,
+    },
     /// A JSON file is broken, or lacks or mistypes a key.
     #[error("cannot read `{}`", path.display())]
     Json {
@@ -244,9 +253,7 @@ impl ModelError {
     /// What to try next, where there is a likely answer.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoFolder { path } => hub_name(path).map(|(name, folder)| {
-                format!("models are read from folders: `hf download {name} --local-dir {folder}`")
-            }),
+            Self::NotCached { source, .. } => source.hint(),
             Self::Safetensors { .. } => {
                 Some("the file may be cut short: copy or download it again".into())
             }
@@ -278,17 +285,6 @@ impl ModelError {
     }
 }
 
-/// A path that could be a name on Hugging Face's hub, `organisation/name`, and the name alone.
-fn hub_name(path: &Path) -> Option<(&str, &str)> {
-    let name = path.to_str()?;
-    let (organisation, folder) = name.split_once('/')?;
-    let is_word = |word: &str| {
-        word.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
-    };
-    (is_word(organisation) && is_word(folder)).then_some((name, folder))
-}
-
 /// The folder a file lies in.
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
@@ -301,22 +297,4 @@ fn resave(class: &str, folder: &Path) -> String {
         return format!("{class}(\"{folder}\").save_pretrained(\"{folder}\")");
     }
     format!("{class}.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_of_the_hub_is_told_how_to_become_a_folder() {
-        let hint = |path: &str| ModelError::NoFolder { path: path.into() }.hint();
-        let expected = "models are read from folders: \
-                        `hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir all-MiniLM-L6-v2`";
-        assert_eq!(hint("sentence-transformers/all-MiniLM-L6-v2").as_deref(), Some(expected));
-        for path in
-            ["model", "./runs/model", "../model", "/runs/model", "runs/quick/model", "a/b c"]
-        {
-            assert_eq!(hint(path), None, "{path}");
-        }
-    }
 }

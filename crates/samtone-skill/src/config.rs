@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use samtone_model::{Decoding, Head, Seq2SeqConfig, T5Config};
+use samtone_model::{Decoding, Head, ModelError, ModelFolder, Seq2SeqConfig, T5Config};
 use samtone_train::config::rules::{self, Mistake};
 use samtone_train::config::{Chunk, Configuration, EMBEDDED};
 use samtone_train::run::LARGEST_CHUNK;
@@ -145,7 +145,8 @@ impl Default for QuestionConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Start {
-    /// A Hugging Face folder of T5 with its `tokenizer.json`; random weights if absent.
+    /// A Hugging Face folder of T5 with its `tokenizer.json`, or the name of one in the cache; random
+    /// weights if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// Sizes where it starts from random weights; `vocab_size` is the most that the vocabulary trained
@@ -165,6 +166,15 @@ impl Default for Start {
 }
 
 impl Start {
+    /// The same, its path with the commit where it is a name ([`ModelFolder::pin`]).
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub(crate) fn pinned(&self) -> Result<Self, ModelError> {
+        let path = self.path.as_deref().map(ModelFolder::pin).transpose()?;
+        Ok(Self { path, ..self.clone() })
+    }
+
     /// The model of this section, with random weights and `vocab_size` token ids.
     pub(crate) fn seq2seq(&self, vocab_size: usize) -> Seq2SeqConfig {
         Seq2SeqConfig {

@@ -57,6 +57,7 @@ pub fn infuse<B: AutodiffBackend>(
 ) -> Result<Outcome<InfuseSummary, InfuseConfig>, TrainError> {
     let started = Instant::now();
     let path = options.folder;
+    let config = &InfuseConfig { model: config.model.pinned()?, ..config.clone() };
     let mut now = Identity::new(config, Vec::new());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
     if folder.is_finished() {
@@ -71,6 +72,7 @@ pub fn infuse<B: AutodiffBackend>(
     for file in config.files() {
         now.reads_file(file)?;
     }
+    config.model.path.iter().try_for_each(|path| now.reads_model(path))?;
     let key = Key::new(config.seed);
     let mixture = corpus.mixture(&config.data, start.tokenizer(), key.child("infusion"))?;
     let tuning = config.tuning(questions.as_ref());
@@ -185,12 +187,12 @@ impl InfuseConfig {
         Some(Tuning { questions: questions?, data, train, eval, seed: self.seed })
     }
 
-    /// Everything that is read.
+    /// Everything that is read, the model aside.
     fn files(&self) -> impl Iterator<Item = &PathBuf> {
-        let Self { data, model, qa, .. } = self;
+        let Self { data, qa, .. } = self;
         let corpora = [Some(&data.triples), data.sentences.as_ref(), data.text.as_ref()];
         let questions = qa.iter().flat_map(|qa| qa.data.files());
-        corpora.into_iter().flatten().chain(questions).chain(&model.path)
+        corpora.into_iter().flatten().chain(questions)
     }
 }
 

@@ -42,6 +42,7 @@ pub fn qa<B: AutodiffBackend>(
 ) -> Result<Outcome<QaSummary, QaConfig>, TrainError> {
     let started = Instant::now();
     let path = options.folder;
+    let config = &QaConfig { model: config.model.pinned()?, ..config.clone() };
     let mut now = Identity::new(config, Vec::new());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
     if folder.is_finished() {
@@ -52,9 +53,10 @@ pub fn qa<B: AutodiffBackend>(
     let (data, model) = (&config.data, &config.model);
     let texts = || Ok(questions.texts());
     let start = open::<B>(model, folder.vocabulary().as_deref(), config.seed, texts, device)?;
-    for file in data.files().chain(&model.path) {
+    for file in data.files() {
         now.reads_file(file)?;
     }
+    model.path.iter().try_for_each(|path| now.reads_model(path))?;
     let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
     let tuning = Tuning {
         questions: &questions,

@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | [`files`] | `samtone-files` | files and folders whole or absent | [`files::write_whole`] |
 //! | [`text`] | `samtone-text` | texts to token ids | [`text::TextTokenizer`] |
+//! | [`hub`] | `samtone-hub` | names on the Hugging Face hub to folders of its cache | [`hub::HubCache`] |
 //! | [`data`] | `samtone-data` | files to pairs, judgments and batches of rows | [`data::Dataset`] |
 //! | [`loss`] | `samtone-loss` | tensors to loss and gradients | [`loss::LossConfig`] |
 //! | [`model`] | `samtone-model` | batches to embeddings | [`model::Retriever`] |
@@ -38,6 +39,7 @@
 pub use samtone_data as data;
 pub use samtone_eval as eval;
 pub use samtone_files as files;
+pub use samtone_hub as hub;
 pub use samtone_loss as loss;
 pub use samtone_model as model;
 pub use samtone_report as report;

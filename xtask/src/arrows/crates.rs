@@ -11,25 +11,37 @@ use crate::source::crate_names;
 const ARROWS: &str = "
 samtone-files:
 samtone-text: samtone-files
+samtone-hub: samtone-files
 samtone-loss:
 samtone-data: samtone-text samtone-files
-samtone-model: samtone-text samtone-files
+samtone-model: samtone-hub samtone-text samtone-files
 samtone-eval:
 samtone-report:
-samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
-samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-text samtone-files
-samtone-testing: samtone-loss samtone-model samtone-text samtone-files
-samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-text samtone-files
+samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-hub samtone-text samtone-files
+samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-hub samtone-text samtone-files
+samtone-testing: samtone-loss samtone-model samtone-hub samtone-text samtone-files
+samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-hub samtone-text samtone-files
 ";
 
 /// Crates whose default build has no Burn: they are useful alone, and build in seconds.
-const WITHOUT_BURN: [&str; 6] =
-    ["samtone-files", "samtone-text", "samtone-data", "samtone-eval", "samtone-report", "xtask"];
+const WITHOUT_BURN: [&str; 7] = [
+    "samtone-files",
+    "samtone-text",
+    "samtone-hub",
+    "samtone-data",
+    "samtone-eval",
+    "samtone-report",
+    "xtask",
+];
+
+/// What opens connections, and who may reach it: models are read without the network.
+const CLIENT: &str = "ureq";
+const WITH_CLIENT: [&str; 2] = ["samtone-hub", "samtone"];
 
 /// What only the command line needs: a program that has `samtone` as its one dependency does not
 /// compile it.
-const OF_THE_COMMAND_LINE: [&str; 5] =
-    ["clap", "indicatif", "comfy-table", "signal-hook", "anyhow"];
+const OF_THE_COMMAND_LINE: [&str; 6] =
+    ["clap", "indicatif", "comfy-table", "signal-hook", "anyhow", CLIENT];
 
 /// Checks the whole graph.
 pub(super) fn check() -> anyhow::Result<()> {
@@ -37,7 +49,10 @@ pub(super) fn check() -> anyhow::Result<()> {
     let named = table.iter().map(|(package, _)| (*package).to_owned()).collect();
     same_crates(&named, &crate_names()?)?;
     for (package, allowed) in &table {
-        reaches_only(package, allowed, &reached(package, &["--all-features"])?)?;
+        let reached = reached(package, &["--all-features"])?;
+        reaches_only(package, allowed, &reached)?;
+        let is_offline = WITH_CLIENT.contains(package) || !reached.contains(CLIENT);
+        ensure!(is_offline, "`{package}` reaches `{CLIENT}`, and must not need the network");
     }
     for package in WITHOUT_BURN {
         if let Some(burn) = reached(package, &[])?.iter().find(|name| name.starts_with("burn")) {

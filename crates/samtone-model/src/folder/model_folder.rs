@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
+use samtone_hub::{HubCache, HubError, ModelName, Snapshot};
 use samtone_text::{DocumentText, TextTokenizer};
 
 use crate::config::{DualEncoderConfig, Similarity};
@@ -57,18 +58,30 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// The model folder that `path` stands for: itself, or, where it is the run folder of a training,
-    /// its `model`.
+    /// The model folder that `path` stands for: itself; where it is the run folder of a training, its
+    /// `model`; and where there is no such folder and it is a name on Hugging Face's hub
+    /// ([`ModelName`]), the model's snapshot in the cache of this machine ([`HubCache`]). Nothing is
+    /// fetched.
     ///
     /// # Errors
-    /// [`ModelError::NoFolder`].
+    /// [`ModelError::NoFolder`], or [`ModelError::NotCached`] where it could be a name.
     pub fn find(path: &Path) -> Result<PathBuf, ModelError> {
-        if !path.is_dir() {
-            return Err(ModelError::NoFolder { path: path.to_owned() });
+        if let Some(snapshot) = snapshot(path, HubCache::of_machine)? {
+            return Ok(snapshot.folder);
         }
         let is_model = |folder: &Path| DESCRIPTIONS.iter().any(|name| folder.join(name).is_file());
         let shipped = path.join("model");
         Ok(if !is_model(path) && is_model(&shipped) { shipped } else { path.to_owned() })
+    }
+
+    /// The path by which [`find`](Self::find) finds the same model later: that of a folder as it is, a
+    /// name with the commit that its revision is now.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn pin(path: &Path) -> Result<PathBuf, ModelError> {
+        let snapshot = snapshot(path, HubCache::of_machine)?;
+        Ok(snapshot.map_or_else(|| path.to_owned(), |found| found.pinned().to_string().into()))
     }
 
     /// Reads the descriptions in the folder that [`find`](Self::find) finds.
@@ -192,6 +205,21 @@ impl ModelFolder {
 /// The files of which every model folder has one.
 const DESCRIPTIONS: [&str; 3] = [CONFIG, "modules.json", "samtone.json"];
 
+/// The snapshot that `path` names; none: it is a folder, which wins.
+fn snapshot(
+    path: &Path,
+    cache: impl FnOnce() -> Result<HubCache, HubError>,
+) -> Result<Option<Snapshot>, ModelError> {
+    if path.is_dir() {
+        return Ok(None);
+    }
+    let name = if path.exists() { None } else { ModelName::of_path(path) };
+    let name = name.ok_or_else(|| ModelError::NoFolder { path: path.to_owned() })?;
+    let found = cache().and_then(|cache| cache.find(&name));
+    let fault = |source| ModelError::NotCached { path: path.to_owned(), source: Box::new(source) };
+    found.map(Some).map_err(fault)
+}
+
 /// Checks that both towers' copies of a shared tensor are equal.
 fn tied(
     name: &str,
@@ -236,5 +264,40 @@ mod tests {
         }
         let error = ModelFolder::find(&place("none")).unwrap_err();
         assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
+        assert_eq!(ModelFolder::pin(&place("run")).unwrap(), place("run"));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_where_there_is_no_folder_of_that_name() {
+        let home = tempfile::tempdir().unwrap();
+        let in_cache =
+            |path: &str| snapshot(path.as_ref(), || Ok(HubCache::new(home.path().into())));
+        let commit = "0123456789".repeat(4);
+        let model = home.path().join("models--org--name");
+        let folder = model.join("snapshots").join(&commit);
+        for path in [&folder, &model.join("refs")] {
+            fs::create_dir_all(path).unwrap();
+        }
+        for file in ["config.json", "model.safetensors", ".gitattributes"] {
+            fs::write(folder.join(file), "{}").unwrap();
+        }
+        fs::write(model.join("refs/main"), &commit).unwrap();
+        let found = in_cache("org/name").unwrap().unwrap();
+        assert_eq!(found.folder, folder);
+        assert_eq!(found.pinned().to_string(), format!("org/name@{commit}"));
+        // A folder wins, and is no name; nor is a file.
+        assert_eq!(in_cache("src").unwrap(), None);
+        let error = in_cache("Cargo.toml").unwrap_err();
+        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
+        let error = in_cache("org/other").unwrap_err();
+        assert_eq!(error.to_string(), "`org/other` is no folder");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.ends_with("holds no model `org/other`"), "{source}");
+        assert!(error.hint().unwrap().contains("`samtone download org/other`"));
+        for path in ["./org/name", "/org/name", "a/b/c", "a b"] {
+            let error = in_cache(path).unwrap_err();
+            assert!(matches!(error, ModelError::NoFolder { .. }), "{path}: {error}");
+            assert_eq!(error.hint(), None);
+        }
     }
 }

@@ -52,7 +52,8 @@ pub struct ExperimentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
     /// A model folder (Hugging Face or sentence-transformers layout) whose weights and tokenizer
-    /// both towers start from; random weights if absent.
+    /// both towers start from, or the name of a model in the cache of this machine, as in
+    /// `organisation/name@revision`; random weights if absent. Resolved, a name has its commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The encoder's architecture where it starts from random weights; its `vocab_size` is that of

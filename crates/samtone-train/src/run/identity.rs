@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use samtone_data::Dataset;
+use samtone_model::ModelFolder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -65,10 +66,22 @@ impl Identity {
         if path == Path::new(EMBEDDED) {
             return Ok(());
         }
+        self.reads_folder(path, path)
+    }
+
+    /// Notes the sum of the files of the model that `path` stands for.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::find`], or a file that cannot be read.
+    pub fn reads_model(&mut self, path: &Path) -> Result<(), TrainError> {
+        self.reads_folder(path, &ModelFolder::find(path)?)
+    }
+
+    fn reads_folder(&mut self, name: &Path, path: &Path) -> Result<(), TrainError> {
         let mut sum = blake3::Hasher::new();
         add_file(path, &mut sum)
             .map_err(|source| TrainError::Read { path: path.into(), source })?;
-        self.reads(format!("`{}`", path.display()), sum.finalize());
+        self.reads(format!("`{}`", name.display()), sum.finalize());
         Ok(())
     }
 

@@ -37,7 +37,9 @@ impl ExperimentConfig {
     /// A folder that cannot be read, or a key that does not fit it.
     pub(crate) fn resolve(&self) -> Result<Resolved, TrainError> {
         let mut config = self.clone();
-        let mut folder = self.model.path.as_deref().map(ModelFolder::open).transpose()?;
+        // With the commit: the run goes on with the same model, whatever becomes of its name.
+        config.model.path = self.model.path.as_deref().map(ModelFolder::pin).transpose()?;
+        let mut folder = config.model.path.as_deref().map(ModelFolder::open).transpose()?;
         let changed = if let Some(folder) = &mut folder {
             config.settle(folder)?
         } else {

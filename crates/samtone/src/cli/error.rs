@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use samtone_data::DataError;
 use samtone_eval::EvalError;
+use samtone_hub::HubError;
 use samtone_loss::LossError;
 use samtone_model::ModelError;
 use samtone_report::ReportError;
@@ -99,6 +100,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(TrainError::hint))
         .or_else(|| cause.downcast_ref().and_then(DataError::hint))
         .or_else(|| cause.downcast_ref().and_then(EvalError::hint))
+        .or_else(|| cause.downcast_ref().and_then(HubError::hint))
         .or_else(|| cause.downcast_ref().and_then(LossError::hint))
         .or_else(|| cause.downcast_ref().and_then(ModelError::hint))
         .or_else(|| cause.downcast_ref().and_then(ReportError::hint))

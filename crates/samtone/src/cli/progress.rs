@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::output::say;
 
@@ -18,7 +18,18 @@ pub(crate) struct Progress {
     /// Where it began, and when.
     first: Cell<(u64, Instant)>,
     said: Cell<Instant>,
-    tells_rate: bool,
+    tells: Tells,
+}
+
+/// What a line says beside where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tells {
+    /// The message alone.
+    Message,
+    /// Rate and time left.
+    Rate,
+    /// The same, in bytes.
+    Bytes,
 }
 
 impl Progress {
@@ -26,7 +37,14 @@ impl Progress {
     pub(crate) fn new(total: u64, what: &'static str) -> Self {
         let template =
             "{prefix} {wide_bar} {human_pos}/{human_len} · {per_sec} · {eta} left · {msg}";
-        Self::with_template(total, what, template, true)
+        Self::with_template(total, what, template, Tells::Rate)
+    }
+
+    /// As [`new`](Self::new), in bytes; how many is said later.
+    pub(crate) fn bytes(what: &'static str) -> Self {
+        let template = "{prefix} {wide_bar} {decimal_bytes}/{decimal_total_bytes} · \
+                        {decimal_bytes_per_sec} · {eta} left · {msg}";
+        Self::with_template(0, what, template, Tells::Bytes)
     }
 
     /// `total` pieces of `what`, of which the message tells all there is to tell.
@@ -35,11 +53,11 @@ impl Progress {
             total,
             what,
             "{prefix} {wide_bar} {human_pos}/{human_len} · {msg}",
-            false,
+            Tells::Message,
         )
     }
 
-    fn with_template(total: u64, what: &'static str, template: &str, tells_rate: bool) -> Self {
+    fn with_template(total: u64, what: &'static str, template: &str, tells: Tells) -> Self {
         let style = ProgressStyle::with_template(template).expect("the template is a literal");
         let now = Instant::now();
         Self {
@@ -48,7 +66,7 @@ impl Progress {
             message: RefCell::default(),
             first: Cell::new((0, now)),
             said: Cell::new(now),
-            tells_rate,
+            tells,
         }
     }
 
@@ -116,11 +134,18 @@ impl Progress {
 
     /// What is said of `done` pieces of `total`, `new` of them in `elapsed`.
     fn told(&self, done: u64, total: u64, new: u64, elapsed: Duration) -> String {
-        let mut line = format!("{} {done} of {total}", self.what);
-        if self.tells_rate && new > 0 {
+        let count = |n: u64| match self.tells {
+            Tells::Bytes => DecimalBytes(n).to_string(),
+            _ => n.to_string(),
+        };
+        let mut line = match self.tells {
+            Tells::Bytes => format!("{} of {}", count(done), count(total)),
+            _ => format!("{} {done} of {total}", self.what),
+        };
+        if self.tells != Tells::Message && new > 0 {
             let rate = new as f64 / elapsed.as_secs_f64();
             let left = total.saturating_sub(done) as f64 / rate;
-            line += &format!(" · {rate:.0} a second · {} left", time(left));
+            line += &format!(" · {} a second · {} left", count(rate.round() as u64), time(left));
         }
         let message = self.message.borrow();
         if message.is_empty() { line } else { format!("{line} · {message}") }
@@ -142,6 +167,9 @@ mod tests {
         let line = progress.told(400, 1000, 100, Duration::from_secs(50));
         assert_eq!(line, "documents 400 of 1000 · 2 a second · 5 minutes left");
         assert_eq!(progress.told(400, 1000, 0, Duration::ZERO), "documents 400 of 1000");
+        let bytes = Progress::bytes("bytes");
+        let line = bytes.told(3_000_000, 9_000_000, 2_000_000, Duration::from_secs(2));
+        assert_eq!(line, "3.00 MB of 9.00 MB · 1.00 MB a second · 6 seconds left");
         let plain = Progress::plain(10, "step");
         *plain.message.borrow_mut() = "loss 0.5".into();
         assert_eq!(plain.told(3, 10, 3, Duration::from_secs(1)), "step 3 of 10 · loss 0.5");

@@ -55,7 +55,7 @@ fn write_model(folder: &Path) {
 fn the_page_from_a_csv_to_an_answer_holds() {
     let folder = tempfile::tempdir().unwrap();
     write_csv(&folder.path().join("faq.csv"));
-    write_model(&folder.path().join("all-MiniLM-L6-v2"));
+    write_model(&folder.path().join("sentence-transformers/all-MiniLM-L6-v2"));
     let commands = commands(PAGE);
     assert_eq!(commands.len(), 5, "{commands:?}");
     let binary = Path::new(env!("CARGO_BIN_EXE_samtone"));

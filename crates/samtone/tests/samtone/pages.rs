@@ -4,5 +4,5 @@
 
 #[test]
 fn snapshots() {
-    trycmd::TestCases::new().case("tests/cli/*.trycmd");
+    trycmd::TestCases::new().env("HF_HUB_CACHE", "no-cache").case("tests/cli/*.trycmd");
 }

@@ -1,6 +1,7 @@
 //! What the commands do with a model: a tiny one of random weights, or trained for a few steps.
 
 mod ask;
+mod by_name;
 mod compared;
 mod encode;
 mod judged;

@@ -10,7 +10,7 @@ use burn::tensor::backend::AutodiffBackend;
 use samtone_eval::search::Hit;
 use samtone_eval::statistics::Towers;
 use samtone_eval::{Convention, Metric, Qrels, evaluate};
-use samtone_model::Retriever;
+use samtone_model::{ModelFolder, Retriever};
 use samtone_report::Tsne;
 use samtone_text::Key;
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
@@ -34,8 +34,9 @@ Examples:
   samtone analyze --model runs/first/model --data data/faq --out analysis
   samtone analyze --model a/model --model b/model --name before --name after --data embedded")]
 pub(crate) struct Args {
-    /// A model: its folder, or a run's; may be repeated to compare several.
-    #[arg(long, required = true, value_name = "FOLDER")]
+    /// A model: its folder, a run's, or its name in the Hugging Face cache; may be repeated to compare
+    /// several.
+    #[arg(long, required = true, value_name = "MODEL")]
     model: Vec<PathBuf>,
     /// What a model is called in the results, in the order of the models; its folder if absent.
     #[arg(long, value_name = "NAME")]
@@ -209,7 +210,8 @@ impl OnBackend for Analyze<'_> {
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, name, sample } = self;
         let Sample { dataset, .. } = sample;
-        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(model)?, device)?;
+        let model = ModelFolder::pin(model)?;
+        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(&model)?, device)?;
         let dims = dims(args.dims, retriever.dim())?;
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);
@@ -237,7 +239,7 @@ impl OnBackend for Analyze<'_> {
         };
         Ok(ModelAnalysis {
             name,
-            model: model.to_owned(),
+            model,
             dim,
             similarity: similarity.into(),
             document_text: text,

@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// The question; without it every line of stdin is one.
     #[arg(value_name = "QUESTION")]
     question: Option<String>,
-    /// The model: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER")]
+    /// The model: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The documents: a folder in BEIR layout, or its `corpus.jsonl` alone, plain, `.gz` or `.zst`.
     #[arg(long, value_name = "DATA")]

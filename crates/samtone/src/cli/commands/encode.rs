@@ -26,8 +26,8 @@ Examples:
   samtone encode --model runs/first/model --input data/faq/corpus.jsonl --side document --out faq
   samtone encode --model runs/first/model --input questions.jsonl --side query --out asked")]
 pub(crate) struct Args {
-    /// The model: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER")]
+    /// The model: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The texts: `queries.jsonl` or `corpus.jsonl` of a BEIR folder, or plain lines (`.txt`), plain,
     /// `.gz` or `.zst`; `-` is stdin. A text without `_id` is named by its line's number.

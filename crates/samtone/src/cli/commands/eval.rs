@@ -44,8 +44,8 @@ pub(crate) struct Args {
     /// The judgments: a TREC file or a BEIR table, or `-`, stdin.
     #[arg(long, value_name = "FILE", requires = "run")]
     qrels: Option<PathBuf>,
-    /// A model to score: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER", requires = "data")]
+    /// A model to score: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL", requires = "data")]
     model: Option<PathBuf>,
     /// The data set to score the model on: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER", requires = "model")]
@@ -73,8 +73,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "run")]
     drop_own: bool,
     /// Reorder the first documents found for each query by a second model before they are scored: the
-    /// folder of a cross-encoder, of a retriever, or of a run.
-    #[arg(long, value_name = "FOLDER", requires = "model")]
+    /// folder of a cross-encoder, of a retriever, or of a run, or a name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL", requires = "model")]
     rerank: Option<PathBuf>,
     /// For `--rerank`: how many documents of each query are reordered; those found behind them stay
     /// there.

@@ -32,8 +32,8 @@ Examples:
   samtone export --model runs/first/model --out for-python
   samtone export --model runs/first/model --layout router --out for-python")]
 pub(crate) struct Args {
-    /// The model: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER")]
+    /// The model: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The folder to write.
     #[arg(long, value_name = "FOLDER")]

@@ -15,13 +15,14 @@ use crate::output::Format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  samtone init --data faq --model all-MiniLM-L6-v2 --out faq.toml")]
+  samtone init --data faq --model sentence-transformers/all-MiniLM-L6-v2 --out faq.toml")]
 pub(crate) struct Args {
     /// The data: a folder in BEIR layout, or a JSON Lines file of pairs.
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    /// The model to start from: its folder; random weights if absent.
-    #[arg(long, value_name = "FOLDER")]
+    /// The model to start from: its folder, or its name in the Hugging Face cache; random weights if
+    /// absent.
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// The file to write.
     #[arg(long, value_name = "FILE", default_value = "samtone.toml")]
@@ -89,7 +90,7 @@ fn data(path: &Path) -> anyhow::Result<String> {
 fn model(path: Option<&Path>) -> anyhow::Result<String> {
     let Some(path) = path else {
         return Ok("\n[model]\n# From random weights, which a small data set teaches little: better name a folder.\n\
-             # path = \"FOLDER\"\nquery_max_len = 64\ndocument_max_len = 128\n"
+             # path = \"FOLDER\" # or a name in the Hugging Face cache: `samtone download`\nquery_max_len = 64\ndocument_max_len = 128\n"
             .into());
     };
     let folder = ModelFolder::open(path)?;

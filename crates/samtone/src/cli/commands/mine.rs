@@ -50,8 +50,8 @@ pub(crate) struct Args {
     /// The split whose pairs get negatives.
     #[arg(long, default_value = "train")]
     split: String,
-    /// Rank with a model: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER")]
+    /// Rank with a model: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     /// Rank with BM25.
     #[arg(long)]
@@ -85,8 +85,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Drop what a second model takes to be relevant, before `--count` are taken: the folder of a
-    /// cross-encoder, of a retriever, or of a run.
-    #[arg(long, value_name = "FOLDER")]
+    /// cross-encoder, of a retriever, or of a run, or a name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     filter: Option<PathBuf>,
     /// For `--filter`: dropped is what it scores higher than the positive less this much.
     #[arg(

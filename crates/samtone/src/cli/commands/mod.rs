@@ -7,6 +7,7 @@ pub(crate) mod backends;
 mod bm25;
 mod compare;
 mod completions;
+mod download;
 mod encode;
 pub(crate) mod eval;
 mod export;
@@ -69,6 +70,7 @@ enum Command {
     Loss(loss::Args),
     Bm25(bm25::Args),
     Import(import::Args),
+    Download(download::Args),
     Split(split::Args),
     Infuse(infuse::Args),
     Qa(qa::Args),
@@ -82,7 +84,7 @@ enum Command {
 /// The commands by what they are for, as `samtone --help` lists them.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Data", &["import", "split", "lint", "mine", "score", "bm25"]),
-    ("Train", &["init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
+    ("Train", &["download", "init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
     ("Judge", &["eval", "compare", "analyze"]),
     ("Use", &["ask", "encode", "search", "export"]),
     ("Check", &["backends", "gradients", "loss"]),
@@ -153,6 +155,7 @@ impl Cli {
             Command::Compare(args) => compare::run(&args, self.format),
             Command::Loss(args) => loss::run(&args, self.format),
             Command::Bm25(args) => bm25::run(&args, self.format),
+            Command::Download(args) => download::run(&args, self.format),
             Command::Import(args) => import::run(&args, self.format),
             Command::Split(args) => split::run(&args, self.format),
             Command::Infuse(args) => infuse::run(&args, self.format),

@@ -78,15 +78,15 @@ impl From<Similarity> for SimilarityChoice {
     }
 }
 
-/// The model folder at `path`, or in the run folder there, which is said.
+/// The model folder at `path`, in the run folder there, or in the cache under that name; which of the
+/// latter two is said.
 pub(crate) fn model_folder(path: &Path) -> Result<PathBuf, ModelError> {
     let found = ModelFolder::find(path)?;
-    if found != path {
-        say(format_args!(
-            "`{}` is a run folder, its model is `{}`",
-            path.display(),
-            found.display()
-        ));
+    let (given, model) = (path.display(), found.display());
+    if !path.is_dir() {
+        say(format_args!("`{given}` is in the Hugging Face cache: `{model}`"));
+    } else if found != path {
+        say(format_args!("`{given}` is a run folder, its model is `{model}`"));
     }
     Ok(found)
 }

@@ -30,8 +30,8 @@ Examples:
   samtone score --model ms-marco-MiniLM-L6-v2 --input mined.jsonl --out scored.jsonl")]
 pub(crate) struct Args {
     /// The teacher: the folder of a cross-encoder, or of a retriever, whose score is its similarity, or
-    /// of a run.
-    #[arg(long, value_name = "FOLDER")]
+    /// of a run; or a name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL")]
     model: PathBuf,
     /// The file of pairs (JSON lines, plain, `.gz` or `.zst`), or `-`, stdin.
     #[arg(long, value_name = "FILE")]

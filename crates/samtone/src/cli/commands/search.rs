@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// One query: its text.
     #[arg(long, value_name = "QUESTION", requires = "model")]
     text: Option<String>,
-    /// The model that embeds it: its folder, or a run's.
-    #[arg(long, value_name = "FOLDER", requires = "text")]
+    /// The model that embeds it: its folder, a run's, or its name in the Hugging Face cache.
+    #[arg(long, value_name = "MODEL", requires = "text")]
     model: Option<PathBuf>,
     /// The documents: a folder as `samtone encode` writes it.
     #[arg(long, value_name = "FOLDER")]

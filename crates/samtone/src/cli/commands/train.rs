@@ -19,7 +19,7 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 /// With nothing given: the quick start, a small siamese model on the embedded corpus.
 ///
 /// The keys that most runs set: `data.train`, `data.dev`, `data.test` (folders or files), `model.path`
-/// (a model to start from), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,
+/// (a model to start from: a folder, or a name in the Hugging Face cache), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,
 /// `train.batch_size`, `train.lr`, `train.warmup`, `train.eval_every` with `train.best_by`, and `seed`.
 /// All keys with their defaults are in docs/configuration.md, and the run folder's `config.toml` has
 /// them as they were resolved.

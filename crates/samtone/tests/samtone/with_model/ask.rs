@@ -146,7 +146,7 @@ fn a_mistake_says_what_to_do() {
         refused(home.path(), code, &["ask", "--model", model, "--data", data, question])
     };
     let words = with("sentence-transformers/all-MiniLM-L6-v2", "data", "who?", 1);
-    let hint = "hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir all-MiniLM-L6-v2";
+    let hint = "`samtone download sentence-transformers/all-MiniLM-L6-v2`";
     assert!(words.contains(hint), "{words}");
     assert!(with("run", "run", "who?", 1).contains("corpus.jsonl"));
     let words = refused(home.path(), 1, &[&ASK[..], &["--cache", "data/corpus.jsonl"]].concat());

@@ -22,9 +22,10 @@ pub(crate) fn save_model(dataset: &Dataset, path: &Path, seed: u64, normalizes: 
     retriever.save(path).unwrap();
 }
 
-/// `samtone` in `folder`.
+/// `samtone` in `folder`, where the cache of models is its `hub`.
 pub(crate) fn samtone(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    command.env("HF_HUB_CACHE", "hub");
     command.current_dir(folder).args(arguments).output().unwrap()
 }
 
