@@ -72,6 +72,13 @@ impl DualEncoderConfig {
             EncoderConfig::Rotary(rotary) => rotary.validate()?,
             EncoderConfig::Static(table) => table.validate()?,
         }
+        if self.encoder.reads_bare_texts() && self.pooling != Pooling::Mean {
+            return Err(ModelError::Config {
+                key: "pooling",
+                got: format!("{:?}", self.pooling).to_lowercase(),
+                expected: "mean for a static table",
+            });
+        }
         match self.projection {
             Some(dim) => at_least_one("projection", dim),
             None => Ok(()),

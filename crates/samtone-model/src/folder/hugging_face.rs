@@ -24,8 +24,8 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
         EncoderConfig::Bert(bert::files::read(&keys, model_type)?)
     } else if t5::files::MODEL_TYPES.contains(&model_type) {
         EncoderConfig::T5(t5::files::read(&keys, model_type)?)
-    } else if rotary::files::MODEL_TYPES.contains(&model_type) {
-        EncoderConfig::Rotary(rotary::files::read(&keys, model_type)?)
+    } else if let Some(kin) = rotary::files::kin(model_type) {
+        EncoderConfig::Rotary(rotary::files::read(&keys, kin)?)
     } else {
         return Err(keys.refuse("model_type", KNOWN));
     })
@@ -35,13 +35,13 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
 const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, electra, t5, mt5, umt5, \
     modernbert, nomic_bert, gte, new, eurobert, llama, mistral, qwen2, qwen3 or gemma3_text";
 
-/// The `config.json` of an encoder.
-pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Value {
+/// The `config.json` of an encoder; a static table has none.
+pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Option<Value> {
     match config {
-        EncoderConfig::Bert(bert) => bert::files::write(bert, pad_id),
-        EncoderConfig::T5(t5) => t5::files::write(t5, pad_id),
-        EncoderConfig::Rotary(rotary) => rotary::files::write(rotary, pad_id),
-        EncoderConfig::Static(_) => static_table::files::write(),
+        EncoderConfig::Bert(bert) => Some(bert::files::write(bert, pad_id)),
+        EncoderConfig::T5(t5) => Some(t5::files::write(t5, pad_id)),
+        EncoderConfig::Rotary(rotary) => Some(rotary::files::write(rotary, pad_id)),
+        EncoderConfig::Static(_) => None,
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     fn check_round_trip(config: EncoderConfig) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        fs::write(&path, config_json(&config, 0).to_string()).unwrap();
+        fs::write(&path, config_json(&config, 0).unwrap().to_string()).unwrap();
         assert_eq!(read_config(&path).unwrap(), config);
     }
 
@@ -169,7 +169,7 @@ mod tests {
             check_round_trip(EncoderConfig::T5(T5Config { kin, ..T5Config::default() }));
         }
         check_round_trip(EncoderConfig::Rotary(RotaryConfig::default()));
-        for model_type in rotary::files::MODEL_TYPES {
+        for (model_type, _, _) in rotary::files::KINS {
             let EncoderConfig::Rotary(config) = read(&json!({ "model_type": model_type })) else {
                 panic!("{model_type}")
             };
@@ -458,7 +458,7 @@ mod tests {
     fn check_refused(edit: impl Fn(&mut Value), expected: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        let mut value = config_json(&EncoderConfig::default(), 0);
+        let mut value = config_json(&EncoderConfig::default(), 0).unwrap();
         edit(&mut value);
         fs::write(&path, value.to_string()).unwrap();
         let error = read_config(&path).unwrap_err();

@@ -20,18 +20,18 @@ pub(crate) struct Names {
 }
 
 /// A pattern's text with a layer's number for `{}`.
-fn filled(pattern: &str, layer: Option<&str>) -> String {
-    layer.map_or_else(|| pattern.to_owned(), |layer| pattern.replace("{}", layer))
+fn filled(pattern: &str, layer: &str) -> String {
+    pattern.replace("{}", layer)
 }
 
-/// Whether `name` is `pattern`'s, and the number of the layer if it has one.
-fn matched<'a>(pattern: &str, name: &'a str) -> Option<Option<&'a str>> {
+/// The number of the layer if `name` is `pattern`'s, empty where the pattern has none.
+fn matched<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     let Some((before, after)) = pattern.split_once("{}") else {
-        return (pattern == name).then_some(None);
+        return (pattern == name).then_some("");
     };
     let layer = name.strip_prefix(before)?.strip_suffix(after)?;
     let is_number = !layer.is_empty() && layer.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then_some(Some(layer))
+    is_number.then_some(layer)
 }
 
 /// A tensor's name without its kind, and the kind with its dot.
@@ -58,7 +58,7 @@ impl Names {
     }
 
     /// The rule of a file's module, and the layer's number in it.
-    fn rule<'a>(&self, module: &'a str) -> Option<(&'static Rule, Option<&'a str>)> {
+    fn rule<'a>(&self, module: &'a str) -> Option<(&'static Rule, &'a str)> {
         self.rules.iter().find_map(|rule| Some((rule, matched(rule.0, module)?)))
     }
 

@@ -15,6 +15,7 @@ use super::stages::{
 };
 use super::tokenizer::{TokenizerSettings, write_tokenizer};
 use super::{CONFIG, unsupported};
+use crate::arch::static_table;
 use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
@@ -74,29 +75,44 @@ impl TowerFolder {
         let mut pooling = (Pooling::Mean, true);
         let mut projection = None;
         let mut normalize = stages.is_none();
+        // A table of model2vec's own, or a stage.
+        let mut is_table = false;
+        if stages.is_none()
+            && let Some(of_table) = static_table::files::normalizes(path)?
+        {
+            (is_table, normalize) = (true, of_table);
+        }
         if let Some((file, stages)) = stages {
-            let expected = "Transformer, Pooling, at most one Dense, then at most one Normalize";
+            let expected = "Transformer and Pooling or StaticEmbedding, at most one Dense, then at most \
+                 one Normalize";
             for (at, stage) in stages.iter().enumerate() {
                 let place = stage.place(file, path)?;
                 match (at, stage.kind()) {
                     (0, "Transformer") => encoder_folder = place,
-                    (1, "Pooling") => pooling = read_pooling(&place)?,
-                    (2.., "Dense") if projection.is_none() && !normalize => {
+                    (0, "StaticEmbedding") => (encoder_folder, is_table) = (place, true),
+                    (1, "Pooling") if !is_table => pooling = read_pooling(&place)?,
+                    (1.., "Dense")
+                        if (at > 1 || is_table) && projection.is_none() && !normalize =>
+                    {
                         let dim = read_dense(&place)?;
                         projection = Some((place, dim));
                     }
-                    (2.., "Normalize") if at + 1 == stages.len() => {
+                    (1.., "Normalize") if (at > 1 || is_table) && at + 1 == stages.len() => {
                         check_norm(&place)?;
                         normalize = true;
                     }
                     _ => return Err(unsupported(file, "type", stage.class(), expected)),
                 }
             }
-            if stages.len() < 2 {
+            if stages.is_empty() || (stages.len() < 2 && !is_table) {
                 return Err(unsupported(file, "type", "too few stages", expected));
             }
         }
-        let encoder = hugging_face::read_config(&encoder_folder.join(CONFIG))?;
+        let encoder = if is_table {
+            EncoderConfig::Static(static_table::files::read_config(&encoder_folder)?)
+        } else {
+            hugging_face::read_config(&encoder_folder.join(CONFIG))?
+        };
         let dim = projection.as_ref().map_or(encoder.hidden(), |(_, dim)| *dim);
         let (pooling, include_prompt) = pooling;
         Ok(Self {
@@ -230,16 +246,20 @@ impl TowerContent<'_> {
         let (projection, encoder): (Vec<_>, Vec<_>) =
             self.parameters.into_iter().partition(|(name, _)| name == PROJECTION);
 
-        let place = next("Transformer")?;
+        let is_table = matches!(config.encoder, EncoderConfig::Static(_));
+        let place = next(if is_table { "StaticEmbedding" } else { "Transformer" })?;
         let encoder = hugging_face::file_tensors(&config.encoder, encoder);
         checkpoint::write(&place.join(WEIGHTS), &encoder)?;
         let pad_id = self.tokenizer.pad_id();
-        write_json(&place.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;
+        if let Some(file) = hugging_face::config_json(&config.encoder, pad_id) {
+            write_json(&place.join(CONFIG), &file)?;
+        }
         write_tokenizer(&place, self.tokenizer, self.special, self.max_tokens)?;
-        Limits::write(&place, self.max_tokens)?;
-
-        let (pooling, hidden) = (config.pooling, config.encoder.hidden());
-        write_pooling(&next("Pooling")?, pooling, self.include_prompt, hidden)?;
+        if !is_table {
+            Limits::write(&place, self.max_tokens)?;
+            let (pooling, hidden) = (config.pooling, config.encoder.hidden());
+            write_pooling(&next("Pooling")?, pooling, self.include_prompt, hidden)?;
+        }
         if let Some((_, weight)) = projection.into_iter().next() {
             write_dense(&next("Dense")?, weight)?;
         }

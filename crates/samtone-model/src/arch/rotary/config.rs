@@ -83,6 +83,7 @@ impl RotaryKin {
 /// Sizes of an encoder with rotary positions; the default is ModernBERT-base's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct RotaryConfig {
     /// The family.
     pub kin: RotaryKin,

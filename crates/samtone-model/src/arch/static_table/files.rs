@@ -10,11 +10,11 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use serde_json::{Value, json};
-
 use super::config::StaticConfig;
 use crate::error::ModelError;
+use crate::folder::CONFIG;
 use crate::folder::checkpoint::{Checkpoint, HostTensor, WEIGHTS, floats};
+use crate::folder::keys::Keys;
 use crate::folder::names::Names;
 
 /// The table's name here and in the file that is written.
@@ -23,9 +23,18 @@ pub(crate) const TABLE: &str = "embedding.weight";
 /// The file that is written calls it as this crate does.
 pub(crate) const NAMES: Names = Names { rules: &[], words: TABLE, left_out: &[] };
 
-/// The `config.json`, which only other readers look for.
-pub(crate) fn write() -> Value {
-    json!({ "model_type": "static" })
+/// Whether model2vec's own folder normalizes embeddings; none: it is another folder.
+///
+/// # Errors
+/// If its `config.json` is broken.
+pub(crate) fn normalizes(folder: &Path) -> Result<Option<bool>, ModelError> {
+    let path = folder.join(CONFIG);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let keys = Keys::read(&path)?;
+    let is_table = keys.text("model_type")? == Some("model2vec");
+    Ok(if is_table { Some(keys.flag("normalize")?.unwrap_or(true)) } else { None })
 }
 
 /// Reads the sizes of the table in `folder`, from the head of its file.
@@ -55,13 +64,13 @@ pub(crate) fn read_weights(folder: &Path) -> Result<Checkpoint, ModelError> {
         let mut count = rows;
         if let Ok(mapping) = file.tensor("mapping") {
             let places = integers(&path, &mapping)?;
-            let inside = |&place: &i64| usize::try_from(place).is_ok_and(|place| place < rows);
-            if let Some(token) = places.iter().position(|place| !inside(place)) {
-                let (path, got) = (path.clone(), places[token]);
-                return Err(ModelError::Mapping { path, token, got, rows });
+            let mut mapped = Vec::with_capacity(places.len() * hidden);
+            for (token, &got) in places.iter().enumerate() {
+                let Some(row) = usize::try_from(got).ok().filter(|&row| row < rows) else {
+                    return Err(ModelError::Mapping { path: path.clone(), token, got, rows });
+                };
+                mapped.extend_from_slice(&values[row * hidden..][..hidden]);
             }
-            let row = |place: i64| &values[place as usize * hidden..][..hidden];
-            let mapped: Vec<f32> = places.iter().flat_map(|&place| row(place)).copied().collect();
             (values, count) = (mapped, places.len());
         }
         if let Ok(weights) = file.tensor("weights") {
@@ -75,7 +84,9 @@ pub(crate) fn read_weights(folder: &Path) -> Result<Checkpoint, ModelError> {
                 });
             }
             for (row, weight) in values.chunks_exact_mut(hidden).zip(weights) {
-                row.iter_mut().for_each(|value| *value *= weight);
+                for value in row {
+                    *value *= weight;
+                }
             }
         }
         Ok(HostTensor { shape: vec![count, hidden], values })
