@@ -574,6 +574,42 @@ fn a_model_that_is_there_is_judged_before_its_first_step() {
 }
 
 #[test]
+fn embeddings_that_may_be_cut_are_judged_at_each_length() {
+    let bench = Bench::new("");
+    let set = ["--set", "matryoshka.dims=[4, 32, 8]", "--format", "json"];
+    let output = bench.train("run", &set);
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    // The whole is what `test` is of.
+    assert_eq!(summary.dims.keys().copied().collect::<Vec<_>>(), [4, 8]);
+    let metrics = summary.test.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+    let (model, data) = (bench.path("run/model"), bench.path("data"));
+    let mut eval = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    eval.args(["eval", "--dims", "4,8,32", "--metrics", &metrics, "--complete"]);
+    eval.args(["--backend", &backend(), "--format", "json"]);
+    eval.arg("--model").arg(model).arg("--data").arg(data);
+    let judged = eval.output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
+    let judged: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    let rows = [&summary.dims[&4], &summary.dims[&8], &summary.test];
+    for (row, kind) in rows.into_iter().zip(judged["kinds"].as_array().unwrap()) {
+        for (name, value) in row {
+            let expected = kind["metrics"][name].as_f64().unwrap();
+            assert!((value - expected).abs() <= ROUNDING, "{name}: {value} {expected} {kind}");
+        }
+    }
+    assert!(summary.dims[&4]["ndcg@10"] < summary.test["ndcg@10"], "{:?}", summary.dims);
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["summary"]["dims"]["8"]["mrr@10"], summary.dims[&8]["mrr@10"]);
+    let found = Evaluation::read(evaluation_path(&bench.path("run"), "dims/8")).unwrap();
+    assert_eq!(found.mean(Metric::MRR_10), Some(summary.dims[&8]["mrr@10"]));
+    let text = |file: &str| String::from_utf8(bench.bytes("run", file)).unwrap();
+    assert!(text("report.html").contains("samtone, 8 dimensions"));
+    let card = text("model/README.md");
+    assert!(card.contains("| test, 8 dimensions | "), "{card}");
+    assert!(card.contains("cut to their first 8 or 4 numbers: `truncate_dim=8`"), "{card}");
+}
+
+#[test]
 fn a_logged_loss_is_the_mean_since_the_one_before() {
     let bench = Bench::new("");
     bench.train("each", &[]);

@@ -17,8 +17,8 @@ use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::reading::{
-    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, cut_split, dims, document_text,
-    embed, model_folder, similarity,
+    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, dims, document_text, embed,
+    model_folder, similarity,
 };
 use super::scorer::Scorer;
 use super::{at_least_one, trec};
@@ -299,7 +299,7 @@ impl OnBackend for Search<'_> {
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
         let mut found = Vec::new();
         for dims in wanted {
-            let cut = cut_split(&embedded, dims, similarity);
+            let cut = embedded.cut(dims, similarity);
             for dtype in args.dtype.iter().map(|&dtype| dtype.into()) {
                 let hits = stored(&cut, dtype, similarity, args, &own).with_context(failed)?;
                 let run = split.run(&hits)?;
