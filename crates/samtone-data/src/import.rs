@@ -8,7 +8,8 @@
 //!
 //! Hard negatives have a place in BEIR layout too: they are judgments of grade 0, which
 //! [`Dataset::pairs`](crate::Dataset::pairs) gives back as the pair's negatives. Where a document is
-//! both a positive and a negative of a query, it is a positive, whatever comes first.
+//! both a positive and a negative of a query, it is a positive, whatever comes first. A teacher's scores
+//! have none: they lie beside, in files of pairs ([`SCORED`]).
 
 pub mod beir;
 pub mod columns;
@@ -19,6 +20,7 @@ pub mod ms_marco;
 mod options;
 pub mod pairs;
 mod passage;
+mod scored;
 pub mod sentences;
 mod sink;
 pub mod squad;
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::columns::roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 pub use self::options::{
-    FileSplit, Format, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, Unit,
+    FileSplit, Format, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, SCORED, Unit,
     UnknownFormat,
 };
 pub use self::passage::Passage;
@@ -84,7 +86,10 @@ fn take_shares(
     }
     let from = options.split.as_deref().unwrap_or(DEFAULT_SPLIT).to_owned();
     let (shares, seed) = (options.shares.clone(), options.seed);
-    let parted = split_in_place(folder, &SplitOptions { from, shares, seed })?;
+    let parted = split_in_place(folder, &SplitOptions { from: from.clone(), shares, seed })?;
+    if let Some(rows) = report.scored.get_mut(&from) {
+        *rows = scored::leave(folder, options, &from)?;
+    }
     let judgments = parted.splits.iter().map(|split| (split.name.clone(), split.judgments));
     report.judgments.extend(judgments);
     report.split = Some(parted);

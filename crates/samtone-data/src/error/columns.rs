@@ -94,6 +94,24 @@ pub enum ColumnFault {
     Scores {
         /// Its name.
         column: String,
+        /// Whether a column beside it holds negatives.
+        has_negatives: bool,
+    },
+    /// Two columns that say how relevant a document is.
+    #[error("columns `{first}` and `{second}` both say how relevant a document is")]
+    Verdicts {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A margin of scores that is not between a positive and one negative.
+    #[error(
+        "a margin is between the positive and one negative, but there are {negatives} columns of negatives"
+    )]
+    Margin {
+        /// Columns of negatives.
+        negatives: usize,
     },
 }
 
@@ -128,11 +146,25 @@ impl ColumnFault {
                 "are these ids? `{flag}` takes them as texts, `--ignore {}` leaves them aside",
                 shell_word(column)
             ),
-            Self::Scores { column } => format!(
-                "`--label {0}` if it holds 0 and 1 alone, `--ignore {0}` to take every row as \
-                 relevant",
+            Self::Scores { column, has_negatives: false } => format!(
+                "`--label {0}` if it holds 0 and 1 alone, `--grade {0}` if whole numbers that are 1 or \
+                 more where the answer is relevant (votes are none), `--ignore {0}` to take every row \
+                 as relevant",
                 shell_word(column)
             ),
+            Self::Scores { column, has_negatives: true } => format!(
+                "a teacher's: `--margin {0}` if it is the positive's score less the negative's, `--scores \
+                 {0}` if it lists those of the positive and of each negative; `--ignore {0}` leaves it \
+                 aside",
+                shell_word(column)
+            ),
+            Self::Verdicts { second, .. } => {
+                format!("leave one aside: `--ignore {}`", shell_word(second))
+            }
+            Self::Margin { .. } => {
+                "`--scores` takes a list: the score of the positive, then of each negative"
+                    .to_owned()
+            }
         })
     }
 }

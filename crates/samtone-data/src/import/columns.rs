@@ -7,12 +7,14 @@
 //! report tells how columns were taken.
 //!
 //! A column `label` with 0 and 1 (what its miner calls labeled pairs) says whether the positive is one
-//! or a negative.
+//! or a negative, a column `grade` how relevant it is. A teacher's scores are a `margin` between the
+//! positive and its one negative, or a list `scores` of the positive's and each negative's.
 
 mod csv;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub(super) mod roles;
+mod verdict;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 pub use self::csv::RecordReader;
 use self::roles::Mapping;
@@ -36,6 +39,9 @@ use crate::reading::lines::Line;
 
 /// So many rows tell whether a column holds numbers alone, if the file has as many.
 const PROBED: u64 = 100;
+
+/// A longer list of numbers holds no scores but an embedding, say.
+const MOST_SCORES: usize = 256;
 
 /// The report gives so many characters of a value.
 const SHOWN: usize = 60;
@@ -129,8 +135,20 @@ impl<'de> Visitor<'de> for CellVisitor {
     }
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Self::Value, S::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Cell::Other("a list".into()))
+        let mut numbers = Some(Vec::new());
+        while let Some(value) = seq.next_element::<Value>()? {
+            match (&mut numbers, value) {
+                (Some(numbers), Value::Number(number)) if numbers.len() < MOST_SCORES => {
+                    numbers.push(number.to_string());
+                }
+                (numbers, _) => *numbers = None,
+            }
+        }
+        let numbers = numbers.filter(|numbers| !numbers.is_empty());
+        Ok(Cell::Other(match numbers {
+            Some(numbers) => format!("[{}]", numbers.join(", ")).into(),
+            None => "a list".into(),
+        }))
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
@@ -381,7 +399,7 @@ fn names(row: &Row<'_>) -> Vec<String> {
     row.0.iter().map(|(name, _)| name.to_string()).collect()
 }
 
-/// Writes what a row says. A labelled pair that is not relevant is a query with a negative.
+/// Writes what a row says. A pair that is judged not relevant is a query with a negative.
 fn write(
     sink: &mut Sink<'_>,
     mapping: &Mapping,
@@ -391,7 +409,7 @@ fn write(
 ) -> Result<(), Failure> {
     let found = || row_names(mapping, places);
     let (mut query, mut positive, mut negatives) = (None, None, Vec::new());
-    let (mut query_id, mut positive_id, mut is_relevant) = (None, None, true);
+    let (mut query_id, mut positive_id, mut grade, mut scores) = (None, None, 1, None);
     for ((name, cell), &place) in row.0.into_iter().zip(places) {
         match mapping.columns[place].role {
             ColumnRole::Query => query = Some(text(&name, cell)?),
@@ -399,25 +417,31 @@ fn write(
             ColumnRole::Negative => negatives.push(Passage::text(text(&name, cell)?)),
             ColumnRole::QueryId => query_id = Some(id(cell)),
             ColumnRole::PositiveId => positive_id = Some(id(cell)),
-            ColumnRole::Label => is_relevant = label(&cell)?,
+            ColumnRole::Label => grade = verdict::label(&cell)?,
+            ColumnRole::Grade => grade = verdict::grade(&cell)?,
+            ColumnRole::Margin => scores = Some(vec![verdict::margin(&cell)?, 0.0]),
+            ColumnRole::Scores => scores = Some(verdict::scores(&cell)?),
             ColumnRole::Ignored => {}
         }
     }
     let missing = |field| Fault::MissingField { field, found: found() };
     let query = Passage { id: query_id, ..Passage::text(query.ok_or_else(|| missing("query"))?) };
     let positive = positive.ok_or_else(|| missing("positive"))?;
-    let positive = Passage { id: positive_id, ..Passage::text(positive) };
-    let mut example = Example { query, positives: vec![positive], negatives };
-    if is_relevant {
-        return example::write(sink, &example, line);
+    let mut positive = Passage { id: positive_id, ..Passage::text(positive) };
+    if let Some(scores) = scores {
+        verdict::give(&mut positive, &mut negatives, &scores)?;
+    }
+    let example = Example { query, positives: vec![positive], negatives };
+    if grade >= 1 {
+        return example::write(sink, &example, grade, line);
     }
     example.check()?;
     let split = sink.split();
     let query = sink.intern_query(&example.query, line)?;
-    example.negatives.append(&mut example.positives);
-    for negative in &example.negatives {
-        let document = sink.passage(negative, line)?;
-        sink.judge(&split, query, document, 0)?;
+    let graded = example.negatives.iter().map(|negative| (negative, 0));
+    for (passage, grade) in graded.chain(example.positives.iter().map(|one| (one, grade))) {
+        let document = sink.passage(passage, line)?;
+        sink.judge(&split, query, document, grade)?;
     }
     Ok(())
 }
@@ -440,19 +464,6 @@ fn text<'a>(name: &str, cell: Cell<'a>) -> Result<Cow<'a, str>, Fault> {
 fn id(cell: Cell<'_>) -> Cow<'_, str> {
     let (Cell::Text(value) | Cell::Other(value)) = cell;
     value
-}
-
-/// Whether a label says that the pair is a positive one.
-fn label(cell: &Cell<'_>) -> Result<bool, Fault> {
-    let (Cell::Text(value) | Cell::Other(value)) = cell;
-    match value.trim() {
-        "1" | "1.0" | "true" => Ok(true),
-        "0" | "0.0" | "false" => Ok(false),
-        got => {
-            let expected = "0 (not relevant) or 1 (relevant)";
-            Err(Fault::Value { field: "label", expected, got: got.to_owned() })
-        }
-    }
 }
 
 #[cfg(test)]

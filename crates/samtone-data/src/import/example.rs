@@ -47,16 +47,25 @@ impl Example<'_> {
     }
 }
 
-/// Writes an example: its new texts, and a judgment for each positive (1) and negative (0).
-pub(super) fn write(sink: &mut Sink<'_>, example: &Example<'_>, line: u64) -> Result<(), Failure> {
+/// Writes an example: its new texts, a judgment for each positive (`grade`) and negative (0), and a
+/// teacher's scores where each text has one.
+pub(super) fn write(
+    sink: &mut Sink<'_>,
+    example: &Example<'_>,
+    grade: i32,
+    line: u64,
+) -> Result<(), Failure> {
     example.check()?;
     let split = sink.split();
     let query = sink.intern_query(&example.query, line)?;
-    for (passages, grade) in [(&example.positives, 1), (&example.negatives, 0)] {
+    for (passages, grade) in [(&example.positives, grade), (&example.negatives, 0)] {
         for passage in passages {
             let document = sink.passage(passage, line)?;
             sink.judge(&split, query, document, grade)?;
         }
+    }
+    if example.positives.iter().chain(&example.negatives).all(|passage| passage.score.is_some()) {
+        sink.scored(&split, example)?;
     }
     Ok(())
 }
@@ -69,7 +78,7 @@ pub(super) fn import(
 ) -> Result<(), DataError> {
     for path in inputs {
         sink.begin(path);
-        sink.lines(path, |sink, line| write(sink, &parse(line)?, line.number))?;
+        sink.lines(path, |sink, line| write(sink, &parse(line)?, 1, line.number))?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `FlagEmbedding`'s JSON lines: `{"query", "pos": [...], "neg": [...]}`. Scores and prompts beside them
-//! are left aside.
+//! `FlagEmbedding`'s JSON lines: `{"query", "pos": [...], "neg": [...]}`, with a teacher's `pos_scores`
+//! and `neg_scores` or without. Prompts beside them are left aside.
 
 use std::io::{self, Write};
 
@@ -19,6 +19,8 @@ struct Raw<'a> {
     pos: Option<Vec<Text<'a>>>,
     #[serde(borrow)]
     neg: Option<Vec<Text<'a>>>,
+    pos_scores: Option<Vec<f64>>,
+    neg_scores: Option<Vec<f64>>,
 }
 
 /// Parses a line.
@@ -29,15 +31,31 @@ pub fn parse<'a>(line: Line<'a>) -> Result<Example<'a>, Fault> {
     let raw: Raw<'a> = line.json()?;
     let query = raw.query.ok_or_else(|| line.missing("query"))?;
     let positives = raw.pos.ok_or_else(|| line.missing("pos"))?;
-    let texts =
-        |texts: Vec<Text<'a>>| texts.into_iter().map(|text| Passage::text(text.0)).collect();
     let example = Example {
         query: Passage::text(query.0),
-        positives: texts(positives),
-        negatives: texts(raw.neg.unwrap_or_default()),
+        positives: passages("pos_scores", positives, raw.pos_scores)?,
+        negatives: passages("neg_scores", raw.neg.unwrap_or_default(), raw.neg_scores)?,
     };
     example.check()?;
     Ok(example)
+}
+
+/// Texts with their scores, if they have any.
+fn passages<'a>(
+    field: &'static str,
+    texts: Vec<Text<'a>>,
+    scores: Option<Vec<f64>>,
+) -> Result<Vec<Passage<'a>>, Fault> {
+    let scores: Vec<Option<f64>> = match scores {
+        None => vec![None; texts.len()],
+        Some(scores) if scores.len() == texts.len() => scores.into_iter().map(Some).collect(),
+        Some(scores) => {
+            let got = format!("{} scores for {} texts", scores.len(), texts.len());
+            return Err(Fault::Value { field, expected: "one score per text", got });
+        }
+    };
+    let texts = texts.into_iter().zip(scores);
+    Ok(texts.map(|(text, score)| Passage { score, ..Passage::text(text.0) }).collect())
 }
 
 #[derive(Serialize)]

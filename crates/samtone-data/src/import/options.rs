@@ -15,6 +15,10 @@ use crate::split::{Share, SplitReport};
 /// tab-separated `kind`, `old`, `new`.
 pub const RENAMED_IDS: &str = "renamed_ids.tsv";
 
+/// The folder, in the folder written, of a teacher's scores: for each split that has any a file of pairs
+/// (as [`pairs`](super::pairs) reads it), to train on with distillation.
+pub const SCORED: &str = "scored";
+
 /// A foreign format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -189,6 +193,9 @@ pub struct ImportReport {
     pub judgments: BTreeMap<String, u64>,
     /// Judged queries to which nothing is relevant, by split.
     pub queries_without_positive: BTreeMap<String, u64>,
+    /// Rows with a teacher's scores, by split: the lines of the files in [`SCORED`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub scored: BTreeMap<String, u64>,
     /// Records left out, by kind of fault; among them negatives that are positives of the same query.
     pub skipped: BTreeMap<&'static str, u64>,
     /// The first records left out, with place and reason; all of them are in `skipped.txt` of the

@@ -6,8 +6,12 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::columns::roles::TakenColumns;
+use super::example::Example;
 use super::file_split::split_of;
-use super::options::{FileSplit, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS};
+use super::options::{
+    FileSplit, ImportOptions, ImportReport, OnError, Progress, RENAMED_IDS, SCORED,
+};
+use super::pairs;
 use super::passage::Passage;
 use crate::error::{DataError, Fault};
 use crate::output::{Folder, Output};
@@ -36,6 +40,8 @@ pub(crate) struct Sink<'a> {
     documents: Interner,
     queries: Interner,
     splits: BTreeMap<String, Split>,
+    /// The files of a teacher's scores, by split.
+    scored: BTreeMap<String, Output>,
     /// The split of judgments that do not name one, and the files whose splits are reported.
     split: String,
     /// The file that is read, until its first judgment; those that had one; whether the name of any
@@ -93,6 +99,7 @@ impl Sink<'_> {
             documents: Interner::new("document", options.rename_ids),
             queries: Interner::new("query", options.rename_ids),
             splits: BTreeMap::new(),
+            scored: BTreeMap::new(),
             split: options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned()),
             file: None,
             files: Vec::new(),
@@ -296,6 +303,21 @@ impl Sink<'_> {
         Ok(judgments.push(query, document, grade).map_err(DataError::writing(self.folder.dir()))?)
     }
 
+    /// Writes an example with a teacher's scores as rows of a file of pairs: judgments have no place for
+    /// them.
+    pub(crate) fn scored(&mut self, split: &str, example: &Example<'_>) -> Result<(), DataError> {
+        if !self.scored.contains_key(split) {
+            let folder = self.folder.dir().join(SCORED);
+            fs::create_dir_all(&folder).map_err(DataError::writing(&folder))?;
+            let file = self.folder.create(&format!("{SCORED}/{split}.jsonl"))?;
+            self.scored.insert(split.to_owned(), file);
+        }
+        let rows = self.report.scored.entry(split.to_owned()).or_default();
+        *rows += example.positives.len() as u64;
+        let Some(file) = self.scored.get_mut(split) else { return Ok(()) };
+        file.write(|out| pairs::write(out, example))
+    }
+
     /// Settles names and judgments, and closes the files.
     pub(crate) fn finish(mut self) -> Result<ImportReport, DataError> {
         self.report.documents = self.documents.len() as u64;
@@ -312,6 +334,7 @@ impl Sink<'_> {
             self.documents.with_white_space() + self.queries.with_white_space();
         self.corpus.close()?;
         self.query_file.close()?;
+        self.scored.values_mut().try_for_each(Output::close)?;
         let documents = std::mem::take(&mut self.documents).into_names();
         let queries = std::mem::take(&mut self.queries).into_names();
         settle(&self.folder, "corpus.jsonl", &documents, |out, line, id| {

@@ -132,7 +132,7 @@ fn take(sink: &mut Sink<'_>, record: Record<'_>, line: u64) -> Result<(), Failur
             let id = passage.id.as_deref().unwrap_or_default();
             sink.document(id, &passage.title, &passage.text, line)
         }
-        Record::Example(example) => example::write(sink, &example, line),
+        Record::Example(example) => example::write(sink, &example, 1, line),
         Record::Ids { query, positives, negatives } => {
             let judged =
                 positives.iter().map(|id| (id, 1)).chain(negatives.iter().map(|id| (id, 0)));

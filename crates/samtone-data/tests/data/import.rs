@@ -7,6 +7,7 @@ use samtone_data::import::{
     ColumnNames, ColumnRole, Format, ImportOptions, ImportReport, OnError, RENAMED_IDS, Unit,
     import,
 };
+use samtone_data::reading::Lines;
 use samtone_data::{DataError, Dataset};
 use tempfile::TempDir;
 
@@ -488,6 +489,125 @@ fn the_callers_word_stands_above_the_names() {
 }
 
 #[test]
+fn a_grade_says_how_relevant_a_document_is() {
+    let text = |name: &str| format!("query,answer,{name}\na?,a!,2\na?,b!,0\nb?,b!,1.0\nb?,a!,-1\n");
+    let expected = ["a? > a! 2", "a? > b! 0", "b? > b! 1", "b? > a! -1"];
+    check_columns(("a.csv", &text("Grade")), ColumnNames::default(), &expected);
+    check_columns(("a.csv", &text("relevance")), ColumnNames::default(), &expected);
+    let names = ColumnNames { grade: Some("score".into()), ..ColumnNames::default() };
+    check_columns(("a.csv", &text("score")), names.clone(), &expected);
+    check_refused(
+        ("a.csv", "query,answer,score\na?,a!,0.7\n"),
+        names,
+        "a.csv`, line 2: field `grade`: expected a whole number, 1 or more if it is relevant, got `0.7`",
+        "",
+    );
+}
+
+/// The rows that a teacher scored, and the judgments.
+#[track_caller]
+fn check_scored(file: (&str, &str), names: &ColumnNames, expected: &str) {
+    let options = ImportOptions { columns: names.clone(), ..ImportOptions::default() };
+    let (dir, report) = run(Format::Columns, &[file], &options);
+    let rows = expected.lines().count() as u64;
+    assert_eq!(report.unwrap().scored, [("train".to_owned(), rows)].into());
+    let written = fs::read_to_string(dir.path().join("out/scored/train.jsonl")).unwrap();
+    assert_eq!(written, expected);
+    let pairs = dir.path().join("out/scored/train.jsonl");
+    let dataset = Dataset::load_pairs(&pairs, "train").unwrap();
+    assert!(dataset.pairs("train").iter().all(|row| row.scores.len() == 1 + row.negatives.len()));
+    // And the folder is one as any other.
+    let folder = Dataset::load(&dir.path().join("out"), &["train"]).unwrap();
+    assert_eq!(folder.pairs("train")[0].negatives.len(), dataset.pairs("train")[0].negatives.len());
+}
+
+#[test]
+fn a_teachers_scores_lie_beside_the_judgments() {
+    let row = |scores: &str| {
+        format!(
+            "{{\"query\":\"a?\",\"positive\":\"a!\",\"negatives\":[\"b!\"],\"scores\":{scores}}}\n"
+        )
+    };
+    let none = ColumnNames::default();
+    let (text, expected) = ("query,answer,negative,margin\na?,a!,b!,-1.5\n", row("[-1.5,0.0]"));
+    check_scored(("a.csv", text), &none, &expected);
+    let names = ColumnNames { margin: Some("score".into()), ..none.clone() };
+    check_scored(("a.csv", &text.replace("margin", "score")), &names, &expected);
+    let expected = row("[0.9,0.2]");
+    check_scored(("a.csv", "query,pos,neg,scores\na?,a!,b!,\"[0.9, 0.2]\"\n"), &none, &expected);
+    let json = r#"{"scores":[0.9,0.2],"query":"a?","positive":"a!","negative":"b!"}"#;
+    check_scored(("a.jsonl", json), &none, &expected);
+    let names = ColumnNames { scores: Some("label".into()), ..none.clone() };
+    check_scored(("a.jsonl", &json.replace("scores", "label")), &names, &expected);
+    for (scores, message) in [
+        ("[0.9]", "got `1 scores for 2 texts`"),
+        ("0.9", "field `scores`: expected a list of numbers, as in `[0.9, 0.2]`, got `0.9`"),
+        ("[\"x\"]", "got `a list`"),
+    ] {
+        let text = json.replace("[0.9,0.2]", scores);
+        check_refused(("a.jsonl", &text), none.clone(), message, "");
+    }
+    // A list where a text should be is no text.
+    let names = ColumnNames { positive: Some("scores".into()), ..none };
+    check_refused(
+        ("a.jsonl", json),
+        names,
+        "expected a text, got `[0.9, 0.2] in column `scores``",
+        "",
+    );
+}
+
+#[test]
+fn formats_with_scores_keep_them_and_their_splits() {
+    let files = [(
+        "a.jsonl",
+        r#"{"query":"one?","pos":["1"],"neg":["2"],"pos_scores":[0.5],"neg_scores":[0.25]}"#,
+    )];
+    let (dir, report) = run(Format::FlagEmbedding, &files, &ImportOptions::default());
+    assert_eq!(report.unwrap().scored["train"], 1);
+    let row = r#"{"query":"one?","positive":"1","negatives":["2"],"scores":[0.5,0.25]}"#;
+    let scored = |dir: &tempfile::TempDir, name: &str| {
+        let mut lines = Lines::open(&dir.path().join("out/scored").join(name)).unwrap();
+        let mut rows = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            rows.push(line.text().unwrap().to_owned());
+        }
+        rows
+    };
+    assert_eq!(scored(&dir, "train.jsonl"), [row]);
+    let wrong = [("a.jsonl", r#"{"query":"one?","pos":["1"],"pos_scores":[0.5,0.25]}"#)];
+    let error = run(Format::FlagEmbedding, &wrong, &ImportOptions::default()).1.unwrap_err();
+    let expected = "field `pos_scores`: expected one score per text, got `2 scores for 1 texts`";
+    assert!(error.to_string().ends_with(expected), "{error}");
+
+    // What goes to another split is not trained on by its scores either.
+    let line = |i: usize| {
+        format!(
+            "{{\"query\":\"q{i}?\",\"positive\":\"d{i}\",\"negatives\":[\"n\"],\"scores\":[1,{i}]}}\n"
+        )
+    };
+    let lines = (0..20).map(line).collect::<Vec<_>>().concat();
+    for gzip in [false, true] {
+        let options = ImportOptions {
+            shares: vec![("dev".into(), "5".parse().unwrap())],
+            gzip,
+            ..ImportOptions::default()
+        };
+        let (dir, report) = run(Format::Pairs, &[("a.jsonl", &lines)], &options);
+        assert_eq!(report.unwrap().scored["train"], 15);
+        let rows = scored(&dir, if gzip { "train.jsonl.gz" } else { "train.jsonl" });
+        assert_eq!(rows.len(), 15);
+        let dataset = Dataset::load(&dir.path().join("out"), &["dev"]).unwrap();
+        let dev: Vec<&str> =
+            dataset.queries_of("dev").iter().map(|&q| &*dataset.queries()[q].text).collect();
+        assert_eq!(dev.len(), 5);
+        assert!(
+            rows.iter().all(|row| !dev.iter().any(|text| row.contains(&format!("\"{text}\""))))
+        );
+    }
+}
+
+#[test]
 fn columns_whose_names_say_nothing_are_refused_by_name() {
     let none = ColumnNames::default;
     let hint =
@@ -547,7 +667,34 @@ fn columns_whose_names_say_nothing_are_refused_by_name() {
         ("a.csv", "query,answer,score\na,b,0.5\n"),
         none(),
         "a.csv`: column `score` looks like scores, which say nothing about what is relevant",
-        "`--label score` if it holds 0 and 1 alone, `--ignore score` to take every row as relevant",
+        "`--label score` if it holds 0 and 1 alone, `--grade score` if whole numbers that are 1 or more \
+         where the answer is relevant (votes are none), `--ignore score` to take every row as relevant",
+    );
+    check_refused(
+        ("a.csv", "query,answer,negative,score\na,b,c,0.5\n"),
+        none(),
+        "a.csv`: column `score` looks like scores, which say nothing about what is relevant",
+        "a teacher's: `--margin score` if it is the positive's score less the negative's, `--scores \
+         score` if it lists those of the positive and of each negative; `--ignore score` leaves it aside",
+    );
+    check_refused(
+        ("a.csv", "query,answer,margin\na,b,c\n"),
+        none(),
+        "a.csv`: cannot tell what column `margin` is",
+        &hint("--query query --positive answer"),
+    );
+    check_refused(
+        ("a.csv", "query,answer,label,grade\na,b,1,2\n"),
+        none(),
+        "a.csv`: columns `label` and `grade` both say how relevant a document is",
+        "leave one aside: `--ignore grade`",
+    );
+    let margin = ColumnNames { margin: Some("score".into()), ..none() };
+    check_refused(
+        ("a.csv", "query,answer,neg_1,neg_2,score\na,b,c,d,1\n"),
+        margin,
+        "a.csv`: a margin is between the positive and one negative, but there are 2 columns of negatives",
+        "`--scores` takes a list: the score of the positive, then of each negative",
     );
     check_refused(
         ("a.csv", "query:answer\na:b\n"),

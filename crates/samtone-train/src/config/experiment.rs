@@ -1,5 +1,6 @@
 //! What decides a run's result: the experiment configuration.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use samtone_loss::LossConfig;
@@ -371,6 +372,13 @@ impl ExperimentConfig {
             Some(_) => "groups of its own".into(),
             None => self.loss.preset.unwrap_or_default().to_string(),
         }
+    }
+
+    /// Of the dimensions that the loss is taken at, those that are fewer than all `dim`; the most first.
+    pub(crate) fn shorter_dims(&self, dim: usize) -> Vec<usize> {
+        let dims = self.matryoshka.iter().flat_map(|matryoshka| &matryoshka.dims).copied();
+        let shorter: BTreeSet<usize> = dims.filter(|&shorter| shorter < dim).collect();
+        shorter.into_iter().rev().collect()
     }
 
     /// The losses of the run, with their keys.

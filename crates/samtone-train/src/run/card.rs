@@ -104,8 +104,20 @@ impl Card<'_> {
             Similarity::Dot => "dot_score",
         };
         format!(
-            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}asked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.{score}(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\nQueries are cut to {} tokens, documents to {}.\n",
-            lengths[0], lengths[1]
+            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}asked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.{score}(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\nQueries are cut to {} tokens, documents to {}.\n{}",
+            lengths[0],
+            lengths[1],
+            self.shorter()
+        )
+    }
+
+    /// How to have fewer dimensions, where the training was for that.
+    fn shorter(&self) -> String {
+        let dims = self.config.shorter_dims(self.dim);
+        let Some(first) = dims.first() else { return String::new() };
+        format!(
+            "Embeddings may be cut to their first {} numbers: `truncate_dim={first}` in sentence-transformers, `--dims {first}` in samtone.\n",
+            dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
         )
     }
 
@@ -156,13 +168,18 @@ impl Card<'_> {
     }
 
     fn metrics(&self) -> String {
-        let Summary { dev, test, bm25, zero_shot, start, .. } = self.summary;
-        let zero_shot = zero_shot.iter().map(|(name, metrics)| (&**name, metrics));
+        let Summary { dev, test, dims, bm25, zero_shot, start, .. } = self.summary;
+        let (split, _) = self.summary.judged();
+        let zero_shot = zero_shot.iter().map(|(name, metrics)| (name.clone(), metrics));
         let own = [("dev", dev), ("test", test), ("test, by BM25", bm25)];
         let start = start.iter().map(|start| ("test, before the training", &start.test));
-        let rows: Vec<(&str, &Metrics)> = own
+        let cut = dims.iter().rev();
+        let cut = cut.map(|(dims, metrics)| (format!("{split}, {dims} dimensions"), metrics));
+        let rows: Vec<(String, &Metrics)> = own
             .into_iter()
             .chain(start)
+            .map(|(name, metrics)| (name.to_owned(), metrics))
+            .chain(cut)
             .chain(zero_shot)
             .filter(|(_, metrics)| !metrics.is_empty())
             .collect();

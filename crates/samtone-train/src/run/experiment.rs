@@ -9,8 +9,9 @@
 //!       tokens/             the tokenised texts, unless `data.token_cache` says where; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
-//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME, and start/test,
-//!                           start/dev of the model before its first step, where it was judged
+//!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME, dims/N of a run
+//!                           with `[matryoshka]`, and start/test, start/dev of the model before its
+//!                           first step, where it was judged
 //!       dev-sample.json     the documents that dev evaluations on the way look in, where not all
 //!       environment.json    machine, versions, times, speeds
 //!       node                which of several nodes wrote the folder
@@ -22,6 +23,7 @@
 //!
 //! The command line adds `report.html`, `figures/` and, on request, `tensorboard/`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -30,6 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_eval::Evaluation;
 use samtone_loss::LossConfig;
 use samtone_model::{Retriever, Side};
 use serde::de::DeserializeOwned;
@@ -353,16 +356,41 @@ impl Ending<'_> {
             }
             None => Ok(Metrics::new()),
         };
+        let dev = judged_if(&self.prepared.dev, "dev")?;
+        let test = judged_if(&self.prepared.test, "test")?;
         Ok(Summary {
             seed: config.seed,
             steps: fitted.steps,
             train_loss: fitted.train_loss,
             temperature: fitted.temperature,
             best: fitted.best.clone(),
-            dev: judged_if(&self.prepared.dev, "dev")?,
-            test: judged_if(&self.prepared.test, "test")?,
+            dev,
+            test,
+            dims: self.judge_dims(&mut judge, config, folder, observe)?,
             ..Summary::default()
         })
+    }
+
+    /// What the first numbers of its embeddings alone score, on the split that speaks for the run.
+    fn judge_dims<B: Backend>(
+        &self,
+        judge: &mut Judge<'_, B>,
+        config: &ExperimentConfig,
+        folder: &Path,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<BTreeMap<usize, Metrics>, TrainError> {
+        let Some(set) = self.prepared.test.as_ref().or(self.prepared.dev.as_ref()) else {
+            return Ok(BTreeMap::new());
+        };
+        let dims = config.shorter_dims(judge.dim());
+        if dims.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found = judge.at_dims(&dims, set, self.prepared.rows(set), &mut watched(observe))?;
+        let keep = |(dim, found): (usize, Evaluation)| {
+            Ok((dim, keep(&found, &evaluation_path(folder, &format!("dims/{dim}")))?))
+        };
+        dims.into_iter().zip(found).map(keep).collect()
     }
 
     /// Writes the model's folder, its card in it, into `folder`.

@@ -34,6 +34,11 @@ impl<'a, B: Backend> Judge<'a, B> {
         Self { retriever, config, documents: BTreeMap::new() }
     }
 
+    /// Numbers in an embedding.
+    pub(crate) fn dim(&self) -> usize {
+        self.retriever.dim()
+    }
+
     /// The metrics on `set`, query by query, over all its documents or those `among` alone, ascending.
     ///
     /// # Errors
@@ -63,6 +68,40 @@ impl<'a, B: Backend> Judge<'a, B> {
         k: usize,
         observe: &mut Observe<'_>,
     ) -> Result<Vec<Vec<Hit>>, EvalError> {
+        let similarity = similarity_of(self.retriever);
+        self.searched(set, rows, observe, |embedded| embedded.search(similarity, k, &[]))
+    }
+
+    /// The metrics on `set`, query by query, with embeddings cut to each of `dims`.
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
+    pub(crate) fn at_dims(
+        &mut self,
+        dims: &[usize],
+        set: &TestSet,
+        rows: &TokenRows,
+        observe: &mut Observe<'_>,
+    ) -> Result<Vec<Evaluation>, EvalError> {
+        let (similarity, config) = (similarity_of(self.retriever), self.config);
+        let split = JudgedSplit::new(&set.dataset, &set.split);
+        self.searched(set, rows, observe, |embedded| {
+            let cut = |&to: &usize| {
+                let hits = embedded.cut(to, similarity).search(similarity, config.top_k, &[])?;
+                score(&split, &hits, config)
+            };
+            dims.iter().map(cut).collect()
+        })
+    }
+
+    /// What `search` finds among the embeddings of `set`.
+    fn searched<T>(
+        &mut self,
+        set: &TestSet,
+        rows: &TokenRows,
+        observe: &mut Observe<'_>,
+        search: impl FnOnce(&Embedded) -> T,
+    ) -> T {
         let documents = match self.documents.remove(&set.source) {
             Some(documents) => documents,
             None => self.embed(Side::Document, rows.documents.len(), observe, |range| {
@@ -71,9 +110,9 @@ impl<'a, B: Backend> Judge<'a, B> {
         };
         let (queries, dim) = (self.queries(set, rows, observe), self.retriever.dim());
         let embedded = Embedded { queries, documents, dim };
-        let hits = embedded.search(similarity_of(self.retriever), k, &[]);
+        let found = search(&embedded);
         self.documents.insert(set.source, embedded.documents);
-        hits
+        found
     }
 
     /// As [`search`](Self::search) for as many as are kept, `among` these documents.
@@ -143,7 +182,8 @@ pub(crate) fn by_bm25(set: &TestSet, k: usize) -> Vec<Vec<Hit>> {
 /// The file in which the run in `folder` keeps what each query of a set scored, for
 /// [`Evaluation::read`].
 ///
-/// `set` is `test`, `dev`, `bm25` (on the test set) or `zero-shot/NAME`; `start/test`, `start/dev` and, on
+/// `set` is `test`, `dev`, `bm25` (on the test set), `dims/N` (on the split that speaks for the run, of
+/// embeddings cut to N dimensions) or `zero-shot/NAME`; `start/test`, `start/dev` and, on
 /// the documents of `dev-sample.json`, `start/dev-sample` are of the model before its first step; the
 /// other loss of `train.baseline` has its own `test` and `dev` in the run folder's `baseline`.
 pub fn evaluation_path(folder: &Path, set: &str) -> PathBuf {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use burn::tensor::backend::Backend;
 use samtone_data::Dataset;
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
-use samtone_eval::search::{Hit, Similarity, top_k_excluding};
+use samtone_eval::search::{self, Hit, Similarity, top_k_excluding};
 use samtone_eval::{EvalError, Qrels, Run};
 use samtone_model::{ModelError, Retriever, Side};
 use samtone_text::DocumentText;
@@ -169,6 +169,18 @@ impl Embedded {
             documents: embed(retriever, Side::Document, documents, batch_size, observe)?,
             dim: retriever.dim(),
         })
+    }
+
+    /// The first `to` numbers of each row, at length 1 again for the cosine; all of them as they are.
+    ///
+    /// # Panics
+    /// If `to` is 0 or more than a row has.
+    pub fn cut(&self, to: usize, similarity: Similarity) -> Cow<'_, Self> {
+        if to == self.dim {
+            return Cow::Borrowed(self);
+        }
+        let cut = |rows: &[f32]| search::cut(rows, self.dim, to, similarity);
+        Cow::Owned(Self { queries: cut(&self.queries), documents: cut(&self.documents), dim: to })
     }
 
     /// The `k` nearest documents of each query, best first; query `i` never finds the document

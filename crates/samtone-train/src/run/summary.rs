@@ -29,6 +29,10 @@ pub struct Summary {
     /// On the test split; empty if there is none.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub test: Metrics,
+    /// On the split that speaks for the run, by the dimensions that embeddings are cut to: those of
+    /// `matryoshka.dims` that are fewer than all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dims: BTreeMap<usize, Metrics>,
     /// On the test split of each zero-shot folder, by the folder's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub zero_shot: BTreeMap<String, Metrics>,

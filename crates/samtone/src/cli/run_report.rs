@@ -151,6 +151,10 @@ pub(crate) fn results(
     };
     if !judged.is_empty() {
         push(config.loss_name(), false, folder, split)?;
+        for dims in summary.dims.keys().rev() {
+            let name = format!("{}, {dims} dimensions", config.loss_name());
+            push(name, false, folder, &format!("dims/{dims}"))?;
+        }
         if summary.start.is_some() {
             push(START.into(), true, folder, &format!("start/{split}"))?;
         }

@@ -88,7 +88,8 @@ impl Run for QaConfig {
 /// `--config` and `--set`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration, a TOML file; the quick start, where there is one, if absent.
+    /// The configuration, a TOML file. If absent: the quick start, where there is one, or, with the
+    /// data or the model's path `--set`, the defaults.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Override one key, as in `--set train.steps=200`; may be repeated.
@@ -107,10 +108,24 @@ impl ConfigArgs {
         unset.chain(self.set.iter().cloned().map(Override::Set)).collect()
     }
 
+    /// Whether what is set is another experiment than the quick start, which is made for its data and
+    /// for random weights: its learning rate spoils a trained model.
+    fn is_own(&self) -> bool {
+        let mut keys = self.set.iter().filter_map(|set| Some(set.split_once('=')?.0.trim()));
+        let own = ["data", "data.train", "data.triples", "model", "model.path"];
+        keys.any(|key| own.contains(&key))
+    }
+
     /// The configuration that they name, with its overrides.
     pub(crate) fn read<C: Run>(&self) -> anyhow::Result<C> {
         match (&self.config, C::QUICK_START) {
             (Some(path), _) => Ok(C::load(path, &self.overrides())?),
+            (None, Some(_)) if self.is_own() => {
+                say(
+                    "without `--config`, what is not `--set` has its default, not the quick start's value",
+                );
+                Ok(C::parse("", Path::new("the defaults"), &self.overrides())?)
+            }
             (None, Some(text)) => {
                 Ok(C::parse(text, Path::new("the quick start"), &self.overrides())?)
             }

@@ -200,6 +200,40 @@ fn run_folders_hold_what_a_comparison_needs() {
 }
 
 #[test]
+fn a_comparison_gives_the_texts_of_queries() {
+    let bench = Bench::new("");
+    bench.train("run", &["--set", "train.steps=2"]);
+    bench.train("longer", &["--set", "train.steps=12"]);
+    let compare = |more: &[&str]| {
+        let mut compare = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        compare.arg("compare").args(["run", "longer"]).args(more).current_dir(bench.folder.path());
+        compare.output().unwrap()
+    };
+    let said = |output: Output| String::from_utf8(output.stdout).unwrap();
+    let plain = said(compare(&[]));
+    assert!(plain.contains("largest changes (`--data` gives their texts):"), "{plain}");
+    let with_texts = said(compare(&["--data", "data"]));
+    let dataset = World::generate(0, 200).dataset();
+    let ends = |text: &str, line: &str| line.ends_with(&format!("  {text}"));
+    let changed = plain.lines().zip(with_texts.lines()).filter(|(line, _)| line.contains(" of `"));
+    let mut count = 0;
+    for (line, with_text) in changed {
+        let id = line.split('`').nth(1).unwrap();
+        let text = &dataset.queries()[dataset.query_index(id).unwrap()].text;
+        assert!(with_text.starts_with(line) && ends(text, with_text), "{with_text}");
+        count += 1;
+    }
+    assert!(count > 0, "{plain}");
+    fs::create_dir_all(bench.path("other/qrels")).unwrap();
+    fs::write(bench.path("other/corpus.jsonl"), "{\"_id\":\"d\",\"text\":\"x\"}\n").unwrap();
+    fs::write(bench.path("other/queries.jsonl"), "{\"_id\":\"q\",\"text\":\"x\"}\n").unwrap();
+    let output = compare(&["--data", "other"]);
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("`other` has no query `"), "{words}");
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let bench = Bench::new("");
     for run in ["one", "two"] {
@@ -571,6 +605,64 @@ fn a_model_that_is_there_is_judged_before_its_first_step() {
     let gained = second.test["mrr@10"] - start.test["mrr@10"];
     assert_eq!(row["metric"], "mrr@10");
     assert!((row["difference"].as_f64().unwrap() - gained).abs() < 1e-12);
+}
+
+#[test]
+fn embeddings_that_may_be_cut_are_judged_at_each_length() {
+    let bench = Bench::new("");
+    let set = ["--set", "matryoshka.dims=[4, 32, 8]", "--format", "json"];
+    let output = bench.train("run", &set);
+    let summary: Summary = serde_json::from_slice(&bench.bytes("run", "summary.json")).unwrap();
+    // The whole is what `test` is of.
+    assert_eq!(summary.dims.keys().copied().collect::<Vec<_>>(), [4, 8]);
+    let metrics = summary.test.keys().map(String::as_str).collect::<Vec<_>>().join(",");
+    let (model, data) = (bench.path("run/model"), bench.path("data"));
+    let mut eval = Command::new(env!("CARGO_BIN_EXE_samtone"));
+    eval.args(["eval", "--dims", "4,8,32", "--metrics", &metrics, "--complete"]);
+    eval.args(["--backend", &backend(), "--format", "json"]);
+    eval.arg("--model").arg(model).arg("--data").arg(data);
+    let judged = eval.output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stderr));
+    let judged: serde_json::Value = serde_json::from_slice(&judged.stdout).unwrap();
+    let rows = [&summary.dims[&4], &summary.dims[&8], &summary.test];
+    for (row, kind) in rows.into_iter().zip(judged["kinds"].as_array().unwrap()) {
+        for (name, value) in row {
+            let expected = kind["metrics"][name].as_f64().unwrap();
+            assert!((value - expected).abs() <= ROUNDING, "{name}: {value} {expected} {kind}");
+        }
+    }
+    assert!(summary.dims[&4]["ndcg@10"] < summary.test["ndcg@10"], "{:?}", summary.dims);
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["summary"]["dims"]["8"]["mrr@10"], summary.dims[&8]["mrr@10"]);
+    let found = Evaluation::read(evaluation_path(&bench.path("run"), "dims/8")).unwrap();
+    assert_eq!(found.mean(Metric::MRR_10), Some(summary.dims[&8]["mrr@10"]));
+    let text = |file: &str| String::from_utf8(bench.bytes("run", file)).unwrap();
+    assert!(text("report.html").contains("samtone, 8 dimensions"));
+    let card = text("model/README.md");
+    assert!(card.contains("| test, 8 dimensions | "), "{card}");
+    assert!(card.contains("cut to their first 8 or 4 numbers: `truncate_dim=8`"), "{card}");
+}
+
+#[test]
+fn data_and_a_model_alone_are_trained_by_the_defaults() {
+    let bench = Bench::new("");
+    bench.train("first", &["--set", "train.steps=2"]);
+    let data = format!("data.train={}", bench.path("data").display());
+    let start = format!("model.path={}", bench.path("first/model").display());
+    let few = ["--set", "train.steps=2", "--set", "train.batch_size=8"];
+    let mut train = bench.command("second");
+    let output = train.args(["--set", &data, "--set", &start]).args(few).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("has its default, not the quick start's value"), "{said}");
+    // No length is changed from the folder's, and no key is the quick start's.
+    assert!(!said.contains("changed from the folder"), "{said}");
+    let config = String::from_utf8(bench.bytes("second", "config.toml")).unwrap();
+    for line in ["lr = 0.00003", "warmup = \"10%\"", "query_max_len = 16", "document_max_len = 24"]
+    {
+        assert!(config.contains(line), "{line}: {config}");
+    }
+    assert!(!config.contains("baseline"), "{config}");
 }
 
 #[test]

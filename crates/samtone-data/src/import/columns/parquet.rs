@@ -9,7 +9,7 @@ use parquet::file::reader::SerializedFileReader;
 use parquet::record::Field;
 use parquet::record::reader::RowIter;
 
-use super::{Cell, Row};
+use super::{Cell, MOST_SCORES, Row};
 use crate::error::DataError;
 
 /// Calls `each` with every row of a file and its number, counted from 1. Pages are decompressed as
@@ -43,6 +43,9 @@ fn cell(field: Field) -> Cell<'static> {
             Ok(text) => Cell::Text(text.to_owned().into()),
             Err(_) => Cell::Other("invalid UTF-8".into()),
         },
+        Field::ListInternal(ref list) if list.len() <= MOST_SCORES => {
+            Cell::Other(field.to_string().into())
+        }
         Field::Group(_) | Field::ListInternal(_) | Field::MapInternal(_) => {
             Cell::Other("a nested value".into())
         }

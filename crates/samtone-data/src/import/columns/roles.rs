@@ -24,6 +24,13 @@ pub enum ColumnRole {
     Negative,
     /// 1 if the positive is one, 0 if it is a negative.
     Label,
+    /// How relevant the positive is: a whole number, 1 or more if it is one, 0 or less if it is a
+    /// negative.
+    Grade,
+    /// By how much a teacher's score of the positive is above that of the one negative.
+    Margin,
+    /// A teacher's scores: of the positive, then of each negative.
+    Scores,
     /// Nothing that is imported.
     Ignored,
 }
@@ -38,6 +45,9 @@ impl ColumnRole {
             Self::PositiveId => "positive id",
             Self::Negative => "negative",
             Self::Label => "label",
+            Self::Grade => "grade",
+            Self::Margin => "margin",
+            Self::Scores => "scores",
             Self::Ignored => "ignored",
         }
     }
@@ -47,8 +57,13 @@ impl ColumnRole {
         matches!(self, Self::Query | Self::Positive | Self::Negative)
     }
 
-    /// What a column of this name is, letter case aside.
-    fn of(name: &str) -> Option<Self> {
+    /// Whether such a column says how relevant a document is: there can be one that does.
+    fn is_verdict(self) -> bool {
+        matches!(self, Self::Label | Self::Grade | Self::Margin | Self::Scores)
+    }
+
+    /// What a column of this name is, letter case aside, in a file that has a column of negatives or none.
+    fn of(name: &str, has_negatives: bool) -> Option<Self> {
         let name = name.trim().to_lowercase().replace([' ', '-'], "_");
         if is_negative(&name) {
             return Some(Self::Negative);
@@ -60,6 +75,9 @@ impl ColumnRole {
             "positive_id" | "pos_id" | "answer_id" | "passage_id" | "document_id" | "doc_id"
             | "docid" | "pid" => Self::PositiveId,
             "label" | "labels" => Self::Label,
+            "grade" | "grades" | "relevance" => Self::Grade,
+            "margin" if has_negatives => Self::Margin,
+            "scores" if has_negatives => Self::Scores,
             "id" | "_id" | "idx" | "index" | "__index_level_0__" => Self::Ignored,
             _ => return None,
         })
@@ -95,6 +113,12 @@ pub struct ColumnNames {
     pub negatives: Vec<String>,
     /// The label, 0 or 1.
     pub label: Option<String>,
+    /// The grade, a whole number.
+    pub grade: Option<String>,
+    /// The margin of a teacher's scores.
+    pub margin: Option<String>,
+    /// A teacher's scores.
+    pub scores: Option<String>,
     /// What to leave aside.
     pub ignored: Vec<String>,
 }
@@ -113,6 +137,9 @@ impl ColumnNames {
             .chain(self.positive.iter().map(with(ColumnRole::Positive)))
             .chain(self.negatives.iter().map(with(ColumnRole::Negative)))
             .chain(self.label.iter().map(with(ColumnRole::Label)))
+            .chain(self.grade.iter().map(with(ColumnRole::Grade)))
+            .chain(self.margin.iter().map(with(ColumnRole::Margin)))
+            .chain(self.scores.iter().map(with(ColumnRole::Scores)))
             .chain(self.ignored.iter().map(with(ColumnRole::Ignored)))
             .map(|(name, role): (&String, ColumnRole)| (name.as_str(), role))
     }
@@ -126,10 +153,15 @@ impl ColumnNames {
         role != ColumnRole::Ignored && self.all().any(|(_, taken)| taken == role)
     }
 
+    /// Whether a column is named that says how relevant a document is.
+    fn has_verdict(&self) -> bool {
+        self.all().any(|(_, role)| role.is_verdict())
+    }
+
     /// How many of these names say what their column is.
     pub(super) fn known_among(&self, names: &[impl AsRef<str>]) -> usize {
         let is_known = |name: &str| {
-            self.role(name).is_some() || ColumnRole::of(name).is_some() || is_score(name)
+            self.role(name).is_some() || ColumnRole::of(name, true).is_some() || is_score(name)
         };
         names.iter().filter(|name| is_known(name.as_ref())).count()
     }
@@ -186,8 +218,13 @@ impl Mapping {
         if let ([column], Some(_)) = (names, delimiter) {
             return Err(ColumnFault::Single { column: column.clone() });
         }
+        let is_it_negative = |name: &String| match given.role(name) {
+            Some(role) => role == ColumnRole::Negative,
+            None => ColumnRole::of(name, false) == Some(ColumnRole::Negative),
+        };
+        let has_negatives = names.iter().any(is_it_negative);
         let mut roles: Vec<Option<ColumnRole>> =
-            names.iter().map(|name| role(name, given)).collect::<Result<_, _>>()?;
+            names.iter().map(|name| role(name, given, has_negatives)).collect::<Result<_, _>>()?;
         let is_unnamed = |i: &usize| roles[*i].is_none() && names[*i].trim().is_empty();
         if let Some(index) = (0..names.len()).find(is_unnamed) {
             let (number, flags) = (index + 1, suggestion(names, &roles));
@@ -196,7 +233,7 @@ impl Mapping {
         // What the caller leaves aside says nothing about the rest.
         let is_aside = |name: &str| given.role(name) == Some(ColumnRole::Ignored);
         let rest = || names.iter().zip(&roles).filter(|(name, _)| !is_aside(name));
-        let in_order = rest().all(|(_, role)| matches!(role, None | Some(ColumnRole::Label)));
+        let in_order = rest().all(|(_, role)| role.is_none_or(ColumnRole::is_verdict));
         let is_data = in_order && !rest().all(|(name, _)| is_name(name));
         if let Some(delimiter) = delimiter.filter(|_| is_data) {
             return Err(ColumnFault::Data { first: names.to_vec(), delimiter });
@@ -249,17 +286,23 @@ fn fill_in_order(roles: &mut [Option<ColumnRole>]) {
 }
 
 /// What one column is, as far as the caller or its name says.
-fn role(name: &str, given: &ColumnNames) -> Result<Option<ColumnRole>, ColumnFault> {
+fn role(
+    name: &str,
+    given: &ColumnNames,
+    has_negatives: bool,
+) -> Result<Option<ColumnRole>, ColumnFault> {
     if let Some(role) = given.role(name) {
         return Ok(Some(role));
     }
-    if is_score(name) && !given.takes(ColumnRole::Label) {
-        return Err(ColumnFault::Scores { column: name.to_owned() });
+    let told = ColumnRole::of(name, has_negatives);
+    let is_score = told.is_none() && is_score(name);
+    if is_score && !given.has_verdict() {
+        return Err(ColumnFault::Scores { column: name.to_owned(), has_negatives });
     }
     let is_complete = given.query.is_some() && given.positive.is_some();
-    Ok(match ColumnRole::of(name) {
+    Ok(match told {
         Some(role) if given.takes(role) => Some(ColumnRole::Ignored),
-        None if is_complete || is_score(name) => Some(ColumnRole::Ignored),
+        None if is_complete || is_score => Some(ColumnRole::Ignored),
         role => role,
     })
 }
@@ -290,6 +333,16 @@ fn check_single(columns: &[Column]) -> Result<(), ColumnFault> {
             let (first, second) = (column.name.clone(), twin.name.clone());
             return Err(ColumnFault::Twice { role: column.role.name(), first, second });
         }
+    }
+    let mut verdicts = columns.iter().filter(|column| column.role.is_verdict());
+    if let (Some(first), Some(second)) = (verdicts.next(), verdicts.next()) {
+        let (first, second) = (first.name.clone(), second.name.clone());
+        return Err(ColumnFault::Verdicts { first, second });
+    }
+    let judges = |role| columns.iter().any(|column| column.role == role);
+    let negatives = columns.iter().filter(|column| column.role == ColumnRole::Negative).count();
+    if judges(ColumnRole::Margin) && negatives != 1 {
+        return Err(ColumnFault::Margin { negatives });
     }
     Ok(())
 }

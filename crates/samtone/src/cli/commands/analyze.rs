@@ -18,8 +18,7 @@ use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
 use super::at_least_one;
 use super::reading::{
-    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
-    similarity,
+    BATCH_SIZE, SimilarityChoice, TextChoice, dims, document_text, embed, model_folder, similarity,
 };
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
@@ -217,7 +216,7 @@ impl OnBackend for Analyze<'_> {
         let text = document_text(args.document_text, &retriever);
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded = embed(&retriever, &split, text, BATCH_SIZE)?;
-        let embedded = cut_split(&embedded, dims, similarity).into_owned();
+        let embedded = embedded.cut(dims, similarity).into_owned();
         let hits = embedded.search(similarity, FOUND, &[])?;
         let Embedded { queries, documents, dim } = embedded;
         let metrics = measure(sample, &split, &hits, args.seed)?;

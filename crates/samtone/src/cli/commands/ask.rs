@@ -12,9 +12,10 @@ use samtone_data::reading::{find_corpus, for_each_document};
 use samtone_data::{DataError, Document};
 use samtone_model::{Retriever, Side};
 
-use self::answer::{Answer, Corpus};
+use self::answer::{Answer, Corpus, Reranking};
 use super::at_least_one;
 use super::reading::{TextChoice, document_text, model_folder};
+use super::rerank::RerankArgs;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::Embeddings;
 use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, Shard, check_place, fingerprint};
@@ -29,7 +30,8 @@ use crate::output::{Format, say};
 #[command(after_help = "\
 Examples:
   samtone ask --model runs/faq --data faq \"how is cystic fibrosis treated\"
-  samtone ask --model runs/faq --data faq --format json < questions.txt")]
+  samtone ask --model runs/faq --data faq --format json < questions.txt
+  samtone ask --model runs/faq --data faq --rerank ms-marco-MiniLM-L6-v2 --rerank-top 20")]
 pub(crate) struct Args {
     /// The question; without it every line of stdin is one.
     #[arg(value_name = "QUESTION")]
@@ -52,6 +54,8 @@ pub(crate) struct Args {
     /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
     #[arg(long, value_enum)]
     document_text: Option<TextChoice>,
+    #[command(flatten)]
+    rerank: RerankArgs,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -80,13 +84,19 @@ impl OnBackend for Ask<'_> {
         };
         let (model, retriever) =
             open().with_context(|| format!("cannot ask `{}`", args.model.display()))?;
+        let reranker = args.rerank.open::<B::InnerBackend>(device)?;
         let file = if args.data.is_dir() { find_corpus(&args.data)? } else { args.data.clone() };
         let documents = read_documents(&file)?;
         let embeddings = match &args.documents {
             Some(folder) => given(folder, &model, &file)?,
             None => kept(args, &model, &retriever, &file)?,
         };
-        let corpus = Corpus::new(&retriever, documents, &embeddings)?;
+        let text = embeddings.origin.as_ref().and_then(|origin| origin.document_text);
+        let reranking = reranker.map(|reranker| Reranking {
+            reranker,
+            text: text.unwrap_or_else(|| document_text(args.document_text, &retriever)),
+        });
+        let corpus = Corpus::new(&retriever, documents, &embeddings, reranking)?;
         let answer = |question: &str| {
             let answer = corpus.answer(question, args.k)?;
             format.print(&answer, Answer::text)

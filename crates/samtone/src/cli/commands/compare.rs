@@ -1,14 +1,17 @@
 //! `samtone compare`.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use samtone_data::reading::{BeirFolder, for_each_query};
 use samtone_eval::significance::{Change, CompareConfig, Comparison, Style, compare};
 use samtone_eval::{Convention, Evaluation, Metric, Qrels, Queries, Rules, Run, evaluate_by};
-use samtone_train::run::evaluation_path;
+use samtone_train::config::EMBEDDED;
+use samtone_train::run::{evaluation_path, load_data};
 
 use super::at_least_one;
 use super::eval::{line, metric};
-use crate::error::Usage;
+use crate::error::{Failure, Usage};
 use crate::output::Format;
 use crate::stream::Readable;
 
@@ -44,6 +47,10 @@ pub(crate) struct Args {
     /// How many of the queries that changed most to list.
     #[arg(long, default_value_t = 5)]
     changes: usize,
+    /// Give the texts of these queries beside their ids: the data set they are of, a folder in BEIR
+    /// layout or `embedded`.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Where the randomness starts.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -98,8 +105,9 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         ..CompareConfig::default()
     };
     let found = compare(&named, &config)?;
+    let texts = args.data.as_deref().map(|data| texts(data, &found)).transpose()?;
     format.print(&found, |found| match args.table {
-        TableChoice::Text => found.render(Style::Text) + &changes(found),
+        TableChoice::Text => found.render(Style::Text) + &changes(found, texts.as_ref()),
         TableChoice::Markdown => found.render(Style::Markdown),
         TableChoice::Latex => found.render(Style::Latex),
     })
@@ -124,16 +132,44 @@ fn read_evaluation(path: &Path, set: &str) -> anyhow::Result<Evaluation> {
     Ok(Evaluation::read(path)?)
 }
 
-/// The queries that changed most, run by run and metric by metric.
-fn changes(found: &Comparison) -> String {
-    let mut text = format!("\n{} queries; the largest changes:\n", found.queries);
+/// The texts of the queries that changed most, by id.
+fn texts(data: &Path, found: &Comparison) -> anyhow::Result<HashMap<String, String>> {
+    let changes = found.rows.iter().flat_map(|row| &row.changes);
+    let wanted: HashSet<&str> = changes.map(|change| change.query.as_str()).collect();
+    let mut texts = HashMap::new();
+    let mut take = |id: &str, text: &str| {
+        if wanted.contains(id) {
+            texts.insert(id.to_owned(), text.to_owned());
+        }
+    };
+    if data == Path::new(EMBEDDED) {
+        load_data(data, &[])?.queries().iter().for_each(|query| take(&query.id, &query.text));
+    } else {
+        for_each_query(BeirFolder::open(data)?.queries(), |query, _| {
+            take(&query.id, &query.text);
+            Ok(())
+        })?;
+    }
+    if let Some(id) = wanted.iter().find(|&&id| !texts.contains_key(id)) {
+        let message = format!("`{}` has no query `{id}`", data.display());
+        return Err(Failure::new(message, "`--data` is what the runs were judged on").into());
+    }
+    Ok(texts)
+}
+
+/// The queries that changed most, run by run and metric by metric, with their `texts`.
+fn changes(found: &Comparison, texts: Option<&HashMap<String, String>>) -> String {
+    let more = if texts.is_some() { "" } else { " (`--data` gives their texts)" };
+    let mut text = format!("\n{} queries; the largest changes{more}:\n", found.queries);
     for row in &found.rows {
         for change in &row.changes {
             let Change { query, baseline, other } = change;
             let (metric, run) = (&row.metric, &row.run);
+            let words = texts.and_then(|texts| texts.get(query));
+            let words = words.map_or_else(String::new, |words| format!("  {words}"));
             line(
                 &mut text,
-                format_args!("  {metric} of `{query}` in {run}: {baseline:.4} → {other:.4}"),
+                format_args!("  {metric} of `{query}` in {run}: {baseline:.4} → {other:.4}{words}"),
             );
         }
     }

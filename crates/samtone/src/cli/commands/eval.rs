@@ -17,10 +17,10 @@ use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::reading::{
-    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, cut_split, dims, document_text,
-    embed, model_folder, similarity,
+    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, dims, document_text, embed,
+    model_folder, similarity,
 };
-use super::scorer::Scorer;
+use super::rerank::{RerankArgs, Reranker, order};
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
@@ -72,20 +72,8 @@ pub(crate) struct Args {
     /// Never find the document that has the query's own id.
     #[arg(long, conflicts_with = "run")]
     drop_own: bool,
-    /// Reorder the first documents found for each query by a second model before they are scored: the
-    /// folder of a cross-encoder, of a retriever, or of a run, or a name in the Hugging Face cache.
-    #[arg(long, value_name = "MODEL", requires = "model")]
-    rerank: Option<PathBuf>,
-    /// For `--rerank`: how many documents of each query are reordered; those found behind them stay
-    /// there.
-    #[arg(
-        long,
-        default_value_t = 100,
-        value_name = "N",
-        value_parser = at_least_one,
-        requires = "rerank"
-    )]
-    rerank_top: usize,
+    #[command(flatten)]
+    rerank: RerankArgs,
     /// Embed as many tokens at once as this many of the longest texts have: a run's `eval.batch_size`
     /// gives its numbers to the last digit.
     #[arg(
@@ -187,7 +175,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         return report(args, start, &qrels, &found, out, mteb, format);
     }
     let files = args.out.is_some() || args.mteb.is_some();
-    if files || args.rerank.is_some() || args.measure.per_query || args.measure.explain {
+    if files || args.rerank.rerank.is_some() || args.measure.per_query || args.measure.explain {
         let message = "`--out`, `--mteb`, `--rerank`, `--per-query` and `--explain` are for one kind \
                        of embeddings";
         return Err(Usage::new(message).with_hint("give one of `--dims` and one `--dtype`").into());
@@ -279,9 +267,7 @@ impl OnBackend for Search<'_> {
 
     fn run<B: AutodiffBackend>(self, device: &B::Device) -> Self::Output {
         let Self { args, model, split } = self;
-        let scorer = args.rerank.as_deref();
-        let scorer =
-            scorer.map(|path| Scorer::<B::InnerBackend>::open(path, device)).transpose()?;
+        let reranker = args.rerank.open::<B::InnerBackend>(device)?;
         let failed = || format!("cannot search with `{}`", model.display());
         let retriever = model_folder(model)
             .and_then(|folder| Retriever::<B::InnerBackend>::open(&folder, device))
@@ -299,16 +285,16 @@ impl OnBackend for Search<'_> {
         let own = if args.drop_own { split.own_documents() } else { Vec::new() };
         let mut found = Vec::new();
         for dims in wanted {
-            let cut = cut_split(&embedded, dims, similarity);
+            let cut = embedded.cut(dims, similarity);
             for dtype in args.dtype.iter().map(|&dtype| dtype.into()) {
                 let hits = stored(&cut, dtype, similarity, args, &own).with_context(failed)?;
                 let run = split.run(&hits)?;
-                let now = match &scorer {
+                let now = match &reranker {
                     None => Found { run, before: None },
-                    Some(scorer) => {
+                    Some(reranker) => {
                         let (queries, documents) =
                             (split.query_texts(), split.document_texts(text));
-                        let hits = rerank(scorer, &queries, &documents, &hits, args.rerank_top)?;
+                        let hits = rerank(reranker, &queries, &documents, &hits)?;
                         Found { run: split.run(&hits)?, before: Some(run) }
                     }
                 };
@@ -340,14 +326,13 @@ fn stored(
     top_k_excluding(queries, &read, *dim, args.k, similarity, own)
 }
 
-/// The first `top` of each query's hits in the order of their new scores, and those behind as they were,
-/// with scores below.
+/// The first of each query's hits in the order of their new scores, and those behind as they were, with
+/// scores below.
 fn rerank<B: Backend>(
-    scorer: &Scorer<B>,
+    reranker: &Reranker<B>,
     queries: &[&str],
     documents: &[Cow<'_, str>],
     hits: &[Vec<Hit>],
-    top: usize,
 ) -> anyhow::Result<Vec<Vec<Hit>>> {
     /// Queries that are reordered at once.
     const STEP: usize = 16;
@@ -358,12 +343,12 @@ fn rerank<B: Backend>(
             .iter()
             .zip(hits)
             .flat_map(|(query, hits)| {
-                hits.iter().take(top).map(move |hit| (*query, &*documents[hit.index]))
+                hits.iter().take(reranker.top).map(move |hit| (*query, &*documents[hit.index]))
             })
             .collect();
-        let mut scores = scorer.score(&pairs)?.into_iter();
+        let mut scores = reranker.score(&pairs)?.into_iter();
         for hits in hits {
-            let scores: Vec<f32> = scores.by_ref().take(hits.len().min(top)).collect();
+            let scores: Vec<f32> = scores.by_ref().take(hits.len().min(reranker.top)).collect();
             reranked.push(reordered(hits, &scores));
         }
         bar.inc(queries.len() as u64);
@@ -376,9 +361,8 @@ fn rerank<B: Backend>(
 /// earlier hit stays first.
 fn reordered(hits: &[Hit], scores: &[f32]) -> Vec<Hit> {
     let (first, behind) = hits.split_at(scores.len());
-    let rescored = first.iter().zip(scores).map(|(hit, &score)| Hit { score, ..*hit });
-    let mut ranked: Vec<Hit> = rescored.collect();
-    ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let rescored = |place: usize| Hit { score: scores[place], ..first[place] };
+    let mut ranked: Vec<Hit> = order(scores).into_iter().map(rescored).collect();
     let lowest = ranked.last().map_or(0.0, |hit| hit.score);
     let below = (1..).map(|step| lowest - step as f32);
     ranked.extend(behind.iter().zip(below).map(|(hit, score)| Hit { score, ..*hit }));

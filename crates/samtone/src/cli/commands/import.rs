@@ -92,6 +92,15 @@ struct ColumnArgs {
     /// label.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
+    /// The column of grades, whole numbers: 1 or more, the positive is one; 0 or less, a negative.
+    #[arg(long, value_name = "COLUMN")]
+    grade: Option<String>,
+    /// The column that says by how much a teacher's score of the positive is above the negative's.
+    #[arg(long, value_name = "COLUMN")]
+    margin: Option<String>,
+    /// The column of a teacher's scores, lists: of the positive, then of each negative.
+    #[arg(long, value_name = "COLUMN")]
+    scores: Option<String>,
     /// A column to leave aside.
     #[arg(long, value_name = "COLUMN")]
     ignore: Vec<String>,
@@ -104,6 +113,9 @@ impl ColumnArgs {
             positive: self.positive.clone(),
             negatives: self.negative.clone(),
             label: self.label.clone(),
+            grade: self.grade.clone(),
+            margin: self.margin.clone(),
+            scores: self.scores.clone(),
             ignored: self.ignore.clone(),
         }
     }
@@ -246,7 +258,11 @@ fn from_files(args: &Args, from: import::Format) -> anyhow::Result<ImportReport>
         bar.set_message(format!("{} records", at.records));
     });
     bar.finish_and_clear();
-    report.with_context(|| format!("cannot import into `{}`", args.out.display()))
+    report.with_context(|| {
+        let (first, more) = (args.inputs[0].display(), args.inputs.len() - 1);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("cannot import `{first}`{more}")
+    })
 }
 
 fn describe(report: &ImportReport, args: &Args) -> String {
@@ -267,6 +283,14 @@ fn describe(report: &ImportReport, args: &Args) -> String {
         if let Some(without) = report.queries_without_positive.get(split) {
             text.push_str(&format!("; {without} of its queries have no positive"));
         }
+    }
+    for (split, rows) in &report.scored {
+        let file = args.out.join(import::SCORED).join(format!("{split}.jsonl"));
+        let gz = if args.gzip { ".gz" } else { "" };
+        text.push_str(&format!(
+            "\n{rows} rows of `{split}` with a teacher's scores, to train on: {}{gz}",
+            file.display()
+        ));
     }
     if let Some(split) = &report.split {
         text.push('\n');

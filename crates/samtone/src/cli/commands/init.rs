@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use samtone_data::Dataset;
 use samtone_model::{ModelFolder, Side};
-use samtone_train::config::{EvalConfig, TrainConfig};
+use samtone_train::config::{EMBEDDED, EvalConfig, TrainConfig};
+use samtone_train::run::load_data;
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -17,7 +18,7 @@ use crate::output::Format;
 Examples:
   samtone init --data faq --model sentence-transformers/all-MiniLM-L6-v2 --out faq.toml")]
 pub(crate) struct Args {
-    /// The data: a folder in BEIR layout, or a JSON Lines file of pairs.
+    /// The data: a folder in BEIR layout, a JSON Lines file of pairs, or `embedded`.
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
     /// The model to start from: its folder, or its name in the Hugging Face cache; random weights if
@@ -68,12 +69,16 @@ fn data(path: &Path) -> anyhow::Result<String> {
         );
         return Ok(text);
     }
-    let splits = Dataset::splits_in(path)?;
-    let names: Vec<&str> = splits.iter().map(String::as_str).collect();
-    let dataset = Dataset::load(path, &names)?;
+    let dataset = if path == Path::new(EMBEDDED) {
+        load_data(path, &[])?
+    } else {
+        let splits = Dataset::splits_in(path)?;
+        Dataset::load(path, &splits.iter().map(String::as_str).collect::<Vec<_>>())?
+    };
+    let names: Vec<&str> = dataset.split_names().collect();
     text += &format!("# {} documents\n", dataset.documents().len());
     for (key, split) in [("train_split", "train"), ("dev_split", "dev"), ("test_split", "test")] {
-        if splits.iter().any(|known| known == split) {
+        if names.contains(&split) {
             let (queries, pairs) = (dataset.queries_of(split).len(), dataset.pairs(split).len());
             text += &format!("{key} = \"{split}\" # {queries} queries, {pairs} pairs\n");
         } else {
@@ -155,6 +160,7 @@ mod tests {
         let config = ExperimentConfig::parse(&text, Path::new("samtone.toml"), &[]).unwrap();
         assert_eq!((&*config.data.dev_split, &*config.data.test_split), ("", "test"));
         assert!(text.contains("there is no split `dev` (there are: test, train)"), "{text}");
+        assert!(data(Path::new(EMBEDDED)).unwrap().contains("test_split = \"test\" # "));
         // With every key that is only shown.
         let shown: String = text
             .lines()

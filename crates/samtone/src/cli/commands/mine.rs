@@ -22,8 +22,7 @@ use serde::Serialize;
 use super::at_least_one;
 use super::bm25::{at_least_zero, share};
 use super::reading::{
-    BATCH_SIZE, SimilarityChoice, TextChoice, cut_split, dims, document_text, embed, model_folder,
-    similarity,
+    BATCH_SIZE, SimilarityChoice, TextChoice, dims, document_text, embed, model_folder, similarity,
 };
 use super::scorer::Scorer;
 use crate::device::{DeviceArgs, OnBackend};
@@ -266,7 +265,7 @@ impl MineWithModel<'_> {
         let split = JudgedSplit::new(dataset, &args.split);
         let embedded =
             embed(&retriever, &split, config.document_text, BATCH_SIZE).with_context(failed)?;
-        let embedded = cut_split(&embedded, dims, similarity);
+        let embedded = embedded.cut(dims, similarity);
         let source = Dense::new(
             split.queries(),
             &embedded.queries,

@@ -22,6 +22,7 @@ mod mine;
 mod plan;
 mod qa;
 pub(crate) mod reading;
+mod rerank;
 mod score;
 mod scorer;
 mod search;

@@ -157,20 +157,6 @@ pub(crate) fn cut(
     if to == dim { rows } else { samtone_eval::search::cut(&rows, dim, to, similarity).into() }
 }
 
-/// The embeddings of a split, cut to `to` dimensions.
-pub(crate) fn cut_split(
-    embedded: &Embedded,
-    to: usize,
-    similarity: Similarity,
-) -> Cow<'_, Embedded> {
-    let Embedded { queries, documents, dim } = embedded;
-    if to == *dim {
-        return Cow::Borrowed(embedded);
-    }
-    let cut = |rows: &[f32]| cut(rows.into(), *dim, to, similarity).into_owned();
-    Cow::Owned(Embedded { queries: cut(queries), documents: cut(documents), dim: to })
-}
-
 /// Embeds the queries and documents of a split under progress bars.
 pub(crate) fn embed<B: Backend>(
     retriever: &Retriever<B>,

@@ -16,7 +16,8 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 
 /// Train a dual encoder, judge it and write a run folder.
 ///
-/// With nothing given: the quick start, a small siamese model on the embedded corpus.
+/// With nothing given: the quick start, a small siamese model on the embedded corpus. With
+/// `--set data.train=...` or `--set model.path=...` and no `--config`, every other key has its default.
 ///
 /// The keys that most runs set: `data.train`, `data.dev`, `data.test` (folders or files), `model.path`
 /// (a model to start from: a folder, or a name in the Hugging Face cache), `loss.preset` and `loss.temperature`, `train.epochs` or `train.steps`,

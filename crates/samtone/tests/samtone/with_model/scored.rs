@@ -7,6 +7,7 @@ use samtone_data::Dataset;
 use samtone_data::embedded::World;
 use samtone_eval::Run;
 use samtone_model::{CrossEncoder, Retriever, Side};
+use samtone_text::DocumentText;
 
 use super::tiny::{printed, refused, save_model};
 
@@ -144,11 +145,58 @@ fn what_is_found_is_reranked_and_shown_beside_what_it_was() {
     let text = &dataset.queries()[dataset.query_index(query).unwrap()].text;
     for (id, score) in &after[..15] {
         let document = &dataset.documents()[dataset.document_index(id).unwrap()];
-        let passage = document.passage(samtone_text::DocumentText::TitleText);
+        let passage = document.passage(DocumentText::TitleText);
         let expected = f64::from(model.score(&[(text, passage)], 1).unwrap()[0]);
         assert!((score - expected).abs() <= TOLERANCE, "{id}: {score} {expected}");
     }
     let ids =
         |hits: &[(String, f64)]| -> Vec<String> { hits.iter().map(|(id, _)| id.clone()).collect() };
     assert_eq!(ids(&after[15..]), ids(&before[15..]));
+}
+
+#[test]
+fn an_answer_is_reranked_and_says_both_scores() {
+    let (home, dataset) = home();
+    let query = &dataset.queries()[0].text;
+    let answer = |more: &[&str]| {
+        let ask = ["ask", "--model", "run", "--data", "data", "-k"];
+        let answer = json(home.path(), &[&ask[..], more, &[query]].concat());
+        answer["hits"].as_array().unwrap().clone()
+    };
+    let plain = answer(&["20"]);
+    assert!(plain.iter().all(|hit| hit.get("rerank_score").is_none()), "{plain:?}");
+    let ids = |hits: &[serde_json::Value]| -> Vec<String> {
+        hits.iter().map(|hit| hit["_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let by_model = CrossEncoder::<Flex>::open(CROSS_ENCODER.as_ref(), &Default::default()).unwrap();
+    for (mode, name) in [(DocumentText::TitleText, "title-text"), (DocumentText::Text, "text")] {
+        let rerank = ["--rerank", CROSS_ENCODER, "--rerank-top", "15", "--document-text", name];
+        let plain = answer(&["20", "--document-text", name]);
+        let reranked = answer(&[&["20"][..], &rerank].concat());
+        // The same documents, the first of them in another order, each with the score it had.
+        assert_eq!(reranked[15..], plain[15..]);
+        assert_ne!(ids(&reranked), ids(&plain));
+        for (hit, rank) in reranked[..15].iter().zip(1..) {
+            let id = hit["_id"].as_str().unwrap();
+            let before = plain[..15].iter().find(|before| before["_id"] == id).unwrap();
+            assert_eq!((&hit["score"], &hit["rank"]), (&before["score"], &rank.into()));
+            let document = &dataset.documents()[dataset.document_index(id).unwrap()];
+            let expected = by_model.score(&[(query, document.passage(mode))], 1).unwrap()[0];
+            let got = hit["rerank_score"].as_f64().unwrap();
+            assert!((got - f64::from(expected)).abs() <= TOLERANCE, "{got} {expected}");
+        }
+        let scores = reranked[..15].iter().map(|hit| hit["rerank_score"].as_f64().unwrap());
+        assert!(scores.is_sorted_by(|a, b| a >= b));
+        // Fewer are shown than are looked at.
+        assert_eq!(ids(&answer(&[&["3"][..], &rerank].concat())), ids(&reranked[..3]));
+    }
+    let ask = ["ask", "--model", "run", "--data", "data", query];
+    let words = refused(home.path(), 1, &[&ask[..], &["--rerank", "data"]].concat());
+    assert!(words.contains("error: cannot score with `data`"), "{words}");
+    let words = refused(home.path(), 2, &[&ask[..], &["--rerank-top", "3"]].concat());
+    assert!(words.contains("--rerank <FOLDER>"), "{words}");
+    let text = printed(home.path(), &[&ask[..], &["--rerank", "run"]].concat());
+    // By the model itself both scores are the same.
+    let (first, second) = text.lines().next().unwrap()[3..].trim().split_once(" (").unwrap();
+    assert_eq!(first, second.split_once(')').unwrap().0);
 }

@@ -1,19 +1,22 @@
 //! A question to the documents that answer it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
 use anyhow::ensure;
 use burn::tensor::backend::Backend;
 use samtone_data::Document;
-use samtone_eval::search::{Similarity, top_k};
+use samtone_eval::search::{self, Similarity, top_k};
 use samtone_model::{Retriever, Side};
+use samtone_text::DocumentText;
 use samtone_train::run::similarity_of;
 use serde::Serialize;
 
 use super::sentence::best_sentences;
 use crate::commands::eval::line;
 use crate::commands::reading::cut;
+use crate::commands::rerank::{Reranker, order};
 use crate::embeddings::Embeddings;
 use crate::error::Failure;
 
@@ -28,6 +31,13 @@ pub(super) struct Corpus<'a, B: Backend> {
     dim: usize,
     /// The place of each row's document.
     places: Vec<usize>,
+    reranking: Option<Reranking<B>>,
+}
+
+/// A second model, and what of a document it reads.
+pub(super) struct Reranking<B: Backend> {
+    pub(super) reranker: Reranker<B>,
+    pub(super) text: DocumentText,
 }
 
 /// What is found for a question; what `--format json` prints, a line each.
@@ -42,7 +52,11 @@ pub(super) struct Answer<'a> {
 #[derive(Serialize)]
 struct Hit<'a> {
     rank: usize,
+    /// How near the retriever takes the document to be.
     score: f32,
+    /// What the second model says of it, where it looked: the ranks follow this then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank_score: Option<f32>,
     #[serde(rename = "_id")]
     id: &'a str,
     title: &'a str,
@@ -60,6 +74,7 @@ impl<'a, B: Backend> Corpus<'a, B> {
         retriever: &'a Retriever<B>,
         documents: Vec<Document>,
         embeddings: &Embeddings,
+        reranking: Option<Reranking<B>>,
     ) -> anyhow::Result<Self> {
         let (dim, most) = (embeddings.dim, retriever.dim());
         ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
@@ -73,7 +88,8 @@ impl<'a, B: Backend> Corpus<'a, B> {
         };
         let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
         let rows = embeddings.rows().into_owned();
-        Ok(Self { retriever, similarity: similarity_of(retriever), documents, rows, dim, places })
+        let similarity = similarity_of(retriever);
+        Ok(Self { retriever, similarity, documents, rows, dim, places, reranking })
     }
 
     /// The `k` documents that answer `question` best.
@@ -81,21 +97,51 @@ impl<'a, B: Backend> Corpus<'a, B> {
         let start = Instant::now();
         let asked = self.retriever.encode_texts(Side::Query, &[question])?;
         let query = cut(asked.as_slice().into(), asked.len(), self.dim, self.similarity);
-        let found = top_k(&query, &self.rows, self.dim, k, self.similarity)?.remove(0);
-        let documents: Vec<&Document> =
-            found.iter().map(|hit| &self.documents[self.places[hit.index]]).collect();
-        let texts: Vec<&str> = documents.iter().map(|document| document.text.as_str()).collect();
+        let found = self.found(question, &query, k)?;
+        let texts: Vec<&str> = found.iter().map(|(hit, _)| &*self.document(hit).text).collect();
         let sentences = best_sentences(self.retriever, self.similarity, question, &asked, &texts)?;
-        let hits = (1..).zip(found).zip(documents).zip(sentences);
-        let hits = hits.map(|(((rank, hit), document), sentence)| Hit {
-            rank,
-            score: hit.score,
-            id: &document.id,
-            title: &document.title,
-            sentence,
-            text: &document.text,
-        });
+        let hits =
+            (1..).zip(&found).zip(sentences).map(|((rank, (hit, rerank_score)), sentence)| {
+                let Document { id, title, text } = self.document(hit);
+                Hit {
+                    rank,
+                    score: hit.score,
+                    rerank_score: *rerank_score,
+                    id,
+                    title,
+                    sentence,
+                    text,
+                }
+            });
         Ok(Answer { question, hits: hits.collect(), seconds: start.elapsed().as_secs_f64() })
+    }
+
+    /// The `k` nearest, or, of as many as the second model looks at, the `k` that it prefers; behind
+    /// these the nearest that it did not look at.
+    fn found(
+        &self,
+        question: &str,
+        query: &[f32],
+        k: usize,
+    ) -> anyhow::Result<Vec<(search::Hit, Option<f32>)>> {
+        let nearest =
+            |k| top_k(query, &self.rows, self.dim, k, self.similarity).map(|mut of| of.remove(0));
+        let Some(Reranking { reranker, text }) = &self.reranking else {
+            return Ok(nearest(k)?.into_iter().map(|hit| (hit, None)).collect());
+        };
+        let found = nearest(k.max(reranker.top))?;
+        let (first, behind) = found.split_at(found.len().min(reranker.top));
+        let passages: Vec<Cow<'_, str>> =
+            first.iter().map(|hit| self.document(hit).passage(*text)).collect();
+        let pairs: Vec<(&str, &str)> =
+            passages.iter().map(|passage| (question, &**passage)).collect();
+        let scores = reranker.score(&pairs)?;
+        let reranked = order(&scores).into_iter().map(|at| (first[at], Some(scores[at])));
+        Ok(reranked.chain(behind.iter().map(|&hit| (hit, None))).take(k).collect())
+    }
+
+    fn document(&self, hit: &search::Hit) -> &Document {
+        &self.documents[self.places[hit.index]]
     }
 }
 
@@ -103,9 +149,13 @@ impl Answer<'_> {
     /// For people: two lines a hit.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
-        for Hit { rank, score, id, title, sentence, .. } in &self.hits {
+        for Hit { rank, score, rerank_score, id, title, sentence, .. } in &self.hits {
+            let score = match rerank_score {
+                Some(by_second) => format!("{by_second:.4} ({score:.4})"),
+                None => format!("{score:.4}"),
+            };
             let title = if title.is_empty() { String::new() } else { format!("{title}  ") };
-            line(&mut text, format_args!("{rank:>3}  {score:.4}  {title}[{id}]"));
+            line(&mut text, format_args!("{rank:>3}  {score}  {title}[{id}]"));
             line(&mut text, format_args!("     {sentence}"));
         }
         text.push('\n');
