@@ -62,13 +62,46 @@ pub enum ModelError {
         /// The key in it.
         key: String,
     },
-    /// The weights are there, but as a pickle.
-    #[error("`{}` does not exist, only `{}`", path.display(), pickle.display())]
-    Pickled {
-        /// The file that is wanted.
+    /// A file of PyTorch's holds what is no dictionary of tensors.
+    #[error("byte {at} of the pickle in `{}`: {got}, expected {expected}", path.display())]
+    Pickle {
+        /// The file.
         path: PathBuf,
-        /// The file that is there.
-        pickle: PathBuf,
+        /// The byte: of the file, or where the file is an archive of its entry `data.pkl`.
+        at: usize,
+        /// What is there.
+        got: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A file of PyTorch's is an archive that cannot be opened.
+    #[error("`{}` is not an intact file of PyTorch's", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: zip::result::ZipError,
+    },
+    /// A file of PyTorch's is put together otherwise than PyTorch does.
+    #[error("`{}` has {got}, expected {expected}", path.display())]
+    PytorchFile {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        got: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A tensor of a file of PyTorch's lies where the file holds nothing.
+    #[error("tensor `{tensor}` of `{}` has {got}", path.display())]
+    PickledTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What it says of itself.
+        got: String,
     },
     /// A safetensors file is truncated or malformed.
     #[error("`{}` is not an intact safetensors file", path.display())]
@@ -242,9 +275,12 @@ impl ModelError {
                 "transformers goes by the former and makes both say it: `{}`",
                 resave("AutoTokenizer", parent(path))
             )),
-            Self::Pickled { path, .. } => Some(format!(
-                "transformers converts an encoder: `{}`; sentence-transformers a folder with its \
-                 stages: `{}`",
+            Self::Archive { .. } | Self::PytorchFile { .. } | Self::PickledTensor { .. } => {
+                Some("the file may be cut short: copy or download it again".into())
+            }
+            Self::Pickle { path, .. } => Some(format!(
+                "only weights are read, and no code is run; transformers can convert an encoder: `{}`; \
+                 sentence-transformers a folder with its stages: `{}`",
                 resave("AutoModel", parent(path)),
                 resave("SentenceTransformer", parent(path))
             )),

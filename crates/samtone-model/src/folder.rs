@@ -5,7 +5,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `modules.json` | the stages: encoder, pooling, projection, norm |
-//! | `config.json`, `model.safetensors` | the encoder, as Hugging Face has it |
+//! | `config.json`, `model.safetensors` | the encoder, as Hugging Face has it; `pytorch_model.bin` is read too |
 //! | `tokenizer.json`, `tokenizer_config.json` | the tokenizer, lower-casing included |
 //! | `sentence_bert_config.json` | the longest text read, in tokens |
 //! | `config_sentence_transformers.json` | a prompt per side, the similarity |
@@ -25,6 +25,7 @@ pub(crate) mod hugging_face;
 mod json;
 mod limits;
 pub(crate) mod model_folder;
+mod pytorch;
 mod samtone;
 mod settings;
 mod stages;

@@ -592,9 +592,6 @@ fn files_that_python_must_make_are_asked_for() {
         assert!(error.to_string().contains(expected), "{error}");
         error.hint().unwrap()
     };
-    fs::rename(path.join("model.safetensors"), path.join("pytorch_model.bin")).unwrap();
-    let pickled = hint("pytorch_model.bin");
-    assert!(pickled.contains("AutoModel.from_pretrained(") && pickled.contains("save_pretrained("));
     fs::remove_file(path.join("tokenizer.json")).unwrap();
     let made = hint("tokenizer.json` does not exist");
     assert!(made.contains("AutoTokenizer.from_pretrained("), "{made}");

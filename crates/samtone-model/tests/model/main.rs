@@ -6,4 +6,5 @@ mod cross_encoder;
 mod dual_encoder;
 mod folders;
 mod parity;
+mod pytorch;
 mod seq2seq;
