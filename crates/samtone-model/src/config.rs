@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::pooling::Poolings;
 use crate::error::ModelError;
-use crate::projection::{DenseLayer, Projection};
+use crate::projection::{DenseLayer, DenseLayers};
 
 /// A dual encoder: the encoder's architecture and how its two towers are built from it.
 ///
@@ -35,7 +35,7 @@ pub struct DualEncoderConfig {
     pub pooling: Pooling,
     /// What follows pooling: a number for one bias-free linear layer; none: no projection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub projection: Option<Projection>,
+    pub projection: Option<DenseLayers>,
     /// Whether embeddings have length 1.
     pub normalize: bool,
 }
@@ -55,12 +55,12 @@ impl Default for DualEncoderConfig {
 impl DualEncoderConfig {
     /// Dimensions of an embedding.
     pub fn dim(&self) -> usize {
-        self.projection.as_ref().map_or_else(|| self.pooled(), Projection::dim)
+        self.projection.as_ref().map_or_else(|| self.pooled(), DenseLayers::dim)
     }
 
     /// The dense layers after pooling.
     pub(crate) fn dense_layers(&self) -> &[DenseLayer] {
-        self.projection.as_ref().map_or(&[], Projection::layers)
+        self.projection.as_ref().map_or(&[], DenseLayers::layers)
     }
 
     /// Dimensions of what pooling hands on.
@@ -77,7 +77,7 @@ impl DualEncoderConfig {
             EncoderConfig::Bert(bert) => bert.validate()?,
             EncoderConfig::T5(t5) => t5.validate()?,
         }
-        self.projection.as_ref().map_or(Ok(()), Projection::validate)
+        self.projection.as_ref().map_or(Ok(()), DenseLayers::validate)
     }
 }
 

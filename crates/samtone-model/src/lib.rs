@@ -54,7 +54,7 @@ pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
 pub use blocks::pooling::Poolings;
 pub use parameter::{Parameter, Part};
-pub use projection::{DenseActivation, DenseLayer, Projection};
+pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]
 pub use seq2seq::{Decoding, Head, Seq2Seq, Seq2SeqConfig, TextToText};

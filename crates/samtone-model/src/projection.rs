@@ -16,16 +16,16 @@ use crate::error::ModelError;
 /// # Examples
 ///
 /// ```
-/// use samtone_model::Projection;
+/// use samtone_model::DenseLayers;
 ///
-/// let projection: Projection = serde_json::from_str("64")?;
+/// let projection: DenseLayers = serde_json::from_str("64")?;
 /// assert_eq!((projection.dim(), projection.layers().len()), (64, 1));
-/// assert_eq!(projection, Projection::from(64));
+/// assert_eq!(projection, DenseLayers::from(64));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
-pub struct Projection {
+pub struct DenseLayers {
     layers: Vec<DenseLayer>,
 }
 
@@ -70,7 +70,7 @@ enum Written {
     Layers(Vec<DenseLayer>),
 }
 
-impl From<Written> for Projection {
+impl From<Written> for DenseLayers {
     fn from(written: Written) -> Self {
         match written {
             Written::Dim(dim) => dim.into(),
@@ -79,8 +79,8 @@ impl From<Written> for Projection {
     }
 }
 
-impl From<Projection> for Written {
-    fn from(projection: Projection) -> Self {
+impl From<DenseLayers> for Written {
+    fn from(projection: DenseLayers) -> Self {
         match projection.layers.as_slice() {
             [DenseLayer { dim, bias: false, activation: DenseActivation::Identity }] => {
                 Self::Dim(*dim)
@@ -90,20 +90,20 @@ impl From<Projection> for Written {
     }
 }
 
-impl From<usize> for Projection {
+impl From<usize> for DenseLayers {
     fn from(dim: usize) -> Self {
         let (bias, activation) = (false, DenseActivation::Identity);
         Self { layers: vec![DenseLayer { dim, bias, activation }] }
     }
 }
 
-impl From<Vec<DenseLayer>> for Projection {
+impl From<Vec<DenseLayer>> for DenseLayers {
     fn from(layers: Vec<DenseLayer>) -> Self {
         Self { layers }
     }
 }
 
-impl Projection {
+impl DenseLayers {
     /// The layers, from the pooled states to the embedding.
     pub fn layers(&self) -> &[DenseLayer] {
         &self.layers
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_number_and_a_list_are_read_and_written() {
-        let read = |text: &str| serde_json::from_str::<Projection>(text).unwrap();
+        let read = |text: &str| serde_json::from_str::<DenseLayers>(text).unwrap();
         assert_eq!(serde_json::to_string(&read("64")).unwrap(), "64");
         assert_eq!(read(r#"[{ "dim": 64 }]"#), read("64"));
         let chain = read(r#"[{ "dim": 9, "bias": true, "activation": "tanh" }, { "dim": 4 }]"#);

@@ -11,7 +11,7 @@ use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
 use crate::folder::{CONFIG, SideSettings, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
-use crate::projection::Projection;
+use crate::projection::DenseLayers;
 use crate::side::Side;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
@@ -160,7 +160,7 @@ impl ModelFolder {
             return Err(ModelError::OtherProjection {
                 path: query.path.clone(),
                 own: own.map_or(0, |own| own.dim()),
-                asked: self.config.projection.as_ref().map(Projection::dim),
+                asked: self.config.projection.as_ref().map(DenseLayers::dim),
             });
         }
         let query = query.read_weights()?;

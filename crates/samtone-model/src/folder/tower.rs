@@ -18,7 +18,7 @@ use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
 use crate::folder::hugging_face;
-use crate::projection::{DenseLayer, Projection};
+use crate::projection::{DenseLayer, DenseLayers};
 use crate::side::Side;
 
 /// The description of one tower's folder.
@@ -120,7 +120,7 @@ impl TowerFolder {
     }
 
     /// The dense layers after pooling; none if there is none.
-    pub(crate) fn projection(&self) -> Option<Projection> {
+    pub(crate) fn projection(&self) -> Option<DenseLayers> {
         let layers: Vec<DenseLayer> = self.dense.iter().map(|(_, layer)| *layer).collect();
         (!layers.is_empty()).then(|| layers.into())
     }

@@ -8,7 +8,7 @@ use burn::backend::{Flex, NdArray};
 use burn::tensor::backend::Backend;
 use samtone_model::{
     BertConfig, Checkpoint, DenseActivation, DenseLayer, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
-    Projection, Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
+    DenseLayers, Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
 };
 use samtone_testing::assert_close;
 use samtone_testing::model::one_layer_bert;
@@ -39,7 +39,7 @@ fn retriever<B: Backend>(
     sharing: Sharing,
     projection: Option<usize>,
 ) -> Retriever<B> {
-    let projection = projection.map(Projection::from);
+    let projection = projection.map(DenseLayers::from);
     let config =
         DualEncoderConfig { encoder, sharing, projection, pooling: Pooling::Last, normalize: true };
     retriever_of(&config)
@@ -180,7 +180,7 @@ fn another_projection_than_the_folders_is_refused() {
     let path = home.path().join("model");
     let [bert, _] = encoders();
     retriever::<Flex>(bert, Sharing::Sde, Some(5)).save(&path).unwrap();
-    let load = |projection: Option<Projection>| {
+    let load = |projection: Option<DenseLayers>| {
         let mut folder = ModelFolder::open(&path).unwrap();
         folder.config.projection = projection;
         folder.load::<Flex>(0, &Default::default()).map(|_| ())
