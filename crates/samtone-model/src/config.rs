@@ -2,14 +2,16 @@
 
 use std::fmt;
 
-use samtone_text::TextTokenizer;
+use samtone_text::{TextError, TextTokenizer};
 use serde::{Deserialize, Serialize};
 
 pub use crate::arch::bert::config::{BertConfig, BertKin};
 pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 pub use crate::arch::static_table::config::StaticConfig;
 pub use crate::arch::t5::config::{T5Config, T5Kin};
+use crate::blocks::pooling::Poolings;
 use crate::error::ModelError;
+use crate::projection::{DenseLayer, DenseLayers};
 
 /// A dual encoder: the encoder's architecture and how its two towers are built from it.
 ///
@@ -36,9 +38,9 @@ pub struct DualEncoderConfig {
     pub sharing: Sharing,
     /// How a text's hidden states become one vector.
     pub pooling: Pooling,
-    /// Dimensions of the bias-free projection after pooling; none: no projection.
+    /// What follows pooling: a number for one bias-free linear layer; none: no projection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub projection: Option<usize>,
+    pub projection: Option<DenseLayers>,
     /// Whether embeddings have length 1.
     pub normalize: bool,
 }
@@ -58,7 +60,17 @@ impl Default for DualEncoderConfig {
 impl DualEncoderConfig {
     /// Dimensions of an embedding.
     pub fn dim(&self) -> usize {
-        self.projection.unwrap_or_else(|| self.encoder.hidden())
+        self.projection.as_ref().map_or_else(|| self.pooled(), DenseLayers::dim)
+    }
+
+    /// The dense layers after pooling.
+    pub(crate) fn dense_layers(&self) -> &[DenseLayer] {
+        self.projection.as_ref().map_or(&[], DenseLayers::layers)
+    }
+
+    /// Dimensions of what pooling hands on.
+    pub(crate) fn pooled(&self) -> usize {
+        self.pooling.parts().count().saturating_mul(self.encoder.hidden())
     }
 
     /// Checks that a model of this shape can exist.
@@ -79,10 +91,7 @@ impl DualEncoderConfig {
                 expected: "mean for a static table",
             });
         }
-        match self.projection {
-            Some(dim) => at_least_one("projection", dim),
-            None => Ok(()),
-        }
+        self.projection.as_ref().map_or(Ok(()), DenseLayers::validate)
     }
 }
 
@@ -168,12 +177,16 @@ impl EncoderConfig {
     }
 
     /// The tokenizer as the encoder reads texts with it.
-    pub(crate) fn fitted(&self, tokenizer: TextTokenizer) -> TextTokenizer {
-        if self.reads_bare_texts() {
+    ///
+    /// # Errors
+    /// If the encoder has no embedding for a token that texts have.
+    pub(crate) fn fitted(&self, tokenizer: TextTokenizer) -> Result<TextTokenizer, TextError> {
+        let tokenizer = tokenizer.limited_to(self.vocab_size())?;
+        Ok(if self.reads_bare_texts() {
             tokenizer.without_special_tokens(self.vocab_size() as u32)
         } else {
             tokenizer
-        }
+        })
     }
 }
 
@@ -232,8 +245,11 @@ impl fmt::Display for Sharing {
 }
 
 /// How a text's hidden states become one vector; padding never takes part.
+///
+/// Written by its name, as `mean` or `weighted-mean`; several side by side as `cls+mean`, in the order
+/// `cls`, `max`, `mean`, `mean-sqrt-len`, `weighted-mean`, `last`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Pooling {
     /// The mean over the text's tokens.
     #[default]
@@ -242,6 +258,14 @@ pub enum Pooling {
     Cls,
     /// The last token's state.
     Last,
+    /// The greatest of each dimension over the text's tokens.
+    Max,
+    /// The sum over the text's tokens, divided by the square root of their number.
+    MeanSqrtLen,
+    /// The mean over the text's tokens, each weighed by its position from 1.
+    WeightedMean,
+    /// Several side by side.
+    Several(Poolings),
 }
 
 /// How the embeddings of a query and a document are compared.

@@ -71,13 +71,46 @@ pub enum ModelError {
         /// The key in it.
         key: String,
     },
-    /// The weights are there, but as a pickle.
-    #[error("`{}` does not exist, only `{}`", path.display(), pickle.display())]
-    Pickled {
-        /// The file that is wanted.
+    /// A file of PyTorch's holds what is no dictionary of tensors.
+    #[error("byte {at} of the pickle in `{}`: {got}, expected {expected}", path.display())]
+    Pickle {
+        /// The file.
         path: PathBuf,
-        /// The file that is there.
-        pickle: PathBuf,
+        /// The byte: of the file, or where the file is an archive of its entry `data.pkl`.
+        at: usize,
+        /// What is there.
+        got: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A file of PyTorch's is an archive that cannot be opened.
+    #[error("`{}` is not an intact file of PyTorch's", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: zip::result::ZipError,
+    },
+    /// A file of PyTorch's is put together otherwise than PyTorch does.
+    #[error("`{}` has {got}, expected {expected}", path.display())]
+    PytorchFile {
+        /// The file.
+        path: PathBuf,
+        /// What it has.
+        got: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// A tensor of a file of PyTorch's lies where the file holds nothing.
+    #[error("tensor `{tensor}` of `{}` has {got}", path.display())]
+    PickledTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What it says of itself.
+        got: String,
     },
     /// A safetensors file is truncated or malformed.
     #[error("`{}` is not an intact safetensors file", path.display())]
@@ -189,10 +222,16 @@ pub enum ModelError {
         element: usize,
     },
     /// The folder has no tokenizer file, or another one than this crate reads.
-    #[error("`{}` does not exist", path.display())]
+    #[error(
+        "`{}` does not exist{}",
+        path.display(),
+        only.map_or(String::new(), |only| format!(", only `{only}`, which Python makes it from"))
+    )]
     NoTokenizer {
         /// The file that is wanted.
         path: PathBuf,
+        /// What is there to make it from.
+        only: Option<&'static str>,
     },
     /// The tokenizer's two files contradict each other.
     #[error(
@@ -229,13 +268,39 @@ pub enum ModelError {
         /// Why.
         source: samtone_text::TextError,
     },
-    /// The tokenizer makes ids that the token embedder lacks.
+    /// The tokenizer of a model that writes texts makes ids that its token embedder lacks.
     #[error("the tokenizer has {got} tokens, but the model has embeddings for {expected}")]
     Vocabulary {
         /// Ids of the token embedder.
         expected: usize,
         /// Tokens of the tokenizer.
         got: usize,
+    },
+    /// Another projection is asked for than the folder has.
+    #[error(
+        "`{}` has a projection of its own, to {own} dimensions, and {} was asked for",
+        path.display(),
+        asked.map_or("none".to_owned(), |asked| format!("another, to {asked},"))
+    )]
+    OtherProjection {
+        /// The folder.
+        path: PathBuf,
+        /// Dimensions of what it has.
+        own: usize,
+        /// Dimensions of what is asked for, if anything is.
+        asked: Option<usize>,
+    },
+    /// The weights are an adapter's (LoRA and its kin), to be put on another model's.
+    #[error(
+        "`{}` says that the folder holds an adapter for {}, not a model",
+        path.display(),
+        base.as_ref().map_or("another model".to_owned(), |base| format!("`{base}`"))
+    )]
+    Adapter {
+        /// Its `adapter_config.json`.
+        path: PathBuf,
+        /// The model it was trained on.
+        base: Option<String>,
     },
     /// The two towers of a folder are built differently.
     #[error("`{}` and `{}` differ in {what}", query.display(), document.display())]
@@ -266,17 +331,35 @@ impl ModelError {
             | Self::Unsplittable { .. } => {
                 Some("check that `config.json` belongs to this checkpoint".into())
             }
+            Self::OtherProjection { own, .. } => Some(format!(
+                "leave `projection` out to train the folder's own, or give {own} as it is"
+            )),
             Self::Tokenizer { source } => source.hint(),
-            Self::NoTokenizer { path } => {
-                Some(format!("transformers writes it: `{}`", resave("AutoTokenizer", parent(path))))
+            Self::NoTokenizer { path, only } => {
+                let needs = match only {
+                    Some(only) if only.ends_with(".model") => " (with `pip install sentencepiece`)",
+                    _ => "",
+                };
+                let python = resave("AutoTokenizer", parent(path));
+                Some(format!("transformers writes it{needs}: `{python}`"))
+            }
+            Self::Adapter { path, .. } => {
+                let folder = parent(path).display();
+                Some(format!(
+                    "merge it into its model: `AutoPeftModelForFeatureExtraction.from_pretrained(\"{folder}\")\
+                     .merge_and_unload().save_pretrained(\"{folder}-merged\")`, and save the tokenizer there"
+                ))
             }
             Self::TokenizerFiles { path, .. } => Some(format!(
                 "transformers goes by the former and makes both say it: `{}`",
                 resave("AutoTokenizer", parent(path))
             )),
-            Self::Pickled { path, .. } => Some(format!(
-                "transformers converts an encoder: `{}`; sentence-transformers a folder with its \
-                 stages: `{}`",
+            Self::Archive { .. } | Self::PytorchFile { .. } | Self::PickledTensor { .. } => {
+                Some("the file may be cut short: copy or download it again".into())
+            }
+            Self::Pickle { path, .. } => Some(format!(
+                "only weights are read, and no code is run; transformers can convert an encoder: `{}`; \
+                 sentence-transformers a folder with its stages: `{}`",
                 resave("AutoModel", parent(path)),
                 resave("SentenceTransformer", parent(path))
             )),

@@ -5,7 +5,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `modules.json` | the stages: encoder, pooling, projection, norm |
-//! | `config.json`, `model.safetensors` | the encoder, as Hugging Face has it |
+//! | `config.json`, `model.safetensors` | the encoder, as Hugging Face has it; `pytorch_model.bin` is read too |
 //! | `tokenizer.json`, `tokenizer_config.json` | the tokenizer, lower-casing included |
 //! | `sentence_bert_config.json` | the longest text read, in tokens |
 //! | `config_sentence_transformers.json` | a prompt per side, the similarity |
@@ -27,6 +27,7 @@ pub(crate) mod keys;
 mod limits;
 pub(crate) mod model_folder;
 pub(crate) mod names;
+mod pytorch;
 mod samtone;
 mod settings;
 mod stages;
@@ -40,7 +41,7 @@ pub(crate) use json::{create_folder, replace_folder, write_json};
 pub(crate) use samtone::SamtoneFile;
 pub(crate) use settings::{Prompts, Settings};
 pub(crate) use stages::{write_modules, write_routes};
-pub(crate) use tokenizer::{read_tokenizer, write_tokenizer};
+pub(crate) use tokenizer::{TokenizerFiles, read_tokenizer, write_tokenizer};
 pub(crate) use tower::{Layout, TowerContent, TowerFolder, TowerWeights, read_towers};
 
 use crate::error::ModelError;

@@ -35,6 +35,7 @@ mod folder;
 mod kernel;
 mod length_batches;
 mod parameter;
+mod projection;
 mod retriever;
 #[cfg(feature = "seq2seq")]
 mod seq2seq;
@@ -42,6 +43,7 @@ mod side;
 mod visit;
 
 pub use blocks::dropout::Dropout;
+pub use blocks::pooling::Poolings;
 pub use blocks::rotary::RotaryScaling;
 pub use config::{
     Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, RotaryConfig,
@@ -54,6 +56,7 @@ pub use folder::SideSettings;
 pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
 pub use parameter::{Parameter, Part};
+pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]
 pub use seq2seq::{Decoding, Head, Seq2Seq, Seq2SeqConfig, TextToText};

@@ -18,9 +18,10 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizerSequence;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, Encoding, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
-    OffsetType, PostProcessor, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
-    TruncationParams, truncate_encodings,
+    AddedToken, Encoding, Model, NormalizedString, Normalizer, NormalizerWrapper,
+    OffsetReferential, OffsetType, PostProcessor, PreTokenizedString, PreTokenizer,
+    SplitDelimiterBehavior, Token, Tokenizer, TruncationDirection, TruncationParams,
+    truncate_encodings,
 };
 
 use crate::TextError;
@@ -66,6 +67,12 @@ pub struct TextTokenizer {
     before: Vec<u32>,
     after: Vec<u32>,
     pad_id: u32,
+    /// Whether texts get no special tokens, whatever the file says.
+    is_bare: bool,
+    /// Whether the file's own truncation takes a text's beginning.
+    cuts_left: bool,
+    /// No text is given this id or a greater one; none: any id is.
+    limit: Option<u32>,
 }
 
 impl TextTokenizer {
@@ -201,13 +208,57 @@ impl TextTokenizer {
     fn from_json(json: String) -> tokenizers::Result<Self> {
         let mut inner: Tokenizer = json.parse()?;
         let padding = inner.get_padding().map(|padding| padding.pad_id);
+        let truncation = inner.get_truncation();
+        let cuts_left =
+            truncation.is_some_and(|truncation| truncation.direction == TruncationDirection::Left);
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let (before, after) = special_tokens(&inner)?;
         let pad_id = padding
             .or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token)))
             .unwrap_or(0);
-        Ok(Self { inner, json, before, after, pad_id })
+        let (limit, is_bare) = (None, false);
+        Ok(Self { inner, json, before, after, pad_id, is_bare, cuts_left, limit })
+    }
+
+    /// This tokenizer for a table of `ids` embeddings: a text that would be given an id beyond it is
+    /// an error.
+    ///
+    /// The tokens that a vocabulary was trained on must all be in the table, and so must those that are
+    /// put around every text. Others were added to it, some for what is no text (an image): they are met
+    /// only where a text spells them out.
+    ///
+    /// # Errors
+    /// [`TextError::BeyondTable`] if the table lacks a token that any text may be given.
+    pub fn limited_to(mut self, ids: usize) -> Result<Self, TextError> {
+        let limit = u32::try_from(ids).unwrap_or(u32::MAX);
+        let own = self.inner.get_model().get_vocab();
+        let id_of = |token: &str| own.get(token).copied();
+        let mut greatest = own.keys().max_by_key(|token| (id_of(token), token.as_str()));
+        let around = self.before.iter().chain(&self.after).max().copied();
+        let around = around.and_then(|id| Some((self.inner.id_to_token(id)?, id)));
+        if let Some((token, id)) = &around
+            && greatest.is_none_or(|own| id_of(own) < Some(*id))
+        {
+            greatest = Some(token);
+        }
+        if let Some(token) = greatest
+            && let Some(id) = self.token_id(token).filter(|&id| id >= limit)
+        {
+            return Err(TextError::BeyondTable { token: token.clone(), id, ids });
+        }
+        self.limit = (self.vocab_size() > ids).then_some(limit);
+        if self.pad_id >= limit {
+            // Nobody reads it.
+            self.pad_id = 0;
+        }
+        Ok(self)
+    }
+
+    /// Whether the file's own truncation takes a text's beginning rather than its end, which is what
+    /// is taken here.
+    pub fn cuts_left(&self) -> bool {
+        self.cuts_left
     }
 
     /// This tokenizer with every text turned into lower case before anything else, by a normalizer of
@@ -358,7 +409,16 @@ impl TextTokenizer {
 
     /// A text's tokens without special ones.
     fn encoding(&self, text: &str) -> Result<Encoding, TextError> {
-        self.inner.encode_fast(text, false).map_err(encode_error(text))
+        let encoding = self.inner.encode_fast(text, false).map_err(encode_error(text))?;
+        let beyond = |limit: u32| encoding.get_ids().iter().position(|&id| id >= limit);
+        match self.limit.and_then(|limit| Some((beyond(limit)?, limit))) {
+            None => Ok(encoding),
+            Some((at, limit)) => Err(TextError::BeyondTable {
+                token: encoding.get_tokens()[at].clone(),
+                id: encoding.get_ids()[at],
+                ids: limit as usize,
+            }),
+        }
     }
 
     /// The token ids of one text without special tokens, at most `max_len` of them.
@@ -375,7 +435,7 @@ impl TextTokenizer {
     /// becomes one of `pad_id`, which no text should have.
     #[must_use]
     pub fn without_special_tokens(self, pad_id: u32) -> Self {
-        Self { before: Vec::new(), after: Vec::new(), pad_id, ..self }
+        Self { before: Vec::new(), after: Vec::new(), pad_id, is_bare: true, ..self }
     }
 
     /// Bare token ids between the special tokens that belong to a text.
@@ -445,12 +505,17 @@ impl TextTokenizer {
         std::fs::write(path, &self.json).map_err(write_error(path))
     }
 
+    /// The `tokenizer.json`: what was read, or made by training.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The BLAKE3 hash of the `tokenizer.json`, in hexadecimal: equal for equal tokenizers. One that was
     /// made to add no special tokens has another.
     pub fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.json.as_bytes());
-        if self.pad_id as usize >= self.vocab_size() {
+        if self.is_bare {
             hasher.update(b"without special tokens");
         }
         hasher.finalize().to_hex().to_string()
@@ -496,17 +561,16 @@ fn special(token: &str) -> (String, u32) {
     (token.to_owned(), id as u32)
 }
 
-/// The special tokens before and after a text: a probe is encoded with and without them.
+/// The special tokens before and after a text: a token that no tokenizer has is put through what adds
+/// them.
 fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
-    let plain = tokenizer.encode_fast("a", false)?;
-    let whole = tokenizer.encode_fast("a", true)?;
-    let (plain, whole) = (plain.get_ids(), whole.get_ids());
-    if plain.is_empty() {
-        return Err("the tokenizer finds no token in the text `a`".into());
-    }
-    let start = whole.windows(plain.len()).position(|window| window == plain);
-    let start = start.ok_or("the tokenizer's special tokens do not surround the text")?;
-    Ok((whole[..start].to_vec(), whole[start + plain.len()..].to_vec()))
+    let probe = Encoding::from_tokens(vec![Token::new(u32::MAX, "a".into(), (0, 1))], 0);
+    let whole = tokenizer.post_process(probe, None, true)?;
+    let parts: Vec<&[u32]> = whole.get_ids().split(|&id| id == u32::MAX).collect();
+    let [before, after] = parts.as_slice() else {
+        return Err("the tokenizer's special tokens do not surround the text".into());
+    };
+    Ok((before.to_vec(), after.to_vec()))
 }
 
 /// How often each word occurs; `split` passes the words of a text to its argument.

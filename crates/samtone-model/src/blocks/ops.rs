@@ -108,9 +108,9 @@ impl<B: Backend> LayerNorm<B> {
         eps: f64,
         has_bias: bool,
     ) -> Result<Self, ModelError> {
-        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
+        let weight = builder.norm(&format!("{name}.weight"), width, Init::Ones)?;
         let bias = if has_bias {
-            Some(builder.tensor(&format!("{name}.bias"), [width], Init::Zeros)?)
+            Some(builder.norm(&format!("{name}.bias"), width, Init::Zeros)?)
         } else {
             None
         };
@@ -186,7 +186,7 @@ impl<B: Backend> RmsNorm<B> {
         width: usize,
         eps: f64,
     ) -> Result<Self, ModelError> {
-        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
+        let weight = builder.norm(&format!("{name}.weight"), width, Init::Ones)?;
         Ok(Self { weight, eps, adds_one: false })
     }
 
@@ -197,7 +197,7 @@ impl<B: Backend> RmsNorm<B> {
         width: usize,
         eps: f64,
     ) -> Result<Self, ModelError> {
-        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Zeros)?;
+        let weight = builder.norm(&format!("{name}.weight"), width, Init::Zeros)?;
         Ok(Self { weight, eps, adds_one: true })
     }
 

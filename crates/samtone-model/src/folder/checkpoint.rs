@@ -1,28 +1,34 @@
-//! Safetensors files to named tensors, and back.
+//! Files of weights to named tensors: safetensors, and PyTorch's own; safetensors back.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
 use crate::error::ModelError;
+use crate::folder::pytorch;
 
 /// One file's name when a checkpoint is not sharded.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
-/// What PyTorch's own format calls them.
-const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// The index of a sharded checkpoint.
 const INDEX: &str = "model.safetensors.index.json";
+/// PyTorch's own format, whole, and the index of its shards: read where there is no safetensors file.
+const PICKLE: &str = "pytorch_model.bin";
+const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// Named tensors of a folder, on the host in f32.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    tensors: BTreeMap<String, HostTensor>,
+    tensors: BTreeMap<String, Arc<HostTensor>>,
 }
+
+/// A tensor and its name.
+pub(crate) type Named = (String, Arc<HostTensor>);
 
 /// A tensor on the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,24 +40,27 @@ pub struct HostTensor {
 }
 
 impl Checkpoint {
-    /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists, of
-    /// `folder`, but for the tensors whose names `skip` accepts.
+    /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists, or
+    /// `pytorch_model.bin` or its shards, of `folder`, but for the tensors whose names `skip` accepts.
     ///
     /// # Errors
     /// If a file is missing, truncated or malformed, if the index and the shards contradict each
     /// other, or if a tensor is not of finite floats.
     pub fn read(folder: &Path, skip: impl Fn(&str) -> bool) -> Result<Self, ModelError> {
-        let index = folder.join(INDEX);
-        let single = folder.join(WEIGHTS);
-        if single.exists() || !index.exists() {
-            let pickle = PICKLES.map(|name| folder.join(name)).into_iter().find(|it| it.exists());
-            return match pickle {
-                Some(pickle) if !single.exists() => {
-                    Err(ModelError::Pickled { path: single, pickle })
-                }
-                _ => Self::read_file(&single, skip),
-            };
+        let order = [WEIGHTS, INDEX, PICKLE, PICKLE_INDEX];
+        let name = order.into_iter().find(|name| folder.join(name).exists()).unwrap_or(WEIGHTS);
+        let path = folder.join(name);
+        match name {
+            INDEX | PICKLE_INDEX => Self::read_shards(folder, path, skip),
+            _ => Self::read_file(&path, skip),
         }
+    }
+
+    fn read_shards(
+        folder: &Path,
+        index: PathBuf,
+        skip: impl Fn(&str) -> bool,
+    ) -> Result<Self, ModelError> {
         let mut tensors = BTreeMap::new();
         for (shard, names) in shards(&index)? {
             let part = Self::read_file(&folder.join(&shard), &skip)?;
@@ -72,7 +81,7 @@ impl Checkpoint {
         Ok(Self { path: index, tensors })
     }
 
-    /// Reads one safetensors file, but for the tensors whose names `skip` accepts.
+    /// Reads one safetensors file, or one of PyTorch's own whose name ends in `.bin`, but for the tensors whose names `skip` accepts.
     ///
     /// # Errors
     /// As [`Checkpoint::read`].
@@ -80,6 +89,9 @@ impl Checkpoint {
         let path = path.to_owned();
         let bytes =
             fs::read(&path).map_err(|source| ModelError::Io { path: path.clone(), source })?;
+        if path.extension().is_some_and(|extension| extension == "bin") {
+            return Ok(Self { tensors: pytorch::read(&path, &bytes, skip)?, path });
+        }
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
         let mut tensors = BTreeMap::new();
@@ -92,7 +104,8 @@ impl Checkpoint {
             if let Some(element) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NonFiniteTensor { path, tensor, element });
             }
-            tensors.insert(tensor, HostTensor { shape: view.shape().to_vec(), values });
+            let shape = view.shape().to_vec();
+            tensors.insert(tensor, Arc::new(HostTensor { shape, values }));
         }
         Ok(Self { path, tensors })
     }
@@ -153,13 +166,15 @@ impl Checkpoint {
                 return Err(ModelError::NonFiniteTensor { path, tensor: tensor.clone(), element });
             }
         }
-        Ok(Self { path, tensors: tensors.into_iter().collect() })
+        let tensors = tensors.into_iter().map(|(name, tensor)| (name, Arc::new(tensor)));
+        Ok(Self { path, tensors: tensors.collect() })
     }
 
     /// Tensors by name that lie in no file.
     #[cfg(test)]
     pub(crate) fn of(tensors: Vec<(String, HostTensor)>) -> Self {
-        Self { path: "model.safetensors".into(), tensors: tensors.into_iter().collect() }
+        let tensors = tensors.into_iter().map(|(name, tensor)| (name, Arc::new(tensor)));
+        Self { path: "model.safetensors".into(), tensors: tensors.collect() }
     }
 
     /// Renames tensors; two that meet under one name must be equal.
@@ -177,7 +192,7 @@ impl Checkpoint {
     /// shape).
     pub(crate) fn flat_map(
         self,
-        make: impl Fn(&str, HostTensor) -> Result<Vec<(String, HostTensor)>, (String, Vec<usize>)>,
+        make: impl Fn(&str, Arc<HostTensor>) -> Result<Vec<Named>, (String, Vec<usize>)>,
     ) -> Result<Self, ModelError> {
         let mut tensors = BTreeMap::new();
         for (name, tensor) in self.tensors {

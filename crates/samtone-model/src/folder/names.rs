@@ -1,6 +1,7 @@
 //! What a file calls tensors, and what the model calls them: tables that are read both ways.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, HostTensor};
 use crate::error::ModelError;
@@ -73,7 +74,7 @@ impl Names {
             };
             let rows = tensor.shape.first().copied().unwrap_or(0);
             if !rows.is_multiple_of(ours.len()) || tensor.shape.is_empty() {
-                return Err((name.to_owned(), tensor.shape));
+                return Err((name.to_owned(), tensor.shape.clone()));
             }
             let mut shape = tensor.shape.clone();
             shape[0] = rows / ours.len();
@@ -83,7 +84,7 @@ impl Names {
             }
             let parts = ours.iter().enumerate().map(|(i, ours)| {
                 let values = tensor.values[i * size..(i + 1) * size].to_vec();
-                (filled(ours, layer) + kind, HostTensor { shape: shape.clone(), values })
+                (filled(ours, layer) + kind, Arc::new(HostTensor { shape: shape.clone(), values }))
             });
             Ok(parts.collect())
         })

@@ -6,6 +6,7 @@ mod cross_encoder;
 mod dual_encoder;
 mod folders;
 mod parity;
+mod pytorch;
 mod rotary;
 mod seq2seq;
 mod static_table;
