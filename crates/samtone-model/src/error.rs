@@ -319,9 +319,6 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotCached { source, .. } => source.hint(),
-            Self::Safetensors { .. } => {
-                Some("the file may be cut short: copy or download it again".into())
-            }
             Self::Untied { .. } => {
                 Some("towers with weights of their own need `sharing = \"ade\"`".into())
             }
@@ -337,7 +334,9 @@ impl ModelError {
             Self::Tokenizer { source } => source.hint(),
             Self::NoTokenizer { path, only } => {
                 let needs = match only {
-                    Some(only) if only.ends_with(".model") => " (with `pip install sentencepiece`)",
+                    Some(only) if Path::new(only).extension().is_some_and(|it| it == "model") => {
+                        " (with `pip install sentencepiece`)"
+                    }
                     _ => "",
                 };
                 let python = resave("AutoTokenizer", parent(path));
@@ -354,7 +353,10 @@ impl ModelError {
                 "transformers goes by the former and makes both say it: `{}`",
                 resave("AutoTokenizer", parent(path))
             )),
-            Self::Archive { .. } | Self::PytorchFile { .. } | Self::PickledTensor { .. } => {
+            Self::Safetensors { .. }
+            | Self::Archive { .. }
+            | Self::PytorchFile { .. }
+            | Self::PickledTensor { .. } => {
                 Some("the file may be cut short: copy or download it again".into())
             }
             Self::Pickle { path, .. } => Some(format!(

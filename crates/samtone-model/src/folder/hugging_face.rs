@@ -299,7 +299,7 @@ mod tests {
             window: None,
             global_every: 1,
             rotary_base: 1000.0,
-            ..modern.clone()
+            ..modern
         };
         assert_eq!(read("nomic_bert"), EncoderConfig::Rotary(nomic.clone()));
         let gte = RotaryConfig {
@@ -313,9 +313,15 @@ mod tests {
             outer_bias: true,
             rotary_base: 160_000.0,
             dropout: 0.1,
-            ..nomic.clone()
+            ..nomic
         };
         assert_eq!(read("gte"), EncoderConfig::Rotary(gte));
+    }
+
+    /// The values are those of `LlamaConfig()`, `Qwen3Config()`, ... in transformers 5.24.0.
+    #[test]
+    fn absent_keys_of_decoders_have_the_defaults_of_transformers() {
+        let read = |model_type: &str| read(&json!({ "model_type": model_type }));
         let llama = RotaryConfig {
             kin: RotaryKin::Llama,
             vocab_size: 32_000,
@@ -326,13 +332,13 @@ mod tests {
             head_dim: 128,
             intermediate: 11_008,
             max_positions: 2048,
-            token_types: 0,
+            activation: Activation::Silu,
             norm_eps: 1e-6,
-            norm_bias: false,
             is_causal: true,
+            window: None,
+            global_every: 1,
             rotary_base: 10_000.0,
-            local_rotary_base: 10_000.0,
-            ..nomic
+            ..RotaryConfig::default()
         };
         assert_eq!(read("llama"), EncoderConfig::Rotary(llama.clone()));
         let qwen3 = RotaryConfig {

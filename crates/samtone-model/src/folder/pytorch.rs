@@ -31,9 +31,10 @@ pub(super) fn read(
     bytes: &[u8],
     skip: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Arc<HostTensor>>, ModelError> {
-    let parts = match bytes.starts_with(MAGIC) {
-        true => Parts::of_stream(path, bytes)?,
-        false => Parts::of_archive(path, bytes)?,
+    let parts = if bytes.starts_with(MAGIC) {
+        Parts::of_stream(path, bytes)?
+    } else {
+        Parts::of_archive(path, bytes)?
     };
     Reader { path, bytes, parts }.tensors(skip)
 }
@@ -303,13 +304,12 @@ impl Reader<'_> {
         let mut read: HashMap<View, Arc<HostTensor>> = HashMap::new();
         let mut tensors = BTreeMap::new();
         for (name, view) in views {
-            let values = match read.get(&view) {
-                Some(values) => values.clone(),
-                None => {
-                    let values = Arc::new(self.values(&name, &view)?);
-                    read.insert(view, values.clone());
-                    values
-                }
+            let values = if let Some(values) = read.get(&view) {
+                values.clone()
+            } else {
+                let values = Arc::new(self.values(&name, &view)?);
+                read.insert(view, values.clone());
+                values
             };
             tensors.insert(name, values);
         }

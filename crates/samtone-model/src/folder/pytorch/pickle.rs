@@ -293,6 +293,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an opcode after the other")]
     fn run(&mut self) -> Result<Id, Fault> {
         loop {
             self.opcode = self.at;
