@@ -11,3 +11,4 @@ pub(crate) mod ops;
 pub(crate) mod pooling;
 pub(crate) mod relative_positions;
 pub(crate) mod rotary;
+pub(crate) mod sight;

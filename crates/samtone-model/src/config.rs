@@ -5,11 +5,16 @@ use std::fmt;
 use samtone_text::{TextError, TextTokenizer};
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod activation;
+pub(crate) mod bounds;
+pub(crate) mod pooling;
+
+pub use self::activation::Activation;
+pub use self::pooling::{Pooling, Poolings};
 pub use crate::arch::bert::config::{BertConfig, BertKin};
 pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 pub use crate::arch::static_table::config::StaticConfig;
 pub use crate::arch::t5::config::{T5Config, T5Kin};
-use crate::blocks::pooling::Poolings;
 use crate::error::ModelError;
 use crate::projection::{DenseLayer, DenseLayers};
 
@@ -244,30 +249,6 @@ impl fmt::Display for Sharing {
     }
 }
 
-/// How a text's hidden states become one vector; padding never takes part.
-///
-/// Written by its name, as `mean` or `weighted-mean`; several side by side as `cls+mean`, in the order
-/// `cls`, `max`, `mean`, `mean-sqrt-len`, `weighted-mean`, `last`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Pooling {
-    /// The mean over the text's tokens.
-    #[default]
-    Mean,
-    /// The first token's state.
-    Cls,
-    /// The last token's state.
-    Last,
-    /// The greatest of each dimension over the text's tokens.
-    Max,
-    /// The sum over the text's tokens, divided by the square root of their number.
-    MeanSqrtLen,
-    /// The mean over the text's tokens, each weighed by its position from 1.
-    WeightedMean,
-    /// Several side by side.
-    Several(Poolings),
-}
-
 /// How the embeddings of a query and a document are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -286,41 +267,6 @@ impl fmt::Display for Similarity {
             Self::Dot => "dot",
         })
     }
-}
-
-/// The nonlinearity of a feed-forward block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activation {
-    /// `x Φ(x)`, with the normal distribution function itself (Hugging Face's `gelu`).
-    Gelu,
-    /// GELU by its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x / (1 + e⁻ˣ)`, also called swish.
-    Silu,
-}
-
-pub(crate) fn at_least_one(key: &'static str, value: usize) -> Result<(), ModelError> {
-    if value > 0 {
-        return Ok(());
-    }
-    Err(ModelError::Config { key, got: value.to_string(), expected: "at least 1" })
-}
-
-pub(crate) fn positive(key: &'static str, value: f64) -> Result<(), ModelError> {
-    if value > 0.0 && value.is_finite() {
-        return Ok(());
-    }
-    Err(ModelError::Config { key, got: value.to_string(), expected: "a positive number" })
-}
-
-pub(crate) fn probability(key: &'static str, value: f64) -> Result<(), ModelError> {
-    if (0.0..1.0).contains(&value) {
-        return Ok(());
-    }
-    Err(ModelError::Config { key, got: value.to_string(), expected: "0 or more and less than 1" })
 }
 
 #[cfg(test)]

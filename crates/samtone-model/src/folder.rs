@@ -21,6 +21,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod cross_encoder;
+mod host_tensor;
 pub(crate) mod hugging_face;
 mod json;
 pub(crate) mod keys;

@@ -43,11 +43,10 @@ mod side;
 mod visit;
 
 pub use blocks::dropout::Dropout;
-pub use blocks::pooling::Poolings;
 pub use blocks::rotary::RotaryScaling;
 pub use config::{
-    Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, RotaryConfig,
-    RotaryKin, Sharing, Similarity, StaticConfig, T5Config, T5Kin,
+    Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, Poolings,
+    RotaryConfig, RotaryKin, Sharing, Similarity, StaticConfig, T5Config, T5Kin,
 };
 pub use cross_encoder::CrossEncoder;
 pub use dual_encoder::DualEncoder;

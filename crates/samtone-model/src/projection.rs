@@ -5,7 +5,7 @@ use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::backend::Backend;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Activation;
+use crate::config::activation::Activation;
 use crate::error::ModelError;
 
 /// The dense layers after pooling, in their order.

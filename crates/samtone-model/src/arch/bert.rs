@@ -14,11 +14,12 @@ use burn::tensor::backend::Backend;
 
 use self::config::{BertConfig, BertKin};
 use crate::blocks::alibi;
-use crate::blocks::attention::{Attention, Sight};
+use crate::blocks::attention::Attention;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{LayerNorm, Linear, drop, embed, gate, linear};
 use crate::blocks::relative_positions::{Classes, RelativePositions};
+use crate::blocks::sight::Sight;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init, Part};
 

@@ -13,11 +13,12 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use self::config::{Norms, RotaryConfig, RotaryKin};
-use crate::blocks::attention::{Attention, Sight};
+use crate::blocks::attention::Attention;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
-use crate::blocks::ops::{LayerNorm, Linear, Norm, RmsNorm, drop, embed, gate, linear};
+use crate::blocks::ops::{LayerNorm, Linear, Norm, RmsNorm, drop, embed, gate, linear, turn};
 use crate::blocks::rotary::{Frequencies, Turns};
+use crate::blocks::sight::Sight;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init, Part};
 
@@ -283,7 +284,7 @@ impl<B: Backend> RotaryStack<B> {
             sight,
             dropout: site(site::ATTENTION, self.config.attention_dropout),
         };
-        let attended = attention.forward(turns.apply(projected, heads + kv_heads));
+        let attended = attention.forward(turn(projected, turns, heads + kv_heads));
         let branch = layer.attention_output.forward(attended);
         let place = site(site::ATTENTION_OUTPUT, dropout);
         let x = self.join(branch, x, layer.after_attention.as_ref(), place, layout);

@@ -11,6 +11,7 @@ use samtone_text::TokenBatch;
 
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::{Layout, index};
+use crate::blocks::rotary::Turns;
 use crate::config::Activation;
 use crate::error::ModelError;
 #[cfg(feature = "flex")]
@@ -351,6 +352,37 @@ pub(crate) fn unpadded<B: Backend>(x: Tensor<B, 2>, layout: &Layout) -> Tensor<B
     let shape = [rows.len()];
     let rows: Tensor<B, 1, Int> = Tensor::from_data(TensorData::new(rows, shape), &x.device());
     x.select(0, rows)
+}
+
+/// Turns the first `heads` heads of every row: `[rows, width]` → `[rows, width]`.
+pub(crate) fn turn<B: Backend>(x: Tensor<B, 2>, turns: &Turns, heads: usize) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&x) {
+        let op = kernel::RotateOp { turns: turns.clone(), heads };
+        return kernel::run(op, [kernel::input(x)]);
+    }
+    let ([rows, width], pairs) = (x.dims(), turns.pairs);
+    let turned = heads * 2 * pairs;
+    let table = |values: &[f32]| {
+        let values: Vec<f32> = turns
+            .positions
+            .iter()
+            .flat_map(|&position| &values[position * pairs..][..pairs])
+            .copied()
+            .collect();
+        let data = TensorData::new(values, [rows, 1, pairs]);
+        Tensor::<B, 3>::from_data(data, (&x.device(), x.dtype()))
+    };
+    let (cos, sin) = (table(&turns.cos), table(&turns.sin));
+    let halves = x.clone().narrow(1, 0, turned).reshape([rows, heads, 2 * pairs]);
+    let (a, b) = (halves.clone().narrow(2, 0, pairs), halves.narrow(2, pairs, pairs));
+    let first = a.clone() * cos.clone() - b.clone() * sin.clone();
+    let second = b * cos + a * sin;
+    let halves = Tensor::cat(vec![first, second], 2).reshape([rows, turned]);
+    if turned == width {
+        return halves;
+    }
+    Tensor::cat(vec![halves, x.narrow(1, turned, width - turned)], 1)
 }
 
 /// The loss of every row, in nats: `ln Σ_w e^(logits_w) − logits_target`.

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use crate::blocks::layout::{Layout, index};
-use crate::config::Pooling;
+use crate::config::pooling::Pooling;
 #[cfg(feature = "flex")]
 use crate::kernel;
 
@@ -16,47 +16,7 @@ use crate::kernel;
 /// which is 1/floor times the one above, stays finite in every float type.
 const NORM_FLOOR: f64 = 1e-6;
 
-/// Two or more poolings whose vectors lie side by side, in the order of [`Poolings::ORDER`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Poolings(u8);
-
-impl Poolings {
-    /// The order in which the vectors of several poolings are joined: sentence-transformers'.
-    pub const ORDER: [Pooling; 6] = [
-        Pooling::Cls,
-        Pooling::Max,
-        Pooling::Mean,
-        Pooling::MeanSqrtLen,
-        Pooling::WeightedMean,
-        Pooling::Last,
-    ];
-}
-
-/// The names of single poolings, in the same order.
-const NAMES: [&str; 6] = ["cls", "max", "mean", "mean-sqrt-len", "weighted-mean", "last"];
-
 impl Pooling {
-    /// One or several poolings as one: none if there is none, one is there twice, or they do not have
-    /// the order of [`Poolings::ORDER`].
-    pub fn of_parts(parts: &[Self]) -> Option<Self> {
-        let place = |part: &Self| Poolings::ORDER.iter().position(|single| single == part);
-        let places: Vec<usize> = parts.iter().map(place).collect::<Option<_>>()?;
-        match parts {
-            [] => None,
-            [one] => Some(*one),
-            _ if !places.is_sorted_by(|a, b| a < b) => None,
-            _ => Some(Self::Several(Poolings(places.iter().map(|place| 1 << place).sum()))),
-        }
-    }
-
-    /// The single poolings that this one is made of, in their order.
-    pub fn parts(self) -> impl Iterator<Item = Self> {
-        Poolings::ORDER.into_iter().enumerate().filter_map(move |(place, part)| match self {
-            Self::Several(Poolings(several)) => (several & (1 << place) != 0).then_some(part),
-            _ => (self == part).then_some(part),
-        })
-    }
-
     /// Hidden states, `[rows, hidden]` → `[batch, parts · hidden]`, as if a text's first `unpooled`
     /// tokens were padding.
     ///
@@ -101,27 +61,6 @@ impl Pooling {
             }
             Self::Several(_) => unreachable!("taken apart above"),
         }
-    }
-}
-
-impl TryFrom<String> for Pooling {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let find = |name: &str| Some(Poolings::ORDER[NAMES.iter().position(|own| *own == name)?]);
-        let parts: Option<Vec<Self>> = text.split('+').map(find).collect();
-        let pooling = parts.and_then(|parts| Self::of_parts(&parts));
-        pooling.ok_or_else(|| {
-            let names = NAMES.map(|name| format!("`{name}`")).join(", ");
-            format!("unknown variant `{text}`, expected one of {names}, or several in this order as `cls+mean`")
-        })
-    }
-}
-
-impl From<Pooling> for String {
-    fn from(pooling: Pooling) -> Self {
-        let name = |part| NAMES[Poolings::ORDER.iter().position(|own| *own == part).unwrap_or(0)];
-        pooling.parts().map(name).collect::<Vec<_>>().join("+")
     }
 }
 

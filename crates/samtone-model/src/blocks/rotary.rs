@@ -6,13 +6,9 @@
 
 use std::sync::Arc;
 
-use burn::tensor::backend::Backend;
-use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::layout::Layout;
-#[cfg(feature = "flex")]
-use crate::kernel;
 
 /// How the angles of rotary positions are stretched for texts longer than the model was trained on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,37 +90,6 @@ impl Turns {
         let (cos, sin): (Vec<f32>, Vec<f32>) =
             angles.map(|angle| (angle.cos(), angle.sin())).unzip();
         Self { cos: cos.into(), sin: sin.into(), pairs: frequencies.0.len(), positions }
-    }
-
-    /// Turns the first `heads` heads of every row: `[rows, width]` → `[rows, width]`.
-    pub(crate) fn apply<B: Backend>(&self, x: Tensor<B, 2>, heads: usize) -> Tensor<B, 2> {
-        #[cfg(feature = "flex")]
-        if kernel::takes(&x) {
-            let op = kernel::RotateOp { turns: self.clone(), heads };
-            return kernel::run(op, [kernel::input(x)]);
-        }
-        let ([rows, width], pairs) = (x.dims(), self.pairs);
-        let turned = heads * 2 * pairs;
-        let table = |values: &[f32]| {
-            let values: Vec<f32> = self
-                .positions
-                .iter()
-                .flat_map(|&position| &values[position * pairs..][..pairs])
-                .copied()
-                .collect();
-            let data = TensorData::new(values, [rows, 1, pairs]);
-            Tensor::<B, 3>::from_data(data, (&x.device(), x.dtype()))
-        };
-        let (cos, sin) = (table(&self.cos), table(&self.sin));
-        let halves = x.clone().narrow(1, 0, turned).reshape([rows, heads, 2 * pairs]);
-        let (a, b) = (halves.clone().narrow(2, 0, pairs), halves.narrow(2, pairs, pairs));
-        let first = a.clone() * cos.clone() - b.clone() * sin.clone();
-        let second = b * cos + a * sin;
-        let halves = Tensor::cat(vec![first, second], 2).reshape([rows, turned]);
-        if turned == width {
-            return halves;
-        }
-        Tensor::cat(vec![halves, x.narrow(1, turned, width - turned)], 1)
     }
 }
 

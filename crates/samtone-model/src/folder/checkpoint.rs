@@ -9,6 +9,7 @@ use burn::tensor::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
+pub use super::host_tensor::HostTensor;
 use crate::error::ModelError;
 use crate::folder::pytorch;
 
@@ -29,15 +30,6 @@ pub struct Checkpoint {
 
 /// A tensor and its name.
 pub(crate) type Named = (String, Arc<HostTensor>);
-
-/// A tensor on the host.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HostTensor {
-    /// Sizes of its axes.
-    pub shape: Vec<usize>,
-    /// Its elements, row-major.
-    pub values: Vec<f32>,
-}
 
 impl Checkpoint {
     /// Reads `model.safetensors`, or the shards that `model.safetensors.index.json` lists, or

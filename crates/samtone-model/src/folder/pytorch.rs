@@ -16,7 +16,7 @@ use burn::tensor::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
 use self::pickle::{Class, Element, Fault, Id, Pickle, Value};
-use super::checkpoint::HostTensor;
+use super::host_tensor::HostTensor;
 use crate::error::ModelError;
 
 /// The number that older files start with, as a pickle.

@@ -9,9 +9,9 @@ use std::ops::Range;
 use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
 use super::product::{View, fill_parts, multiply, multiply_add, sum};
 use super::{FusedOp, Input, Matrix};
-use crate::blocks::attention::Sight;
 use crate::blocks::dropout::{DropoutSite, attention_line};
 use crate::blocks::layout::Layout;
+use crate::blocks::sight::Sight;
 
 /// Output: `[rows, heads · head_dim]`.
 ///

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::rotary::RotaryScaling;
-use crate::config::{Activation, at_least_one, positive, probability};
+use crate::config::activation::Activation;
+use crate::config::bounds::{at_least_one, positive, probability};
 use crate::error::ModelError;
 
 /// The families of encoders with rotary positions. What they differ in and no file says is here;

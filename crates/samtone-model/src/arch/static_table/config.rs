@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::at_least_one;
+use crate::config::bounds::at_least_one;
 use crate::error::ModelError;
 
 /// Sizes of a static table; texts have no special tokens and no longest length.

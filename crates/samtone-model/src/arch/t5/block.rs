@@ -4,10 +4,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
-use crate::blocks::attention::{Attention, Sight};
+use crate::blocks::attention::Attention;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, RmsNorm, drop, linear};
+use crate::blocks::sight::Sight;
 use crate::config::{Activation, T5Config};
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Activation, at_least_one, positive, probability};
+use crate::config::activation::Activation;
+use crate::config::bounds::{at_least_one, positive, probability};
 use crate::error::ModelError;
 
 /// T5 and what differs from it in a detail.
