@@ -26,6 +26,7 @@ mod sink;
 pub mod squad;
 pub mod tevatron;
 pub mod trec;
+mod writing;
 
 use std::path::{Path, PathBuf};
 
@@ -60,8 +61,8 @@ pub fn import(
         let mut sink = Sink::create(folder, inputs, options, progress)?;
         match format {
             Format::Beir => beir::import(inputs, &mut sink)?,
-            Format::Pairs => example::import(inputs, &mut sink, pairs::parse)?,
-            Format::FlagEmbedding => example::import(inputs, &mut sink, flag_embedding::parse)?,
+            Format::Pairs => writing::import(inputs, &mut sink, pairs::parse)?,
+            Format::FlagEmbedding => writing::import(inputs, &mut sink, flag_embedding::parse)?,
             Format::Tevatron => tevatron::import(inputs, &mut sink)?,
             Format::Columns => columns::import(inputs, &mut sink)?,
             Format::MsMarco => ms_marco::import(inputs, &mut sink)?,

@@ -2,20 +2,15 @@
 
 use std::path::PathBuf;
 
-use crate::name::ModelName;
+use crate::name::{ModelName, NotAName};
 
 /// A model that is not there, or cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// No model is called so.
-    #[error(
-        "`{got}` is no model's name, which is `organisation/name` or `organisation/name@revision`"
-    )]
-    Name {
-        /// What was given.
-        got: String,
-    },
+    #[error(transparent)]
+    Name(#[from] NotAName),
     /// No variable says where the user's files lie.
     #[error("neither `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME` nor `HOME` is set")]
     NoHome,

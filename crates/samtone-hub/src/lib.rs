@@ -29,11 +29,15 @@ mod cache;
 mod download;
 mod environment;
 mod error;
+#[cfg(feature = "download")]
+mod event;
 mod files;
 mod name;
 
 pub use cache::{HubCache, Snapshot};
 #[cfg(feature = "download")]
-pub use download::{Download, DownloadEvent, HubClient};
+pub use download::{Download, HubClient};
 pub use error::HubError;
-pub use name::ModelName;
+#[cfg(feature = "download")]
+pub use event::DownloadEvent;
+pub use name::{ModelName, NotAName};

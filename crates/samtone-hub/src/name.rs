@@ -4,8 +4,6 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::error::HubError;
-
 /// Most characters of an organisation's and of a model's name.
 const LONGEST: usize = 96;
 
@@ -49,16 +47,24 @@ impl ModelName {
     }
 }
 
-impl FromStr for ModelName {
-    type Err = HubError;
+/// A text that is no model's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{got}` is no model's name, which is `organisation/name` or `organisation/name@revision`")]
+pub struct NotAName {
+    /// What was given.
+    pub got: String,
+}
 
-    fn from_str(text: &str) -> Result<Self, HubError> {
+impl FromStr for ModelName {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
         let (repository, revision) = match text.split_once('@') {
             Some((repository, revision)) => (repository, Some(revision)),
             None => (text, None),
         };
         if !is_repository(repository) || !revision.is_none_or(is_revision) {
-            return Err(HubError::Name { got: text.to_owned() });
+            return Err(NotAName { got: text.to_owned() });
         }
         Ok(Self { repository: repository.to_owned(), revision: revision.map(str::to_owned) })
     }
@@ -104,6 +110,16 @@ pub(crate) fn is_commit(text: &str) -> bool {
 /// Whether `text` is written as commits and sums are: digits and small letters.
 pub(crate) fn is_hexadecimal(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// What a sum looks like.
+#[cfg(feature = "download")]
+pub(crate) const SUM: &str = "40 or 64 hexadecimal digits";
+
+/// Whether `text` is the sum of a file, and so may become a blob's name.
+#[cfg(feature = "download")]
+pub(crate) fn is_sum(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && is_hexadecimal(text)
 }
 
 #[cfg(test)]

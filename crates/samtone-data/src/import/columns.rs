@@ -29,9 +29,10 @@ pub use self::csv::RecordReader;
 use self::roles::Mapping;
 use self::roles::{ColumnNames, ColumnRole, TakenColumn, TakenColumns};
 use super::{
-    example::{self, Example},
+    example::Example,
     passage::Passage,
     sink::{Failure, Sink},
+    writing,
 };
 use crate::error::{ColumnFault, DataError, Fault, shell_word};
 use crate::reading::json::Text;
@@ -433,7 +434,7 @@ fn write(
     }
     let example = Example { query, positives: vec![positive], negatives };
     if grade >= 1 {
-        return example::write(sink, &example, grade, line);
+        return writing::write(sink, &example, grade, line);
     }
     example.check()?;
     let split = sink.split();

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::example::{self, Example};
+use super::example::Example;
 use super::passage::Passage;
 use super::sink::{Failure, Sink};
+use super::writing;
 use crate::error::{DataError, Fault};
 use crate::reading::json::{Id, Text};
 use crate::reading::lines::Line;
@@ -132,7 +133,7 @@ fn take(sink: &mut Sink<'_>, record: Record<'_>, line: u64) -> Result<(), Failur
             let id = passage.id.as_deref().unwrap_or_default();
             sink.document(id, &passage.title, &passage.text, line)
         }
-        Record::Example(example) => example::write(sink, &example, 1, line),
+        Record::Example(example) => writing::write(sink, &example, 1, line),
         Record::Ids { query, positives, negatives } => {
             let judged =
                 positives.iter().map(|id| (id, 1)).chain(negatives.iter().map(|id| (id, 0)));

@@ -11,9 +11,9 @@ use ureq::http::StatusCode;
 
 use super::client::{HubClient, Trouble, unreachable};
 use super::listing::RemoteFile;
-use super::{DownloadEvent, Observer};
 use crate::cache::INCOMPLETE;
 use crate::error::HubError;
+use crate::event::{DownloadEvent, Observer};
 use crate::name::ModelName;
 
 /// Bytes between two looks at how far it is.

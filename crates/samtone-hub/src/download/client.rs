@@ -8,11 +8,10 @@ use ureq::http::{HeaderMap, Response, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
-use super::listing::{SUM, is_sum};
-use super::{DownloadEvent, Observer};
 use crate::environment::Environment;
 use crate::error::HubError;
-use crate::name::ModelName;
+use crate::event::{DownloadEvent, Observer};
+use crate::name::{ModelName, SUM, is_sum};
 
 /// Tries of one question.
 const TRIES: u32 = 5;
