@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p samtone-hub --example by_name sentence-transformers/all-MiniLM-L6-v2`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it finds")]
+
 use samtone_hub::{HubCache, HubError, ModelName};
 
 fn main() -> Result<(), HubError> {

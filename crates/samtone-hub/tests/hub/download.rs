@@ -185,7 +185,7 @@ fn what_another_call_left_goes_on_and_is_not_trusted() {
     // A server that begins anew.
     assert_eq!(with_left(&all[..70_000], &[Fault::Whole]), (vec![from(70_000)], 70_000));
     // Bytes that are not the file's.
-    assert_eq!(with_left(&[9; 70_000], &[]), (vec![from(70_000), None], 70_000));
+    assert_eq!(with_left(&vec![9; 70_000], &[]), (vec![from(70_000), None], 70_000));
     let too_many = vec![9; all.len() + 1];
     assert_eq!(with_left(&too_many, &[]), (vec![None], 0));
     // All of them are there; only their sum is not known.
@@ -271,7 +271,7 @@ fn what_may_pass_is_tried_again() {
     let bench = Bench::new(repository());
     let (busy, down) = (Fault::Status(429, "Retry-After: 0\r\n"), Fault::Status(503, ""));
     bench.server.fault("/revision/main", &[busy.clone(), down.clone(), Fault::Cut(3)]);
-    bench.server.fault("/config.json", &[down.clone()]);
+    bench.server.fault("/config.json", std::slice::from_ref(&down));
     // A signed address is good for some minutes; a new one is asked for.
     bench.server.fault(&stored(), &[Fault::Cut(10), Fault::Status(403, ""), down.clone()]);
     bench.download("org/name").unwrap();
