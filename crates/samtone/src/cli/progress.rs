@@ -135,18 +135,21 @@ impl Progress {
     /// What is said of `done` pieces of `total`, `new` of them in `elapsed`.
     #[expect(clippy::cast_sign_loss, reason = "a rate is never negative")]
     fn told(&self, done: u64, total: u64, new: u64, elapsed: Duration) -> String {
-        let count = |n: u64| match self.tells {
-            Tells::Bytes => DecimalBytes(n).to_string(),
-            _ => n.to_string(),
-        };
         let mut line = match self.tells {
-            Tells::Bytes => format!("{} of {}", count(done), count(total)),
+            Tells::Bytes => format!("{} of {}", DecimalBytes(done), DecimalBytes(total)),
             _ => format!("{} {done} of {total}", self.what),
         };
         if self.tells != Tells::Message && new > 0 {
             let rate = new as f64 / elapsed.as_secs_f64();
             let left = total.saturating_sub(done) as f64 / rate;
-            line += &format!(" · {} a second · {} left", count(rate.round() as u64), time(left));
+            let rate = match self.tells {
+                Tells::Bytes => {
+                    let a_second = u128::from(new) * 1000 / elapsed.as_millis().max(1);
+                    DecimalBytes(a_second as u64).to_string()
+                }
+                _ => format!("{rate:.0}"),
+            };
+            line += &format!(" · {rate} a second · {} left", time(left));
         }
         let message = self.message.borrow();
         if message.is_empty() { line } else { format!("{line} · {message}") }
