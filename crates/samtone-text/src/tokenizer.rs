@@ -232,20 +232,10 @@ impl TextTokenizer {
     /// [`TextError::BeyondTable`] if the table lacks a token that any text may be given.
     pub fn limited_to(mut self, ids: usize) -> Result<Self, TextError> {
         let limit = u32::try_from(ids).unwrap_or(u32::MAX);
-        let own = self.inner.get_model().get_vocab();
-        let id_of = |token: &str| own.get(token).copied();
-        let mut greatest = own.keys().max_by_key(|token| (id_of(token), token.as_str()));
-        let around = self.before.iter().chain(&self.after).max().copied();
-        let around = around.and_then(|id| Some((self.inner.id_to_token(id)?, id)));
-        if let Some((token, id)) = &around
-            && greatest.is_none_or(|own| id_of(own) < Some(*id))
-        {
-            greatest = Some(token);
-        }
-        if let Some(token) = greatest
-            && let Some(id) = self.token_id(token).filter(|&id| id >= limit)
-        {
-            return Err(TextError::BeyondTable { token: token.clone(), id, ids });
+        let own = self.inner.get_model().get_vocab().into_values();
+        let everywhere = own.chain(self.before.iter().chain(&self.after).copied());
+        if let Some(id) = everywhere.max().filter(|&id| id >= limit) {
+            return Err(self.beyond_table(id, ids));
         }
         self.limit = (self.vocab_size() > ids).then_some(limit);
         if self.pad_id >= limit {
@@ -410,15 +400,17 @@ impl TextTokenizer {
     /// A text's tokens without special ones.
     fn encoding(&self, text: &str) -> Result<Encoding, TextError> {
         let encoding = self.inner.encode_fast(text, false).map_err(encode_error(text))?;
-        let beyond = |limit: u32| encoding.get_ids().iter().position(|&id| id >= limit);
-        match self.limit.and_then(|limit| Some((beyond(limit)?, limit))) {
-            None => Ok(encoding),
-            Some((at, limit)) => Err(TextError::BeyondTable {
-                token: encoding.get_tokens()[at].clone(),
-                id: encoding.get_ids()[at],
-                ids: limit as usize,
-            }),
+        if let Some(limit) = self.limit
+            && let Some(&id) = encoding.get_ids().iter().find(|&&id| id >= limit)
+        {
+            return Err(self.beyond_table(id, limit as usize));
         }
+        Ok(encoding)
+    }
+
+    fn beyond_table(&self, id: u32, ids: usize) -> TextError {
+        let token = self.inner.id_to_token(id).unwrap_or_default();
+        TextError::BeyondTable { token, id, ids }
     }
 
     /// The token ids of one text without special tokens, at most `max_len` of them.
