@@ -52,6 +52,16 @@ pub enum TextError {
         /// The least size that works, in tokens.
         least: usize,
     },
+    /// A token that a model has no embedding for.
+    #[error("the token {token:?} has id {id}, and the model has embeddings for {ids}")]
+    BeyondTable {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// Ids that the model knows, from 0.
+        ids: usize,
+    },
     /// A length that leaves nothing of a text.
     #[error("a length of {max_len} tokens leaves no room beside {special} special tokens")]
     NoRoom {
@@ -93,6 +103,11 @@ impl TextError {
             Self::Tokenizer { .. } => {
                 Some("samtone reads the `tokenizer.json` of a Hugging Face model folder".to_owned())
             }
+            Self::BeyondTable { .. } => Some(
+                "check that `tokenizer.json` belongs to these weights; a token that was added to it is met \
+                 where a text spells it out"
+                    .to_owned(),
+            ),
             Self::NoRoom { special, .. } => Some(format!("give {} tokens at least", special + 1)),
             Self::VocabularyTooSmall { least, .. } => {
                 Some(format!("ask for {least} tokens at least, better ten times as many"))

@@ -18,9 +18,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence as PreTokenizerSequence;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, Encoding, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
-    OffsetType, PostProcessor, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Tokenizer,
-    TruncationParams, truncate_encodings,
+    AddedToken, Encoding, Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
+    OffsetType, PostProcessor, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Token, Tokenizer,
+    TruncationDirection, TruncationParams, truncate_encodings,
 };
 
 use crate::TextError;
@@ -66,6 +66,10 @@ pub struct TextTokenizer {
     before: Vec<u32>,
     after: Vec<u32>,
     pad_id: u32,
+    /// Whether the file's own truncation takes a text's beginning.
+    cuts_left: bool,
+    /// No text is given this id or a greater one; none: any id is.
+    limit: Option<u32>,
 }
 
 impl TextTokenizer {
@@ -201,13 +205,46 @@ impl TextTokenizer {
     fn from_json(json: String) -> tokenizers::Result<Self> {
         let mut inner: Tokenizer = json.parse()?;
         let padding = inner.get_padding().map(|padding| padding.pad_id);
+        let truncation = inner.get_truncation();
+        let cuts_left =
+            truncation.is_some_and(|truncation| truncation.direction == TruncationDirection::Left);
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let (before, after) = special_tokens(&inner)?;
         let pad_id = padding
             .or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token)))
             .unwrap_or(0);
-        Ok(Self { inner, json, before, after, pad_id })
+        Ok(Self { inner, json, before, after, pad_id, cuts_left, limit: None })
+    }
+
+    /// This tokenizer for a table of `ids` embeddings: a text that would be given an id beyond it is
+    /// an error.
+    ///
+    /// The tokens that a vocabulary was trained on must all be in the table, and so must those that are
+    /// put around every text. Others were added to it, some for what is no text (an image): they are met
+    /// only where a text spells them out.
+    ///
+    /// # Errors
+    /// [`TextError::BeyondTable`] if the table lacks a token that any text may be given.
+    pub fn limited_to(mut self, ids: usize) -> Result<Self, TextError> {
+        let limit = u32::try_from(ids).unwrap_or(u32::MAX);
+        let own = self.inner.get_model().get_vocab().into_values();
+        let everywhere = own.chain(self.before.iter().chain(&self.after).copied());
+        if let Some(id) = everywhere.max().filter(|&id| id >= limit) {
+            return Err(self.beyond_table(id, ids));
+        }
+        self.limit = (self.vocab_size() > ids).then_some(limit);
+        if self.pad_id >= limit {
+            // Nobody reads it.
+            self.pad_id = 0;
+        }
+        Ok(self)
+    }
+
+    /// Whether the file's own truncation takes a text's beginning rather than its end, which is what
+    /// is taken here.
+    pub fn cuts_left(&self) -> bool {
+        self.cuts_left
     }
 
     /// This tokenizer with every text turned into lower case before anything else, by a normalizer of
@@ -358,7 +395,18 @@ impl TextTokenizer {
 
     /// A text's tokens without special ones.
     fn encoding(&self, text: &str) -> Result<Encoding, TextError> {
-        self.inner.encode_fast(text, false).map_err(encode_error(text))
+        let encoding = self.inner.encode_fast(text, false).map_err(encode_error(text))?;
+        if let Some(limit) = self.limit
+            && let Some(&id) = encoding.get_ids().iter().find(|&&id| id >= limit)
+        {
+            return Err(self.beyond_table(id, limit as usize));
+        }
+        Ok(encoding)
+    }
+
+    fn beyond_table(&self, id: u32, ids: usize) -> TextError {
+        let token = self.inner.id_to_token(id).unwrap_or_default();
+        TextError::BeyondTable { token, id, ids }
     }
 
     /// The token ids of one text without special tokens, at most `max_len` of them.
@@ -438,6 +486,11 @@ impl TextTokenizer {
         std::fs::write(path, &self.json).map_err(write_error(path))
     }
 
+    /// The `tokenizer.json`: what was read, or made by training.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
     /// The BLAKE3 hash of the `tokenizer.json`, in hexadecimal: equal for equal tokenizers.
     pub fn fingerprint(&self) -> String {
         blake3::hash(self.json.as_bytes()).to_hex().to_string()
@@ -483,17 +536,16 @@ fn special(token: &str) -> (String, u32) {
     (token.to_owned(), id as u32)
 }
 
-/// The special tokens before and after a text: a probe is encoded with and without them.
+/// The special tokens before and after a text: a token that no tokenizer has is put through what adds
+/// them.
 fn special_tokens(tokenizer: &Tokenizer) -> tokenizers::Result<(Vec<u32>, Vec<u32>)> {
-    let plain = tokenizer.encode_fast("a", false)?;
-    let whole = tokenizer.encode_fast("a", true)?;
-    let (plain, whole) = (plain.get_ids(), whole.get_ids());
-    if plain.is_empty() {
-        return Err("the tokenizer finds no token in the text `a`".into());
-    }
-    let start = whole.windows(plain.len()).position(|window| window == plain);
-    let start = start.ok_or("the tokenizer's special tokens do not surround the text")?;
-    Ok((whole[..start].to_vec(), whole[start + plain.len()..].to_vec()))
+    let probe = Encoding::from_tokens(vec![Token::new(u32::MAX, "a".into(), (0, 1))], 0);
+    let whole = tokenizer.post_process(probe, None, true)?;
+    let parts: Vec<&[u32]> = whole.get_ids().split(|&id| id == u32::MAX).collect();
+    let [before, after] = parts.as_slice() else {
+        return Err("the tokenizer's special tokens do not surround the text".into());
+    };
+    Ok((before.to_vec(), after.to_vec()))
 }
 
 /// How often each word occurs; `split` passes the words of a text to its argument.
