@@ -23,6 +23,8 @@ pub struct Parameter {
     pub part: Part,
     /// Sizes of its axes.
     pub shape: Vec<usize>,
+    /// Whether it scales or shifts what a norm gives.
+    pub is_norm: bool,
     /// Whether weight decay applies: not to biases, norms and relative positions.
     pub decays: bool,
     /// Whether an optimiser may update it.
@@ -104,13 +106,14 @@ pub(crate) struct Builder<'a, B: Backend> {
     side: Option<Side>,
     part: Part,
     is_trainable: bool,
+    is_norm: bool,
     parameters: Vec<Parameter>,
 }
 
 impl<'a, B: Backend> Builder<'a, B> {
     pub(crate) fn new(device: &'a B::Device, source: &'a mut Source<'a>) -> Self {
-        let (side, part, is_trainable, parameters) = (None, Part::Embedder, true, Vec::new());
-        Self { device, source, side, part, is_trainable, parameters }
+        let (side, part, is_trainable, is_norm) = (None, Part::Embedder, true, false);
+        Self { device, source, side, part, is_trainable, is_norm, parameters: Vec::new() }
     }
 
     /// The following parameters belong to `side`, or to both.
@@ -131,6 +134,19 @@ impl<'a, B: Backend> Builder<'a, B> {
         self
     }
 
+    /// A norm's factors or shifts.
+    pub(crate) fn norm(
+        &mut self,
+        name: &str,
+        width: usize,
+        init: Init,
+    ) -> Result<Param<Tensor<B, 1>>, ModelError> {
+        self.is_norm = true;
+        let tensor = self.tensor(name, [width], init);
+        self.is_norm = false;
+        tensor
+    }
+
     pub(crate) fn tensor<const D: usize>(
         &mut self,
         name: &str,
@@ -145,6 +161,7 @@ impl<'a, B: Backend> Builder<'a, B> {
             id,
             part: self.part,
             shape: shape.to_vec(),
+            is_norm: self.is_norm,
             decays: D > 1 && !name.contains("relative_attention_bias"),
             is_trainable: self.is_trainable,
             path,

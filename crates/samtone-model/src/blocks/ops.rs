@@ -107,8 +107,8 @@ impl<B: Backend> LayerNorm<B> {
         width: usize,
         eps: f64,
     ) -> Result<Self, ModelError> {
-        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
-        let bias = builder.tensor(&format!("{name}.bias"), [width], Init::Zeros)?;
+        let weight = builder.norm(&format!("{name}.weight"), width, Init::Ones)?;
+        let bias = builder.norm(&format!("{name}.bias"), width, Init::Zeros)?;
         Ok(Self { weight, bias, eps })
     }
 
@@ -166,7 +166,7 @@ impl<B: Backend> RmsNorm<B> {
         width: usize,
         eps: f64,
     ) -> Result<Self, ModelError> {
-        let weight = builder.tensor(&format!("{name}.weight"), [width], Init::Ones)?;
+        let weight = builder.norm(&format!("{name}.weight"), width, Init::Ones)?;
         Ok(Self { weight, eps })
     }
 
