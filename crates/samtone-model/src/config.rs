@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blocks::pooling::Poolings;
 use crate::error::ModelError;
+use crate::projection::{DenseLayer, DenseLayers};
 
 /// A dual encoder: the encoder's architecture and how its two towers are built from it.
 ///
@@ -31,9 +33,9 @@ pub struct DualEncoderConfig {
     pub sharing: Sharing,
     /// How a text's hidden states become one vector.
     pub pooling: Pooling,
-    /// Dimensions of the bias-free projection after pooling; none: no projection.
+    /// What follows pooling: a number for one bias-free linear layer; none: no projection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub projection: Option<usize>,
+    pub projection: Option<DenseLayers>,
     /// Whether embeddings have length 1.
     pub normalize: bool,
 }
@@ -53,7 +55,17 @@ impl Default for DualEncoderConfig {
 impl DualEncoderConfig {
     /// Dimensions of an embedding.
     pub fn dim(&self) -> usize {
-        self.projection.unwrap_or_else(|| self.encoder.hidden())
+        self.projection.as_ref().map_or_else(|| self.pooled(), DenseLayers::dim)
+    }
+
+    /// The dense layers after pooling.
+    pub(crate) fn dense_layers(&self) -> &[DenseLayer] {
+        self.projection.as_ref().map_or(&[], DenseLayers::layers)
+    }
+
+    /// Dimensions of what pooling hands on.
+    pub(crate) fn pooled(&self) -> usize {
+        self.pooling.parts().count().saturating_mul(self.encoder.hidden())
     }
 
     /// Checks that a model of this shape can exist.
@@ -65,10 +77,7 @@ impl DualEncoderConfig {
             EncoderConfig::Bert(bert) => bert.validate()?,
             EncoderConfig::T5(t5) => t5.validate()?,
         }
-        match self.projection {
-            Some(dim) => at_least_one("projection", dim),
-            None => Ok(()),
-        }
+        self.projection.as_ref().map_or(Ok(()), DenseLayers::validate)
     }
 }
 
@@ -345,8 +354,11 @@ impl fmt::Display for Sharing {
 }
 
 /// How a text's hidden states become one vector; padding never takes part.
+///
+/// Written by its name, as `mean` or `weighted-mean`; several side by side as `cls+mean`, in the order
+/// `cls`, `max`, `mean`, `mean-sqrt-len`, `weighted-mean`, `last`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Pooling {
     /// The mean over the text's tokens.
     #[default]
@@ -355,6 +367,14 @@ pub enum Pooling {
     Cls,
     /// The last token's state.
     Last,
+    /// The greatest of each dimension over the text's tokens.
+    Max,
+    /// The sum over the text's tokens, divided by the square root of their number.
+    MeanSqrtLen,
+    /// The mean over the text's tokens, each weighed by its position from 1.
+    WeightedMean,
+    /// Several side by side.
+    Several(Poolings),
 }
 
 /// How the embeddings of a query and a document are compared.

@@ -66,10 +66,8 @@ impl<B: Backend> CrossEncoder<B> {
     pub fn open(path: &Path, device: &B::Device) -> Result<Self, ModelError> {
         let folder = CrossEncoderFolder::open(path)?;
         let tokenizer = folder.read_tokenizer()?;
-        let (expected, got) = (folder.bert.vocab_size, tokenizer.vocab_size());
-        if got > expected {
-            return Err(ModelError::Vocabulary { expected, got });
-        }
+        let tokenizer = tokenizer.limited_to(folder.bert.vocab_size);
+        let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { source })?;
         let checkpoint = folder.read_weights()?;
         let mut source = |parameter: &crate::Parameter, _: Init| {
             Ok(checkpoint.get(&parameter.name, &parameter.shape)?.values.clone())

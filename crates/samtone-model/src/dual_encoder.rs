@@ -16,6 +16,7 @@ use crate::blocks::ops::{Linear, unpadded};
 use crate::blocks::pooling::normalize;
 use crate::config::DualEncoderConfig;
 use crate::error::ModelError;
+use crate::projection::layer_name;
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
 use crate::side::Side;
 use crate::visit::{self, DeadParameter};
@@ -46,7 +47,8 @@ pub struct DualEncoder<B: Backend> {
     // One: both sides' own. Two: the query's, then the document's.
     embedders: Vec<TokenEmbedder<B>>,
     stacks: Vec<Stack<B>>,
-    // None where the model has no projection.
+    // The layers of one, both sides' own, or of the query's, then the document's; none where the model
+    // has no projection.
     projections: Vec<Linear<B>>,
     // Tokens at the head of every query and every document that pooling leaves out.
     #[module(skip)]
@@ -93,14 +95,15 @@ impl<B: Backend> DualEncoder<B> {
             builder.side(side).trainable(true);
             stacks.push(Stack::new(&mut builder, &config.encoder)?);
         }
-        if let Some(dim) = config.projection {
-            let hidden = config.encoder.hidden();
-            // Variance scaling, fan in, scale 1; cutting a normal at two deviations leaves 0.8796.
-            let init = Init::TruncatedNormal((hidden as f64).powf(-0.5) / 0.879_625_661);
-            for &side in sides(sharing.shares_projection()) {
-                builder.side(side).part(Part::Projection);
-                let sizes = [hidden, dim];
-                projections.push(Linear::new(&mut builder, "projection", sizes, init, false)?);
+        for &side in sides(sharing.shares_projection()) {
+            builder.side(side).part(Part::Projection);
+            let mut inputs = config.pooled();
+            for (number, layer) in config.dense_layers().iter().enumerate() {
+                // Variance scaling, fan in, scale 1; cutting a normal at two deviations leaves 0.8796.
+                let init = Init::TruncatedNormal((inputs as f64).powf(-0.5) / 0.879_625_661);
+                let (name, sizes) = (layer_name(number), [inputs, layer.dim]);
+                projections.push(Linear::new(&mut builder, &name, sizes, init, layer.bias)?);
+                inputs = layer.dim;
             }
         }
         let parameters = Arc::new(builder.finish());
@@ -141,8 +144,9 @@ impl<B: Backend> DualEncoder<B> {
             _ => x,
         };
         let mut x = self.config.pooling.forward(x, &layout, self.unpooled(side));
-        if let Some(projection) = own(&self.projections, side) {
-            x = projection.forward(x);
+        let layers = self.config.dense_layers();
+        for (linear, layer) in self.projection(side).iter().zip(layers) {
+            x = layer.activation.forward(linear.forward(x));
         }
         if self.config.normalize { normalize(x) } else { x }
     }
@@ -177,6 +181,14 @@ impl<B: Backend> DualEncoder<B> {
         let layout = embedder.layout(batch);
         let x = embedder.forward(batch, &layout, dropout);
         (stack.forward(x, &layout, dropout), layout)
+    }
+
+    /// The dense layers of `side`.
+    fn projection(&self, side: Side) -> &[Linear<B>] {
+        let layers = self.config.dense_layers().len();
+        let is_one = self.projections.len() == layers;
+        let start = if side == Side::Query || is_one { 0 } else { layers };
+        &self.projections[start..start + layers]
     }
 
     fn check(&self, batch: &TokenBatch) {
@@ -232,8 +244,7 @@ impl<B: Backend> DualEncoder<B> {
     /// then; norms, pooling and what follows compute in f32.
     #[must_use]
     pub fn cast_layers(self, dtype: FloatDType) -> Self {
-        let is_norm = |p: &Parameter| p.name.to_lowercase().replace('_', "").contains("layernorm");
-        let keeps = |p: &&Parameter| p.part == Part::Projection || is_norm(p);
+        let keeps = |p: &&Parameter| p.part == Part::Projection || p.is_norm;
         let kept: HashSet<_> = self.parameters.iter().filter(keeps).map(|p| p.id).collect();
         visit::cast(self, dtype, |id| kept.contains(&id))
     }

@@ -191,10 +191,16 @@ pub enum ModelError {
         element: usize,
     },
     /// The folder has no tokenizer file, or another one than this crate reads.
-    #[error("`{}` does not exist", path.display())]
+    #[error(
+        "`{}` does not exist{}",
+        path.display(),
+        only.map_or(String::new(), |only| format!(", only `{only}`, which Python makes it from"))
+    )]
     NoTokenizer {
         /// The file that is wanted.
         path: PathBuf,
+        /// What is there to make it from.
+        only: Option<&'static str>,
     },
     /// The tokenizer's two files contradict each other.
     #[error(
@@ -231,13 +237,39 @@ pub enum ModelError {
         /// Why.
         source: samtone_text::TextError,
     },
-    /// The tokenizer makes ids that the token embedder lacks.
+    /// The tokenizer of a model that writes texts makes ids that its token embedder lacks.
     #[error("the tokenizer has {got} tokens, but the model has embeddings for {expected}")]
     Vocabulary {
         /// Ids of the token embedder.
         expected: usize,
         /// Tokens of the tokenizer.
         got: usize,
+    },
+    /// Another projection is asked for than the folder has.
+    #[error(
+        "`{}` has a projection of its own, to {own} dimensions, and {} was asked for",
+        path.display(),
+        asked.map_or("none".to_owned(), |asked| format!("another, to {asked},"))
+    )]
+    OtherProjection {
+        /// The folder.
+        path: PathBuf,
+        /// Dimensions of what it has.
+        own: usize,
+        /// Dimensions of what is asked for, if anything is.
+        asked: Option<usize>,
+    },
+    /// The weights are an adapter's (LoRA and its kin), to be put on another model's.
+    #[error(
+        "`{}` says that the folder holds an adapter for {}, not a model",
+        path.display(),
+        base.as_ref().map_or("another model".to_owned(), |base| format!("`{base}`"))
+    )]
+    Adapter {
+        /// Its `adapter_config.json`.
+        path: PathBuf,
+        /// The model it was trained on.
+        base: Option<String>,
     },
     /// The two towers of a folder are built differently.
     #[error("`{}` and `{}` differ in {what}", query.display(), document.display())]
@@ -267,9 +299,24 @@ impl ModelError {
             Self::ExtraTensor { .. } | Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 Some("check that `config.json` belongs to this checkpoint".into())
             }
+            Self::OtherProjection { own, .. } => Some(format!(
+                "leave `projection` out to train the folder's own, or give {own} as it is"
+            )),
             Self::Tokenizer { source } => source.hint(),
-            Self::NoTokenizer { path } => {
-                Some(format!("transformers writes it: `{}`", resave("AutoTokenizer", parent(path))))
+            Self::NoTokenizer { path, only } => {
+                let needs = match only {
+                    Some(only) if only.ends_with(".model") => " (with `pip install sentencepiece`)",
+                    _ => "",
+                };
+                let python = resave("AutoTokenizer", parent(path));
+                Some(format!("transformers writes it{needs}: `{python}`"))
+            }
+            Self::Adapter { path, .. } => {
+                let folder = parent(path).display();
+                Some(format!(
+                    "merge it into its model: `AutoPeftModelForFeatureExtraction.from_pretrained(\"{folder}\")\
+                     .merge_and_unload().save_pretrained(\"{folder}-merged\")`, and save the tokenizer there"
+                ))
             }
             Self::TokenizerFiles { path, .. } => Some(format!(
                 "transformers goes by the former and makes both say it: `{}`",

@@ -34,6 +34,7 @@ mod folder;
 mod kernel;
 mod length_batches;
 mod parameter;
+mod projection;
 mod retriever;
 #[cfg(feature = "seq2seq")]
 mod seq2seq;
@@ -51,7 +52,9 @@ pub use error::ModelError;
 pub use folder::SideSettings;
 pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
+pub use blocks::pooling::Poolings;
 pub use parameter::{Parameter, Part};
+pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]
 pub use seq2seq::{Decoding, Head, Seq2Seq, Seq2SeqConfig, TextToText};

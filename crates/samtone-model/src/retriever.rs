@@ -6,7 +6,6 @@ use std::sync::Arc;
 use burn::module::{AutodiffModule, Module};
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_text::{DocumentText, TextTokenizer, TokenBatch};
-use serde_json::{Map, Value};
 
 use crate::config::Similarity;
 use crate::dual_encoder::DualEncoder;
@@ -14,7 +13,7 @@ use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
 use crate::folder::model_folder::ModelFolder;
 use crate::folder::{
-    self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TowerContent, replace_folder,
+    self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TokenizerFiles, TowerContent, replace_folder,
 };
 use crate::length_batches::length_batches;
 use crate::side::Side;
@@ -69,8 +68,8 @@ pub struct Retriever<B: Backend> {
 struct Kept {
     /// All prompts; of the two sides' names, the settings hold the text.
     prompts: Prompts,
-    /// The names of the tokenizer's special tokens by their key.
-    special: Map<String, Value>,
+    /// The tokenizer's other files.
+    tokenizer_files: TokenizerFiles,
 }
 
 impl<B: Backend> Retriever<B> {
@@ -86,6 +85,8 @@ impl<B: Backend> Retriever<B> {
         tokenizer: TextTokenizer,
         settings: [SideSettings; 2],
     ) -> Result<Self, ModelError> {
+        let tokenizer = tokenizer.limited_to(model.config().encoder.vocab_size());
+        let tokenizer = tokenizer.map_err(|source| ModelError::Tokenizer { source })?;
         let tokenizer = Arc::new(tokenizer);
         let mut retriever = Self {
             model,
@@ -103,13 +104,8 @@ impl<B: Backend> Retriever<B> {
 
     /// Checks that the parts fit together, and has the model leave out what is not pooled.
     fn fit(&mut self) -> Result<(), ModelError> {
-        let expected = self.model.config().encoder.vocab_size();
         for side in Side::ALL {
             let tokenizer = self.tokenizer(side);
-            let got = tokenizer.vocab_size();
-            if got > expected {
-                return Err(ModelError::Vocabulary { expected, got });
-            }
             let (max_tokens, special) = (self.max_tokens(side), tokenizer.special_tokens());
             if max_tokens <= special {
                 return Err(ModelError::NoRoom { side, max_tokens, special });
@@ -159,10 +155,12 @@ impl<B: Backend> Retriever<B> {
         } else {
             Arc::new(folder.read_tokenizer(Side::Document)?)
         };
-        let kept = Side::ALL.map(|side| Kept {
-            prompts: folder.tower(side).settings.prompts.clone(),
-            special: folder.tower(side).tokenizer.special().clone(),
+        let kept = [(Side::Query, &query), (Side::Document, &document)].map(|(side, tokenizer)| {
+            let tower = folder.tower(side);
+            let prompts = tower.settings.prompts.clone();
+            Ok::<_, ModelError>(Kept { prompts, tokenizer_files: tower.tokenizer_files(tokenizer)? })
         });
+        let [of_query, of_document] = kept;
         let mut retriever = Self {
             model: folder.load(seed, device)?,
             temperature: folder.temperature,
@@ -171,7 +169,7 @@ impl<B: Backend> Retriever<B> {
             tokenizers: [query, document],
             settings: [folder.query.clone(), folder.document.clone()],
             include_prompt: folder.include_prompt,
-            kept: Arc::new(kept),
+            kept: Arc::new([of_query?, of_document?]),
         };
         retriever.fit()?;
         Ok(retriever)
@@ -383,7 +381,7 @@ impl<B: Backend> Retriever<B> {
             include_prompt: self.include_prompt,
             max_tokens,
             tokenizer: self.tokenizer(side),
-            special: &self.kept[side as usize].special,
+            tokenizer_files: &self.kept[side as usize].tokenizer_files,
             parameters,
         }
     }

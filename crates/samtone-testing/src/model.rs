@@ -56,7 +56,7 @@ pub fn encoders() -> [EncoderConfig; 2] {
 
 /// Towers whose embeddings have 6 numbers and length 1.
 pub fn config(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoderConfig {
-    DualEncoderConfig { encoder, sharing, pooling, projection: Some(6), normalize: true }
+    DualEncoderConfig { encoder, sharing, pooling, projection: Some(6.into()), normalize: true }
 }
 
 /// The model of a configuration, of weights from `seed`.

@@ -13,6 +13,7 @@ use super::limits::{Limits, Task};
 use super::settings::SETTINGS;
 use super::stages::{Stage, read_modules};
 use super::tokenizer::TokenizerSettings;
+use super::tower::check_no_adapter;
 use super::{CONFIG, unsupported};
 use crate::config::{BertConfig, EncoderConfig};
 use crate::error::ModelError;
@@ -146,6 +147,7 @@ impl CrossEncoderFolder {
                 }
             },
         };
+        check_no_adapter(&path)?;
         let config = path.join(CONFIG);
         let head: HeadFile = read_json(&config)?;
         head.check(&config)?;

@@ -165,7 +165,7 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
             }
             let position_offset = match model_type.as_str() {
                 "bert" => 0,
-                _ => file.pad_token_id.unwrap_or(1) + 1,
+                _ => file.pad_token_id.unwrap_or(1).saturating_add(1),
             };
             Ok(EncoderConfig::Bert(BertConfig {
                 vocab_size: file.vocab_size.unwrap_or(match model_type.as_str() {

@@ -11,6 +11,7 @@ use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
 use crate::folder::{CONFIG, SideSettings, TowerFolder, TowerWeights, read_towers};
 use crate::parameter;
+use crate::projection::DenseLayers;
 use crate::side::Side;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
@@ -28,7 +29,7 @@ use crate::side::Side;
 ///
 /// let mut folder = ModelFolder::open("all-MiniLM-L6-v2".as_ref())?;
 /// folder.config.sharing = Sharing::AdeSpl;
-/// folder.config.projection = Some(256);
+/// folder.config.projection = Some(256.into());
 /// let model: DualEncoder<Flex> = folder.load(42, &Default::default())?;
 /// # Ok::<(), samtone_model::ModelError>(())
 /// ```
@@ -81,7 +82,7 @@ impl ModelFolder {
             encoder: query.encoder.clone(),
             sharing: samtone.sharing,
             pooling: query.pooling,
-            projection: query.projection.as_ref().map(|(_, dim)| *dim),
+            projection: query.projection(),
             normalize: query.normalize,
         };
         if let Some(what) = query.differs_from(&document) {
@@ -124,14 +125,14 @@ impl ModelFolder {
     /// The tokenizer of `side`, lower-casing if [`lowercase`](Self::lowercase) says so.
     ///
     /// # Errors
-    /// If its file is missing or broken, or transformers would read the folder with another
-    /// normalizer than the file has.
+    /// If its file is missing or broken, the model has no embedding for one of its tokens, or
+    /// transformers would read the folder with another normalizer than the file has.
     pub fn read_tokenizer(&self, side: Side) -> Result<TextTokenizer, ModelError> {
         let tokenizer = self.tower(side).read_tokenizer()?;
-        if !self.lowercase {
-            return Ok(tokenizer);
-        }
-        tokenizer.lowercased().map_err(|source| ModelError::Tokenizer { source })
+        let tokenizer = if self.lowercase { tokenizer.lowercased() } else { Ok(tokenizer) };
+        let ids = self.config.encoder.vocab_size();
+        let tokenizer = tokenizer.and_then(|tokenizer| tokenizer.limited_to(ids));
+        tokenizer.map_err(|source| ModelError::Tokenizer { source })
     }
 
     pub(crate) fn tower(&self, side: Side) -> &TowerFolder {
@@ -143,10 +144,10 @@ impl ModelFolder {
         self.towers[0].path == self.towers[1].path
     }
 
-    /// Reads the weights. A projection that the folder lacks is drawn from `seed`.
+    /// Reads the weights. A projection is drawn from `seed` where the folder has none.
     ///
     /// # Errors
-    /// If a tensor is missing, left over, of another shape or not finite, or if towers should share
+    /// If another projection is asked for than the folder has, if a tensor is missing, left over, of another shape or not finite, or if towers should share
     /// a tensor whose two copies differ.
     pub fn load<B: Backend>(
         &self,
@@ -154,6 +155,14 @@ impl ModelFolder {
         device: &B::Device,
     ) -> Result<DualEncoder<B>, ModelError> {
         let [query, document] = &self.towers;
+        let own = query.projection();
+        if own.is_some() && own != self.config.projection {
+            return Err(ModelError::OtherProjection {
+                path: query.path.clone(),
+                own: own.map_or(0, |own| own.dim()),
+                asked: self.config.projection.as_ref().map(DenseLayers::dim),
+            });
+        }
         let query = query.read_weights()?;
         let document = if self.is_one() { None } else { Some(document.read_weights()?) };
         let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
@@ -189,7 +198,7 @@ impl ModelFolder {
 }
 
 /// The files of which every model folder has one.
-const DESCRIPTIONS: [&str; 3] = [CONFIG, "modules.json", "samtone.json"];
+const DESCRIPTIONS: [&str; 4] = [CONFIG, "modules.json", "samtone.json", "adapter_config.json"];
 
 /// Checks that both towers' copies of a shared tensor are equal.
 fn tied(

@@ -11,13 +11,11 @@ use super::{CONFIG, unsupported};
 use crate::config::Pooling;
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, HostTensor, WEIGHTS};
+use crate::projection::{DenseActivation, DenseLayer};
 use crate::side::Side;
 
 const MODULES: &str = "modules.json";
 const ROUTER: &str = "router_config.json";
-
-/// The name of the projection's weight inside its own file.
-pub(crate) const DENSE_WEIGHT: &str = "linear.weight";
 
 /// The key under which every stage hands the embedding on.
 const EMBEDDING: &str = "sentence_embedding";
@@ -146,10 +144,14 @@ pub(crate) fn write_routes(
     write_json(&folder.join(ROUTER), &file)
 }
 
-/// The poolings by their name in the newer schema and their key in the older one.
-const POOLINGS: [(Pooling, &str, &str); 3] = [
+/// The poolings by their name in the newer schema and their key in the older one, in the order in which
+/// several are joined.
+const POOLINGS: [(Pooling, &str, &str); 6] = [
     (Pooling::Cls, "cls", "pooling_mode_cls_token"),
+    (Pooling::Max, "max", "pooling_mode_max_tokens"),
     (Pooling::Mean, "mean", "pooling_mode_mean_tokens"),
+    (Pooling::MeanSqrtLen, "mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens"),
+    (Pooling::WeightedMean, "weightedmean", "pooling_mode_weightedmean_tokens"),
     (Pooling::Last, "lasttoken", "pooling_mode_lasttoken"),
 ];
 
@@ -158,30 +160,37 @@ pub(crate) fn read_pooling(folder: &Path) -> Result<(Pooling, bool), ModelError>
     let path = folder.join(CONFIG);
     let file: BTreeMap<String, Value> = read_json(&path)?;
     let unsupported = |key, got: &str, expected| unsupported(&path, key, got, expected);
-    let unknown = |got: &str| unsupported("pooling_mode", got, "mean, cls or lasttoken");
+    let unknown = |got: &str| {
+        let expected = "one or more of cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken, in \
+                        this order";
+        unsupported("pooling_mode", got, expected)
+    };
     let is_old = |key: &str| key.starts_with("pooling_mode_");
     let known =
         ["word_embedding_dimension", "embedding_dimension", "pooling_mode", "include_prompt"];
     if let Some(key) = file.keys().find(|key| !is_old(key) && !known.contains(&key.as_str())) {
         return Err(ModelError::UnknownKey { path, key: key.clone() });
     }
-    let mode = match file.get("pooling_mode") {
-        Some(Value::String(mode)) => mode.clone(),
-        Some(Value::Array(modes)) => match modes.as_slice() {
-            [Value::String(mode)] => mode.clone(),
-            _ => return Err(unknown(&Value::from(modes.clone()).to_string())),
-        },
-        Some(other) => return Err(unknown(&other.to_string())),
-        None if !file.keys().any(|key| is_old(key)) => "mean".to_owned(),
+    let single = |value: &Value| {
+        let found = POOLINGS.iter().find(|(_, new, _)| value == new);
+        found.map(|(pooling, ..)| *pooling)
+    };
+    let (parts, got): (Option<Vec<Pooling>>, String) = match file.get("pooling_mode") {
+        Some(Value::Array(modes)) => {
+            (modes.iter().map(single).collect(), Value::from(modes.clone()).to_string())
+        }
+        Some(Value::String(mode)) => (single(&file["pooling_mode"]).map(|one| vec![one]), mode.clone()),
+        Some(other) => (None, other.to_string()),
+        None if !file.keys().any(|key| is_old(key)) => (Some(vec![Pooling::Mean]), String::new()),
         None => {
             let on = file.iter().filter(|(key, value)| is_old(key) && **value == true);
             let on: Vec<&str> = on.map(|(key, _)| key.as_str()).collect();
-            let [key] = on.as_slice() else { return Err(unknown(&on.join(" + "))) };
-            let known = POOLINGS.iter().find(|(_, _, old)| old == key);
-            known.ok_or_else(|| unknown(key))?.1.to_owned()
+            let parts = POOLINGS.iter().filter(|(_, _, old)| on.contains(old));
+            let parts: Vec<Pooling> = parts.map(|(pooling, ..)| *pooling).collect();
+            ((parts.len() == on.len()).then_some(parts), on.join(" + "))
         }
     };
-    let known = POOLINGS.iter().find(|(_, new, _)| mode == *new);
+    let pooling = parts.and_then(|parts| Pooling::of_parts(&parts));
     let include_prompt = match file.get("include_prompt") {
         None => true,
         Some(Value::Bool(include)) => *include,
@@ -189,7 +198,7 @@ pub(crate) fn read_pooling(folder: &Path) -> Result<(Pooling, bool), ModelError>
             return Err(unsupported("include_prompt", &other.to_string(), "true or false"));
         }
     };
-    Ok((known.ok_or_else(|| unknown(&mode))?.0, include_prompt))
+    Ok((pooling.ok_or_else(|| unknown(&got))?, include_prompt))
 }
 
 pub(crate) fn write_pooling(
@@ -200,62 +209,85 @@ pub(crate) fn write_pooling(
 ) -> Result<(), ModelError> {
     let mut file = json!({
         "word_embedding_dimension": hidden,
-        "pooling_mode_max_tokens": false,
-        "pooling_mode_mean_sqrt_len_tokens": false,
-        "pooling_mode_weightedmean_tokens": false,
         "include_prompt": include_prompt,
     });
     for (mode, _, key) in POOLINGS {
-        file[key] = (mode == pooling).into();
+        file[key] = pooling.parts().any(|part| part == mode).into();
     }
     write_json(&folder.join(CONFIG), &file)
 }
 
-/// Dimensions of a projection.
-pub(crate) fn read_dense(folder: &Path) -> Result<usize, ModelError> {
-    #[derive(Deserialize)]
-    struct Dense {
-        out_features: usize,
-        bias: Option<bool>,
-        activation_function: Option<String>,
-        module_input_name: Option<String>,
-        module_output_name: Option<String>,
-        use_residual: Option<bool>,
-    }
+/// The nonlinearities by the names of torch's classes and of the modules in which they are.
+const ACTIVATIONS: [(DenseActivation, &str, &str); 6] = [
+    (DenseActivation::Identity, "linear", "Identity"),
+    (DenseActivation::Tanh, "activation", "Tanh"),
+    (DenseActivation::Relu, "activation", "ReLU"),
+    (DenseActivation::Gelu, "activation", "GELU"),
+    (DenseActivation::Silu, "activation", "SiLU"),
+    (DenseActivation::Sigmoid, "activation", "Sigmoid"),
+];
+
+/// What a dense layer is; absent keys have sentence-transformers' defaults.
+pub(crate) fn read_dense(folder: &Path) -> Result<DenseLayer, ModelError> {
     let path = folder.join(CONFIG);
-    let dense: Dense = read_json(&path)?;
-    let unsupported = |key, got: &str, expected| Err(unsupported(&path, key, got, expected));
-    // Absent keys have sentence-transformers' defaults.
-    if dense.bias.unwrap_or(true) {
-        return unsupported("bias", "true", "false");
+    let file: BTreeMap<String, Value> = read_json(&path)?;
+    let refused = |key, got: &Value, expected| Err(unsupported(&path, key, &plain(got), expected));
+    let missing = Value::Null;
+    let dim = file.get("out_features").unwrap_or(&missing);
+    let Some(dim) = dim.as_u64() else {
+        return refused("out_features", dim, "a number of dimensions");
+    };
+    let bias = match file.get("bias") {
+        None => true,
+        Some(Value::Bool(bias)) => *bias,
+        Some(other) => return refused("bias", other, "true or false"),
+    };
+    let name = file.get("activation_function").cloned().unwrap_or_else(|| "torch.nn.Tanh".into());
+    let class = name.as_str().and_then(|name| name.strip_prefix("torch.nn."));
+    let class = class.and_then(|class| class.rsplit('.').next());
+    let activation = ACTIVATIONS.iter().find(|(_, _, own)| class == Some(*own));
+    let Some((activation, ..)) = activation else {
+        let expected = "torch.nn's Identity, Tanh, ReLU, GELU, SiLU or Sigmoid";
+        return refused("activation_function", &name, expected);
+    };
+    match file.get("use_residual") {
+        None | Some(Value::Bool(false)) => {}
+        Some(other) => return refused("use_residual", other, "false"),
     }
-    let activation = dense.activation_function.as_deref().unwrap_or("torch.nn.Tanh");
-    if !activation.ends_with(".Identity") {
-        return unsupported("activation_function", activation, "Identity");
-    }
-    if dense.use_residual == Some(true) {
-        return unsupported("use_residual", "true", "false");
-    }
-    for (key, name) in [
-        ("module_input_name", dense.module_input_name),
-        ("module_output_name", dense.module_output_name),
-    ] {
-        if let Some(name) = name.filter(|name| name != EMBEDDING) {
-            return unsupported(key, &name, EMBEDDING);
+    for key in ["module_input_name", "module_output_name"] {
+        match file.get(key) {
+            None => {}
+            Some(Value::Null) if key == "module_output_name" => {}
+            Some(Value::String(name)) if name == EMBEDDING => {}
+            Some(other) => return refused(key, other, EMBEDDING),
         }
     }
-    Ok(dense.out_features)
+    Ok(DenseLayer { dim: dim as usize, bias, activation: *activation })
 }
 
-pub(crate) fn write_dense(folder: &Path, weight: HostTensor) -> Result<(), ModelError> {
+/// A value as a message shows it: a text without its quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Writes a dense layer: its weight, and its bias if it has one, under the names of its file.
+pub(crate) fn write_dense(
+    folder: &Path,
+    layer: DenseLayer,
+    tensors: &[(String, HostTensor)],
+) -> Result<(), ModelError> {
+    let weight = tensors.iter().find(|(name, _)| name == "linear.weight");
+    let (_, weight) = weight.expect("every layer has a weight");
+    let class = ACTIVATIONS.iter().find(|(own, ..)| *own == layer.activation);
+    let (_, module, class) = class.expect("every nonlinearity has a name");
     let file = json!({
         "in_features": weight.shape[1],
         "out_features": weight.shape[0],
-        "bias": false,
-        "activation_function": "torch.nn.modules.linear.Identity",
+        "bias": layer.bias,
+        "activation_function": format!("torch.nn.modules.{module}.{class}"),
     });
     write_json(&folder.join(CONFIG), &file)?;
-    checkpoint::write(&folder.join(WEIGHTS), &[(DENSE_WEIGHT.to_owned(), weight)])
+    checkpoint::write(&folder.join(WEIGHTS), tensors)
 }
 
 /// Checks that a norm is of the embedding; before 6 it has no file.

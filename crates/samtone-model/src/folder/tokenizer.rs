@@ -1,12 +1,13 @@
 //! `tokenizer.json` and `tokenizer_config.json`.
 
+use std::fs;
 use std::path::Path;
 
 use samtone_text::TextTokenizer;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value, json};
 
-use super::json::{read_json, read_json_if_there, write_json};
+use super::json::{io_error, read_json, read_json_if_there, write_json};
 use super::{CONFIG, unsupported};
 use crate::error::ModelError;
 
@@ -31,8 +32,8 @@ pub(crate) struct TokenizerSettings {
     pub(crate) max_tokens: Option<usize>,
     /// Whether the model is told which of two texts a token is of.
     pub(crate) tells_types: bool,
-    /// The names of the special tokens by their key, as the file has them.
-    special: Map<String, Value>,
+    /// Whether the file says that texts lose their end.
+    cuts_right: bool,
     /// What transformers puts in place of the tokenizer's normalizer.
     normalizer: Option<Remade>,
 }
@@ -73,8 +74,6 @@ impl TokenizerSettings {
             do_lower_case: Option<bool>,
             strip_accents: Option<bool>,
             tokenize_chinese_chars: Option<bool>,
-            #[serde(flatten)]
-            more: Map<String, Value>,
         }
         #[derive(Deserialize)]
         struct Encoder {
@@ -82,9 +81,9 @@ impl TokenizerSettings {
             tokenizer_class: Option<String>,
         }
         let path = folder.join(TOKENIZER_CONFIG);
-        let mut file: File = read_json_if_there(&path)?.unwrap_or_default();
-        if let Some(side) = file.truncation_side.filter(|side| side != "right") {
-            return Err(unsupported(&path, "truncation_side", &side, "right"));
+        let file: File = read_json_if_there(&path)?.unwrap_or_default();
+        if let Some(side) = file.truncation_side.as_ref().filter(|side| *side != "right") {
+            return Err(unsupported(&path, "truncation_side", side, "right"));
         }
         let encoder: Encoder = read_json(&folder.join(CONFIG))?;
         let class = file.tokenizer_class.or(encoder.tokenizer_class);
@@ -92,9 +91,11 @@ impl TokenizerSettings {
         let model_type = encoder.model_type.as_deref().unwrap_or_default();
         let is_bert = match class {
             Some(class) => {
-                ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"].contains(&class)
+                let family =
+                    ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"];
+                family.contains(&class)
             }
-            None => model_type == "bert",
+            None => ["bert", "mpnet"].contains(&model_type),
         };
         let cased = CASED.iter().find(|(name, types)| match class {
             Some(class) => class == *name,
@@ -105,11 +106,8 @@ impl TokenizerSettings {
             strip_accents: file.strip_accents,
             chinese: file.tokenize_chinese_chars.unwrap_or(true),
         };
-        let special = SPECIAL
-            .iter()
-            .filter_map(|(key, _)| Some(((*key).to_owned(), file.more.remove(*key)?)))
-            .filter(|(_, name)| !name.is_null());
         Ok(Self {
+            cuts_right: file.truncation_side.is_some(),
             // Transformers writes 10^30 for "no limit".
             max_tokens: file
                 .model_max_length
@@ -119,9 +117,12 @@ impl TokenizerSettings {
             // Of transformers 5's classes BERT's alone does so unasked.
             tells_types: match file.model_input_names {
                 Some(names) => names.iter().any(|name| name == "token_type_ids"),
-                None => is_bert && class != Some("DistilBertTokenizer"),
+                None => {
+                    is_bert
+                        && model_type != "mpnet"
+                        && !matches!(class, Some("DistilBertTokenizer" | "MPNetTokenizer"))
+                }
             },
-            special: special.collect(),
             normalizer: if is_bert {
                 Some(Remade::Bert(bert))
             } else {
@@ -130,18 +131,17 @@ impl TokenizerSettings {
         })
     }
 
-    /// The names of the special tokens by their key.
-    pub(crate) fn special(&self) -> &Map<String, Value> {
-        &self.special
-    }
-
     /// Reads the tokenizer.
     ///
     /// # Errors
-    /// If there is none, or `tokenizer_config.json` has transformers give it another normalizer than
+    /// If there is none, texts would lose their beginning, or `tokenizer_config.json` has transformers give it another normalizer than
     /// `tokenizer.json`.
     pub(crate) fn read_tokenizer(&self, folder: &Path) -> Result<TextTokenizer, ModelError> {
         let tokenizer = read_tokenizer(folder)?;
+        if tokenizer.cuts_left() && !self.cuts_right {
+            let path = folder.join(TOKENIZER);
+            return Err(unsupported(&path, "truncation", "direction Left", "direction Right"));
+        }
         if let Some(remade) = self.normalizer {
             remade.check(folder)?;
         }
@@ -218,40 +218,123 @@ impl BertNormalizer {
     }
 }
 
+/// What other releases of transformers make a tokenizer from, where `tokenizer.json` is not there.
+const SOURCES: [&str; 6] = [
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+];
+
 /// Reads `tokenizer.json`.
 pub(crate) fn read_tokenizer(folder: &Path) -> Result<TextTokenizer, ModelError> {
     let path = folder.join(TOKENIZER);
     if !path.exists() {
-        return Err(ModelError::NoTokenizer { path });
+        let only = SOURCES.into_iter().find(|name| folder.join(name).exists());
+        return Err(ModelError::NoTokenizer { path, only });
     }
     TextTokenizer::from_file(&path).map_err(|source| ModelError::Tokenizer { source })
 }
 
-/// Writes `tokenizer.json` and the names of its special tokens: `special`, or where there are none
-/// those that such tokens have elsewhere.
+/// The tokenizer's other files, which nobody here reads.
+const BESIDE: [&str; 9] = [
+    "added_tokens.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+];
+
+/// A tokenizer's files beside `tokenizer.json`, as a folder had them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenizerFiles {
+    /// `tokenizer_config.json`.
+    config: Option<Vec<u8>>,
+    beside: Vec<(&'static str, Vec<u8>)>,
+    /// Whether `tokenizer.json` is as it was, too.
+    is_whole: bool,
+    /// What texts were cut to, in tokens.
+    max_tokens: usize,
+}
+
+impl TokenizerFiles {
+    /// Reads the files of `folder`, of which `tokenizer` was made and whose texts are cut to
+    /// `max_tokens`.
+    pub(crate) fn read(
+        folder: &Path,
+        tokenizer: &TextTokenizer,
+        max_tokens: usize,
+    ) -> Result<Self, ModelError> {
+        let read = |name: &str| match folder.join(name) {
+            path if path.exists() => fs::read(&path).map(Some).map_err(io_error(&path)),
+            _ => Ok(None),
+        };
+        let mut beside = Vec::new();
+        for name in BESIDE {
+            beside.extend(read(name)?.map(|bytes| (name, bytes)));
+        }
+        let is_whole = read(TOKENIZER)?.is_some_and(|file| file == tokenizer.json().as_bytes());
+        Ok(Self { config: read(TOKENIZER_CONFIG)?, beside, is_whole, max_tokens })
+    }
+
+    /// `tokenizer_config.json` with what it must say now that texts are cut to `max_tokens`; none if
+    /// that is what it says.
+    fn config(&self, bytes: &[u8], max_tokens: usize) -> Option<Map<String, Value>> {
+        let before: Map<String, Value> = serde_json::from_slice(bytes).unwrap_or_default();
+        let mut now = before.clone();
+        if max_tokens != self.max_tokens {
+            now.insert("model_max_length".into(), max_tokens.into());
+        }
+        // A class of the folder's own is not written with it; where none is named, `config.json` decides,
+        // which is written anew; and a class of transformers may undo what was changed.
+        let has_class = now.get("tokenizer_class").is_some_and(Value::is_string);
+        if now.remove("auto_map").is_some() || !self.is_whole || !has_class {
+            now.insert("tokenizer_class".into(), PLAIN_CLASS.into());
+        }
+        (now != before).then_some(now)
+    }
+}
+
+/// The class that takes `tokenizer.json` as it is: those of the architectures make another normalizer.
+const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
+
+/// Writes `tokenizer.json` and the files beside it: as they were, but for what has changed; where there
+/// were none, a `tokenizer_config.json` with the special tokens by the names that they have elsewhere.
 pub(crate) fn write_tokenizer(
     folder: &Path,
     tokenizer: &TextTokenizer,
-    special: &Map<String, Value>,
+    files: &TokenizerFiles,
     max_tokens: usize,
 ) -> Result<(), ModelError> {
     let path = folder.join(TOKENIZER);
     tokenizer.save(&path).map_err(|source| ModelError::Tokenizer { source })?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).map_err(io_error(&path))
+    };
+    for (name, bytes) in &files.beside {
+        write(name, bytes)?;
+    }
+    if let Some(bytes) = &files.config {
+        return match files.config(bytes, max_tokens) {
+            Some(changed) => write_json(&folder.join(TOKENIZER_CONFIG), &changed),
+            None => write(TOKENIZER_CONFIG, bytes),
+        };
+    }
     let mut config = json!({
-        // The class that takes `tokenizer.json` as it is: those of the architectures make another
-        // normalizer.
-        "tokenizer_class": "PreTrainedTokenizerFast",
+        "tokenizer_class": PLAIN_CLASS,
         "model_max_length": max_tokens,
         "clean_up_tokenization_spaces": false,
     });
     for (key, spellings) in SPECIAL {
-        let usual = || {
-            let name = spellings.iter().find(|name| tokenizer.token_id(name).is_some())?;
-            Some(Value::from(*name))
-        };
-        let name = if special.is_empty() { usual() } else { special.get(key).cloned() };
-        if let Some(name) = name {
-            config[key] = name;
+        if let Some(name) = spellings.iter().find(|name| tokenizer.token_id(name).is_some()) {
+            config[key] = Value::from(*name);
         }
     }
     write_json(&folder.join(TOKENIZER_CONFIG), &config)

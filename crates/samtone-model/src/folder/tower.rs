@@ -3,22 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use samtone_text::TextTokenizer;
-use serde_json::{Map, Value};
 
-use super::json::{create_folder, write_json};
+use super::json::{create_folder, read_json_if_there, write_json};
 use super::limits::{Limits, Task};
 use super::samtone::SamtoneFile;
 use super::settings::Settings;
 use super::stages::{
-    DENSE_WEIGHT, Stage, check_norm, read_dense, read_modules, read_pooling, read_routes,
+    Stage, check_norm, read_dense, read_modules, read_pooling, read_routes,
     write_dense, write_pooling,
 };
-use super::tokenizer::{TokenizerSettings, write_tokenizer};
+use super::tokenizer::{TokenizerFiles, TokenizerSettings, write_tokenizer};
 use super::{CONFIG, unsupported};
 use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
 use crate::folder::hugging_face;
+use crate::projection::{DenseLayer, DenseLayers};
 use crate::side::Side;
 
 /// The description of one tower's folder.
@@ -30,8 +30,8 @@ pub(crate) struct TowerFolder {
     pub(crate) pooling: Pooling,
     /// Whether a prompt's tokens are pooled with the text's.
     pub(crate) include_prompt: bool,
-    /// The projection's folder and its dimensions.
-    pub(crate) projection: Option<(PathBuf, usize)>,
+    /// The dense layers after pooling, each with its folder.
+    pub(crate) dense: Vec<(PathBuf, DenseLayer)>,
     pub(crate) normalize: bool,
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
@@ -72,18 +72,18 @@ impl TowerFolder {
     fn read(path: &Path, stages: Option<(&Path, &[Stage])>) -> Result<Self, ModelError> {
         let mut encoder_folder = path.to_owned();
         let mut pooling = (Pooling::Mean, true);
-        let mut projection = None;
+        let mut dense = Vec::new();
         let mut normalize = stages.is_none();
         if let Some((file, stages)) = stages {
-            let expected = "Transformer, Pooling, at most one Dense, then at most one Normalize";
+            let expected = "Transformer, Pooling, any Dense, then at most one Normalize";
             for (at, stage) in stages.iter().enumerate() {
                 let place = stage.place(file, path)?;
                 match (at, stage.kind()) {
                     (0, "Transformer") => encoder_folder = place,
                     (1, "Pooling") => pooling = read_pooling(&place)?,
-                    (2.., "Dense") if projection.is_none() && !normalize => {
-                        let dim = read_dense(&place)?;
-                        projection = Some((place, dim));
+                    (2.., "Dense") if !normalize => {
+                        let layer = read_dense(&place)?;
+                        dense.push((place, layer));
                     }
                     (2.., "Normalize") if at + 1 == stages.len() => {
                         check_norm(&place)?;
@@ -96,13 +96,15 @@ impl TowerFolder {
                 return Err(unsupported(file, "type", "too few stages", expected));
             }
         }
+        check_no_adapter(&encoder_folder)?;
         let encoder = hugging_face::read_config(&encoder_folder.join(CONFIG))?;
-        let dim = projection.as_ref().map_or(encoder.hidden(), |(_, dim)| *dim);
         let (pooling, include_prompt) = pooling;
+        let pooled = pooling.parts().count().saturating_mul(encoder.hidden());
+        let dim = dense.last().map_or(pooled, |(_, layer)| layer.dim);
         Ok(Self {
             pooling,
             include_prompt,
-            projection,
+            dense,
             normalize,
             settings: Settings::read(path, dim)?,
             limits: Limits::read(&encoder_folder, Task::States)?,
@@ -117,19 +119,34 @@ impl TowerFolder {
         self.limits.max_tokens(side).or(self.tokenizer.max_tokens)
     }
 
+    /// The dense layers after pooling; none if there is none.
+    pub(crate) fn projection(&self) -> Option<DenseLayers> {
+        let layers: Vec<DenseLayer> = self.dense.iter().map(|(_, layer)| *layer).collect();
+        (!layers.is_empty()).then(|| layers.into())
+    }
+
     /// What two towers that are to be one model differ in, if they do.
     pub(crate) fn differs_from(&self, other: &Self) -> Option<&'static str> {
-        let dim = |tower: &Self| tower.projection.as_ref().map(|(_, dim)| *dim);
         let same = [
             ("the encoder", self.encoder == other.encoder),
             ("the pooling", self.pooling == other.pooling),
             ("`include_prompt`", self.include_prompt == other.include_prompt),
-            ("the projection", dim(self) == dim(other)),
+            ("the projection", self.projection() == other.projection()),
             ("the last norm", self.normalize == other.normalize),
             ("`do_lower_case`", self.limits.lowercase == other.limits.lowercase),
             ("`similarity_fn_name`", self.settings.similarity == other.settings.similarity),
         ];
         same.into_iter().find(|(_, same)| !same).map(|(what, _)| what)
+    }
+
+    /// The files beside the one that `tokenizer` was made of.
+    pub(crate) fn tokenizer_files(
+        &self,
+        tokenizer: &TextTokenizer,
+    ) -> Result<TokenizerFiles, ModelError> {
+        let of_side = |side| self.encoder.longest_text(self.max_tokens(side));
+        let max_tokens = of_side(Side::Query).max(of_side(Side::Document));
+        TokenizerFiles::read(&self.path, tokenizer, max_tokens)
     }
 
     /// The tower's tokenizer, as its folder has it.
@@ -140,11 +157,21 @@ impl TowerFolder {
     /// The tower's weights under the names of its parameters.
     pub(crate) fn read_weights(&self) -> Result<TowerWeights, ModelError> {
         let encoder = hugging_face::read_weights(&self.path, &self.encoder)?;
-        let projection = match &self.projection {
-            Some((folder, _)) => Some(Checkpoint::read(folder, |_| false)?),
-            None => None,
-        };
-        Ok(TowerWeights { encoder, projection })
+        let dense = self.dense.iter().map(|(folder, _)| Checkpoint::read(folder, |_| false));
+        Ok(TowerWeights { encoder, dense: dense.collect::<Result<_, _>>()? })
+    }
+}
+
+/// Checks that a folder's weights are a model's own: transformers would put an adapter on another's.
+pub(crate) fn check_no_adapter(folder: &Path) -> Result<(), ModelError> {
+    #[derive(serde::Deserialize)]
+    struct Adapter {
+        base_model_name_or_path: Option<String>,
+    }
+    let path = folder.join("adapter_config.json");
+    match read_json_if_there::<Adapter>(&path)? {
+        None => Ok(()),
+        Some(adapter) => Err(ModelError::Adapter { path, base: adapter.base_model_name_or_path }),
     }
 }
 
@@ -152,36 +179,42 @@ impl TowerFolder {
 #[derive(Debug)]
 pub(crate) struct TowerWeights {
     encoder: Checkpoint,
-    projection: Option<Checkpoint>,
+    dense: Vec<Checkpoint>,
 }
 
-/// The projection's weight among the parameters of a tower.
-const PROJECTION: &str = "projection.weight";
+/// Of a parameter's name the number of its dense layer, and its name in that layer's file; none if it
+/// is no dense layer's.
+fn dense_tensor(name: &str) -> Option<(usize, String)> {
+    let rest = name.strip_prefix("projection.")?;
+    let numbered = rest.split_once('.').and_then(|(n, rest)| Some((n.parse().ok()?, rest)));
+    let (number, rest) = numbered.unwrap_or((0, rest));
+    Some((number, format!("linear.{rest}")))
+}
 
 impl TowerWeights {
-    /// The values of a parameter and the file they came from; none if it is a projection and the
+    /// The values of a parameter and the file they came from; none if it is a projection's and the
     /// folder has none.
     pub(crate) fn get(
         &self,
         name: &str,
         shape: &[usize],
     ) -> Result<Option<(&HostTensor, &Path)>, ModelError> {
-        let (checkpoint, name) = match (name, &self.projection) {
-            (PROJECTION, None) => return Ok(None),
-            (PROJECTION, Some(projection)) => (projection, DENSE_WEIGHT),
-            _ => (&self.encoder, name),
+        let Some((number, own)) = dense_tensor(name) else {
+            return Ok(Some((self.encoder.get(name, shape)?, self.encoder.path())));
         };
-        Ok(Some((checkpoint.get(name, shape)?, checkpoint.path())))
+        let Some(checkpoint) = self.dense.get(number) else { return Ok(None) };
+        Ok(Some((checkpoint.get(&own, shape)?, checkpoint.path())))
     }
 
     /// Checks that the files hold nothing but `names`.
     pub(crate) fn check_names(&self, names: &[&str]) -> Result<(), ModelError> {
         self.encoder.check_names(|name| names.contains(&name))?;
-        let projects = names.contains(&PROJECTION);
-        match &self.projection {
-            Some(projection) => projection.check_names(|name| projects && name == DENSE_WEIGHT),
-            None => Ok(()),
+        let dense: Vec<_> = names.iter().filter_map(|name| dense_tensor(name)).collect();
+        for (number, checkpoint) in self.dense.iter().enumerate() {
+            let is_known = |name: &str| dense.iter().any(|(n, own)| *n == number && own == name);
+            checkpoint.check_names(is_known)?;
         }
+        Ok(())
     }
 }
 
@@ -191,8 +224,8 @@ pub(crate) struct TowerContent<'a> {
     pub(crate) include_prompt: bool,
     pub(crate) max_tokens: usize,
     pub(crate) tokenizer: &'a TextTokenizer,
-    /// The names of the tokenizer's special tokens by their key, where they are known.
-    pub(crate) special: &'a Map<String, Value>,
+    /// The tokenizer's other files, where there are any.
+    pub(crate) tokenizer_files: &'a TokenizerFiles,
     /// Every parameter of the tower by name.
     pub(crate) parameters: Vec<(String, HostTensor)>,
 }
@@ -227,20 +260,24 @@ impl TowerContent<'_> {
             Ok::<PathBuf, ModelError>(place)
         };
         let config = self.config;
-        let (projection, encoder): (Vec<_>, Vec<_>) =
-            self.parameters.into_iter().partition(|(name, _)| name == PROJECTION);
+        let (dense, encoder): (Vec<_>, Vec<_>) =
+            self.parameters.into_iter().partition(|(name, _)| dense_tensor(name).is_some());
 
         let place = next("Transformer")?;
         checkpoint::write(&place.join(WEIGHTS), &encoder)?;
         let pad_id = self.tokenizer.pad_id();
         write_json(&place.join(CONFIG), &hugging_face::config_json(&config.encoder, pad_id))?;
-        write_tokenizer(&place, self.tokenizer, self.special, self.max_tokens)?;
+        write_tokenizer(&place, self.tokenizer, self.tokenizer_files, self.max_tokens)?;
         Limits::write(&place, self.max_tokens)?;
 
         let (pooling, hidden) = (config.pooling, config.encoder.hidden());
         write_pooling(&next("Pooling")?, pooling, self.include_prompt, hidden)?;
-        if let Some((_, weight)) = projection.into_iter().next() {
-            write_dense(&next("Dense")?, weight)?;
+        for (number, &layer) in config.dense_layers().iter().enumerate() {
+            let tensors = dense.iter().filter_map(|(name, tensor)| {
+                let (own, name) = dense_tensor(name)?;
+                (own == number).then(|| (name, tensor.clone()))
+            });
+            write_dense(&next("Dense")?, layer, &tensors.collect::<Vec<_>>())?;
         }
         if config.normalize {
             next("Normalize")?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_text::{TextTokenizer, TokenBatch};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::config::Decoding;
 use super::hugging_face;
@@ -14,7 +14,7 @@ use super::model::Seq2Seq;
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, HostTensor, WEIGHTS};
 use crate::folder::model_folder::ModelFolder;
-use crate::folder::{self, CONFIG, replace_folder};
+use crate::folder::{self, CONFIG, TokenizerFiles, replace_folder};
 
 /// An encoder-decoder and its tokenizer: what a Hugging Face folder of T5 holds.
 ///
@@ -83,7 +83,7 @@ impl<B: Backend> TextToText<B> {
                 "pad_token_id": pad_id,
             });
             folder::write_json(&folder.join("generation_config.json"), &generation)?;
-            folder::write_tokenizer(folder, &self.tokenizer, &Map::new(), MODEL_MAX_TOKENS)
+            folder::write_tokenizer(folder, &self.tokenizer, &TokenizerFiles::default(), MODEL_MAX_TOKENS)
         })
     }
 

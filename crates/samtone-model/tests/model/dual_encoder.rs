@@ -8,7 +8,7 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use samtone_model::{
     Activation, BertConfig, Dropout, DualEncoder, EncoderConfig, GradientFault, Part, Pooling,
-    Sharing, Side, T5Config,
+    Poolings, Sharing, Side, T5Config,
 };
 use samtone_testing::model::{self, config, parameters};
 use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
@@ -103,6 +103,13 @@ fn gradients_agree_with_central_differences() {
             (Pooling::Mean, None, 2),
             (Pooling::Cls, None, 2),
             (Pooling::Last, None, 2),
+            (Pooling::Max, None, 0),
+            (Pooling::MeanSqrtLen, None, 0),
+            (Pooling::WeightedMean, None, 0),
+            (Pooling::Max, None, 2),
+            (Pooling::MeanSqrtLen, None, 2),
+            (Pooling::WeightedMean, None, 1),
+            (Pooling::of_parts(&Poolings::ORDER).unwrap(), None, 1),
         ] {
             let config = config(encoder.clone(), Sharing::Sde, pooling);
             let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
@@ -135,6 +142,46 @@ fn gradients_agree_with_central_differences() {
     }
 }
 
+#[test]
+fn gradients_of_dense_layers_agree_with_central_differences() {
+    type B = Autodiff<Flex>;
+    let activations = ["identity", "tanh", "relu", "gelu", "silu", "sigmoid"];
+    for activation in activations {
+        let layers = serde_json::json!([
+            { "dim": 5, "bias": true, "activation": activation }, { "dim": 3, "activation": "tanh" }
+        ]);
+        let mut config = config(bert(), Sharing::AdeSpl, Pooling::Mean);
+        config.projection = Some(serde_json::from_value(layers).unwrap());
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+        let model = model.cast(FloatDType::F64);
+        let loss = |model: &DualEncoder<Flex>| {
+            let sides = Side::ALL.map(|side| weighed_sum(model.encode(side, &batch(), None)));
+            sides.map(|loss| values(loss)[0]).iter().sum::<f64>()
+        };
+        let sides = Side::ALL.map(|side| weighed_sum(model.encode(side, &batch(), None)));
+        let graph = sides.into_iter().reduce(|a, b| a + b).unwrap();
+        let gradients = GradientsParams::from_grads(graph.backward(), &model);
+        let mut checked = Vec::new();
+        model.for_each_gradient(&gradients, |parameter, gradient| {
+            if parameter.part != Part::Projection {
+                return;
+            }
+            for (element, &gradient) in values(gradient.unwrap()).iter().enumerate() {
+                let [up, down] = [1e-5, -1e-5]
+                    .map(|step| loss(&nudge(model.valid(), &parameter.path, element, step)));
+                let difference = (up - down) / 2e-5;
+                let error = (difference - gradient).abs();
+                let name = &parameter.path;
+                assert!(error <= GRADIENT_TOLERANCE * (1.0 + difference.abs()), "{name}, {activation}");
+            }
+            checked.push(parameter.path.clone());
+        });
+        let expected =
+            ["shared.projection.weight", "shared.projection.bias", "shared.projection.1.weight"];
+        assert_eq!(checked, expected);
+    }
+}
+
 /// Adds `step` to one element of one parameter.
 fn nudge(model: DualEncoder<Flex>, path: &str, element: usize, step: f64) -> DualEncoder<Flex> {
     use burn::module::{Module, ModuleMapper, Param, ParamId};
@@ -163,7 +210,7 @@ const F32_TOLERANCE: f64 = 2e-6;
 #[test]
 fn an_embedding_depends_on_its_text_alone() {
     for encoder in [bert(), t5(false), t5(true)] {
-        for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+        for pooling in Poolings::ORDER {
             let config = config(encoder.clone(), Sharing::Sde, pooling);
             let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
             let embed = |batch: &TokenBatch| values(model.encode(Side::Document, batch, None));
@@ -184,27 +231,43 @@ fn an_embedding_depends_on_its_text_alone() {
 #[test]
 fn tokens_left_out_of_pooling_are_read_all_the_same() {
     let rows = [vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]];
-    for pooling in [Pooling::Mean, Pooling::Cls, Pooling::Last] {
+    for pooling in Poolings::ORDER {
         let mut config = config(bert(), Sharing::Sde, pooling);
         (config.projection, config.normalize) = (None, false);
         let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
         let padded = TokenBatch::pad_to(&rows, 0, 9);
         // The states of each text: 0 to 4, 5 and 6, 7 to 10; the second has nothing left.
         let pooled: [&[usize]; 3] = match pooling {
-            Pooling::Mean => [&[2, 3, 4], &[], &[9, 10]],
             Pooling::Cls => [&[2], &[5], &[9]],
             Pooling::Last => [&[4], &[], &[10]],
+            _ => [&[2, 3, 4], &[], &[9, 10]],
+        };
+        // Each text's rows and dimension to what they become.
+        let join = |states: &[f64], first: usize| -> f64 {
+            let sum: f64 = states.iter().sum();
+            let n = states.len().max(1) as f64;
+            match pooling {
+                Pooling::Max => states.iter().copied().reduce(f64::max).unwrap_or(0.0),
+                Pooling::MeanSqrtLen => sum / n.sqrt(),
+                // The third token is the first that is pooled.
+                Pooling::WeightedMean => {
+                    let weighed = (first..).zip(states).map(|(at, state)| at as f64 * state);
+                    let weights: usize = (first..first + states.len()).sum();
+                    weighed.sum::<f64>() / weights.max(1) as f64
+                }
+                _ => sum / n,
+            }
         };
         let model = model.with_unpooled([2, 0]);
         for model in [model.clone(), model.clone().cast(FloatDType::F64)] {
             let states = values(model.token_states(Side::Query, &padded, None));
             let states: Vec<&[f64]> = states.chunks(8).collect();
-            let mean = |rows: &[usize]| -> Vec<f64> {
-                let sum = |axis| rows.iter().map(|&row| states[row][axis]).sum::<f64>();
-                (0..8).map(|axis| sum(axis) / rows.len().max(1) as f64).collect()
+            let text = |rows: &[usize]| -> Vec<f64> {
+                let of = |axis| rows.iter().map(|&row| states[row][axis]).collect::<Vec<_>>();
+                (0..8).map(|axis| join(&of(axis), 3)).collect()
             };
             let got = values(model.encode(Side::Query, &padded, None));
-            assert_close("pooled", &got, &pooled.map(mean).concat(), F32_TOLERANCE);
+            assert_close("pooled", &got, &pooled.map(text).concat(), F32_TOLERANCE);
         }
         let other = values(model.encode(Side::Document, &padded, None));
         assert_eq!(other, values(model.with_unpooled([0, 0]).encode(Side::Query, &padded, None)));

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use burn::backend::{Flex, NdArray};
 use burn::tensor::backend::Backend;
 use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
-    Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
+    BertConfig, Checkpoint, DenseActivation, DenseLayer, DualEncoder, DualEncoderConfig, EncoderConfig, ModelError, ModelFolder, Pooling,
+    DenseLayers, Retriever, Sharing, Side, SideSettings, Similarity, T5Config,
 };
 use samtone_testing::assert_close;
 use samtone_testing::model::one_layer_bert;
@@ -39,6 +39,7 @@ fn retriever<B: Backend>(
     sharing: Sharing,
     projection: Option<usize>,
 ) -> Retriever<B> {
+    let projection = projection.map(DenseLayers::from);
     let config =
         DualEncoderConfig { encoder, sharing, projection, pooling: Pooling::Last, normalize: true };
     retriever_of(&config)
@@ -126,13 +127,75 @@ fn one_checkpoint_starts_two_towers_and_a_projection() {
     retriever::<Flex>(bert, Sharing::Sde, None).save(&path).unwrap();
     let mut folder = ModelFolder::open(&path).unwrap();
     folder.config.sharing = Sharing::AdeSpl;
-    folder.config.projection = Some(3);
+    folder.config.projection = Some(3.into());
     let retriever = Retriever::<Flex>::load(&folder, 5, &Default::default()).unwrap();
     assert_eq!(retriever.dim(), 3);
     // The same weights and the same projection: only the prompt tells the towers apart.
     let rows = retriever.tokenize(Side::Document, &TEXTS).unwrap();
     let [query, document] = Side::ALL.map(|side| retriever.encode_tokens(side, &rows, 100));
     assert_eq!(query, document);
+}
+
+/// What a folder brings may be trained in two towers, shared or not, and is written as it came.
+#[test]
+fn dense_layers_of_a_folder_are_kept_in_two_towers() {
+    let files = fs::read_to_string(fixture("folders/cases.json")).unwrap();
+    let Variants { texts, cases } = serde_json::from_str(&files).unwrap();
+    let case = cases.iter().find(|case| case.name == "two dense layers").unwrap();
+    for (sharing, of_query) in [(Sharing::AdeSpl, true), (Sharing::Ade, false)] {
+        let (home, path) = variant(&case.files);
+        let mut folder = ModelFolder::open(&path).unwrap();
+        folder.config.sharing = sharing;
+        let two = Retriever::<Flex>::load(&folder, 0, &Default::default()).unwrap();
+        let names = two.model.parameters().iter().map(|p| p.path.as_str());
+        let shared = names.filter(|name| name.starts_with("shared.projection.")).count();
+        assert_eq!(shared, if of_query { 4 } else { 0 });
+        let saved = home.path().join("saved");
+        two.save(&saved).unwrap();
+        for side in ["query", "document"] {
+            for file in ["2_Dense/model.safetensors", "3_Dense/model.safetensors"] {
+                let again = fs::read(saved.join(side).join(file)).unwrap();
+                let tensors = |bytes| {
+                    let path = home.path().join("one.safetensors");
+                    fs::write(&path, bytes).unwrap();
+                    let read = Checkpoint::read_file(&path, |_| false).unwrap();
+                    let shape = |name| read.shape(name).unwrap().to_vec();
+                    ["linear.weight", "linear.bias"].map(|name| read.get(name, &shape(name)).unwrap().clone())
+                };
+                assert_eq!(tensors(again), tensors(fs::read(path.join(file)).unwrap()));
+            }
+        }
+        let again = Retriever::<Flex>::open(&saved, &Default::default()).unwrap();
+        let embed = |side| again.encode_texts(side, &texts).unwrap();
+        let widened = |values: &[f32]| values.iter().copied().map(f64::from).collect::<Vec<_>>();
+        for (side, expected) in [(Side::Query, &case.query), (Side::Document, &case.document)] {
+            assert_close("saved", &widened(&embed(side)), &expected.concat(), EMBEDDING_TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn another_projection_than_the_folders_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let [bert, _] = encoders();
+    retriever::<Flex>(bert, Sharing::Sde, Some(5)).save(&path).unwrap();
+    let load = |projection: Option<DenseLayers>| {
+        let mut folder = ModelFolder::open(&path).unwrap();
+        folder.config.projection = projection;
+        folder.load::<Flex>(0, &Default::default()).map(|_| ())
+    };
+    load(Some(5.into())).unwrap();
+    for (asked, expected) in [
+        (Some(3.into()), "to 5 dimensions, and another, to 3, was asked for"),
+        (None, "to 5 dimensions, and none was asked for"),
+    ] {
+        let error = load(asked).unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert!(error.hint().unwrap().contains("leave `projection` out"));
+    }
+    let bias = vec![DenseLayer { dim: 5, bias: true, activation: DenseActivation::Identity }];
+    assert!(load(Some(bias.into())).is_err());
 }
 
 /// Saves two towers, lets `edit` change the folder, and gives the error of opening it.
@@ -154,7 +217,7 @@ fn towers_that_should_share_but_differ_are_refused() {
         let config = DualEncoderConfig {
             encoder: bert,
             sharing: Sharing::Sde,
-            projection: Some(5),
+            projection: Some(5.into()),
             pooling: Pooling::Last,
             normalize: true,
         };
@@ -190,16 +253,15 @@ fn what_is_wrong_with_a_folder_is_named() {
     let flatter = replace("config.json", "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 0");
     check(&flatter, "holds tensor `encoder.layer.0.attention.output.LayerNorm.bias` of shape [8]");
     let dense = replace("2_Dense/config.json", "\"bias\": false", "\"bias\": true");
-    check(&dense, "has `bias` = `true`, expected false");
-    let tanh = replace("2_Dense/config.json", "linear.Identity", "activation.Tanh");
-    check(&tanh, "expected Identity");
+    check(&dense, "lacks tensor `linear.bias`, expected of shape [5]");
+    let none = replace("2_Dense/config.json", "linear.Identity", "activation.Softmax");
+    check(&none, "expected torch.nn's Identity, Tanh, ReLU, GELU, SiLU or Sigmoid");
     let pooling = "1_Pooling/config.json";
     let none =
         replace(pooling, "\"pooling_mode_lasttoken\": true", "\"pooling_mode_lasttoken\": false");
-    check(&none, "has `pooling_mode` = ``, expected mean, cls or lasttoken");
-    let max =
-        replace(pooling, "\"pooling_mode_max_tokens\": false", "\"pooling_mode_max_tokens\": true");
-    check(&max, "pooling_mode_lasttoken + pooling_mode_max_tokens");
+    check(&none, "has `pooling_mode` = ``, expected one or more of cls, max, mean");
+    let odd = replace(pooling, "pooling_mode_max_tokens\": false", "pooling_mode_odd\": true");
+    check(&odd, "pooling_mode_lasttoken + pooling_mode_odd");
     let odd = replace("modules.json", "models.Normalize", "models.WordWeights");
     check(&odd, "sentence_transformers.models.WordWeights");
     let outside = replace("modules.json", "\"1_Pooling\"", "\"../1_Pooling\"");
@@ -219,9 +281,24 @@ fn a_tokenizer_larger_than_the_model_is_refused() {
     let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 60, true).unwrap();
     let tokens = tokenizer.vocab_size();
     let error = Retriever::new(model, tokenizer, Default::default()).map(|_| ()).unwrap_err();
-    let expected =
-        format!("the tokenizer has {tokens} tokens, but the model has embeddings for 10");
-    assert_eq!(error.to_string(), expected);
+    let expected = format!("has id {}, and the model has embeddings for 10", tokens - 1);
+    assert!(error.to_string().ends_with(&expected), "{error}");
+}
+
+#[test]
+fn a_token_that_only_some_texts_spell_out_may_be_larger() {
+    let file = fs::read(fixture("folders/model/tokenizer.json")).unwrap();
+    let mut tokenizer: Value = serde_json::from_slice(&file).unwrap();
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(json!({
+        "id": 77, "content": "<image>", "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true
+    }));
+    let files = [("tokenizer.json".to_owned(), tokenizer)].into_iter().collect();
+    let (_home, path) = variant(&files);
+    let retriever = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    assert!(retriever.encode_texts(Side::Query, &["the old mill"]).is_ok());
+    let error = retriever.encode_texts(Side::Query, &["the <image>"]).unwrap_err().to_string();
+    assert!(error.starts_with("the token \"<image>\" has id 77"), "{error}");
 }
 
 /// A copy of the fixture's folder with other files.
@@ -237,7 +314,14 @@ pub(crate) fn variant_of(model: &str, files: &Map<String, Value>) -> (tempfile::
     for (name, content) in files {
         match content {
             Value::Null => fs::remove_file(path.join(name)).unwrap(),
-            content => fs::write(path.join(name), content.to_string()).unwrap(),
+            Value::String(weights) => {
+                fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+                fs::copy(fixture("folders").join(weights), path.join(name)).unwrap();
+            }
+            content => {
+                fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+                fs::write(path.join(name), content.to_string()).unwrap();
+            }
         }
     }
     (home, path)
@@ -276,9 +360,6 @@ fn folders_are_read_as_sentence_transformers_reads_them_and_written_back() {
     let Variants { texts, cases } = serde_json::from_str(&cases).unwrap();
     for case in &cases {
         let (home, path) = variant(&case.files);
-        if case.name.starts_with("older names") {
-            fs::copy(fixture("folders/old.safetensors"), path.join("model.safetensors")).unwrap();
-        }
         let retriever = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
         let [again, router] = ["again", "router"].map(|name| home.path().join(name));
         retriever.save(&again).unwrap();
@@ -370,8 +451,10 @@ fn what_a_sentence_transformers_file_says_is_honoured_or_refused() {
     check(limits, json!({ "config_args": { "hidden_act": "relu" } }), "`config_kwargs` = `hidden");
 
     let pooling = "1_Pooling/config.json";
-    check(pooling, json!({ "pooling_mode": "max" }), "`max`, expected mean, cls or lasttoken");
+    check(pooling, json!({ "pooling_mode": "min" }), "`min`, expected one or more of cls, max");
     check(pooling, json!({ "pooling_mode": ["mean", "cls"] }), "`[\"mean\",\"cls\"]`, expected");
+    check(pooling, json!({ "pooling_mode": ["cls", "cls"] }), "in this order");
+    check(pooling, json!({ "pooling_mode": [] }), "`[]`, expected");
     check(pooling, json!({ "pooling_mode": "mean", "weights": 1 }), "a key `weights`");
     check(pooling, json!({ "include_prompt": 0 }), "`include_prompt` = `0`");
 
@@ -401,15 +484,20 @@ fn a_dense_that_is_no_plain_projection_is_refused() {
     };
     let right = [&first, &pooling, &dense, &norm];
     let null = Value::Null;
-    check(&right, ("bias", null.clone()), "`bias` = `true`");
-    check(&right, ("activation_function", null.clone()), "`activation_function` = `torch.nn.Tanh`");
+    check(&right, ("bias", null.clone()), "`bias` = `null`");
+    check(&right, ("activation_function", null.clone()), "`activation_function` = `null`");
+    // Of a class that is none of torch's sentence-transformers makes a tanh.
+    let own = "transformers.activations.GELUActivation";
+    check(&right, ("activation_function", own.into()), "expected torch.nn's Identity, Tanh");
+    check(&right, ("out_features", (-4).into()), "`out_features` = `-4`");
     check(&right, ("use_residual", true.into()), "`use_residual` = `true`");
     check(&right, ("module_input_name", "token_embeddings".into()), "`module_input_name`");
     let fine = ("bias", Value::from(false));
-    let order = "expected Transformer, Pooling, at most one Dense, then at most one Normalize";
+    let order = "expected Transformer, Pooling, any Dense, then at most one Normalize";
     check(&[&first, &dense, &pooling], fine.clone(), order);
     check(&[&first, &pooling, &norm, &dense], fine.clone(), order);
-    check(&[&first, &pooling, &dense, &dense], fine.clone(), order);
+    check(&[&first, &pooling, &norm, &norm], fine.clone(), order);
+    check(&[&first, &pooling, &pooling], fine.clone(), order);
     check(&[&first], fine.clone(), order);
     let own = json!({ "path": "", "type": "custom_st.Transformer" });
     check(&[&own, &pooling], fine, "`type` = `custom_st.Transformer`");
@@ -509,7 +597,217 @@ fn special_tokens_keep_the_names_the_folder_gives_them() {
     let written: Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(written["bos_token"], "[CLS]");
     assert_eq!(written["cls_token"]["lstrip"], true);
-    assert_eq!(written.get("sep_token"), None);
+    assert_eq!(written["sep_token"], Value::Null);
+}
+
+/// `[PAD]` and `<pad>` are both in MPNet's vocabulary: which of them pads, the files alone say.
+#[test]
+fn a_tokenizers_files_are_written_as_they_were() {
+    let (home, path) = variant(&Map::new());
+    let config = r#"{"tokenizer_class":"BertTokenizer",  "do_lower_case":false,
+        "pad_token":"<pad>","model_max_length":24,"more":{"of":"another"} }"#;
+    let mut tokenizer: Value =
+        serde_json::from_slice(&fs::read(path.join("tokenizer.json")).unwrap()).unwrap();
+    tokenizer["truncation"] =
+        json!({ "direction": "Right", "max_length": 9, "strategy": "LongestFirst", "stride": 0 });
+    let tokenizer = format!("  {tokenizer}\n");
+    let beside = [
+        ("tokenizer_config.json", config),
+        ("tokenizer.json", &tokenizer),
+        ("special_tokens_map.json", r#"{ "pad_token" : "<pad>" }"#),
+        ("added_tokens.json", "{}"),
+        ("vocab.txt", "[PAD]\n<pad>\n"),
+        ("merges.txt", "#version\n"),
+        ("vocab.json", "{ }"),
+        ("spiece.model", "\u{1}\u{2}"),
+        ("sentencepiece.bpe.model", "\u{3}"),
+    ];
+    for (name, content) in beside {
+        fs::write(path.join(name), content).unwrap();
+    }
+    let load = |edit: &dyn Fn(&mut ModelFolder)| {
+        let mut folder = ModelFolder::open(&path).unwrap();
+        edit(&mut folder);
+        let saved = home.path().join("saved");
+        let retriever = Retriever::<Flex>::load(&folder, 0, &Default::default()).unwrap();
+        retriever.save(&saved).unwrap();
+        (saved, retriever)
+    };
+    let check = |folder: &Path, changed: &[&str]| {
+        for (name, content) in beside.iter().filter(|(name, _)| !changed.contains(name)) {
+            assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), *content, "{name}");
+        }
+    };
+    let written = |folder: &Path| -> Value {
+        serde_json::from_slice(&fs::read(folder.join("tokenizer_config.json")).unwrap()).unwrap()
+    };
+    let (saved, _) = load(&|_| ());
+    check(&saved, &[]);
+    let (saved, _) = load(&|folder| folder.config.sharing = Sharing::Ade);
+    for side in ["query", "document"] {
+        check(&saved.join(side), &[]);
+    }
+    let (saved, retriever) = load(&|_| ());
+    retriever.save_router(&saved).unwrap();
+    check(&saved.join("shared_0_Transformer"), &[]);
+
+    // Only what has changed is written anew.
+    let (saved, _) = load(&|folder| {
+        folder.query.max_tokens = Some(8);
+        folder.document.max_tokens = Some(9);
+    });
+    check(&saved, &["tokenizer_config.json"]);
+    let mut expected: Value = serde_json::from_str(config).unwrap();
+    expected["model_max_length"] = 9.into();
+    assert_eq!(written(&saved), expected);
+    let (saved, _) = load(&|folder| folder.lowercase = true);
+    check(&saved, &["tokenizer_config.json", "tokenizer.json"]);
+    let mut expected: Value = serde_json::from_str(config).unwrap();
+    expected["tokenizer_class"] = "PreTrainedTokenizerFast".into();
+    assert_eq!(written(&saved), expected);
+
+    // A class of the folder's own, or none, is one that takes `tokenizer.json` as it is.
+    for class in [json!({ "auto_map": { "AutoTokenizer": ["own.Own", null] } }), json!({})] {
+        let mut config = class.clone();
+        config["do_lower_case"] = false.into();
+        fs::write(path.join("tokenizer_config.json"), config.to_string()).unwrap();
+        let (saved, _) = load(&|_| ());
+        let expected =
+            json!({ "do_lower_case": false, "tokenizer_class": "PreTrainedTokenizerFast" });
+        assert_eq!(written(&saved), expected);
+    }
+}
+
+#[test]
+fn a_text_that_would_lose_its_beginning_is_refused() {
+    let (_home, path) = variant(&Map::new());
+    let mut tokenizer: Value =
+        serde_json::from_slice(&fs::read(path.join("tokenizer.json")).unwrap()).unwrap();
+    tokenizer["truncation"] =
+        json!({ "direction": "Left", "max_length": 9, "strategy": "LongestFirst", "stride": 0 });
+    fs::write(path.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let open = || Retriever::<Flex>::open(&path, &Default::default()).map(|_| ());
+    let error = open().unwrap_err().to_string();
+    assert!(error.ends_with("has `truncation` = `direction Left`, expected direction Right"), "{error}");
+    // Where both files say something, `tokenizer_config.json` decides.
+    let config = json!({ "tokenizer_class": "PreTrainedTokenizerFast", "truncation_side": "right" });
+    fs::write(path.join("tokenizer_config.json"), config.to_string()).unwrap();
+    open().unwrap();
+}
+
+#[test]
+fn an_adapter_is_no_model() {
+    let adapter = json!({ "peft_type": "LORA", "base_model_name_or_path": "BAAI/bge-m3" });
+    let home = tempfile::tempdir().unwrap();
+    let alone = home.path().join("alone");
+    fs::create_dir(&alone).unwrap();
+    fs::write(alone.join("adapter_config.json"), adapter.to_string()).unwrap();
+    let files = [("adapter_config.json".to_owned(), adapter)].into_iter().collect();
+    let (_home, beside) = variant(&files);
+    for folder in [alone, beside] {
+        let error = ModelFolder::open(&folder).map(|_| ()).unwrap_err();
+        let expected = "adapter_config.json` says that the folder holds an adapter for `BAAI/bge-m3`, \
+                        not a model";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        assert!(error.hint().unwrap().contains("merge_and_unload()"));
+    }
+}
+
+/// Nothing is allocated, and nothing panics, for a size that a file merely claims.
+#[test]
+fn sizes_that_the_weights_do_not_have_are_refused() {
+    let huge = u64::MAX;
+    let keys = [
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ];
+    let config = fs::read(fixture("folders/model/config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    for key in keys {
+        for value in [json!(-1), json!(0), json!(1_000_000_000_007_u64), json!(huge), json!(1.5)] {
+            let mut file = config.clone();
+            file[key] = value.clone();
+            let files = [("config.json".to_owned(), file)].into_iter().collect();
+            let (_home, path) = variant(&files);
+            let opened = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ());
+            assert!(opened.is_err(), "{key} = {value}");
+        }
+    }
+    let dense = |dim: Value| json!({ "out_features": dim, "bias": false, "activation_function": "torch.nn.Identity" });
+    for dim in [json!(0), json!(huge), json!(1_000_000_000_007_u64)] {
+        let stage = |path: &str, kind: &str| json!({ "path": path, "type": format!("sentence_transformers.models.{kind}") });
+        let stages = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Dense", "Dense")];
+        let files = [
+            ("modules.json".to_owned(), stages.iter().map(|(path, kind)| stage(path, kind)).collect()),
+            ("2_Dense/config.json".to_owned(), dense(dim.clone())),
+        ];
+        let (_home, path) = variant(&files.into_iter().collect());
+        let opened = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ());
+        assert!(opened.is_err(), "{dim}");
+    }
+    // A length is no size: texts are cut to what the encoder reads.
+    let limits = json!({ "max_seq_length": huge });
+    let files = [("sentence_bert_config.json".to_owned(), limits)].into_iter().collect();
+    let (_home, path) = variant(&files);
+    let retriever = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    assert_eq!(retriever.max_tokens(Side::Query), 32);
+}
+
+#[test]
+fn lists_of_stages_that_lead_nowhere_are_refused() {
+    let stage = |path: &str, kind: &str| json!({ "path": path, "type": format!("sentence_transformers.models.{kind}") });
+    let check = |files: &[(&str, Value)], expected: &str| {
+        let files = files.iter().map(|(name, file)| ((*name).to_owned(), file.clone())).collect();
+        let (_home, path) = variant(&files);
+        let error = ModelFolder::open(&path).map(|_| ()).unwrap_err();
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        let message = format!("{error} {}", source.unwrap_or_default());
+        assert!(message.contains(expected), "{message}");
+    };
+    let modules = |stages: &[Value]| [("modules.json", json!(stages))];
+    check(&modules(&[]), "`type` = `too few stages`");
+    check(&modules(&[stage("", "Router"), stage("1_Pooling", "Pooling")]), "models.Router");
+    check(&modules(&[stage("", "Transformer"), stage("none", "Pooling")]), "cannot access `");
+    check(&modules(&[stage("", "Transformer"), json!({ "path": 3 })]), "cannot read `");
+    // A route through the router itself.
+    let route = |names: &[&str]| json!({ "query": names, "document": names });
+    let router = |types: Value, names: &[&str]| {
+        [("router_config.json", json!({ "types": types, "structure": route(names) }))]
+    };
+    let class = "sentence_transformers.models.Router";
+    check(&router(json!({ "": class }), &["", "1_Pooling"]), "`types` = `1_Pooling`");
+    check(&router(json!({ "": class }), &["", "", ""]), "`type` =");
+    check(&router(json!({}), &[]), "`type` =");
+    let deep = "[".repeat(100_000);
+    let (_home, path) = variant(&Map::new());
+    fs::write(path.join("modules.json"), deep).unwrap();
+    assert!(ModelFolder::open(&path).unwrap_err().to_string().contains("cannot read `"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_of_links_is_read_and_a_circle_of_them_is_not() {
+    let (home, path) = variant(&Map::new());
+    let linked = home.path().join("linked");
+    fs::create_dir(&linked).unwrap();
+    for entry in fs::read_dir(&path).unwrap() {
+        let entry = entry.unwrap();
+        std::os::unix::fs::symlink(entry.path(), linked.join(entry.file_name())).unwrap();
+    }
+    let retriever = Retriever::<Flex>::open(&linked, &Default::default()).unwrap();
+    let own = Retriever::<Flex>::open(&path, &Default::default()).unwrap();
+    let embed = |r: &Retriever<Flex>| r.encode_texts(Side::Query, &TEXTS).unwrap();
+    assert_eq!(embed(&retriever), embed(&own));
+    let circle = linked.join("1_Pooling");
+    fs::remove_file(&circle).unwrap();
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    let error = ModelFolder::open(&linked).map(|_| ()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot access `"), "{error}");
 }
 
 #[test]
@@ -595,6 +893,13 @@ fn files_that_python_must_make_are_asked_for() {
     fs::remove_file(path.join("tokenizer.json")).unwrap();
     let made = hint("tokenizer.json` does not exist");
     assert!(made.contains("AutoTokenizer.from_pretrained("), "{made}");
+    for name in ["sentencepiece.bpe.model", "spiece.model", "vocab.txt"] {
+        fs::write(path.join(name), "").unwrap();
+        let made = hint(&format!("tokenizer.json` does not exist, only `{name}`"));
+        assert!(made.contains("AutoTokenizer.from_pretrained("), "{made}");
+        assert_eq!(made.contains("sentencepiece"), name.ends_with(".model"), "{made}");
+        fs::remove_file(path.join(name)).unwrap();
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use samtone_loss::LossConfig;
-use samtone_model::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
+use samtone_model::{DualEncoderConfig, EncoderConfig, Pooling, DenseLayers, Sharing};
 use serde::{Deserialize, Serialize};
 
 use super::ablate::{AblateConfig, LossVariant, SecondStageConfig};
@@ -94,7 +94,7 @@ impl ModelConfig {
             encoder,
             sharing: self.sharing.unwrap_or_default(),
             pooling: self.pooling.unwrap_or_default(),
-            projection: self.projection,
+            projection: self.projection.map(DenseLayers::from),
             normalize: self.normalize.unwrap_or(true),
         }
     }

@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::path::Path;
 
 use burn::tensor::backend::Backend;
-use samtone_model::{DualEncoder, ModelError, ModelFolder, Retriever, Side, SideSettings};
+use samtone_model::{
+    DualEncoder, ModelError, ModelFolder, DenseLayers, Retriever, Side, SideSettings,
+};
 use samtone_text::TextTokenizer;
 use serde::Serialize;
 
@@ -79,13 +81,13 @@ impl ExperimentConfig {
         settle("model.pooling", &mut model.pooling, &mut shape.pooling, &mut changed);
         settle("model.normalize", &mut model.normalize, &mut shape.normalize, &mut changed);
         if let Some(asked) = model.projection
-            && shape.projection != Some(asked)
+            && shape.projection.as_ref().map(DenseLayers::dim) != Some(asked)
         {
-            let own = shape.projection.map_or("none".into(), |own| own.to_string());
+            let own = shape.projection.as_ref().map_or("none".into(), |own| own.dim().to_string());
             changed.push(format!("`model.projection`: {own} → {asked}"));
-            shape.projection = Some(asked);
+            shape.projection = Some(asked.into());
         }
-        model.projection = shape.projection;
+        model.projection = shape.projection.as_ref().map(DenseLayers::dim);
         let limit = shape.encoder.max_tokens();
         let [query, document] = Side::ALL.map(|side| folder.max_tokens(side));
         let sides = [

@@ -273,7 +273,7 @@ mod tests {
             encoder: EncoderConfig::Bert(encoder),
             sharing: Sharing::Sde,
             pooling: Pooling::Mean,
-            projection: Some(4),
+            projection: Some(4.into()),
             normalize: true,
         };
         let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();

@@ -444,7 +444,7 @@ mod tests {
             (b"cbuiltins\ngetattr\n.", "`builtins.getattr`", 0),
             // What is known may not be called otherwise than PyTorch does.
             (b"ctorch\nFloatStorage\n)R.", "a call", 21),
-            (b"ccollections\nOrderedDict\n](K\x01ea\x85R.", "a call", 33),
+            (b"ccollections\nOrderedDict\n](K\x01e\x85R.", "a call", 31),
             (b"}\x81.", "opcode 0x81", 1),
             (b"ccollections\nOrderedDict\n)\x81.", "opcode 0x81", 26),
             (b"ctorch._utils\n_rebuild_tensor_v2\n}b.", "a state of no dictionary", 34),
