@@ -5,7 +5,7 @@ use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::Backend;
-use burn::tensor::{FloatDType, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use samtone_model::{
     Activation, BertConfig, Dropout, DualEncoder, EncoderConfig, GradientFault, Part, Pooling,
     Poolings, Sharing, Side, T5Config,
@@ -225,6 +225,24 @@ fn an_embedding_depends_on_its_text_alone() {
                 assert!((row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < F32_TOLERANCE);
             }
         }
+    }
+}
+
+#[test]
+fn a_copy_to_compute_with_keeps_norms_and_projections() {
+    for encoder in [bert(), t5(true)] {
+        let config = config(encoder, Sharing::AdeSpl, Pooling::Mean);
+        let model = DualEncoder::<Flex>::init(&config, 7, &Default::default()).unwrap();
+        let mut norms = 0;
+        model.cast_layers(FloatDType::F64).for_each_parameter(|parameter, values| {
+            let is_norm = parameter.name.to_lowercase().replace('_', "").contains("layernorm");
+            assert_eq!(parameter.is_norm, is_norm, "{}", parameter.name);
+            let is_kept = is_norm || parameter.part == Part::Projection;
+            let expected = if is_kept { DType::F32 } else { DType::F64 };
+            assert_eq!(values.dtype(), expected, "{}", parameter.name);
+            norms += usize::from(is_norm);
+        });
+        assert!(norms > 4);
     }
 }
 
