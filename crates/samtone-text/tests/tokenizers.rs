@@ -89,9 +89,8 @@ fn an_added_token_beyond_the_table_matters_only_where_it_is_written() {
             larger.encode("the well", 99).unwrap(),
             tokenizer.encode("the well", 99).unwrap()
         );
-        let expected = format!(
-            "the token \"<image>\" has id {ids}, and the model has embeddings for {ids}"
-        );
+        let expected =
+            format!("the token \"<image>\" has id {ids}, and the model has embeddings for {ids}");
         for error in [
             larger.encode("the <image>", 99).unwrap_err(),
             larger.encode_bare("<image>", 99).unwrap_err(),

@@ -133,7 +133,6 @@ impl Progress {
     }
 
     /// What is said of `done` pieces of `total`, `new` of them in `elapsed`.
-    #[expect(clippy::cast_sign_loss, reason = "a rate is never negative")]
     fn told(&self, done: u64, total: u64, new: u64, elapsed: Duration) -> String {
         let mut line = match self.tells {
             Tells::Bytes => format!("{} of {}", DecimalBytes(done), DecimalBytes(total)),
