@@ -6,14 +6,17 @@
 
 mod blob;
 mod client;
+mod event;
 mod listing;
+mod sum;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 pub use client::HubClient;
+pub use event::DownloadEvent;
+use event::Observer;
 use listing::{Listing, RemoteFile};
 
 use crate::cache::{HubCache, Snapshot, TELLING};
@@ -33,45 +36,6 @@ pub struct Download {
     /// Those bytes that were not there before.
     pub fetched: u64,
 }
-
-/// What happens while a model is fetched.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum DownloadEvent<'a> {
-    /// It is known what is wanted.
-    Begun {
-        /// The commit that the revision is.
-        commit: &'a str,
-        /// Files that are wanted.
-        files: usize,
-        /// Their bytes.
-        bytes: u64,
-        /// Bytes that are there already.
-        there: u64,
-    },
-    /// A file is asked for.
-    File {
-        /// Its path in the repository.
-        file: &'a str,
-        /// Its bytes.
-        bytes: u64,
-    },
-    /// So many bytes of all files are there.
-    At {
-        /// Bytes.
-        bytes: u64,
-    },
-    /// Something went wrong and is tried again after a pause.
-    Retry {
-        /// What went wrong.
-        why: &'a HubError,
-        /// How long the pause is.
-        pause: Duration,
-    },
-}
-
-/// Who is told of it.
-type Observer<'a> = &'a mut dyn FnMut(DownloadEvent<'_>);
 
 impl HubClient {
     /// Fetches into `cache` what a retriever needs of the model `name`; what is there is not fetched

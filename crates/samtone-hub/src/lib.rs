@@ -31,6 +31,7 @@ mod environment;
 mod error;
 mod files;
 mod name;
+mod parse;
 
 pub use cache::{HubCache, Snapshot};
 #[cfg(feature = "download")]

@@ -5,13 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
 
 use super::client::{HubClient, Trouble, unreachable};
+use super::event::{DownloadEvent, Observer};
 use super::listing::RemoteFile;
-use super::{DownloadEvent, Observer};
+use super::sum;
 use crate::cache::INCOMPLETE;
 use crate::error::HubError;
 use crate::name::ModelName;
@@ -69,7 +68,7 @@ impl Request<'_> {
         let mut begun_before = size(&partial) > 0;
         loop {
             self.fill(&mut file, &partial, &mut begun_before, observe)?;
-            let got = sum(&mut File::open(&partial).map_err(fault)?, &self.remote.sum);
+            let got = sum::of_file(&mut File::open(&partial).map_err(fault)?, &self.remote.sum);
             let got = got.map_err(fault)?;
             if got == self.remote.sum {
                 break;
@@ -166,16 +165,4 @@ impl Request<'_> {
     fn wrong_size(&self, got: u64) -> HubError {
         HubError::Size { file: self.remote.path.clone(), expected: self.remote.size, got }
     }
-}
-
-/// The sum of a file in the form that `like` has: SHA-256, or git's SHA-1 of a blob.
-fn sum(file: &mut File, like: &str) -> io::Result<String> {
-    if like.len() == 64 {
-        let mut sum = Sha256::new();
-        io::copy(file, &mut sum)?;
-        return Ok(format!("{:x}", sum.finalize()));
-    }
-    let mut sum = Sha1::new_with_prefix(format!("blob {}\0", file.metadata()?.len()));
-    io::copy(file, &mut sum)?;
-    Ok(format!("{:x}", sum.finalize()))
 }

@@ -8,8 +8,8 @@ use ureq::http::{HeaderMap, Response, Uri, header};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
-use super::listing::{SUM, is_sum};
-use super::{DownloadEvent, Observer};
+use super::event::{DownloadEvent, Observer};
+use super::sum::{SUM, is_sum};
 use crate::environment::Environment;
 use crate::error::HubError;
 use crate::name::ModelName;

@@ -4,10 +4,11 @@ use std::path::{Component, Path};
 
 use serde::Deserialize;
 
-use super::Observer;
 use super::client::HubClient;
+use super::event::Observer;
+use super::sum::{SUM, is_sum};
 use crate::error::HubError;
-use crate::name::{ModelName, is_commit, is_hexadecimal};
+use crate::name::{ModelName, is_commit};
 
 /// The files of a repository at one commit.
 pub(super) struct Listing {
@@ -94,14 +95,6 @@ impl HubClient {
         }
         Ok(Listing { commit: answer.sha, files })
     }
-}
-
-/// What a sum looks like.
-pub(super) const SUM: &str = "40 or 64 hexadecimal digits";
-
-/// Whether `text` is the sum of a file, and so may become a blob's name.
-pub(super) fn is_sum(text: &str) -> bool {
-    matches!(text.len(), 40 | 64) && is_hexadecimal(text)
 }
 
 /// Whether `path` leads nowhere but into the folder that it is joined to.
