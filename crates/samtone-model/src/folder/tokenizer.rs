@@ -75,7 +75,7 @@ impl TokenizerSettings {
             strip_accents: Option<bool>,
             tokenize_chinese_chars: Option<bool>,
         }
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         struct Encoder {
             model_type: Option<String>,
             tokenizer_class: Option<String>,
@@ -85,7 +85,8 @@ impl TokenizerSettings {
         if let Some(side) = file.truncation_side.as_ref().filter(|side| *side != "right") {
             return Err(unsupported(&path, "truncation_side", side, "right"));
         }
-        let encoder: Encoder = read_json(&folder.join(CONFIG))?;
+        // A static table has none.
+        let encoder: Encoder = read_json_if_there(&folder.join(CONFIG))?.unwrap_or_default();
         let class = file.tokenizer_class.or(encoder.tokenizer_class);
         let class = class.as_deref().map(|class| class.trim_end_matches("Fast"));
         let model_type = encoder.model_type.as_deref().unwrap_or_default();

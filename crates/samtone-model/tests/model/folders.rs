@@ -495,7 +495,8 @@ fn a_dense_that_is_no_plain_projection_is_refused() {
     check(&right, ("use_residual", true.into()), "`use_residual` = `true`");
     check(&right, ("module_input_name", "token_embeddings".into()), "`module_input_name`");
     let fine = ("bias", Value::from(false));
-    let order = "expected Transformer, Pooling, any Dense, then at most one Normalize";
+    let order = "expected Transformer and Pooling or StaticEmbedding, any Dense, then at most one \
+                 Normalize";
     check(&[&first, &dense, &pooling], fine.clone(), order);
     check(&[&first, &pooling, &norm, &dense], fine.clone(), order);
     check(&[&first, &pooling, &norm, &norm], fine.clone(), order);

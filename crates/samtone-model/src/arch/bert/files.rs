@@ -139,7 +139,7 @@ pub(crate) fn read(keys: &Keys<'_>, model_type: &str) -> Result<BertConfig, Mode
     let position_offset = match kin {
         BertKin::Bert | BertKin::Electra | BertKin::Distilbert | BertKin::JinaBert => 0,
         BertKin::Roberta | BertKin::XlmRoberta | BertKin::Camembert => {
-            keys.count("pad_token_id")?.unwrap_or(1) + 1
+            keys.count("pad_token_id")?.unwrap_or(1).saturating_add(1)
         }
         // Whatever the padding's id is.
         BertKin::Mpnet => 2,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::rotary::RotaryScaling;
 use crate::config::activation::Activation;
-use crate::config::bounds::{at_least_one, positive, probability};
+use crate::config::bounds::{at_least_one, countable_heads, positive, probability};
 use crate::error::ModelError;
 
 /// The families of encoders with rotary positions. What they differ in and no file says is here;
@@ -194,6 +194,7 @@ impl RotaryConfig {
         at_least_one("head_dim", self.head_dim)?;
         at_least_one("intermediate", self.intermediate)?;
         at_least_one("max_positions", self.max_positions)?;
+        countable_heads(self.heads, self.head_dim)?;
         let refused = |key, got: String, expected| Err(ModelError::Config { key, got, expected });
         if !self.heads.is_multiple_of(self.kv_heads) {
             return refused("kv_heads", self.kv_heads.to_string(), "a divisor of `heads`");

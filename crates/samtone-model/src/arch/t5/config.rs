@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::activation::Activation;
-use crate::config::bounds::{at_least_one, positive, probability};
+use crate::config::bounds::{at_least_one, countable_heads, positive, probability};
 use crate::error::ModelError;
 
 /// T5 and what differs from it in a detail.
@@ -85,6 +85,7 @@ impl T5Config {
         at_least_one("heads", self.heads)?;
         at_least_one("head_dim", self.head_dim)?;
         at_least_one("intermediate", self.intermediate)?;
+        countable_heads(self.heads, self.head_dim)?;
         if self.relative_buckets < 4 || !self.relative_buckets.is_multiple_of(2) {
             return Err(ModelError::Config {
                 key: "relative_buckets",

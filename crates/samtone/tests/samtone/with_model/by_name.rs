@@ -48,7 +48,7 @@ fn a_name_is_the_folder_in_the_cache() {
         let words = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{words}");
         let read = |file: &str| fs::read(home.path().join(out).join(file)).unwrap();
-        (words, read("embeddings.f32"), read("encode.json"))
+        (words, read("embeddings.safetensors"), read("encode.json"))
     };
     let [first, second] =
         COMMITS.map(|commit| encode(&format!("hub/models--org--name/snapshots/{commit}"), commit));

@@ -110,7 +110,7 @@ fn a_filter_leaves_no_negative_that_scores_above_its_positive() {
         assert!(scores[1..].iter().all(|&score| score <= limit), "{scores:?}");
     }
     let alone = [&mine[..], &["--filter-margin", "0.1", "--out", "x.jsonl"]].concat();
-    assert!(refused(home.path(), 2, &alone).contains("--filter <FOLDER>"));
+    assert!(refused(home.path(), 2, &alone).contains("--filter <MODEL>"));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn an_answer_is_reranked_and_says_both_scores() {
     let words = refused(home.path(), 1, &[&ask[..], &["--rerank", "data"]].concat());
     assert!(words.contains("error: cannot score with `data`"), "{words}");
     let words = refused(home.path(), 2, &[&ask[..], &["--rerank-top", "3"]].concat());
-    assert!(words.contains("--rerank <FOLDER>"), "{words}");
+    assert!(words.contains("--rerank <MODEL>"), "{words}");
     let text = printed(home.path(), &[&ask[..], &["--rerank", "run"]].concat());
     // By the model itself both scores are the same.
     let (first, second) = text.lines().next().unwrap()[3..].trim().split_once(" (").unwrap();
