@@ -75,10 +75,13 @@ fn a_mapping_out_of_its_table_is_refused() {
         fs::copy(source.join(file), home.path().join(file)).unwrap();
     }
     let write = |mapping: i64| {
-        let (table, mapping) = ([0u8; 24], [0i64, mapping].map(i64::to_le_bytes).concat());
+        // A row for each token, of which one is outside.
+        let mut places = [0i64; 80];
+        places[5] = mapping;
+        let (table, mapping) = ([0u8; 24], places.map(i64::to_le_bytes).concat());
         let tensors = [
             ("embeddings", TensorView::new(Dtype::F32, vec![3, 2], &table).unwrap()),
-            ("mapping", TensorView::new(Dtype::I64, vec![2], &mapping).unwrap()),
+            ("mapping", TensorView::new(Dtype::I64, vec![80], &mapping).unwrap()),
         ];
         let bytes = safetensors::serialize(tensors, None).unwrap();
         fs::write(home.path().join("model.safetensors"), bytes).unwrap();

@@ -121,35 +121,39 @@ fn a_run_keeps_the_commit_that_it_began_with() {
     assert!(read("config.toml").contains(&pinned));
 }
 
-/// The sum of `{}`, which is all that the files of the hub below hold.
-const SUM: &str = "9e26dfeeb6e641a33dae4961196235bdb965b21b";
+/// The files of the hub below: what each holds, and its sum.
+const FILES: [(&str, &str, &str); 3] = [
+    ("config.json", "{}", "9e26dfeeb6e641a33dae4961196235bdb965b21b"),
+    ("model.safetensors", "[]", "0637a088a01e8ddab3bf3fa98dbe804cbde1a0dc"),
+    ("model.onnx", "[]", "0637a088a01e8ddab3bf3fa98dbe804cbde1a0dc"),
+];
 
-/// A hub that answers `questions` of them.
-fn hub(questions: usize) -> (String, std::thread::JoinHandle<()>) {
+/// A hub that answers until the test ends; its address.
+fn hub() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let files = ["config.json", "model.safetensors", "model.onnx"]
-        .map(|file| serde_json::json!({ "rfilename": file, "size": 2, "blobId": SUM }));
+    let files = FILES.map(|(file, body, sum)| {
+        serde_json::json!({ "rfilename": file, "size": body.len(), "blobId": sum })
+    });
     let list = serde_json::json!({ "sha": COMMITS[0], "siblings": files }).to_string();
     let answer = move |mut stream: &TcpStream| {
         let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
         let asked = lines.next().unwrap();
         lines.take_while(|line| !line.is_empty()).for_each(drop);
-        let body = if asked.contains("/api/") { &list } else { "{}" };
+        let file = FILES.iter().find(|(file, ..)| asked.contains(file));
+        let body = file.map_or(&*list, |(_, body, _)| body);
         let length = body.len();
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close");
         write!(stream, "{head}\r\n\r\n{body}").unwrap();
     };
-    let answers = std::thread::spawn(move || {
-        listener.incoming().take(questions).for_each(|stream| answer(&stream.unwrap()));
-    });
-    (address, answers)
+    std::thread::spawn(move || listener.incoming().for_each(|stream| answer(&stream.unwrap())));
+    address
 }
 
 #[test]
 fn what_is_downloaded_is_found_by_its_name() {
     let home = tempfile::tempdir().unwrap();
-    let (endpoint, answers) = hub(3);
+    let endpoint = hub();
     let command = |variables: &[(&str, &str)], arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
         command.current_dir(home.path()).arg("download").args(arguments);
@@ -164,7 +168,6 @@ fn what_is_downloaded_is_found_by_its_name() {
     };
     let (code, out, err) = command(&[], &["org/name", "--format", "json"]);
     assert_eq!(code, 0, "{err}");
-    answers.join().unwrap();
     let found: Value = serde_json::from_str(&out).unwrap();
     let folder = format!("./hub/models--org--name/snapshots/{}", COMMITS[0]);
     assert_eq!(found["folder"], Value::from(folder));
