@@ -76,7 +76,8 @@ def model(attention, dropout):
     return getattr(transformers, f"{kind}Model")(config, **options).train()
 
 
-attentions = ("eager", "sdpa") if options.shape == "minilm" else ("sdpa",)
+# MPNet has no fused attention in transformers.
+attentions = {"minilm": ("eager", "sdpa"), "mpnet": ("eager",)}.get(options.shape, ("sdpa",))
 plain = {name: model(name, 0.0) for name in attentions}
 dropping = model("eager", 0.1) if options.shape == "minilm" else None
 generator = torch.Generator().manual_seed(0)
