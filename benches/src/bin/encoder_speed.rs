@@ -58,6 +58,7 @@ fn shape(name: &str) -> Option<EncoderConfig> {
 
 #[expect(clippy::print_stdout, reason = "the answers are its purpose")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    samtone_model::keep_freed_memory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let name = arguments.first().map_or("minilm", String::as_str);
     let encoder = shape(name).ok_or_else(|| format!("no such shape: {name}"))?;

@@ -8,12 +8,12 @@
 mod attention;
 mod cross_entropy;
 mod embed;
+mod fill;
 mod gate;
 mod linear;
 mod math;
 mod mean;
 mod norm;
-mod product;
 mod rotate;
 
 use std::any::Any;

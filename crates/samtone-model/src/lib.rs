@@ -34,6 +34,7 @@ mod folder;
 #[cfg(feature = "flex")]
 mod kernel;
 mod length_batches;
+mod memory;
 mod parameter;
 mod projection;
 mod retriever;
@@ -54,6 +55,7 @@ pub use error::ModelError;
 pub use folder::SideSettings;
 pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
+pub use memory::keep_freed_memory;
 pub use parameter::{Parameter, Part};
 pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use retriever::Retriever;

@@ -12,21 +12,23 @@ const ARROWS: &str = "
 samtone-files:
 samtone-text: samtone-files
 samtone-hub: samtone-files
-samtone-loss:
+samtone-gemm:
+samtone-loss: samtone-gemm
 samtone-data: samtone-text samtone-files
-samtone-model: samtone-hub samtone-text samtone-files
+samtone-model: samtone-gemm samtone-hub samtone-text samtone-files
 samtone-eval:
 samtone-report:
-samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-hub samtone-text samtone-files
-samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-hub samtone-text samtone-files
-samtone-testing: samtone-loss samtone-model samtone-hub samtone-text samtone-files
-samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-hub samtone-text samtone-files
+samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-gemm samtone-hub samtone-text samtone-files
+samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-gemm samtone-hub samtone-text samtone-files
+samtone-testing: samtone-loss samtone-model samtone-gemm samtone-hub samtone-text samtone-files
+samtone: samtone-skill samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-report samtone-gemm samtone-hub samtone-text samtone-files
 ";
 
 /// Crates whose default build has no Burn: they are useful alone, and build in seconds.
-const WITHOUT_BURN: [&str; 7] = [
+const WITHOUT_BURN: [&str; 8] = [
     "samtone-files",
     "samtone-text",
+    "samtone-gemm",
     "samtone-hub",
     "samtone-data",
     "samtone-eval",

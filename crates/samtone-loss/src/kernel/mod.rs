@@ -15,16 +15,18 @@ use crate::{Batch, Loss, LossError, LossGradients, Temperature, streaming};
 /// Whether this build has kernels for the loss of embeddings of type `dtype` on `B`. Where it has
 /// none the loss is computed in tensor operations throughout.
 pub fn has_kernels<B: Backend>(dtype: DType) -> bool {
-    let mut found = false;
     #[cfg(feature = "flex")]
-    {
-        found |= flex::runs_on::<B>(dtype);
-    }
+    let on_flex = flex::runs_on::<B>(dtype);
+    #[cfg(not(feature = "flex"))]
+    let on_flex = false;
     #[cfg(feature = "cubecl")]
-    {
-        found |= cube::runs_on::<B>(crate::rows::working_type(dtype));
-    }
-    found
+    let on_cube = cube::runs_on::<B>(crate::rows::working_type(dtype));
+    #[cfg(not(feature = "cubecl"))]
+    let on_cube = {
+        let _ = dtype;
+        false
+    };
+    on_flex || on_cube
 }
 
 impl Loss {

@@ -7,7 +7,9 @@
 use std::ops::Range;
 
 use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
-use super::product::{View, fill_parts, multiply, multiply_add, sum};
+use samtone_gemm::{Product, View};
+
+use super::fill::{fill_parts, sum};
 use super::{FusedOp, Input, Matrix};
 use crate::blocks::dropout::{DropoutSite, attention_line};
 use crate::blocks::layout::Layout;
@@ -265,8 +267,8 @@ impl AttentionOp {
                     (query.rows(block.queries.clone()), key.rows(block.keys.clone()));
                 let value = value.rows(block.keys.clone());
                 let of_output = of_output.rows(block.queries.clone());
-                multiply(weights, seen, query, key.transposed(), scale);
-                multiply(of_weights, seen, of_output, value.transposed(), 1.0);
+                Product::new(query, key.t()).scaled(scale).write(weights, seen);
+                Product::new(of_output, value.t()).write(of_weights, seen);
                 let both = [&mut *weights, &mut *of_weights];
                 self.through_softmax(both, &block, bias, log_sums, [gradient, output], widths);
                 // What is called `of_weights` holds the gradient of the scores from here on.
@@ -279,12 +281,12 @@ impl AttentionOp {
                                right: View<'_>,
                                scale: f32| {
                     let target = &mut target[start + row * stride + column..];
-                    multiply_add(target, stride, left, right, scale);
+                    Product::new(left, right).scaled(scale).add(target, stride);
                 };
                 let (asks, sees) = (block.queries.start, block.keys.start);
                 add(places.query, asks, column, of_scores, key, scale);
-                add(places.key, sees, kv_column, of_scores.transposed(), query, scale);
-                add(places.value, sees, kv_column, weights.transposed(), of_output, 1.0);
+                add(places.key, sees, kv_column, of_scores.t(), query, scale);
+                add(places.value, sees, kv_column, weights.t(), of_output, 1.0);
                 if let Some(bias) = bias {
                     for (query, of_scores) in block.queries.clone().zip(of_weights.chunks(seen)) {
                         let start = bias.place(head, query, block.keys.start);
@@ -379,8 +381,8 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
                     let [asking, seen] = [block.queries.len(), block.keys.len()];
                     let scores = &mut scores[..asking * seen];
                     let query = query.rows(block.queries.clone());
-                    let key = key.rows(block.keys.clone()).transposed();
-                    multiply(scores, seen, query, key, self.scale as f32);
+                    let key = key.rows(block.keys.clone()).t();
+                    Product::new(query, key).scaled(self.scale as f32).write(scores, seen);
                     vectorised(|| {
                         let rows = scores.chunks_exact_mut(seen);
                         for (query, scores) in block.queries.clone().zip(rows) {
@@ -395,7 +397,7 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
                     let target = &mut output[block.queries.start * width + head * widths.head..];
                     let value = value.rows(block.keys.clone());
                     let weights = View::new(scores, [asking, seen], seen);
-                    multiply(target, width, weights, value, 1.0);
+                    Product::new(weights, value).write(target, width);
                 }
             }
             log_sums

@@ -1,7 +1,7 @@
 //! `ln Σ_w e^(logits_w) − logits_target` of every row.
 
+use super::fill::fill_rows;
 use super::math::{exp, greatest, sum_of, vectorised};
-use super::product::fill_rows;
 use super::{FusedOp, Input, Matrix};
 
 /// Input: `[rows, vocab]`. Output: `[rows, 1]`, in nats.

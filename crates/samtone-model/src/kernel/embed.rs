@@ -1,7 +1,7 @@
 //! Rows of tables, added up.
 
+use super::fill::fill_rows;
 use super::math::vectorised;
-use super::product::fill_rows;
 use super::{FusedOp, Input, Matrix};
 
 /// Inputs: `N` tables `[_, width]`. Output: `[rows, width]`, row i the sum of row `indices[t][i]`

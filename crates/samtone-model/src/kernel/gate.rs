@@ -1,7 +1,7 @@
 //! A nonlinear half of every row times the other half.
 
+use super::fill::fill_rows;
 use super::math::{activate, each_activation, slope, vectorised};
-use super::product::fill_rows;
 use super::{FusedOp, Input, Matrix};
 use crate::config::Activation;
 

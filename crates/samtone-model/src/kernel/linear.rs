@@ -1,9 +1,10 @@
 //! `f(x Wᵀ + b)`, for one weight or several side by side.
 
 use rayon::prelude::*;
+use samtone_gemm::{Product, View};
 
+use super::fill::{chunk_rows, fill_rows, sum};
 use super::math::{activate, each_activation, slope, vectorised};
-use super::product::{View, chunk_rows, fill_rows, multiply, multiply_add, sum};
 use super::{FusedOp, Input, Matrix};
 use crate::config::Activation;
 
@@ -19,26 +20,22 @@ pub(crate) struct LinearOp {
 /// Where one weight's part lies in an output row.
 struct Part<'a> {
     weight: &'a [f32],
+    bias: Option<&'a [f32]>,
     start: usize,
     outputs: usize,
 }
 
 impl LinearOp {
     fn parts<'a>(&self, inputs: &'a [Input]) -> Vec<Part<'a>> {
+        let (weights, biases) = inputs[1..].split_at(self.weights);
         let mut start = 0;
-        inputs[1..=self.weights]
-            .iter()
-            .map(|weight| {
-                let outputs = weight.shape()[0];
-                start += outputs;
-                Part { weight: weight.values(), start: start - outputs, outputs }
-            })
-            .collect()
-    }
-
-    fn bias(&self, inputs: &[Input]) -> Option<Vec<f32>> {
-        let biases = inputs[1 + self.weights..].iter();
-        self.has_bias.then(|| biases.flat_map(super::Input::values).copied().collect())
+        let part = |(i, weight): (usize, &'a Input)| {
+            let outputs = weight.shape()[0];
+            start += outputs;
+            let bias = biases.get(i).map(Input::values);
+            Part { weight: weight.values(), bias, start: start - outputs, outputs }
+        };
+        weights.iter().enumerate().map(part).collect()
     }
 }
 
@@ -51,16 +48,16 @@ impl<const N: usize> FusedOp<N> for LinearOp {
         let [rows, width] = [x.shape()[0], x.shape()[1]];
         let parts = self.parts(inputs);
         let outputs: usize = parts.iter().map(|part| part.outputs).sum();
-        let bias = self.bias(inputs);
         let (mut before, _) = fill_rows(rows, outputs, |range, chunk| {
             let n = range.len();
             let x = View::new(&x.values()[range.start * width..], [n, width], width);
             for part in &parts {
-                let weight = View::new(part.weight, [part.outputs, width], width).transposed();
-                multiply(&mut chunk[part.start..], outputs, x, weight, 1.0);
-            }
-            if let Some(bias) = &bias {
-                add_to_rows(chunk, bias);
+                let weight = View::new(part.weight, [part.outputs, width], width).t();
+                let (product, target) = (Product::new(x, weight), &mut chunk[part.start..]);
+                match part.bias {
+                    Some(bias) => product.write_onto(bias, target, outputs),
+                    None => product.write(target, outputs),
+                }
             }
             if let (Some(activation), false) = (self.activation, save) {
                 apply(activation, chunk);
@@ -111,8 +108,8 @@ impl<const N: usize> FusedOp<N> for LinearOp {
                     let gradient = View::new(gradient, [range.len(), part.outputs], outputs);
                     let weight = View::new(part.weight, [part.outputs, width], width);
                     match i {
-                        0 => multiply(chunk, width, gradient, weight, 1.0),
-                        _ => multiply_add(chunk, width, gradient, weight, 1.0),
+                        0 => Product::new(gradient, weight).write(chunk, width),
+                        _ => Product::new(gradient, weight).add(chunk, width),
                     }
                 }
             });
@@ -123,7 +120,7 @@ impl<const N: usize> FusedOp<N> for LinearOp {
             let (values, _) = fill_rows(part.outputs, width, |range, chunk| {
                 let gradient = &gradient[part.start + range.start..];
                 let gradient = View::new(gradient, [rows, range.len()], outputs);
-                multiply(chunk, width, gradient.transposed(), x, 1.0);
+                Product::new(gradient.t(), x).write(chunk, width);
             });
             gradients[1 + i] = Some(Matrix::new(values, [part.outputs, width]));
         }
@@ -136,17 +133,6 @@ impl<const N: usize> FusedOp<N> for LinearOp {
         }
         gradients
     }
-}
-
-/// Adds one row to every row.
-fn add_to_rows(rows: &mut [f32], added: &[f32]) {
-    vectorised(|| {
-        for row in rows.chunks_exact_mut(added.len()) {
-            for (value, added) in row.iter_mut().zip(added) {
-                *value += added;
-            }
-        }
-    });
 }
 
 /// The sum of every column of a row-major matrix.

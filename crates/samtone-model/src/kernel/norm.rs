@@ -1,8 +1,8 @@
 //! Layer norm and RMS norm, of a sum with a residual if there is one.
 #![expect(clippy::inline_always, reason = "what is not inlined is not vectorised")]
 
+use super::fill::{fill_rows, sum};
 use super::math::{sum_of, sum_of_pairs, vectorised};
-use super::product::{fill_rows, sum};
 use super::{FusedOp, Input, Matrix};
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;

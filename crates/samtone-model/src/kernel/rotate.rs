@@ -1,7 +1,7 @@
 //! Rotary positions.
 
+use super::fill::fill_rows;
 use super::math::vectorised;
-use super::product::fill_rows;
 use super::{FusedOp, Input, Matrix};
 use crate::blocks::rotary::Turns;
 

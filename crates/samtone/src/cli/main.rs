@@ -16,6 +16,7 @@ mod tensorboard;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    samtone_model::keep_freed_memory();
     match commands::Cli::read().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error::report(&error),

@@ -5,7 +5,6 @@
 //! while it sits in that thread's cache, and several threads work on tiles that share no rows
 //! ([`schedule`]).
 
-mod product;
 mod schedule;
 mod scored;
 mod simd;
@@ -14,8 +13,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
+use samtone_gemm::{Product, View};
 
-use self::product::{View, multiply};
 use self::scored::{ScoredRows, dot, row_products};
 use self::simd::{HIDDEN, LANES, LogSum, Reading, sum_exponentials, weigh};
 use crate::embeddings::Sizes;
@@ -258,7 +257,7 @@ impl Pass<'_> {
         scores.resize(rows.len() * stride, 0.0);
         let (lhs, rhs) =
             (self.rows_of(row_input).view(&rows), self.rows_of(column_input).view(&columns));
-        multiply(scores, stride, lhs, rhs.t(), false);
+        Product::new(lhs, rhs.t()).write(scores, stride);
         for row in scores.chunks_exact_mut(stride) {
             row[columns.len()..].fill(HIDDEN);
         }
@@ -421,14 +420,15 @@ impl Pass<'_> {
             });
             weigh(scores, stride, &readings.collect::<Vec<_>>(), line);
 
-            let weights = View::new(scores, rows.len(), columns.len(), stride);
+            let weights = View::new(scores, [rows.len(), columns.len()], stride);
             let (row_input, column_input) = matrix.inputs();
             let (row, column) = tile.strips;
             let for_rows = &mut lock(&by_strip[row_input as usize][row]);
-            multiply(for_rows, dim, weights, self.rows_of(column_input).view(&columns), true);
+            Product::new(weights, self.rows_of(column_input).view(&columns)).add(for_rows, dim);
             if !(matrix.is_symmetric() && row == column) {
                 let for_columns = &mut lock(&by_strip[column_input as usize][column]);
-                multiply(for_columns, dim, weights.t(), self.rows_of(row_input).view(&rows), true);
+                Product::new(weights.t(), self.rows_of(row_input).view(&rows))
+                    .add(for_columns, dim);
             }
         });
         drop(by_strip);

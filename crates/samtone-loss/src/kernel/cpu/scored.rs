@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::product::View;
 use crate::rows::SHORTEST;
 use crate::{Input, LossError};
+use samtone_gemm::View;
 
 /// Rows handed to a thread at a time.
 const CHUNK: usize = 128;
@@ -73,7 +73,7 @@ impl<'a> ScoredRows<'a> {
     /// Some rows as a matrix `[rows, dim]`.
     pub(super) fn view(&self, rows: &Range<usize>) -> View<'_> {
         let data = &self.scored[rows.start * self.dim..rows.end * self.dim];
-        View::new(data, rows.len(), self.dim, self.dim)
+        View::new(data, [rows.len(), self.dim], self.dim)
     }
 
     /// Turns the gradient for the scored rows into that for the given ones, in place, and returns

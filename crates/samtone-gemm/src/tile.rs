@@ -1,0 +1,144 @@
+//! The innermost product: a tile of the target, held in registers.
+#![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
+#![expect(unsafe_code, reason = "tiles are read and written through pointers")]
+
+use crate::vector::Vector;
+
+/// What a tile is made of.
+///
+/// The left factor's element (i, p) lies at `left + i · left_row + p · left_step`, the right one's
+/// (p, j) at `right + p · right_step + j`, the target's (i, j) at `target + i · target_row + j`.
+pub(crate) struct Tile {
+    /// Terms of every sum.
+    pub(crate) depth: usize,
+    pub(crate) left: *const f32,
+    pub(crate) left_row: usize,
+    pub(crate) left_step: usize,
+    pub(crate) right: *const f32,
+    pub(crate) right_step: usize,
+    pub(crate) target: *mut f32,
+    pub(crate) target_row: usize,
+    /// Columns of the last register that belong to the target.
+    pub(crate) last: usize,
+    pub(crate) scale: f32,
+    /// What the product is added to, if anything: element (i, j) at `start + i · start_row + j`.
+    pub(crate) start: *const f32,
+    pub(crate) start_row: usize,
+}
+
+/// # Safety
+///
+/// The pointers of the tile reach over all elements it names, and the processor has the
+/// instructions.
+pub(crate) type TileFn = unsafe fn(&Tile);
+
+/// An instruction set's tiles: by rows less one, by registers of columns less one.
+pub(crate) struct Tiles {
+    pub(crate) lanes: usize,
+    pub(crate) by_rows: &'static [&'static [TileFn]],
+}
+
+/// Terms of the left factor that are fetched ahead.
+const AHEAD: usize = 16;
+
+/// A tile of `ROWS × REGISTERS · LANES`.
+#[inline(always)]
+unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKED: bool>(
+    of: &Tile,
+) {
+    let left_row = if PACKED { 1 } else { of.left_row };
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[V::splat(0.0); REGISTERS]; ROWS];
+        let (mut left, mut right) = (of.left, of.right);
+        // The target is wanted last: it comes while the sums are made.
+        for row in 0..ROWS {
+            for at in 0..REGISTERS {
+                V::fetch_to_write(of.target.wrapping_add(row * of.target_row + at * V::LANES));
+            }
+        }
+        for _ in 0..of.depth {
+            let mut columns = [V::splat(0.0); REGISTERS];
+            for (at, columns) in columns.iter_mut().enumerate() {
+                let from = right.add(at * V::LANES);
+                *columns =
+                    if at + 1 < REGISTERS { V::load(from) } else { V::load_first(from, of.last) };
+            }
+            if PACKED {
+                V::fetch(left.wrapping_add(AHEAD * of.left_step));
+            }
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let factor = V::splat(*left.add(row * left_row));
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = factor.mul_add(columns, *sum);
+                }
+            }
+            left = left.add(of.left_step);
+            right = right.add(of.right_step);
+        }
+        // Each compiled for what it reads.
+        if of.start.is_null() {
+            finish::<V, ROWS, REGISTERS>(of, &sums, std::ptr::null(), 0);
+        } else if std::ptr::eq(of.start, of.target) {
+            finish(of, &sums, of.target, of.target_row);
+        } else {
+            finish(of, &sums, of.start, of.start_row);
+        }
+    }
+}
+
+/// Writes the sums, times the scale, on top of what they start from.
+#[inline(always)]
+unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
+    of: &Tile,
+    sums: &[[V; REGISTERS]; ROWS],
+    start: *const f32,
+    start_row: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let scale = V::splat(of.scale);
+        for (row, sums) in sums.iter().enumerate() {
+            for (at, sum) in sums.iter().enumerate() {
+                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.last };
+                let place = at * V::LANES;
+                let start = if start.is_null() {
+                    V::splat(0.0)
+                } else {
+                    V::load_first(start.add(row * start_row + place), lanes)
+                };
+                let to = of.target.add(row * of.target_row + place);
+                scale.mul_add(*sum, start).store_first(to, lanes);
+            }
+        }
+    }
+}
+
+macro_rules! tiles {
+    ($name:ident, $vector:ty, $($features:literal)?, [$($rows:literal)*], $registers:tt) => {
+        pub(crate) static $name: Tiles = {
+            $(#[target_feature(enable = $features)])?
+            unsafe fn of<const ROWS: usize, const REGISTERS: usize>(of: &Tile) {
+                // SAFETY: the caller's.
+                unsafe {
+                    if of.left_row == 1 {
+                        tile::<$vector, ROWS, REGISTERS, true>(of)
+                    } else {
+                        tile::<$vector, ROWS, REGISTERS, false>(of)
+                    }
+                }
+            }
+            Tiles {
+                lanes: <$vector>::LANES,
+                by_rows: &[$(tiles!(@row $rows, $registers)),*],
+            }
+        };
+    };
+    (@row $rows:literal, [$($registers:literal)*]) => { &[$(of::<$rows, $registers>),*] };
+}
+
+tiles!(PORTABLE, crate::vector::Portable, , [1 2 3 4], [1 2]);
+#[cfg(target_arch = "x86_64")]
+tiles!(AVX2, crate::vector::x86::Avx2, "avx2,fma", [1 2 3 4 5 6], [1 2]);
+#[cfg(target_arch = "x86_64")]
+tiles!(AVX512, crate::vector::x86::Avx512, "avx512f", [1 2 3 4 5 6 7 8], [1 2 3]);
