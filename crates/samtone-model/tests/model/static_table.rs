@@ -16,8 +16,8 @@ use crate::parity::fixture;
 
 /// The embeddings are near 1 in size, and sums of few numbers.
 const TOLERANCE: f64 = 1e-6;
-/// Those of whole numbers up to 127.
-const ROUNDED_TOLERANCE: f64 = 2e-5;
+/// Those of whole numbers are up to 127 in size.
+const ROUNDED_TOLERANCE: f64 = 127.0 * TOLERANCE;
 
 fn check<B: Backend>(name: &str, tolerance: f64) {
     let cases: Value =
