@@ -282,9 +282,8 @@ impl<'a> Machine<'a> {
     /// What a call would give; nothing is called.
     fn reduce(&mut self) -> Result<(), Fault> {
         let (arguments, callee) = (self.pop()?, self.pop()?);
-        let items = match &self.values[arguments as usize] {
-            Value::Tuple(items) => items,
-            _ => return Err(self.fault("arguments that are no tuple", "a tuple")),
+        let Value::Tuple(items) = &self.values[arguments as usize] else {
+            return Err(self.fault("arguments that are no tuple", "a tuple"));
         };
         match (&self.values[callee as usize], items.first()) {
             (Value::Class(Class::OrderedDict), None) => self.push(Value::Dict(Vec::new())),
