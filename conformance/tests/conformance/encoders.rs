@@ -18,6 +18,27 @@ conforms! {
 /// Hidden states, by their norm.
 const STATES: f64 = 1e-5;
 
+/// One of each family that computes otherwise than another.
+const ENCODERS: [&str; 17] = [
+    "bert",
+    "roberta",
+    "t5-v1.0",
+    "t5-v1.1",
+    "encoders/distilbert",
+    "encoders/electra",
+    "encoders/eurobert",
+    "encoders/gemma3",
+    "encoders/gte",
+    "encoders/jina",
+    "encoders/mistral",
+    "encoders/modernbert",
+    "encoders/mpnet",
+    "encoders/nomic",
+    "encoders/qwen2",
+    "encoders/qwen3",
+    "encoders/umt5",
+];
+
 /// A parameter's gradient, by its norm. In f64 a larger difference is another formula (Burn's own
 /// gradient of GELU is 2e-4 to 9e-4 off); in f32 those of queries and keys are small differences of
 /// large terms.
@@ -37,7 +58,7 @@ mod check {
         let here = std::env::var("CARGO_MANIFEST_DIR");
         let here = here.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
         let fixtures = Path::new(&here).join("../crates/samtone-model/tests/fixtures");
-        for name in ["bert", "roberta", "t5-v1.0", "t5-v1.1"] {
+        for name in ENCODERS {
             let folder = fixtures.join(name);
             let model: DualEncoder<B> =
                 ModelFolder::open(&folder).unwrap().load(0, &Default::default()).unwrap();

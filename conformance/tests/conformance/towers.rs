@@ -4,7 +4,7 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::Relations;
-use samtone_model::{Dropout, DualEncoder, EncoderConfig, Pooling, Sharing, Side};
+use samtone_model::{Dropout, DualEncoder, EncoderConfig, Pooling, Sharing, Side, StaticConfig};
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self as tiny, NEGATIVES, ROWS, encoders, parameters, texts};
 use samtone_testing::{assert_near, values};
@@ -28,6 +28,12 @@ const EMBEDDINGS: f64 = 5e-6;
 const GRADIENTS: f64 = 1e-3;
 /// Gradients in chunks against those of the whole batch: sums in another order.
 const CHUNKS: f64 = 1e-4;
+
+/// Every kind of encoder; the families of transformers are held to their own fixtures.
+fn kinds() -> impl Iterator<Item = EncoderConfig> {
+    let table = StaticConfig { vocab_size: 30, hidden: 8 };
+    encoders().into_iter().chain([EncoderConfig::Static(table)])
+}
 
 fn model<B: Backend>(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoder<B> {
     tiny::model(&tiny::config(encoder, sharing, pooling), 1)
@@ -77,7 +83,7 @@ mod check {
     use super::*;
 
     pub(super) fn weights_are_the_same_to_the_bit<B: AutodiffBackend>() {
-        for encoder in encoders() {
+        for encoder in kinds() {
             let here = model::<B::InnerBackend>(encoder.clone(), Sharing::Ade, Pooling::Mean);
             let expected = model::<Flex>(encoder, Sharing::Ade, Pooling::Mean);
             assert_eq!(parameters(&here), parameters(&expected));
@@ -89,7 +95,9 @@ mod check {
         let more = [Pooling::Cls, Pooling::Last].map(|pooling| (Sharing::Ade, pooling));
         let batch = TokenBatch::pad(&texts("query", ROWS), 0);
         let dropout = Some(Dropout { key: Key::new(3), first_row: 2 });
-        for encoder in encoders() {
+        for encoder in kinds() {
+            // A table has no pooling but the mean.
+            let more = more.into_iter().filter(|_| !matches!(encoder, EncoderConfig::Static(_)));
             for (sharing, pooling) in all.into_iter().chain(more) {
                 let here = model::<B::InnerBackend>(encoder.clone(), sharing, pooling);
                 let exact = model::<Flex>(encoder.clone(), sharing, pooling).cast(FloatDType::F64);
@@ -107,7 +115,7 @@ mod check {
 
     pub(super) fn a_text_alone_or_padded_has_one_embedding<B: AutodiffBackend>() {
         let rows = texts("document", 4);
-        for encoder in encoders() {
+        for encoder in kinds() {
             let model = model::<B::InnerBackend>(encoder, Sharing::Sde, Pooling::Mean);
             let embed = |batch: &TokenBatch| values(model.encode(Side::Document, batch, None));
             let together = embed(&TokenBatch::pad(&rows, 0));
@@ -120,7 +128,7 @@ mod check {
     }
 
     pub(super) fn gradients_of_a_step_agree_whole_and_in_chunks<B: AutodiffBackend>() {
-        for encoder in encoders() {
+        for encoder in kinds() {
             let here = model::<B>(encoder.clone(), Sharing::AdeSpl, Pooling::Mean);
             let exact = model::<Autodiff<Flex>>(encoder, Sharing::AdeSpl, Pooling::Mean);
             let exact = exact.cast(FloatDType::F64);

@@ -185,8 +185,8 @@ pub enum ModelError {
         /// Rows of the table.
         rows: usize,
     },
-    /// A tensor's element type is no float.
-    #[error("tensor `{tensor}` of `{}` has type {got}, expected F64, F32, F16 or BF16", path.display())]
+    /// A tensor's elements are of another type.
+    #[error("tensor `{tensor}` of `{}` has type {got}, expected {expected}", path.display())]
     TensorType {
         /// The checkpoint.
         path: PathBuf,
@@ -194,6 +194,8 @@ pub enum ModelError {
         tensor: String,
         /// The type in the file.
         got: String,
+        /// The types that are read.
+        expected: &'static str,
     },
     /// A tensor holds an infinity or something that is not a number.
     #[error("tensor `{tensor}` of `{}` is not finite at element {element}", path.display())]
@@ -339,32 +341,41 @@ impl ModelError {
                     }
                     _ => "",
                 };
-                let python = resave("AutoTokenizer", parent(path));
-                Some(format!("transformers writes it{needs}: `{python}`"))
+                let (first, place) = writable(parent(path));
+                let python = resave("AutoTokenizer", &place);
+                Some(format!("{first}transformers writes it{needs}: `{python}`"))
             }
             Self::Adapter { path, .. } => {
-                let folder = parent(path).display();
+                let folder = parent(path);
+                let (_, place) = writable(folder);
+                let folder = folder.display();
                 Some(format!(
                     "merge it into its model: `AutoPeftModelForFeatureExtraction.from_pretrained(\"{folder}\")\
-                     .merge_and_unload().save_pretrained(\"{folder}-merged\")`, and save the tokenizer there"
+                     .merge_and_unload().save_pretrained(\"{place}-merged\")`, and save the tokenizer there"
                 ))
             }
-            Self::TokenizerFiles { path, .. } => Some(format!(
-                "transformers goes by the former and makes both say it: `{}`",
-                resave("AutoTokenizer", parent(path))
-            )),
+            Self::TokenizerFiles { path, .. } => {
+                let (first, place) = writable(parent(path));
+                let python = resave("AutoTokenizer", &place);
+                Some(format!(
+                    "{first}transformers goes by the former and makes both say it: `{python}`"
+                ))
+            }
             Self::Safetensors { .. }
             | Self::Archive { .. }
             | Self::PytorchFile { .. }
             | Self::PickledTensor { .. } => {
                 Some("the file may be cut short: copy or download it again".into())
             }
-            Self::Pickle { path, .. } => Some(format!(
-                "only weights are read, and no code is run; transformers can convert an encoder: `{}`; \
-                 sentence-transformers a folder with its stages: `{}`",
-                resave("AutoModel", parent(path)),
-                resave("SentenceTransformer", parent(path))
-            )),
+            Self::Pickle { path, .. } => {
+                let (first, place) = writable(parent(path));
+                Some(format!(
+                    "only weights are read, and no code is run; {first}transformers can convert an \
+                     encoder: `{}`; sentence-transformers a folder with its stages: `{}`",
+                    resave("AutoModel", &place),
+                    resave("SentenceTransformer", &place)
+                ))
+            }
             _ => None,
         }
     }
@@ -375,11 +386,74 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The Python that reads a folder and writes it as its library writes one today.
-fn resave(class: &str, folder: &Path) -> String {
+/// Where a model folder may be changed, and what is to be done first: the folder itself, or a copy where
+/// it lies in the hub's cache, whose snapshots are what was fetched and nothing else.
+fn writable(folder: &Path) -> (String, String) {
+    let model = folder.ancestors().find_map(|inside| {
+        let is_snapshots = inside.file_name().is_some_and(|name| name == "snapshots");
+        let model = inside.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
+        is_snapshots.then(|| model.rsplit("--").next().unwrap_or(model))
+    });
     let folder = folder.display();
+    match model {
+        None => (String::new(), folder.to_string()),
+        Some(name) => {
+            let first =
+                format!("the cache must stay as it is: `cp -rL \"{folder}\" \"{name}\"`, then ");
+            (first, name.to_owned())
+        }
+    }
+}
+
+/// The Python that reads a folder and writes it as its library writes one today.
+fn resave(class: &str, folder: &str) -> String {
     if class == "SentenceTransformer" {
         return format!("{class}(\"{folder}\").save_pretrained(\"{folder}\")");
     }
     format!("{class}.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_copied_before_it_is_written_anew() {
+        let file = |folder: &str| Path::new(folder).join("tokenizer.json");
+        let hint = |folder: &str| {
+            ModelError::NoTokenizer { path: file(folder), only: None }.hint().unwrap()
+        };
+        let python = |folder: &str| {
+            format!(
+                "transformers writes it: `AutoTokenizer.from_pretrained(\"{folder}\")\
+                 .save_pretrained(\"{folder}\")`"
+            )
+        };
+        for own in ["mine/model", "models--a--b/mine", "snapshots/12"] {
+            assert_eq!(hint(own), python(own));
+        }
+        let snapshot = "hub/models--org--name/snapshots/12ab";
+        for inside in [snapshot, &format!("{snapshot}/0_Transformer")] {
+            let first =
+                format!("the cache must stay as it is: `cp -rL \"{inside}\" \"name\"`, then ");
+            assert_eq!(hint(inside), first + &python("name"));
+        }
+        for error in [
+            ModelError::Adapter { path: file(snapshot), base: None },
+            ModelError::Pickle { path: file(snapshot), at: 0, got: String::new(), expected: "" },
+            ModelError::TokenizerFiles {
+                path: file(snapshot),
+                key: "",
+                got: String::new(),
+                other: String::new(),
+            },
+        ] {
+            let hint = error.hint().unwrap();
+            let written: Vec<&str> = hint.split("save_pretrained(\"").skip(1).collect();
+            assert!(
+                !written.is_empty() && written.iter().all(|it| it.starts_with("name")),
+                "{hint}"
+            );
+        }
+    }
 }

@@ -58,6 +58,11 @@ pub struct SideSettings {
     pub max_tokens: Option<usize>,
 }
 
-fn unsupported(path: &Path, key: &'static str, got: &str, expected: &'static str) -> ModelError {
+pub(crate) fn unsupported(
+    path: &Path,
+    key: &'static str,
+    got: &str,
+    expected: &'static str,
+) -> ModelError {
     ModelError::Unsupported { path: path.to_owned(), key, got: got.to_owned(), expected }
 }

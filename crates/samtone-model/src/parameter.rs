@@ -106,14 +106,24 @@ pub(crate) struct Builder<'a, B: Backend> {
     side: Option<Side>,
     part: Part,
     is_trainable: bool,
-    is_norm: bool,
     parameters: Vec<Parameter>,
+}
+
+/// What a parameter is to the states that it works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A map with its bias, or a table of words.
+    Map,
+    /// A norm's factors or shifts.
+    Norm,
+    /// The biases of scores by distance.
+    Distances,
 }
 
 impl<'a, B: Backend> Builder<'a, B> {
     pub(crate) fn new(device: &'a B::Device, source: &'a mut Source<'a>) -> Self {
-        let (side, part, is_trainable, is_norm) = (None, Part::Embedder, true, false);
-        Self { device, source, side, part, is_trainable, is_norm, parameters: Vec::new() }
+        let (side, part, is_trainable) = (None, Part::Embedder, true);
+        Self { device, source, side, part, is_trainable, parameters: Vec::new() }
     }
 
     /// The following parameters belong to `side`, or to both.
@@ -141,14 +151,32 @@ impl<'a, B: Backend> Builder<'a, B> {
         width: usize,
         init: Init,
     ) -> Result<Param<Tensor<B, 1>>, ModelError> {
-        self.is_norm = true;
-        let tensor = self.tensor(name, [width], init);
-        self.is_norm = false;
-        tensor
+        self.of_kind(Kind::Norm, name, [width], init)
     }
 
+    /// The biases of scores, a row for each class of distances.
+    pub(crate) fn distances(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        init: Init,
+    ) -> Result<Param<Tensor<B, 2>>, ModelError> {
+        self.of_kind(Kind::Distances, name, shape, init)
+    }
+
+    /// A map, its bias, or a table.
     pub(crate) fn tensor<const D: usize>(
         &mut self,
+        name: &str,
+        shape: [usize; D],
+        init: Init,
+    ) -> Result<Param<Tensor<B, D>>, ModelError> {
+        self.of_kind(Kind::Map, name, shape, init)
+    }
+
+    fn of_kind<const D: usize>(
+        &mut self,
+        kind: Kind,
         name: &str,
         shape: [usize; D],
         init: Init,
@@ -161,8 +189,8 @@ impl<'a, B: Backend> Builder<'a, B> {
             id,
             part: self.part,
             shape: shape.to_vec(),
-            is_norm: self.is_norm,
-            decays: D > 1 && !name.contains("relative_attention_bias"),
+            is_norm: kind == Kind::Norm,
+            decays: D > 1 && kind == Kind::Map,
             is_trainable: self.is_trainable,
             path,
         };

@@ -56,11 +56,7 @@ fn rms_norm<B: Backend>(
     width: usize,
     eps: f64,
 ) -> Result<RmsNorm<B>, ModelError> {
-    if kin.is_gemma() {
-        RmsNorm::plus_one(builder, name, width, eps)
-    } else {
-        RmsNorm::new(builder, name, width, eps)
-    }
+    RmsNorm::new(builder, name, width, eps, kin.is_gemma())
 }
 
 /// Words, and types where there are any, to hidden states.

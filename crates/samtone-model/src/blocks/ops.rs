@@ -181,25 +181,17 @@ pub(crate) struct RmsNorm<B: Backend> {
 }
 
 impl<B: Backend> RmsNorm<B> {
+    /// A norm that starts with a γ of 1, as its weight is or, where it `adds_one`, one more than that.
     pub(crate) fn new(
         builder: &mut Builder<'_, B>,
         name: &str,
         width: usize,
         eps: f64,
+        adds_one: bool,
     ) -> Result<Self, ModelError> {
-        let weight = builder.norm(&format!("{name}.weight"), width, Init::Ones)?;
-        Ok(Self { weight, eps, adds_one: false })
-    }
-
-    /// A norm whose γ is one more than its weight.
-    pub(crate) fn plus_one(
-        builder: &mut Builder<'_, B>,
-        name: &str,
-        width: usize,
-        eps: f64,
-    ) -> Result<Self, ModelError> {
-        let weight = builder.norm(&format!("{name}.weight"), width, Init::Zeros)?;
-        Ok(Self { weight, eps, adds_one: true })
+        let init = if adds_one { Init::Zeros } else { Init::Ones };
+        let weight = builder.norm(&format!("{name}.weight"), width, init)?;
+        Ok(Self { weight, eps, adds_one })
     }
 
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {

@@ -36,7 +36,7 @@ impl<B: Backend> RelativePositions<B> {
         init: Init,
         classes: Classes,
     ) -> Result<Self, ModelError> {
-        let table = builder.tensor(&format!("{name}.weight"), [classes.buckets, heads], init)?;
+        let table = builder.distances(&format!("{name}.weight"), [classes.buckets, heads], init)?;
         Ok(Self { table, classes })
     }
 

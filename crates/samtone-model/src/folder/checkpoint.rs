@@ -9,6 +9,7 @@ use burn::tensor::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::Deserialize;
 
+use super::host_tensor::FLOATS;
 pub use super::host_tensor::HostTensor;
 use crate::error::ModelError;
 use crate::folder::pytorch;
@@ -91,7 +92,7 @@ impl Checkpoint {
             let tensor = name.to_owned();
             let Some(values) = floats(&view) else {
                 let got = format!("{:?}", view.dtype());
-                return Err(ModelError::TensorType { path, tensor, got });
+                return Err(ModelError::TensorType { path, tensor, got, expected: FLOATS });
             };
             if let Some(element) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::NonFiniteTensor { path, tensor, element });

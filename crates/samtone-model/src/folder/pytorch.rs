@@ -16,7 +16,7 @@ use burn::tensor::{bf16, f16};
 use zip::{CompressionMethod, ZipArchive};
 
 use self::pickle::{Class, Element, Fault, Id, Pickle, Value};
-use super::host_tensor::HostTensor;
+use super::host_tensor::{FLOATS, HostTensor};
 use crate::error::ModelError;
 
 /// The number that older files start with, as a pickle.
@@ -157,6 +157,9 @@ impl Parts {
     }
 }
 
+/// Most axes of a tensor; those of models have two.
+const MOST_AXES: usize = 8;
+
 /// The entry of an archive that names the tensors.
 const PICKLE: &str = "data.pkl";
 
@@ -233,8 +236,10 @@ impl Pickle {
         }
     }
 
+    /// Sizes or strides: each tensor that names them has its own, so they are few.
     fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        self.tuple(id)?.iter().map(|&id| self.size(id)).collect()
+        let sizes = self.tuple(id).filter(|sizes| sizes.len() <= MOST_AXES)?;
+        sizes.iter().map(|&id| self.size(id)).collect()
     }
 
     /// The key, the type and the number of elements of a storage.
@@ -373,7 +378,8 @@ impl Reader<'_> {
             Element::F16 => each(bytes, view, |bytes| f16::from_le_bytes(bytes).to_f32()),
             Element::BF16 => each(bytes, view, |bytes| bf16::from_le_bytes(bytes).to_f32()),
             other => {
-                return Err(ModelError::TensorType { path, tensor, got: format!("{other:?}") });
+                let got = format!("{other:?}");
+                return Err(ModelError::TensorType { path, tensor, got, expected: FLOATS });
             }
         };
         if let Some(element) = values.iter().position(|value| !value.is_finite()) {

@@ -33,6 +33,8 @@ pub struct TextToText<B: Backend> {
     /// The model.
     pub model: Seq2Seq<B>,
     tokenizer: Arc<TextTokenizer>,
+    /// The files beside the one that the tokenizer was made of.
+    tokenizer_files: Arc<TokenizerFiles>,
 }
 
 impl<B: Backend> TextToText<B> {
@@ -45,7 +47,7 @@ impl<B: Backend> TextToText<B> {
         if got > expected {
             return Err(ModelError::Vocabulary { expected, got });
         }
-        Ok(Self { model, tokenizer })
+        Ok(Self { model, tokenizer, tokenizer_files: Arc::default() })
     }
 
     /// Opens a folder that `T5ForConditionalGeneration` opens, with its `tokenizer.json`, or the run
@@ -57,10 +59,12 @@ impl<B: Backend> TextToText<B> {
     pub fn open(path: &Path, device: &B::Device) -> Result<Self, ModelError> {
         let path = &ModelFolder::find(path)?;
         let tokenizer = folder::read_tokenizer(path)?;
-        Self::new(Seq2Seq::open(path, device)?, Arc::new(tokenizer))
+        let tokenizer_files = TokenizerFiles::read(path, &tokenizer, MODEL_MAX_TOKENS)?.into();
+        let opened = Self::new(Seq2Seq::open(path, device)?, Arc::new(tokenizer))?;
+        Ok(Self { tokenizer_files, ..opened })
     }
 
-    /// Writes such a folder. It takes the place of what is at `path`, whole or not at all.
+    /// Writes such a folder, the tokenizer's files as they were where it was opened. It takes the place of what is at `path`, whole or not at all.
     ///
     /// # Errors
     /// If the folder cannot be written.
@@ -86,7 +90,7 @@ impl<B: Backend> TextToText<B> {
             folder::write_tokenizer(
                 folder,
                 &self.tokenizer,
-                &TokenizerFiles::default(),
+                &self.tokenizer_files,
                 MODEL_MAX_TOKENS,
             )
         })
@@ -127,7 +131,8 @@ impl<B: Backend> TextToText<B> {
     /// The same around another model of the same shape (a trained one).
     #[must_use]
     pub fn with_model<C: Backend>(&self, model: Seq2Seq<C>) -> TextToText<C> {
-        TextToText { model, tokenizer: self.tokenizer.clone() }
+        let (tokenizer, tokenizer_files) = (self.tokenizer.clone(), self.tokenizer_files.clone());
+        TextToText { model, tokenizer, tokenizer_files }
     }
 }
 

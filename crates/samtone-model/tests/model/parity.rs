@@ -70,6 +70,18 @@ fn hidden_states_agree_with_transformers() {
     }
 }
 
+/// Biases, norms and what scores owe to the distance between tokens do not.
+#[test]
+fn maps_and_tables_of_words_decay() {
+    for name in encoders() {
+        for parameter in load::<Flex>(name).parameters() {
+            let is_of_distances = parameter.name.contains("relative_attention_bias");
+            let decays = parameter.shape.len() == 2 && !is_of_distances;
+            assert_eq!(parameter.decays, decays, "{name} {}", parameter.name);
+        }
+    }
+}
+
 #[test]
 fn gradients_agree_with_transformers() {
     for name in encoders() {

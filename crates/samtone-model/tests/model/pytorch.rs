@@ -149,6 +149,8 @@ fn a_tensor_outside_its_storage_is_refused() {
         (tensor(6, -1, &[1], &[1]), "no sizes and strides"),
         (tensor(6, 0, &[1], &[-1]), "no sizes and strides"),
         (tensor(6, 0, &[1, 1], &[1]), "no sizes and strides"),
+        // A shape is written once and may be named by any number of tensors.
+        (tensor(6, 0, &[1; 9], &[1; 9]), "no sizes and strides"),
         (tensor(7, 0, &[1], &[1]), "a storage `0` of 7 numbers, which the file lacks"),
         (tensor(i64::MAX, 0, &[1], &[1]), "which the file lacks"),
         (Tensor { storage: "1", ..tensor(6, 0, &[1], &[1]) }, "a storage `1` of 6 numbers"),

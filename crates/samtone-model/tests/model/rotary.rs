@@ -100,6 +100,22 @@ fn a_local_layer_sees_no_further_than_its_window() {
 }
 
 #[test]
+fn a_norm_starts_with_a_factor_of_one() {
+    for (kin, first) in [(RotaryKin::Gemma3, 0.0), (RotaryKin::Qwen3, 1.0)] {
+        let config = config(rotary(kin, true, None), Sharing::Sde, Pooling::Mean);
+        let model = DualEncoder::<Flex>::init(&config, 1, &Default::default()).unwrap();
+        let mut norms = 0;
+        model.for_each_parameter(|parameter, x| {
+            if parameter.is_norm {
+                norms += 1;
+                assert!(values(x).iter().all(|&x| x == first), "{kin:?} {}", parameter.name);
+            }
+        });
+        assert!(norms > 4, "{kin:?}");
+    }
+}
+
+#[test]
 fn a_saved_folder_has_the_source_s_names_and_states() {
     let tokenizer = || TextTokenizer::train_wordpiece(&["a b", "ab"], 9, true).unwrap();
     for name in OTHER_ENCODERS {

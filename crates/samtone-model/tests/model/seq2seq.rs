@@ -176,6 +176,32 @@ fn a_saved_folder_is_the_model() {
 }
 
 #[test]
+fn a_saved_folder_has_the_tokenizer_s_files_as_they_were() {
+    let home = tempfile::tempdir().unwrap();
+    let (source, saved) = (home.path().join("source"), home.path().join("saved"));
+    let tokenizer = TextTokenizer::train_wordpiece(&["a b c d", "b c d e"], 20, true).unwrap();
+    TextToText::new(open::<Flex>(MODELS[0]), tokenizer.into()).unwrap().save(&source).unwrap();
+    let config =
+        r#"{"tokenizer_class": "T5TokenizerFast", "extra_ids": 100, "model_max_length": 99}"#;
+    for (name, content) in [
+        ("tokenizer_config.json", config),
+        ("special_tokens_map.json", r#"{"pad_token":   "[PAD]"}"#),
+        ("spiece.model", "sentencepiece's own"),
+    ] {
+        fs::write(source.join(name), content).unwrap();
+    }
+    let opened = TextToText::<Flex>::open(&source, &Default::default()).unwrap();
+    // A trained one stands in the place of the one that was opened.
+    opened.with_model(opened.model.clone()).save(&saved).unwrap();
+    let files =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model"];
+    for name in files {
+        let [before, after] = [&source, &saved].map(|folder| fs::read(folder.join(name)).unwrap());
+        assert_eq!(after, before, "{name}");
+    }
+}
+
+#[test]
 fn a_wrong_tensor_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = |from: &str, edit: fn(&str) -> String| {

@@ -12,10 +12,10 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::config::StaticConfig;
 use crate::error::ModelError;
-use crate::folder::CONFIG;
 use crate::folder::checkpoint::{Checkpoint, HostTensor, WEIGHTS, floats};
 use crate::folder::keys::Keys;
 use crate::folder::names::Names;
+use crate::folder::{CONFIG, unsupported};
 
 /// The table's name here and in the file that is written.
 pub(crate) const TABLE: &str = "embedding.weight";
@@ -40,14 +40,12 @@ pub(crate) fn normalizes(folder: &Path) -> Result<Option<bool>, ModelError> {
 /// Reads the sizes of the table in `folder`, from the head of its file.
 ///
 /// # Errors
-/// If there is no file, it is broken, or it holds no table.
+/// If there is no file, it is broken, or it holds no table or more than one.
 pub(crate) fn read_config(folder: &Path) -> Result<StaticConfig, ModelError> {
     let path = folder.join(WEIGHTS);
     with_file(&path, |file| {
-        let table = table(&path, file)?;
-        let [rows, hidden] = sizes(&path, table.shape())?;
-        let vocab_size = file.tensor("mapping").map_or(rows, |mapping| mapping.shape()[0]);
-        Ok(StaticConfig { vocab_size, hidden })
+        let parts = Parts::find(&path, file)?;
+        Ok(StaticConfig { vocab_size: parts.tokens, hidden: parts.hidden })
     })
 }
 
@@ -58,40 +56,102 @@ pub(crate) fn read_config(folder: &Path) -> Result<StaticConfig, ModelError> {
 pub(crate) fn read_weights(folder: &Path) -> Result<Checkpoint, ModelError> {
     let path = folder.join(WEIGHTS);
     let tensor = with_file(&path, |file| {
-        let view = table(&path, file)?;
-        let [rows, hidden] = sizes(&path, view.shape())?;
-        let mut values = numbers(&path, "the table", &view)?;
-        let mut count = rows;
-        if let Ok(mapping) = file.tensor("mapping") {
-            let places = integers(&path, &mapping)?;
-            let mut mapped = Vec::with_capacity(places.len() * hidden);
-            for (token, &got) in places.iter().enumerate() {
+        let Parts { name, table, mapping, weights, rows, tokens, hidden } =
+            Parts::find(&path, file)?;
+        let mut values = numbers(&path, name, &table)?;
+        if let Some(mapping) = mapping {
+            let mut mapped = Vec::with_capacity(tokens * hidden);
+            for (token, &got) in integers(&path, &mapping)?.iter().enumerate() {
                 let Some(row) = usize::try_from(got).ok().filter(|&row| row < rows) else {
                     return Err(ModelError::Mapping { path: path.clone(), token, got, rows });
                 };
                 mapped.extend_from_slice(&values[row * hidden..][..hidden]);
             }
-            (values, count) = (mapped, places.len());
+            values = mapped;
         }
-        if let Ok(weights) = file.tensor("weights") {
+        if let Some(weights) = weights {
             let weights = numbers(&path, "weights", &weights)?;
-            if weights.len() != count {
-                return Err(ModelError::TensorShape {
-                    path: path.clone(),
-                    tensor: "weights".to_owned(),
-                    expected: vec![count],
-                    got: vec![weights.len()],
-                });
-            }
-            for (row, weight) in values.chunks_exact_mut(hidden).zip(weights) {
+            for (row, weight) in values.chunks_exact_mut(hidden.max(1)).zip(weights) {
                 for value in row {
                     *value *= weight;
                 }
             }
         }
-        Ok(HostTensor { shape: vec![count, hidden], values })
+        Ok(HostTensor { shape: vec![tokens, hidden], values })
     })?;
     Checkpoint::checked(path, vec![(TABLE.to_owned(), tensor)])
+}
+
+/// Most numbers in a table that a mapping makes of a smaller one: 4 GiB, four times the largest that
+/// is published. A small file could ask for any amount.
+const MOST_MAPPED: usize = 1 << 30;
+
+/// What of a file makes the table.
+struct Parts<'a> {
+    /// The file's name of the table.
+    name: &'static str,
+    table: TensorView<'a>,
+    /// The row of each token; none: its own.
+    mapping: Option<TensorView<'a>>,
+    /// The factor of each token; none: 1.
+    weights: Option<TensorView<'a>>,
+    /// Rows of the file's table.
+    rows: usize,
+    /// Rows of the table that becomes of it.
+    tokens: usize,
+    hidden: usize,
+}
+
+impl<'a> Parts<'a> {
+    fn find(path: &Path, file: &SafeTensors<'a>) -> Result<Self, ModelError> {
+        let of_name = |name| file.tensor(name).ok();
+        let (name, known): (_, &[&str]) = match of_name(TABLE) {
+            Some(_) => (TABLE, &[TABLE]),
+            None => ("embeddings", &["embeddings", "mapping", "weights"]),
+        };
+        let table = of_name(name).ok_or_else(|| ModelError::MissingTensor {
+            path: path.to_owned(),
+            tensor: TABLE.to_owned(),
+            expected: vec![0, 0],
+        })?;
+        // sentence-transformers reads no factors beside its own tensor, model2vec does.
+        if let Some((extra, view)) = file.iter().find(|(name, _)| !known.contains(name)) {
+            return Err(ModelError::ExtraTensor {
+                path: path.to_owned(),
+                tensor: extra.to_owned(),
+                got: view.shape().to_vec(),
+            });
+        }
+        let &[rows, hidden] = table.shape() else {
+            return Err(misshapen(path, name, vec![0, 0], &table));
+        };
+        let (mapping, weights) = match name {
+            TABLE => (None, None),
+            _ => (of_name("mapping"), of_name("weights")),
+        };
+        let mut tokens = rows;
+        if let Some(mapping) = &mapping {
+            tokens = mapping.shape().iter().product();
+            if mapping.shape() != [tokens] {
+                return Err(misshapen(path, "mapping", vec![tokens], mapping));
+            }
+            if tokens.saturating_mul(hidden) > MOST_MAPPED {
+                let got = format!("{tokens} rows of {hidden} numbers");
+                return Err(unsupported(path, "mapping", &got, "at most 2^30 numbers in all"));
+            }
+        }
+        if let Some(weights) = &weights
+            && weights.shape() != [tokens]
+        {
+            return Err(misshapen(path, "weights", vec![tokens], weights));
+        }
+        Ok(Self { name, table, mapping, weights, rows, tokens, hidden })
+    }
+}
+
+fn misshapen(path: &Path, name: &str, expected: Vec<usize>, view: &TensorView<'_>) -> ModelError {
+    let (tensor, got) = (name.to_owned(), view.shape().to_vec());
+    ModelError::TensorShape { path: path.to_owned(), tensor, expected, got }
 }
 
 fn with_file<T>(
@@ -105,30 +165,13 @@ fn with_file<T>(
     read(&file)
 }
 
-fn table<'a>(path: &Path, file: &SafeTensors<'a>) -> Result<TensorView<'a>, ModelError> {
-    let found = [TABLE, "embeddings"].iter().find_map(|name| file.tensor(name).ok());
-    found.ok_or_else(|| ModelError::MissingTensor {
-        path: path.to_owned(),
-        tensor: TABLE.to_owned(),
-        expected: vec![0, 0],
-    })
-}
-
-fn sizes(path: &Path, shape: &[usize]) -> Result<[usize; 2], ModelError> {
-    <[usize; 2]>::try_from(shape).map_err(|_| ModelError::TensorShape {
-        path: path.to_owned(),
-        tensor: TABLE.to_owned(),
-        expected: vec![0, 0],
-        got: shape.to_vec(),
-    })
-}
-
-/// A tensor's numbers: floats, or whole numbers of eight bits, which stand for themselves.
+/// A tensor's numbers: floats, or whole numbers of eight bits, which stand for themselves: model2vec
+/// keeps no scale of what it rounds to them.
 fn numbers(path: &Path, tensor: &str, view: &TensorView<'_>) -> Result<Vec<f32>, ModelError> {
     if view.dtype() == Dtype::I8 {
         return Ok(view.data().iter().map(|&byte| f32::from(byte.cast_signed())).collect());
     }
-    floats(view).ok_or_else(|| wrong_type(path, tensor, view))
+    floats(view).ok_or_else(|| wrong_type(path, tensor, view, "F64, F32, F16, BF16 or I8"))
 }
 
 fn integers(path: &Path, view: &TensorView<'_>) -> Result<Vec<i64>, ModelError> {
@@ -139,11 +182,16 @@ fn integers(path: &Path, view: &TensorView<'_>) -> Result<Vec<i64>, ModelError> 
             let numbers = bytes.as_chunks::<4>().0.iter();
             Ok(numbers.map(|&b| i64::from(i32::from_le_bytes(b))).collect())
         }
-        _ => Err(wrong_type(path, "mapping", view)),
+        _ => Err(wrong_type(path, "mapping", view, "I64 or I32")),
     }
 }
 
-fn wrong_type(path: &Path, tensor: &str, view: &TensorView<'_>) -> ModelError {
+fn wrong_type(
+    path: &Path,
+    tensor: &str,
+    view: &TensorView<'_>,
+    expected: &'static str,
+) -> ModelError {
     let got = format!("{:?}", view.dtype());
-    ModelError::TensorType { path: path.to_owned(), tensor: tensor.to_owned(), got }
+    ModelError::TensorType { path: path.to_owned(), tensor: tensor.to_owned(), got, expected }
 }

@@ -59,7 +59,7 @@ impl<B: Backend> AttentionBlock<B> {
     ) -> Result<Self, ModelError> {
         let T5Config { hidden, heads, head_dim, norm_eps, .. } = *config;
         let attended = heads * head_dim;
-        let norm = RmsNorm::new(builder, &format!("{layer}.layer_norm"), hidden, norm_eps)?;
+        let norm = RmsNorm::new(builder, &format!("{layer}.layer_norm"), hidden, norm_eps, false)?;
         let mut map = |part: &str, sizes, fan: usize| {
             Linear::new(builder, &format!("{layer}.{kind}.{part}"), sizes, std(fan), false)
         };
@@ -161,7 +161,7 @@ impl<B: Backend> FeedForwardBlock<B> {
         layer: &str,
     ) -> Result<Self, ModelError> {
         let T5Config { hidden, intermediate, norm_eps, gated, activation, .. } = *config;
-        let norm = RmsNorm::new(builder, &format!("{layer}.layer_norm"), hidden, norm_eps)?;
+        let norm = RmsNorm::new(builder, &format!("{layer}.layer_norm"), hidden, norm_eps, false)?;
         let mut map = |part: &str, [inputs, outputs]: [usize; 2]| {
             let name = format!("{layer}.DenseReluDense.{part}");
             Linear::new(builder, &name, [inputs, outputs], std(inputs), false)

@@ -62,7 +62,7 @@ impl<B: Backend> Decoder<B> {
             .collect::<Result<_, _>>()?;
         builder.part(Part::FinalNorm);
         let (hidden, eps) = (config.hidden, config.norm_eps);
-        let final_norm = RmsNorm::new(builder, "decoder.final_layer_norm", hidden, eps)?;
+        let final_norm = RmsNorm::new(builder, "decoder.final_layer_norm", hidden, eps, false)?;
         Ok(Self { positions, layers, final_norm, config: config.clone() })
     }
 

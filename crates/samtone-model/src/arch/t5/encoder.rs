@@ -49,7 +49,7 @@ impl<B: Backend> T5Stack<B> {
         }
         builder.part(Part::FinalNorm);
         let (hidden, eps) = (config.hidden, config.norm_eps);
-        let final_norm = RmsNorm::new(builder, "encoder.final_layer_norm", hidden, eps)?;
+        let final_norm = RmsNorm::new(builder, "encoder.final_layer_norm", hidden, eps, false)?;
         Ok(Self { positions, layers, final_norm, dropout: config.dropout })
     }
 

@@ -9,6 +9,10 @@ use std::collections::HashMap;
 /// The longest pickle that is read, in bytes: of some 80,000 tensors.
 const LONGEST: usize = 16 << 20;
 
+/// Most values, remembered ones and marks: a tensor takes a dozen. A value is larger than the byte that
+/// may make it.
+const MOST: usize = 1 << 20;
+
 /// What of a pickle cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -278,16 +282,13 @@ impl<'a> Machine<'a> {
     /// What a call would give; nothing is called.
     fn reduce(&mut self) -> Result<(), Fault> {
         let (arguments, callee) = (self.pop()?, self.pop()?);
-        let items = match &self.values[arguments as usize] {
-            Value::Tuple(items) => items.clone(),
-            _ => return Err(self.fault("arguments that are no tuple", "a tuple")),
+        let Value::Tuple(items) = &self.values[arguments as usize] else {
+            return Err(self.fault("arguments that are no tuple", "a tuple"));
         };
-        match self.values[callee as usize] {
-            Value::Class(Class::OrderedDict) if items.is_empty() => {
-                self.push(Value::Dict(Vec::new()));
-            }
-            Value::Class(Class::RebuildTensor) => self.push(Value::Tensor(arguments)),
-            Value::Class(Class::RebuildParameter) if !items.is_empty() => self.stack.push(items[0]),
+        match (&self.values[callee as usize], items.first()) {
+            (Value::Class(Class::OrderedDict), None) => self.push(Value::Dict(Vec::new())),
+            (Value::Class(Class::RebuildTensor), _) => self.push(Value::Tensor(arguments)),
+            (Value::Class(Class::RebuildParameter), Some(&tensor)) => self.stack.push(tensor),
             _ => return Err(self.fault("a call", "one that makes a dictionary or a tensor")),
         }
         Ok(())
@@ -297,6 +298,10 @@ impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id, Fault> {
         loop {
             self.opcode = self.at;
+            let held = [self.values.len(), self.stack.len(), self.marks.len(), self.memo.len()];
+            if held.into_iter().any(|held| held > MOST) {
+                return Err(self.fault("more than a million values", "names and shapes alone"));
+            }
             match self.byte()? {
                 // The protocol and a frame's length say nothing that is needed.
                 0x80 => drop(self.take(1)?),
@@ -494,8 +499,13 @@ mod tests {
         assert_eq!(fault(b"X\xff\xff\xff\x7fab").got, "more than 16 MiB");
         assert_eq!(fault(b"X\xff\xff\x7f\0ab").got, "the end of the file");
         assert_eq!(fault(b"\x8a\xff1").got, "the end of the file");
-        let deep = [vec![b'('; LONGEST], vec![b'.']].concat();
-        assert_eq!(fault(&deep).got, "more than 16 MiB");
+        // Values, references to one, marks, and what is remembered.
+        for many in [b')', b'N', b'(', 0x94] {
+            let bytes = [vec![b'N'], vec![many; MOST + 1], vec![b'.']].concat();
+            assert_eq!(fault(&bytes).got, "more than a million values");
+        }
+        let long = [&b"X\0\0\0\x01"[..], &vec![b'a'; LONGEST]].concat();
+        assert_eq!(fault(&long).got, "more than 16 MiB");
         assert_eq!(fault(b"t.").got, "an opcode without its mark");
         assert_eq!(fault(b"K\x01(0.").got, "opcode 0x30");
         assert_eq!(fault(b"K\x01(a.").got, "an opcode without its operand");
