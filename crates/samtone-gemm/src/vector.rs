@@ -121,7 +121,7 @@ impl Vector for Portable {
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86 {
-    #[expect(clippy::wildcard_imports, reason = "the names say whose they are")]
+    #[allow(clippy::wildcard_imports, reason = "the names say whose they are")]
     use std::arch::x86_64::*;
 
     use super::Vector;
