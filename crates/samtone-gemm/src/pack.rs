@@ -24,6 +24,9 @@ pub(crate) struct Part {
 /// the instructions.
 pub(crate) type PackFn = unsafe fn(&Part, to: *mut f32, width: usize);
 
+/// Rows that are fetched ahead: each may lie in a page of its own, where no processor foresees it.
+const AHEAD: usize = 16;
+
 /// No closure: one has not the instructions of the function that it stands in.
 #[inline(always)]
 unsafe fn rounded<V: Vector>(value: V, rounds: bool) -> V {
@@ -40,6 +43,7 @@ pub(crate) unsafe fn copy<V: Vector>(part: &Part, to: *mut f32, width: usize) {
         for _ in 0..part.rows {
             let mut at = 0;
             while at + V::LANES <= part.columns {
+                V::fetch(from.wrapping_add(AHEAD * part.stride + at));
                 rounded(V::load(from.add(at)), part.rounds).store(to.add(at));
                 at += V::LANES;
             }
