@@ -16,7 +16,8 @@ pub fn keep_freed_memory() {
         unsafe extern "C" {
             safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
         }
-        mallopt(M_MMAP_THRESHOLD, c_int::MAX);
+        // What is larger still comes as pages of zeros, of which a gradient of a vocabulary uses few.
+        mallopt(M_MMAP_THRESHOLD, 256 << 20);
         mallopt(M_TRIM_THRESHOLD, c_int::MAX);
     }
 }

@@ -67,9 +67,12 @@ impl<const N: usize> FusedOp<N> for LinearOp {
         if save {
             if let Some(activation) = self.activation {
                 let (after, _) = fill_rows(rows, outputs, |range, chunk| {
-                    let range = range.start * outputs..range.end * outputs;
-                    chunk.copy_from_slice(&before[range]);
-                    apply(activation, chunk);
+                    let before = &before[range.start * outputs..range.end * outputs];
+                    each_activation!(activation, |KNOWN| {
+                        for (target, &x) in chunk.iter_mut().zip(before) {
+                            *target = activate(KNOWN, x);
+                        }
+                    });
                 });
                 saved = Some(std::mem::replace(&mut before, after));
             } else {

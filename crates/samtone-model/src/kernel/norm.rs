@@ -67,29 +67,43 @@ impl<const N: usize> FusedOp<N> for NormOp {
         let eps = self.eps as f32;
         let (mut normalised, factors) = fill_rows(rows, width, |range, chunk| {
             let place = range.start * width..range.end * width;
-            chunk.copy_from_slice(&x[place.clone()]);
-            self.drop_rows(range.clone(), chunk, width);
             let mut factors = vec![0.0; range.len()];
+            let drops = self.dropout.is_some();
+            if drops {
+                chunk.copy_from_slice(&x[place.clone()]);
+                self.drop_rows(range.clone(), chunk, width);
+            }
             vectorised(|| {
-                if let Some(residual) = residual {
-                    for (value, residual) in chunk.iter_mut().zip(&residual[place]) {
-                        *value += residual;
+                let rows = chunk.chunks_exact_mut(width).zip(&mut factors);
+                for (i, (row, factor)) in rows.enumerate() {
+                    let place = place.start + i * width..place.start + (i + 1) * width;
+                    if !drops {
+                        row.copy_from_slice(&x[place.clone()]);
+                    }
+                    if let Some(residual) = residual {
+                        for (value, residual) in row.iter_mut().zip(&residual[place]) {
+                            *value += residual;
+                        }
+                    }
+                    *factor = normalise(self.kind, row, eps);
+                    if !save {
+                        scale_and_shift(row, gamma, beta);
                     }
                 }
-                for (row, factor) in chunk.chunks_exact_mut(width).zip(&mut factors) {
-                    *factor = normalise(self.kind, row, eps);
-                }
             });
-            if !save {
-                scale_and_shift(chunk, gamma, beta);
-            }
             factors
         });
         let mut saved = None;
         if save {
             let (output, _) = fill_rows(rows, width, |range, chunk| {
-                chunk.copy_from_slice(&normalised[range.start * width..range.end * width]);
-                scale_and_shift(chunk, gamma, beta);
+                let normalised = &normalised[range.start * width..range.end * width];
+                vectorised(|| {
+                    let rows = chunk.chunks_exact_mut(width).zip(normalised.chunks_exact(width));
+                    for (row, normalised) in rows {
+                        row.copy_from_slice(normalised);
+                        scale_and_shift(row, gamma, beta);
+                    }
+                });
             });
             let normalised = std::mem::replace(&mut normalised, output);
             saved = Some(SavedNorm { normalised, factors: factors.concat() });
@@ -164,20 +178,17 @@ impl<const N: usize> FusedOp<N> for NormOp {
     }
 }
 
-/// `row · γ + β` for every row.
-fn scale_and_shift(rows: &mut [f32], gamma: &[f32], beta: Option<&[f32]>) {
-    vectorised(|| {
-        for row in rows.chunks_exact_mut(gamma.len()) {
-            for (value, gamma) in row.iter_mut().zip(gamma) {
-                *value *= gamma;
-            }
-            if let Some(beta) = beta {
-                for (value, beta) in row.iter_mut().zip(beta) {
-                    *value += beta;
-                }
-            }
+/// `row · γ + β`
+#[inline(always)]
+fn scale_and_shift(row: &mut [f32], gamma: &[f32], beta: Option<&[f32]>) {
+    for (value, gamma) in row.iter_mut().zip(gamma) {
+        *value *= gamma;
+    }
+    if let Some(beta) = beta {
+        for (value, beta) in row.iter_mut().zip(beta) {
+            *value += beta;
         }
-    });
+    }
 }
 
 /// Centres a row, if the norm does, and divides it by its size; gives the factor it was scaled by.

@@ -19,9 +19,11 @@ impl RotateOp {
         let pairs = self.turns.pairs;
         let sign = if backwards { -1.0 } else { 1.0 };
         let (output, _) = fill_rows(rows, width, |range, chunk| {
-            chunk.copy_from_slice(&x.values()[range.start * width..range.end * width]);
+            let x = &x.values()[range.start * width..range.end * width];
             vectorised(|| {
-                for (row, values) in range.zip(chunk.chunks_exact_mut(width)) {
+                let rows = chunk.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                for (row, (values, x)) in range.zip(rows) {
+                    values.copy_from_slice(x);
                     let place = self.turns.positions[row] * pairs;
                     let cos = &self.turns.cos[place..place + pairs];
                     let sin = &self.turns.sin[place..place + pairs];
