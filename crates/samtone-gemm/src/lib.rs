@@ -23,7 +23,6 @@
 
 mod bf16;
 mod pack;
-mod precision;
 mod processor;
 mod product;
 mod room;
@@ -31,6 +30,5 @@ mod tile;
 mod vector;
 mod view;
 
-pub use precision::Precision;
 pub use product::Product;
 pub use view::View;

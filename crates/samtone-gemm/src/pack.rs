@@ -2,9 +2,7 @@
 #![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
 #![expect(unsafe_code, reason = "matrices are read and written through pointers")]
 
-use crate::processor::Processor;
 use crate::vector::Vector;
-use crate::view::View;
 
 /// What is copied: `rows × columns` of a row-major matrix.
 pub(crate) struct Part {
@@ -69,38 +67,6 @@ pub(crate) unsafe fn transpose<V: Vector>(part: &Part, to: *mut f32, width: usiz
                 let (from, to) = (part.from.add(i * part.stride + j), to.add(j * width + i));
                 let shape = [V::LANES.min(part.rows - i), columns];
                 V::transpose(from, part.stride, shape, part.rounds, to, width);
-            }
-        }
-    }
-}
-
-/// Copies some terms of some columns of a factor, whose rows are its terms, to panels one after the
-/// other.
-///
-/// # Safety
-///
-/// They lie within the view, and the target has room for `depth · width` elements a panel.
-pub(crate) unsafe fn pack(
-    on: &Processor,
-    factor: View<'_>,
-    [first, column]: [usize; 2],
-    [depth, columns]: [usize; 2],
-    width: usize,
-    rounds: bool,
-    to: *mut f32,
-) {
-    for at in (0..columns).step_by(width) {
-        let (from, to) = (factor.part(first, column + at), to.wrapping_add(at * depth));
-        let columns = width.min(columns - at);
-        // SAFETY: the caller's.
-        unsafe {
-            if factor.column_stride == 1 {
-                let stride = factor.row_stride;
-                (on.copy)(&Part { from, stride, rows: depth, columns, rounds }, to, width);
-            } else {
-                let stride = factor.column_stride;
-                let part = Part { from, stride, rows: columns, columns: depth, rounds };
-                (on.transpose)(&part, to, width);
             }
         }
     }

@@ -3,8 +3,7 @@
 
 use std::cell::Cell;
 
-use crate::pack::pack;
-use crate::precision::Precision;
+use crate::pack::Part;
 use crate::processor::{Processor, processor};
 use crate::room::{Line, room};
 use crate::tile::Tile;
@@ -27,7 +26,8 @@ pub struct Product<'a> {
     left: View<'a>,
     right: View<'a>,
     scale: f32,
-    precision: Precision,
+    /// Whether the factors are rounded to bf16.
+    rounds: bool,
 }
 
 /// What a product is added to.
@@ -48,7 +48,7 @@ impl<'a> Product<'a> {
     pub fn new(left: View<'a>, right: View<'a>) -> Self {
         let (k, [rows, columns]) = (left.columns, [right.rows, right.columns]);
         assert_eq!(k, rows, "a product of {}×{k} and {rows}×{columns}", left.rows);
-        Self { left, right, scale: 1.0, precision: Precision::F32 }
+        Self { left, right, scale: 1.0, rounds: false }
     }
 
     /// The same, times a number.
@@ -57,10 +57,10 @@ impl<'a> Product<'a> {
         Self { scale, ..self }
     }
 
-    /// The same in another precision.
+    /// The same of the factors rounded to bf16 (nearest, ties to even); terms and sums stay f32.
     #[must_use]
-    pub fn in_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+    pub fn in_bf16(self) -> Self {
+        Self { rounds: true, ..self }
     }
 
     /// Writes it to a row-major matrix whose rows start `stride` apart, on this thread. What lies
@@ -135,11 +135,10 @@ impl<'a> Product<'a> {
         stride: usize,
         start: Start<'_>,
     ) {
-        let Self { left, right, scale, precision } = *self;
+        let Self { left, right, scale, rounds } = *self;
         let (m, n, k) = (left.rows, self.right.columns, left.columns);
         let (tile_rows, tile_columns) = (on.tile_rows(), on.tile_columns());
         let block = even(m, ROWS).next_multiple_of(tile_rows);
-        let rounds = precision == Precision::Bf16;
         // A factor is copied where it is read often, not in order, or rounded.
         let packs_left = rounds || n > 2 * tile_columns || (left.column_stride != 1 && k > DEPTH);
         let packs_right = rounds || right.column_stride != 1 || m > 8 * tile_rows;
@@ -198,6 +197,38 @@ impl<'a> Product<'a> {
                         unsafe { on.tiles.by_rows[rows - 1][registers - 1](&tile) };
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Copies some terms of some columns of a factor, whose rows are its terms, to panels one after the
+/// other.
+///
+/// # Safety
+///
+/// They lie within the view, and the target has room for `depth · width` elements a panel.
+unsafe fn pack(
+    on: &Processor,
+    factor: View<'_>,
+    [first, column]: [usize; 2],
+    [depth, columns]: [usize; 2],
+    width: usize,
+    rounds: bool,
+    to: *mut f32,
+) {
+    for at in (0..columns).step_by(width) {
+        let (from, to) = (factor.part(first, column + at), to.wrapping_add(at * depth));
+        let columns = width.min(columns - at);
+        // SAFETY: the caller's.
+        unsafe {
+            if factor.column_stride == 1 {
+                let stride = factor.row_stride;
+                (on.copy)(&Part { from, stride, rows: depth, columns, rounds }, to, width);
+            } else {
+                let stride = factor.column_stride;
+                let part = Part { from, stride, rows: columns, columns: depth, rounds };
+                (on.transpose)(&part, to, width);
             }
         }
     }
@@ -265,8 +296,7 @@ mod tests {
         let right = factor(&b, [k, n], transposed[1]);
         let (rounded_a, rounded_b) = (round(a.clone()), round(b.clone()));
         let row = numbers(n, 3);
-        let precision = if rounds { Precision::Bf16 } else { Precision::F32 };
-        let product = Product::new(left, right).scaled(scale).in_precision(precision);
+        let product = Product { rounds, ..Product::new(left, right).scaled(scale) };
         let stride = n + 5;
         for on in available() {
             for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
@@ -356,11 +386,11 @@ mod tests {
     fn what_is_not_finite_goes_through_and_what_is_tiny_stays() {
         let tiny = f32::from_bits(3);
         for on in available() {
-            for rounds in [Precision::F32, Precision::Bf16] {
+            for rounds in [false, true] {
                 let run = |a: [f32; 2], b: [f32; 2]| {
                     let mut target = [7.0];
                     let (a, b) = (View::new(&a, [1, 2], 2), View::new(&b, [2, 1], 1));
-                    Product::new(a, b).in_precision(rounds).store(
+                    Product { rounds, ..Product::new(a, b) }.store(
                         on,
                         &mut target,
                         1,
@@ -396,7 +426,7 @@ mod tests {
                     let value_at = [value];
                     let (a, b) = (View::new(&value_at, [1, 1], 1), View::new(&one, [1, 1], 1));
                     let (a, b) = if transposed { (b.t(), a.t()) } else { (a, b) };
-                    let product = Product::new(a, b).in_precision(Precision::Bf16);
+                    let product = Product::new(a, b).in_bf16();
                     product.store(on, &mut target, 1, Start::Nothing);
                     let expected = half(value);
                     let same = target[0] == expected || (target[0].is_nan() && expected.is_nan());
