@@ -1,7 +1,7 @@
 /// Asks the system's allocator to keep the memory that is freed instead of giving it back.
 ///
 /// Every operation of a step makes tensors of many megabytes and frees them soon. glibc gives such
-/// memory back at once and takes it again, empty, a page at a time: a fifth of a training step.
+/// memory back at once and takes it again, empty, a page at a time: a tenth to a fifth of a step.
 /// For a program that trains or encodes, to be called once when it starts; `samtone` does. What the
 /// process holds stays at its peak. Other systems' allocators are left as they are.
 pub fn keep_freed_memory() {
