@@ -19,8 +19,10 @@ const MODELS: [&str; 2] = ["seq2seq-v1.0", "seq2seq-v1.1"];
 
 /// What is expected was computed in f64 and stored in f32: in f64 nothing but the storage is between.
 const EXACT: f64 = 2e-7;
-/// Logits are up to 5 in size; torch's own f32 is off by 7e-5 from its f64 here.
-const LOGITS_TOLERANCE: f64 = 1e-4;
+/// Logits are up to 5 in size. These models magnify rounding: of 40 draws in which torch's f64 had
+/// every layer's output moved by up to half a unit of f32's last place, the worst was off by 1.1e-4,
+/// and by a whole unit 1.9e-4. Torch's own f32 is off by 7e-5, sums by FMA by 1.2e-4.
+const LOGITS_TOLERANCE: f64 = 2e-4;
 /// Relative to the largest element of each parameter's gradient; torch's own f32 is off by 6e-5.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 
@@ -68,7 +70,7 @@ fn check_values<B: Backend>(dtype: FloatDType) {
 fn logits_and_loss_agree_with_transformers() {
     check_values::<Flex>(FloatDType::F32);
     check_values::<Flex>(FloatDType::F64);
-    // In f32 and with Burn's `simd`, NdArray was seen 1.2e-4 off: not explained yet, so not held here.
+    check_values::<NdArray>(FloatDType::F32);
     check_values::<NdArray>(FloatDType::F64);
 }
 
