@@ -30,5 +30,6 @@ mod tile;
 mod vector;
 mod view;
 
+pub use processor::{NoInstructions, instructions};
 pub use product::Product;
 pub use view::View;

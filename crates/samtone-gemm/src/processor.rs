@@ -55,23 +55,54 @@ pub(crate) fn available() -> Vec<&'static Processor> {
     found
 }
 
-/// The one in use: the best, or what `SAMTONE_CPU` names.
+/// `SAMTONE_CPU` names instructions that the processor has not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`SAMTONE_CPU` is `{asked}`; this processor has {}", available.join(", "))]
+pub struct NoInstructions {
+    /// What it names.
+    pub asked: String,
+    /// What it may name, the best first.
+    pub available: Vec<&'static str>,
+}
+
+/// The name of the instructions in use: the best that the processor has, or what the environment's
+/// `SAMTONE_CPU` names. A program asks when it starts; a product only panics.
+///
+/// # Errors
+///
+/// If the processor has not what `SAMTONE_CPU` names.
+pub fn instructions() -> Result<&'static str, NoInstructions> {
+    chosen().map(|processor| processor.name)
+}
+
+fn chosen() -> Result<&'static Processor, NoInstructions> {
+    static CHOSEN: LazyLock<Result<&Processor, NoInstructions>> = LazyLock::new(|| {
+        let asked = std::env::var_os("SAMTONE_CPU").unwrap_or_default();
+        choose(&asked.to_string_lossy())
+    });
+    CHOSEN.clone()
+}
+
+fn choose(asked: &str) -> Result<&'static Processor, NoInstructions> {
+    let available = available();
+    if asked.is_empty() {
+        return Ok(available[0]);
+    }
+    let names = || available.iter().map(|processor| processor.name).collect();
+    available
+        .iter()
+        .find(|processor| processor.name == asked)
+        .copied()
+        .ok_or_else(|| NoInstructions { asked: asked.into(), available: names() })
+}
+
+/// The one in use.
 ///
 /// # Panics
 ///
 /// If the processor has not what `SAMTONE_CPU` names.
 pub(crate) fn processor() -> &'static Processor {
-    static CHOSEN: LazyLock<&Processor> = LazyLock::new(|| {
-        let available = available();
-        let Some(name) = std::env::var_os("SAMTONE_CPU").filter(|name| !name.is_empty()) else {
-            return available[0];
-        };
-        let names: Vec<_> = available.iter().map(|processor| processor.name).collect();
-        available.into_iter().find(|processor| name == processor.name).unwrap_or_else(|| {
-            panic!("SAMTONE_CPU is {}; this processor has {}", name.display(), names.join(", "))
-        })
-    });
-    *CHOSEN
+    chosen().unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Processor {
@@ -83,5 +114,20 @@ impl Processor {
     /// Columns of a full tile.
     pub(crate) fn tile_columns(&self) -> usize {
         self.tiles.by_rows[0].len() * self.tiles.lanes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_the_best_or_those_asked_for() {
+        let best = available()[0].name;
+        assert_eq!(choose("").map(|processor| processor.name), Ok(best));
+        assert_eq!(choose("portable").map(|processor| processor.name), Ok("portable"));
+        let error = choose("mmx").map(|processor| processor.name).unwrap_err().to_string();
+        assert!(error.starts_with("`SAMTONE_CPU` is `mmx`; this processor has "), "{error}");
+        assert!(error.ends_with("portable"), "{error}");
     }
 }

@@ -33,6 +33,7 @@ mod trec;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::error::Usage;
 use crate::output::Format;
 
 /// Train, judge and ship dual-encoder text retrievers.
@@ -138,6 +139,7 @@ impl Cli {
     }
 
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        samtone_gemm::instructions().map_err(|error| Usage::new(error.to_string()))?;
         match self.command {
             Command::Init(args) => init::run(&args, self.format),
             Command::Train(args) => train::run(&args, self.format),
