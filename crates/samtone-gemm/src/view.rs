@@ -60,9 +60,13 @@ impl<'a> View<'a> {
     }
 }
 
-/// Elements from the first of a row-major matrix to its last, both counted.
+/// Elements from the first of a row-major matrix to its last, both counted. More than can be
+/// counted are more than any slice has: pointers rely on it.
 pub(crate) fn extent([rows, columns]: [usize; 2], stride: usize) -> usize {
-    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * stride + columns }
+    if rows == 0 || columns == 0 {
+        return 0;
+    }
+    (rows - 1).saturating_mul(stride).saturating_add(columns)
 }
 
 #[cfg(test)]
@@ -73,6 +77,12 @@ mod tests {
     #[should_panic(expected = "a view of 12 elements on 11")]
     fn a_view_beyond_its_slice_is_refused() {
         let _ = View::new(&[0.0; 11], [3, 4], 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "on 1")]
+    fn a_view_that_nobody_can_count_is_refused() {
+        let _ = View::new(&[0.0], [2, 1], usize::MAX);
     }
 
     #[test]

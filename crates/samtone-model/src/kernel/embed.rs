@@ -43,7 +43,7 @@ impl<const N: usize> FusedOp<N> for EmbedOp {
         std::array::from_fn(|t| {
             wanted[t].then(|| {
                 let shape = inputs[t].shape().to_vec();
-                // Most rows of a vocabulary stay zero, and untouched memory is free.
+                // Most rows of a vocabulary stay zero, and untouched memory from the system is free.
                 let mut table = vec![0.0; shape[0] * width];
                 vectorised(|| {
                     let rows = gradient.values().chunks_exact(width);
