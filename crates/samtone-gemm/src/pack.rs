@@ -2,19 +2,22 @@
 #![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
 #![expect(unsafe_code, reason = "matrices are read and written through pointers")]
 
+use half::bf16;
+
+use crate::values::In;
 use crate::vector::Vector;
 
-/// What is copied: `rows × columns` of a row-major matrix.
+/// What is copied: element (i, j) lies at `from + i · row_stride + j · column_stride`, and one of
+/// the strides is 1.
 pub(crate) struct Part {
-    pub(crate) from: *const f32,
-    pub(crate) stride: usize,
+    pub(crate) from: In,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
-    /// Whether every element is rounded to bf16.
-    pub(crate) rounds: bool,
 }
 
-/// Copies to a panel, in which the lines of `width` elements that a tile reads lie in order.
+/// Copies to a panel: the part's rows, `width` apart.
 ///
 /// # Safety
 ///
@@ -22,52 +25,142 @@ pub(crate) struct Part {
 /// the instructions.
 pub(crate) type PackFn = unsafe fn(&Part, to: *mut f32, width: usize);
 
-/// Rows that are fetched ahead: each may lie in a page of its own, where no processor foresees it.
+/// Lines that are fetched ahead: each may lie in a page of its own, where no processor foresees it.
 const AHEAD: usize = 16;
 
-/// No closure: one has not the instructions of the function that it stands in.
-#[inline(always)]
-unsafe fn rounded<V: Vector>(value: V, rounds: bool) -> V {
-    // SAFETY: the caller's.
-    if rounds { unsafe { value.to_bf16() } } else { value }
+/// Lines of memory, as the numbers of a panel.
+pub(crate) trait Source<V> {
+    /// The first `lanes` of the numbers of line `i` from the `j`th.
+    ///
+    /// # Safety
+    ///
+    /// The line has them, and the processor has the instructions.
+    unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V;
+
+    /// Brings them into the first-level cache, if there are any.
+    fn fetch(&self, i: usize, j: usize);
 }
 
-/// Its rows are the panel's lines.
+/// Lines that start `stride` apart, of numbers that are rounded to bf16 where `ROUNDS`.
+struct Lines<T, const ROUNDS: bool> {
+    from: *const T,
+    stride: usize,
+}
+
+impl<T, const ROUNDS: bool> Lines<T, ROUNDS> {
+    #[inline(always)]
+    fn at(&self, i: usize, j: usize) -> *const T {
+        self.from.wrapping_add(i * self.stride + j)
+    }
+}
+
+impl<V: Vector, const ROUNDS: bool> Source<V> for Lines<f32, ROUNDS> {
+    #[inline(always)]
+    unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe {
+            let numbers = V::load_first(self.at(i, j), lanes);
+            if ROUNDS { numbers.to_bf16() } else { numbers }
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(&self, i: usize, j: usize) {
+        V::fetch(self.at(i, j));
+    }
+}
+
+impl<V: Vector> Source<V> for Lines<bf16, true> {
+    #[inline(always)]
+    unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V {
+        // SAFETY: the caller's.
+        unsafe { V::load_bf16_first(self.at(i, j), lanes) }
+    }
+
+    #[inline(always)]
+    fn fetch(&self, i: usize, j: usize) {
+        V::fetch(self.at(i, j).cast());
+    }
+}
+
+/// A [`PackFn`] of one number a lane, rounded to bf16 where `ROUNDS`; what is bf16 is widened.
 #[inline(always)]
-pub(crate) unsafe fn copy<V: Vector>(part: &Part, to: *mut f32, width: usize) {
-    // SAFETY: the caller's.
+pub(crate) unsafe fn numbers<V: Vector, const ROUNDS: bool>(
+    part: &Part,
+    to: *mut f32,
+    width: usize,
+) {
+    let shape = [part.rows, part.columns];
+    let turned = [part.columns, part.rows];
+    // SAFETY: the caller's; which stride is 1 says which way the lines of memory go.
     unsafe {
-        let (mut from, mut to) = (part.from, to);
-        for _ in 0..part.rows {
-            let mut at = 0;
-            while at + V::LANES <= part.columns {
-                V::fetch(from.wrapping_add(AHEAD * part.stride + at));
-                rounded(V::load(from.add(at)), part.rounds).store(to.add(at));
-                at += V::LANES;
+        match (part.from, part.column_stride == 1) {
+            (In::F32(from), true) => {
+                let lines = Lines::<f32, ROUNDS> { from, stride: part.row_stride };
+                copy::<V, _>(&lines, shape, to, width);
             }
-            if at < part.columns {
-                let left = part.columns - at;
-                let value = V::load_first(from.add(at), left);
-                rounded(value, part.rounds).store_first(to.add(at), left);
+            (In::F32(from), false) => {
+                let lines = Lines::<f32, ROUNDS> { from, stride: part.column_stride };
+                transpose::<V, _>(&lines, turned, to, width);
             }
-            from = from.wrapping_add(part.stride);
-            to = to.wrapping_add(width);
+            (In::Bf16(from), true) => {
+                let lines = Lines::<bf16, true> { from, stride: part.row_stride };
+                copy::<V, _>(&lines, shape, to, width);
+            }
+            (In::Bf16(from), false) => {
+                let lines = Lines::<bf16, true> { from, stride: part.column_stride };
+                transpose::<V, _>(&lines, turned, to, width);
+            }
         }
     }
 }
 
-/// Its columns are the panel's lines.
+/// The lines of memory are the panel's. No closure: one has not the instructions of the function
+/// that it stands in.
 #[inline(always)]
-pub(crate) unsafe fn transpose<V: Vector>(part: &Part, to: *mut f32, width: usize) {
+unsafe fn copy<V: Vector, S: Source<V>>(
+    from: &S,
+    [lines, length]: [usize; 2],
+    to: *mut f32,
+    width: usize,
+) {
     // SAFETY: the caller's.
     unsafe {
-        for j in (0..part.columns).step_by(V::LANES) {
-            let columns = V::LANES.min(part.columns - j);
-            for i in (0..part.rows).step_by(V::LANES) {
-                let (from, to) = (part.from.add(i * part.stride + j), to.add(j * width + i));
-                let shape = [V::LANES.min(part.rows - i), columns];
-                V::transpose(from, part.stride, shape, part.rounds, to, width);
+        for i in 0..lines {
+            let to = to.add(i * width);
+            let mut at = 0;
+            while at + V::LANES <= length {
+                from.fetch(i + AHEAD, at);
+                from.load(i, at, V::LANES).store(to.add(at));
+                at += V::LANES;
             }
+            if at < length {
+                from.load(i, at, length - at).store_first(to.add(at), length - at);
+            }
+        }
+    }
+}
+
+/// The lines of memory are the panel's columns.
+#[inline(always)]
+unsafe fn transpose<V: Vector, S: Source<V>>(
+    from: &S,
+    [lines, length]: [usize; 2],
+    to: *mut f32,
+    width: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut j = 0;
+        while j < length {
+            let columns = V::LANES.min(length - j);
+            let mut i = 0;
+            while i < lines {
+                let shape = [V::LANES.min(lines - i), columns];
+                V::transpose(from, [i, j], shape, to.add(j * width + i), width);
+                i += V::LANES;
+            }
+            j += V::LANES;
         }
     }
 }

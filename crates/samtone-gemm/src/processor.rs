@@ -3,32 +3,44 @@
 
 use std::sync::LazyLock;
 
-use crate::pack::{PackFn, Part, copy, transpose};
+use crate::pack::{PackFn, Part, numbers};
 use crate::tile::{self, Tiles};
 use crate::vector::Portable;
 
-/// A set of instructions, and the functions made of them.
+/// A set of instructions, and the products made of them.
 pub(crate) struct Processor {
     pub(crate) name: &'static str,
+    pub(crate) f32: Kernel,
+    /// Of factors rounded to bf16.
+    pub(crate) bf16: Kernel,
+}
+
+/// How a product is computed: by tiles of parts that were copied for them.
+pub(crate) struct Kernel {
     pub(crate) tiles: &'static Tiles,
-    pub(crate) copy: PackFn,
-    pub(crate) transpose: PackFn,
+    pub(crate) pack: PackFn,
+    /// Whether tiles may read a factor of f32 where it lies.
+    pub(crate) reads: bool,
 }
 
 macro_rules! processor {
     ($static:ident, $name:literal, $vector:ty, $tiles:path, $($features:literal)?) => {
         static $static: Processor = {
             $(#[target_feature(enable = $features)])?
-            unsafe fn copy_part(part: &Part, to: *mut f32, step: usize) {
+            unsafe fn pack(part: &Part, to: *mut f32, width: usize) {
                 // SAFETY: the caller's.
-                unsafe { copy::<$vector>(part, to, step) }
+                unsafe { numbers::<$vector, false>(part, to, width) }
             }
             $(#[target_feature(enable = $features)])?
-            unsafe fn transpose_part(part: &Part, to: *mut f32, step: usize) {
+            unsafe fn pack_rounded(part: &Part, to: *mut f32, width: usize) {
                 // SAFETY: the caller's.
-                unsafe { transpose::<$vector>(part, to, step) }
+                unsafe { numbers::<$vector, true>(part, to, width) }
             }
-            Processor { name: $name, tiles: &$tiles, copy: copy_part, transpose: transpose_part }
+            Processor {
+                name: $name,
+                f32: Kernel { tiles: &$tiles, pack, reads: true },
+                bf16: Kernel { tiles: &$tiles, pack: pack_rounded, reads: false },
+            }
         };
     };
 }
@@ -37,14 +49,17 @@ processor!(PORTABLE, "portable", Portable, tile::PORTABLE,);
 #[cfg(target_arch = "x86_64")]
 processor!(AVX2, "avx2", crate::vector::x86::Avx2, tile::AVX2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-processor!(AVX512, "avx512", crate::vector::x86::Avx512, tile::AVX512, "avx512f");
+processor!(AVX512, "avx512", crate::vector::x86::Avx512, tile::AVX512, "avx512f,avx512bw,avx512vl");
 
 /// The sets of instructions that this processor has, the best first.
 pub(crate) fn available() -> Vec<&'static Processor> {
     let mut found = Vec::new();
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
+        let is_avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl");
+        if is_avx512 {
             found.push(&AVX512);
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -106,14 +121,9 @@ pub(crate) fn processor() -> &'static Processor {
 }
 
 impl Processor {
-    /// Rows of a full tile.
-    pub(crate) fn tile_rows(&self) -> usize {
-        self.tiles.by_rows.len()
-    }
-
-    /// Columns of a full tile.
-    pub(crate) fn tile_columns(&self) -> usize {
-        self.tiles.by_rows[0].len() * self.tiles.lanes
+    /// The products of factors rounded to bf16, or of f32 as they are.
+    pub(crate) fn kernel(&self, rounds: bool) -> &Kernel {
+        if rounds { &self.bf16 } else { &self.f32 }
     }
 }
 

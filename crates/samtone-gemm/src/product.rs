@@ -3,10 +3,14 @@
 
 use std::cell::Cell;
 
+use half::bf16;
+
 use crate::pack::Part;
-use crate::processor::{Processor, processor};
+use crate::packed::Packed;
+use crate::processor::{Kernel, Processor, processor};
 use crate::room::{Line, room};
 use crate::tile::Tile;
+use crate::values::{In, Out, Target};
 use crate::view::{View, extent};
 
 /// Terms of a sum before it is added to the target, at most: a tile's part of the right factor
@@ -18,16 +22,34 @@ const ROWS: usize = 512;
 
 /// A product of two matrices, to be written somewhere.
 ///
+/// If either of the factors is of bf16, both are rounded to it (nearest, ties to even); terms and
+/// sums are f32 always. A sum that is written to bf16 is rounded once, when it is complete.
+///
 /// Every element is the sum of its terms in the order of the inner dimension, the same whatever
 /// part of a larger product it is computed in and however many threads compute the others.
 /// What is not finite goes through as IEEE 754 says: nothing is left out because it is zero.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
     left: View<'a>,
-    right: View<'a>,
+    right: Right<'a>,
     scale: f32,
     /// Whether the factors are rounded to bf16.
     rounds: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Right<'a> {
+    View(View<'a>),
+    Packed(&'a Packed),
+}
+
+impl Right<'_> {
+    fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::View(view) => [view.rows, view.columns],
+            Self::Packed(packed) => packed.shape,
+        }
+    }
 }
 
 /// What a product is added to.
@@ -40,15 +62,34 @@ enum Start<'a> {
 }
 
 impl<'a> Product<'a> {
-    /// `left × right` in f32.
+    /// `left × right`.
     ///
     /// # Panics
     ///
     /// If the inner dimensions differ.
     pub fn new(left: View<'a>, right: View<'a>) -> Self {
-        let (k, [rows, columns]) = (left.columns, [right.rows, right.columns]);
-        assert_eq!(k, rows, "a product of {}×{k} and {rows}×{columns}", left.rows);
-        Self { left, right, scale: 1.0, rounds: false }
+        let rounds = left.is_bf16() || right.is_bf16();
+        Self { left, right: Right::View(right), scale: 1.0, rounds }.checked()
+    }
+
+    /// `left × right`, the same to the bit as if the right factor had not been packed.
+    ///
+    /// # Panics
+    ///
+    /// If the inner dimensions differ, or the left factor is of bf16 and the right one was packed
+    /// in f32.
+    pub fn with(left: View<'a>, right: &'a Packed) -> Self {
+        let rounds = left.is_bf16() || right.rounds;
+        Self { left, right: Right::Packed(right), scale: 1.0, rounds }.checked()
+    }
+
+    fn checked(self) -> Self {
+        let (k, [rows, columns]) = (self.left.columns, self.right.shape());
+        assert_eq!(k, rows, "a product of {}×{k} and {rows}×{columns}", self.left.rows);
+        if let Right::Packed(packed) = self.right {
+            assert_eq!(self.rounds, packed.rounds, "a product in bf16 with what is packed in f32");
+        }
+        self
     }
 
     /// The same, times a number.
@@ -57,20 +98,29 @@ impl<'a> Product<'a> {
         Self { scale, ..self }
     }
 
-    /// The same of the factors rounded to bf16 (nearest, ties to even); terms and sums stay f32.
+    /// The same of the factors rounded to bf16, whatever they are of.
+    ///
+    /// # Panics
+    ///
+    /// If the right factor was packed in f32.
     #[must_use]
     pub fn in_bf16(self) -> Self {
-        Self { rounds: true, ..self }
+        Self { rounds: true, ..self }.checked()
     }
 
     /// Writes it to a row-major matrix whose rows start `stride` apart, on this thread. What lies
     /// between the rows is left alone.
     ///
+    /// The target is a slice, array or vector of f32 or bf16, or a [`Target`].
+    ///
     /// # Panics
     ///
     /// If the target is too small.
-    pub fn write(&self, target: &mut [f32], stride: usize) {
-        self.store(processor(), target, stride, Start::Nothing);
+    pub fn write<'t, T: ?Sized>(&self, target: &'t mut T, stride: usize)
+    where
+        &'t mut T: Into<Target<'t>>,
+    {
+        self.store(self.processor(), target.into(), stride, Start::Nothing);
     }
 
     /// Adds it to what the target holds; otherwise as [`Self::write`].
@@ -78,8 +128,11 @@ impl<'a> Product<'a> {
     /// # Panics
     ///
     /// If the target is too small.
-    pub fn add(&self, target: &mut [f32], stride: usize) {
-        self.store(processor(), target, stride, Start::Target);
+    pub fn add<'t, T: ?Sized>(&self, target: &'t mut T, stride: usize)
+    where
+        &'t mut T: Into<Target<'t>>,
+    {
+        self.store(self.processor(), target.into(), stride, Start::Target);
     }
 
     /// Writes the sum of it and of a row, the same for all; otherwise as [`Self::write`].
@@ -87,12 +140,23 @@ impl<'a> Product<'a> {
     /// # Panics
     ///
     /// If the target is too small, or the row has another width.
-    pub fn write_onto(&self, row: &[f32], target: &mut [f32], stride: usize) {
-        self.store(processor(), target, stride, Start::Row(row));
+    pub fn write_onto<'t, T: ?Sized>(&self, row: &[f32], target: &'t mut T, stride: usize)
+    where
+        &'t mut T: Into<Target<'t>>,
+    {
+        self.store(self.processor(), target.into(), stride, Start::Row(row));
     }
 
-    fn store(&self, on: &Processor, target: &mut [f32], stride: usize, start: Start<'_>) {
-        let (m, n, k) = (self.left.rows, self.right.columns, self.left.columns);
+    /// What is packed is packed for one.
+    fn processor(&self) -> &'static Processor {
+        match self.right {
+            Right::View(_) => processor(),
+            Right::Packed(packed) => packed.on,
+        }
+    }
+
+    fn store(&self, on: &Processor, mut target: Target<'_>, stride: usize, start: Start<'_>) {
+        let (m, [k, n]) = (self.left.rows, self.right.shape());
         assert!(m < 2 || n <= stride, "a product {n} wide into rows of {stride}");
         assert!(
             extent([m, n], stride) <= target.len(),
@@ -106,95 +170,115 @@ impl<'a> Product<'a> {
             return;
         }
         if k == 0 {
-            for row in 0..m {
-                let target = &mut target[row * stride..][..n];
-                match start {
-                    Start::Nothing => target.fill(0.0),
-                    Start::Target => {}
-                    Start::Row(row) => target.copy_from_slice(row),
+            for place in (0..m).map(|row| row * stride) {
+                match (&mut target, start) {
+                    (Target::F32(target), Start::Nothing) => target[place..][..n].fill(0.0),
+                    (Target::Bf16(target), Start::Nothing) => target[place..][..n].fill(bf16::ZERO),
+                    (Target::F32(target), Start::Row(row)) => {
+                        target[place..][..n].copy_from_slice(row);
+                    }
+                    (Target::Bf16(target), Start::Row(row)) => {
+                        for (target, &value) in target[place..].iter_mut().zip(row) {
+                            *target = bf16::from_f32(value);
+                        }
+                    }
+                    (_, Start::Target) => {}
                 }
             }
             return;
         }
         let lines = &mut ROOM.take();
         // SAFETY: the target was checked to hold the product.
-        unsafe { self.blocks(on, lines, target.as_mut_ptr(), stride, start) };
+        unsafe { self.blocks(on.kernel(self.rounds), lines, target.place(), stride, start) };
         ROOM.set(std::mem::take(lines));
     }
 
-    /// Block by block: as many terms and rows as the caches hold.
+    /// Block by block: as many rows and terms as the caches hold.
     ///
     /// # Safety
     ///
     /// The target reaches over the product, rows `stride` apart.
     unsafe fn blocks(
         &self,
-        on: &Processor,
+        kernel: &Kernel,
         lines: &mut Vec<Line>,
-        target: *mut f32,
+        target: Out,
         stride: usize,
         start: Start<'_>,
     ) {
-        let Self { left, right, scale, rounds } = *self;
-        let (m, n, k) = (left.rows, self.right.columns, left.columns);
-        let (tile_rows, tile_columns) = (on.tile_rows(), on.tile_columns());
+        let Self { left, right, scale, .. } = *self;
+        let (m, [k, n]) = (left.rows, right.shape());
+        let (tile_rows, tile_columns) = (kernel.tiles.rows, kernel.tiles.columns);
         let block = even(m, ROWS).next_multiple_of(tile_rows);
-        // A factor is copied where it is read often, not in order, or rounded.
-        let packs_left = rounds || n > 2 * tile_columns || (left.column_stride != 1 && k > DEPTH);
-        let packs_right = rounds || right.column_stride != 1 || m > 8 * tile_rows;
+        // A factor is copied where it is read often, not in order, or not as it is.
+        let packs_left =
+            !kernel.reads || n > 2 * tile_columns || (left.column_stride != 1 && k > DEPTH);
+        let packs_right = match right {
+            Right::View(right) => !kernel.reads || right.column_stride != 1 || m > 8 * tile_rows,
+            Right::Packed(_) => false,
+        };
         let depth = k.min(DEPTH);
         let left_room = if packs_left { block * depth } else { 0 };
         let right_room = if packs_right { tile_columns * depth } else { 0 };
-        let [left_room, right_room] = room(lines, left_room, right_room);
+        // Sums that are not complete are not rounded.
+        let keeps_sums = matches!(target, Out::Bf16(_)) && depth < k;
+        let sums = if keeps_sums { block * n } else { 0 };
+        let [left_room, right_room, sums] = room(lines, [left_room, right_room, sums]);
         let (left_room, right_room) = (left_room.as_mut_ptr(), right_room.as_mut_ptr());
-        for (first, depth) in depths(k) {
-            for top in (0..m).step_by(block) {
-                let rows = block.min(m - top);
+        let sums = Out::F32(sums.as_mut_ptr());
+        for top in (0..m).step_by(block) {
+            let rows = block.min(m - top);
+            for (first, depth) in depths(k) {
                 if packs_left {
                     let (factor, shape) = (left.t(), [depth, rows]);
                     // SAFETY: the rows and terms lie within the view; the room is for a block.
-                    unsafe { pack(on, factor, [first, top], shape, tile_rows, rounds, left_room) };
+                    unsafe { pack(kernel, factor, [first, top], shape, tile_rows, left_room) };
                 }
                 for j in (0..n).step_by(tile_columns) {
                     let columns = tile_columns.min(n - j);
-                    let registers = columns.div_ceil(on.tiles.lanes);
-                    let (of_right, right_step) = if packs_right {
-                        let (place, shape) = ([first, j], [depth, columns]);
-                        // SAFETY: the columns and terms lie within the view; the room is for a tile.
-                        unsafe { pack(on, right, place, shape, tile_columns, rounds, right_room) };
-                        (right_room.cast_const(), tile_columns)
-                    } else {
-                        (right.part(first, j), right.row_stride)
+                    let (of_right, right_step) = match right {
+                        Right::Packed(packed) => (packed.part(first, j), tile_columns),
+                        Right::View(right) if packs_right => {
+                            let (place, shape) = ([first, j], [depth, columns]);
+                            // SAFETY: the columns and terms lie within the view; the room is for a
+                            // tile.
+                            unsafe { pack(kernel, right, place, shape, tile_columns, right_room) };
+                            (right_room.cast_const(), tile_columns)
+                        }
+                        Right::View(right) => (right.part(first, j).numbers(), right.row_stride),
                     };
                     for i in (0..rows).step_by(tile_rows) {
                         let (of_left, left_row, left_step) = if packs_left {
                             (left_room.wrapping_add(i * depth).cast_const(), 1, tile_rows)
                         } else {
-                            (left.part(top + i, first), left.row_stride, left.column_stride)
+                            let place = left.part(top + i, first).numbers();
+                            (place, left.row_stride, left.column_stride)
                         };
-                        let target = target.wrapping_add((top + i) * stride + j);
+                        let whole = (target.at((top + i) * stride + j), stride);
+                        let partial = if keeps_sums { (sums.at(i * n + j), n) } else { whole };
+                        let to = if first + depth == k { whole } else { partial };
                         let (start, start_row) = match start {
-                            Start::Nothing if first == 0 => (std::ptr::null(), 0),
-                            Start::Row(row) if first == 0 => (row[j..].as_ptr(), 0),
-                            _ => (target.cast_const(), stride),
+                            _ if first > 0 => (Some(partial.0.read()), partial.1),
+                            Start::Nothing => (None, 0),
+                            Start::Target => (Some(whole.0.read()), whole.1),
+                            Start::Row(row) => (Some(In::F32(row[j..].as_ptr())), 0),
                         };
                         let tile = Tile {
+                            shape: [tile_rows.min(rows - i), columns],
                             depth,
                             left: of_left,
                             left_row,
                             left_step,
                             right: of_right,
                             right_step,
-                            target,
-                            target_row: stride,
+                            target: to.0,
+                            target_row: to.1,
                             start,
                             start_row,
-                            last: columns - (registers - 1) * on.tiles.lanes,
                             scale,
                         };
-                        let rows = tile_rows.min(rows - i);
                         // SAFETY: the pointers reach over what was checked and copied above.
-                        unsafe { on.tiles.by_rows[rows - 1][registers - 1](&tile) };
+                        unsafe { (kernel.tiles.tile)(&tile) };
                     }
                 }
             }
@@ -208,34 +292,29 @@ impl<'a> Product<'a> {
 /// # Safety
 ///
 /// They lie within the view, and the target has room for `depth · width` elements a panel.
-unsafe fn pack(
-    on: &Processor,
+pub(crate) unsafe fn pack(
+    kernel: &Kernel,
     factor: View<'_>,
     [first, column]: [usize; 2],
     [depth, columns]: [usize; 2],
     width: usize,
-    rounds: bool,
     to: *mut f32,
 ) {
     for at in (0..columns).step_by(width) {
-        let (from, to) = (factor.part(first, column + at), to.wrapping_add(at * depth));
-        let columns = width.min(columns - at);
+        let part = Part {
+            from: factor.part(first, column + at),
+            row_stride: factor.row_stride,
+            column_stride: factor.column_stride,
+            rows: depth,
+            columns: width.min(columns - at),
+        };
         // SAFETY: the caller's.
-        unsafe {
-            if factor.column_stride == 1 {
-                let stride = factor.row_stride;
-                (on.copy)(&Part { from, stride, rows: depth, columns, rounds }, to, width);
-            } else {
-                let stride = factor.column_stride;
-                let part = Part { from, stride, rows: columns, columns: depth, rounds };
-                (on.transpose)(&part, to, width);
-            }
-        }
+        unsafe { (kernel.pack)(&part, to.wrapping_add(at * depth), width) };
     }
 }
 
 /// The first of the terms that are summed before they are added to the target, and how many.
-fn depths(terms: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn depths(terms: usize) -> impl Iterator<Item = (usize, usize)> {
     let depth = even(terms, DEPTH).max(1);
     (0..terms).step_by(depth).map(move |first| (first, depth.min(terms - first)))
 }
@@ -255,8 +334,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bf16;
+    use crate::packed::pack_all;
     use crate::processor::available;
+    use crate::values::Values;
 
     /// Numbers from -1 to 1 that differ in all their bits.
     fn numbers(count: usize, salt: usize) -> Vec<f32> {
@@ -264,10 +344,14 @@ mod tests {
     }
 
     /// A factor of `rows × columns`, row-major or column-major, with room between its lines.
-    fn factor(values: &[f32], [rows, columns]: [usize; 2], transposed: bool) -> View<'_> {
+    fn factor(values: Values<'_>, [rows, columns]: [usize; 2], transposed: bool) -> View<'_> {
         let (lines, length) = if transposed { (columns, rows) } else { (rows, columns) };
         let view = View::new(values, [lines, length], length + 3);
         if transposed { view.t() } else { view }
+    }
+
+    fn values<'a>(values: &'a [f32], halves: &'a [bf16], is_bf16: bool) -> Values<'a> {
+        if is_bf16 { Values::Bf16(halves) } else { Values::F32(values) }
     }
 
     fn room_of([rows, columns]: [usize; 2]) -> usize {
@@ -278,48 +362,70 @@ mod tests {
         f64::from(values[i * view.row_stride + j * view.column_stride])
     }
 
+    fn rounded(values: &[f32]) -> Vec<f32> {
+        values.iter().map(|&value| bf16::from_f32(value).to_f32()).collect()
+    }
+
+    fn in_bf16(values: &[f32]) -> Vec<bf16> {
+        values.iter().copied().map(bf16::from_f32).collect()
+    }
+
+    #[derive(Clone, Debug)]
     struct Case {
+        /// m, n and k.
         shape: [usize; 3],
         transposed: [bool; 2],
+        /// Of the left factor, the right one and the target.
+        of_bf16: [bool; 3],
         scale: f32,
         rounds: bool,
     }
 
-    /// Compares a product with its definition in f64, on every set of instructions there is.
+    /// Compares a product with its definition in f64, on every set of instructions there is, the
+    /// right factor packed and not.
     fn check(case: &Case) {
-        let Case { shape: [m, n, k], transposed, scale, rounds } = *case;
-        let round = |values: Vec<f32>| {
-            if rounds { values.into_iter().map(bf16::round).collect() } else { values }
-        };
+        let Case { shape: [m, n, k], transposed, of_bf16, scale, rounds } = *case;
         let (a, b) = (numbers(room_of([m, k]), 1), numbers(room_of([k, n]), 2));
-        let left = factor(&a, [m, k], transposed[0]);
-        let right = factor(&b, [k, n], transposed[1]);
-        let (rounded_a, rounded_b) = (round(a.clone()), round(b.clone()));
+        let (half_a, half_b) = (in_bf16(&a), in_bf16(&b));
+        let left = factor(values(&a, &half_a, of_bf16[0]), [m, k], transposed[0]);
+        let right = factor(values(&b, &half_b, of_bf16[1]), [k, n], transposed[1]);
+        let rounds = rounds || of_bf16[0] || of_bf16[1];
+        let (a, b) = if rounds { (rounded(&a), rounded(&b)) } else { (a.clone(), b.clone()) };
         let row = numbers(n, 3);
-        let product = Product { rounds, ..Product::new(left, right).scaled(scale) };
         let stride = n + 5;
         for on in available() {
+            let packed = Packed::on(on, right, rounds, 1, pack_all);
+            let unpacked = Product { rounds, ..Product::new(left, right).scaled(scale) };
+            let with_packed = Product { rounds, ..Product::with(left, &packed).scaled(scale) };
             for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
                 let before = match start {
                     Start::Nothing => vec![f32::NAN; m * stride],
-                    _ => numbers(m * stride, 4),
+                    _ => rounded(&numbers(m * stride, 4)),
                 };
-                let mut target = before.clone();
-                product.store(on, &mut target, stride, start);
+                let run = |product: &Product<'_>| {
+                    if of_bf16[2] {
+                        let mut target = in_bf16(&before);
+                        product.store(on, (&mut target).into(), stride, start);
+                        target.into_iter().map(bf16::to_f32).collect()
+                    } else {
+                        let mut target = before.clone();
+                        product.store(on, (&mut target).into(), stride, start);
+                        target
+                    }
+                };
+                let target = run(&unpacked);
+                let same =
+                    run(&with_packed).iter().zip(&target).all(|(x, y)| x.to_bits() == y.to_bits());
+                assert!(same, "packed, {} {case:?}", on.name);
                 for i in 0..m {
                     for j in 0..stride {
                         let (was, is) = (before[i * stride + j], target[i * stride + j]);
                         if j >= n {
-                            assert_eq!(
-                                was.to_bits(),
-                                is.to_bits(),
-                                "between the rows, {}",
-                                on.name
-                            );
+                            let same = was.to_bits() == is.to_bits();
+                            assert!(same, "between the rows, {} {case:?}", on.name);
                             continue;
                         }
-                        let terms = (0..k)
-                            .map(|p| at(&left, &rounded_a, i, p) * at(&right, &rounded_b, p, j));
+                        let terms = (0..k).map(|p| at(&left, &a, i, p) * at(&right, &b, p, j));
                         let (sum, size) =
                             terms.fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs()));
                         let start = match start {
@@ -329,13 +435,17 @@ mod tests {
                         };
                         let expected = start + f64::from(scale) * sum;
                         // Every term and every sum is rounded once or twice.
-                        let bound = (k as f64 + 8.0)
+                        let mut bound = (k as f64 + 8.0)
                             * 1.2e-7
                             * (size * f64::from(scale).abs() + start.abs());
+                        if of_bf16[2] {
+                            // Once more, by half of a unit in the last of eight places.
+                            bound += (expected.abs() + bound) * 2_f64.powi(-8);
+                        }
                         let error = (f64::from(is) - expected).abs();
                         assert!(
                             error <= bound,
-                            "{} {m}×{n}×{k} at {i}, {j}: {is}, not {expected}",
+                            "{} at {i}, {j}: {is}, not {expected}, {case:?}",
                             on.name
                         );
                     }
@@ -351,21 +461,31 @@ mod tests {
         fn products_agree_with_their_definition(
             shape in [0..40_usize, 0..80_usize, 0..70_usize],
             transposed in any::<[bool; 2]>(),
+            of_bf16 in any::<[bool; 3]>(),
             scale in prop::sample::select(vec![1.0_f32, -0.5, 0.0]),
             rounds in any::<bool>(),
         ) {
-            check(&Case { shape, transposed, scale, rounds });
+            check(&Case { shape, transposed, of_bf16, scale, rounds });
         }
     }
 
     #[test]
     fn products_of_many_blocks_agree_with_their_definition() {
-        for transposed in [[false, true], [true, false]] {
-            let shape = [ROWS + 9, 65, DEPTH + 7];
-            check(&Case { shape, transposed, scale: 1.0, rounds: false });
-        }
-        let shape = [121, 70, 2 * DEPTH + 1];
-        check(&Case { shape, transposed: [true, true], scale: 1.0, rounds: true });
+        let case = Case {
+            shape: [ROWS + 9, 65, DEPTH + 7],
+            transposed: [false, true],
+            of_bf16: [false; 3],
+            scale: 1.0,
+            rounds: false,
+        };
+        check(&case);
+        check(&Case { of_bf16: [true; 3], ..case.clone() });
+        let case = Case { transposed: [true, false], ..case };
+        check(&case);
+        check(&Case { of_bf16: [true, true, false], ..case.clone() });
+        let (shape, transposed) = ([121, 70, 2 * DEPTH + 1], [true, true]);
+        check(&Case { shape, transposed, rounds: true, ..case.clone() });
+        check(&Case { shape, transposed, of_bf16: [false, false, true], ..case });
     }
 
     #[test]
@@ -388,14 +508,10 @@ mod tests {
         for on in available() {
             for rounds in [false, true] {
                 let run = |a: [f32; 2], b: [f32; 2]| {
-                    let mut target = [7.0];
+                    let mut target = [7.0_f32];
                     let (a, b) = (View::new(&a, [1, 2], 2), View::new(&b, [2, 1], 1));
-                    Product { rounds, ..Product::new(a, b) }.store(
-                        on,
-                        &mut target,
-                        1,
-                        Start::Nothing,
-                    );
+                    let product = Product { rounds, ..Product::new(a, b) };
+                    product.store(on, (&mut target).into(), 1, Start::Nothing);
                     target[0]
                 };
                 assert!(run([0.0, 1.0], [f32::NAN, 1.0]).is_nan(), "0 · NaN, {}", on.name);
@@ -403,10 +519,10 @@ mod tests {
                 assert_eq!(run([-1.0, 0.0], [f32::INFINITY, 1.0]), f32::NEG_INFINITY);
                 assert_eq!(run([f32::MAX, f32::MAX], [1.0, 1.0]), f32::INFINITY);
             }
-            let mut target = [0.0];
+            let mut target = [0.0_f32];
             let (a, b) = ([tiny], [2.0]);
             let (a, b) = (View::new(&a, [1, 1], 1), View::new(&b, [1, 1], 1));
-            Product::new(a, b).store(on, &mut target, 1, Start::Nothing);
+            Product::new(a, b).store(on, (&mut target).into(), 1, Start::Nothing);
             assert_eq!(target[0], f32::from_bits(6), "a denormal, {}", on.name);
         }
     }
@@ -422,12 +538,12 @@ mod tests {
             for transposed in [false, true] {
                 // Each alone, as a factor of one.
                 for &value in &values {
-                    let mut target = [0.0];
+                    let mut target = [0.0_f32];
                     let value_at = [value];
                     let (a, b) = (View::new(&value_at, [1, 1], 1), View::new(&one, [1, 1], 1));
                     let (a, b) = if transposed { (b.t(), a.t()) } else { (a, b) };
                     let product = Product::new(a, b).in_bf16();
-                    product.store(on, &mut target, 1, Start::Nothing);
+                    product.store(on, (&mut target).into(), 1, Start::Nothing);
                     let expected = half(value);
                     let same = target[0] == expected || (target[0].is_nan() && expected.is_nan());
                     assert!(
@@ -460,13 +576,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "a product of 2×3 and 2×2")]
     fn factors_that_do_not_fit_are_refused() {
-        let _ = Product::new(View::new(&[0.0; 6], [2, 3], 3), View::new(&[0.0; 4], [2, 2], 2));
+        let _ =
+            Product::new(View::new(&[0.0_f32; 6], [2, 3], 3), View::new(&[0.0_f32; 4], [2, 2], 2));
     }
 
     #[test]
     #[should_panic(expected = "a product of 2×2 into 3")]
     fn a_target_that_is_too_small_is_refused() {
-        let (a, b) = (View::new(&[0.0; 2], [2, 1], 1), View::new(&[0.0; 2], [1, 2], 2));
-        Product::new(a, b).write(&mut [0.0; 3], 2);
+        let (a, b) = (View::new(&[0.0_f32; 2], [2, 1], 1), View::new(&[0.0_f32; 2], [1, 2], 2));
+        Product::new(a, b).write(&mut [0.0_f32; 3], 2);
     }
 }

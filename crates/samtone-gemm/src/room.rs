@@ -12,17 +12,18 @@ impl Line {
 }
 
 /// The numbers of lines.
-fn floats(lines: &mut [Line]) -> &mut [f32] {
+pub(crate) fn floats(lines: &mut [Line]) -> &mut [f32] {
     // SAFETY: a line is sixteen f32 and nothing else.
     unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * Line::LENGTH) }
 }
 
-/// Room for two parts of so many numbers, each from the start of a line.
-pub(crate) fn room(lines: &mut Vec<Line>, first: usize, second: usize) -> [&mut [f32]; 2] {
-    let [first, second] = [first, second].map(|length| length.div_ceil(Line::LENGTH));
-    if lines.len() < first + second {
-        lines.resize(first + second, Line::ZERO);
+/// Room for parts of so many numbers, each from the start of a line.
+pub(crate) fn room<const N: usize>(lines: &mut Vec<Line>, lengths: [usize; N]) -> [&mut [f32]; N] {
+    let lengths = lengths.map(|length| length.div_ceil(Line::LENGTH));
+    let all = lengths.iter().sum();
+    if lines.len() < all {
+        lines.resize(all, Line::ZERO);
     }
-    let (first, second) = lines.split_at_mut(first);
-    [floats(first), floats(second)]
+    let mut left = &mut lines[..];
+    lengths.map(|length| floats(left.split_off_mut(..length).expect("room for all")))
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
 #![expect(unsafe_code, reason = "tiles are read and written through pointers")]
 
+use crate::values::{In, Out};
 use crate::vector::Vector;
 
 /// What a tile is made of.
@@ -9,6 +10,8 @@ use crate::vector::Vector;
 /// The left factor's element (i, p) lies at `left + i · left_row + p · left_step`, the right one's
 /// (p, j) at `right + p · right_step + j`, the target's (i, j) at `target + i · target_row + j`.
 pub(crate) struct Tile {
+    /// Of the target: rows and columns, one of each at least and no more than a full tile's.
+    pub(crate) shape: [usize; 2],
     /// Terms of every sum.
     pub(crate) depth: usize,
     pub(crate) left: *const f32,
@@ -16,13 +19,11 @@ pub(crate) struct Tile {
     pub(crate) left_step: usize,
     pub(crate) right: *const f32,
     pub(crate) right_step: usize,
-    pub(crate) target: *mut f32,
+    pub(crate) target: Out,
     pub(crate) target_row: usize,
-    /// Columns of the last register that belong to the target.
-    pub(crate) last: usize,
     pub(crate) scale: f32,
     /// What the product is added to, if anything: element (i, j) at `start + i · start_row + j`.
-    pub(crate) start: *const f32,
+    pub(crate) start: Option<In>,
     pub(crate) start_row: usize,
 }
 
@@ -32,10 +33,13 @@ pub(crate) struct Tile {
 /// instructions.
 pub(crate) type TileFn = unsafe fn(&Tile);
 
-/// An instruction set's tiles: by rows less one, by registers of columns less one.
+/// An instruction set's tiles.
 pub(crate) struct Tiles {
-    pub(crate) lanes: usize,
-    pub(crate) by_rows: &'static [&'static [TileFn]],
+    /// Of a full tile.
+    pub(crate) rows: usize,
+    /// Of a full tile.
+    pub(crate) columns: usize,
+    pub(crate) tile: TileFn,
 }
 
 /// Terms of the left factor that are fetched ahead.
@@ -47,6 +51,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
     of: &Tile,
 ) {
     let left_row = if PACKED { 1 } else { of.left_row };
+    let last = of.shape[1] - (REGISTERS - 1) * V::LANES;
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[V::splat(0.0); REGISTERS]; ROWS];
@@ -54,7 +59,10 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
         // The target is wanted last: it comes while the sums are made.
         for row in 0..ROWS {
             for at in 0..REGISTERS {
-                V::fetch_to_write(of.target.wrapping_add(row * of.target_row + at * V::LANES));
+                match of.target.at(row * of.target_row + at * V::LANES) {
+                    Out::F32(to) => V::fetch_to_write(to),
+                    Out::Bf16(to) => V::fetch_to_write(to.cast()),
+                }
             }
         }
         for _ in 0..of.depth {
@@ -62,7 +70,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
             for (at, columns) in columns.iter_mut().enumerate() {
                 let from = right.add(at * V::LANES);
                 *columns =
-                    if at + 1 < REGISTERS { V::load(from) } else { V::load_first(from, of.last) };
+                    if at + 1 < REGISTERS { V::load(from) } else { V::load_first(from, last) };
             }
             if PACKED {
                 V::fetch(left.wrapping_add(AHEAD * of.left_step));
@@ -76,13 +84,13 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
             left = left.add(of.left_step);
             right = right.add(of.right_step);
         }
-        // Each compiled for what it reads.
-        if of.start.is_null() {
-            finish::<V, ROWS, REGISTERS>(of, &sums, std::ptr::null(), 0);
-        } else if std::ptr::eq(of.start, of.target) {
-            finish(of, &sums, of.target, of.target_row);
-        } else {
-            finish(of, &sums, of.start, of.start_row);
+        // The usual ones are compiled each on its own.
+        match (of.start, of.target) {
+            (None, Out::F32(_)) => finish(of, &sums, None, 0),
+            (Some(In::F32(start)), Out::F32(target)) if std::ptr::eq(start, target) => {
+                finish(of, &sums, Some(In::F32(target)), of.target_row);
+            }
+            _ => finish(of, &sums, of.start, of.start_row),
         }
     }
 }
@@ -92,7 +100,7 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
 unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     of: &Tile,
     sums: &[[V; REGISTERS]; ROWS],
-    start: *const f32,
+    start: Option<In>,
     start_row: usize,
 ) {
     // SAFETY: the caller's.
@@ -100,15 +108,20 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
         let scale = V::splat(of.scale);
         for (row, sums) in sums.iter().enumerate() {
             for (at, sum) in sums.iter().enumerate() {
-                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.last };
                 let place = at * V::LANES;
-                let start = if start.is_null() {
-                    V::splat(0.0)
-                } else {
-                    V::load_first(start.add(row * start_row + place), lanes)
+                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.shape[1] - place };
+                let start = match start {
+                    None => V::splat(0.0),
+                    Some(In::F32(from)) => V::load_first(from.add(row * start_row + place), lanes),
+                    Some(In::Bf16(from)) => {
+                        V::load_bf16_first(from.add(row * start_row + place), lanes)
+                    }
                 };
-                let to = of.target.add(row * of.target_row + place);
-                scale.mul_add(*sum, start).store_first(to, lanes);
+                let sum = scale.mul_add(*sum, start);
+                match of.target.at(row * of.target_row + place) {
+                    Out::F32(to) => sum.store_first(to, lanes),
+                    Out::Bf16(to) => sum.store_bf16_first(to, lanes),
+                }
             }
         }
     }
@@ -128,10 +141,15 @@ macro_rules! tiles {
                     }
                 }
             }
-            Tiles {
-                lanes: <$vector>::LANES,
-                by_rows: &[$(tiles!(@row $rows, $registers)),*],
+            /// By rows less one, by registers of columns less one.
+            static BY_SHAPE: &[&[TileFn]] = &[$(tiles!(@row $rows, $registers)),*];
+            unsafe fn any(of: &Tile) {
+                let [rows, columns] = of.shape;
+                let registers = columns.div_ceil(<$vector>::LANES);
+                // SAFETY: the caller's.
+                unsafe { BY_SHAPE[rows - 1][registers - 1](of) }
             }
+            Tiles { rows: BY_SHAPE.len(), columns: BY_SHAPE[0].len() * <$vector>::LANES, tile: any }
         };
     };
     (@row $rows:literal, [$($registers:literal)*]) => { &[$(of::<$rows, $registers>),*] };
@@ -141,4 +159,4 @@ tiles!(PORTABLE, crate::vector::Portable, , [1 2 3 4], [1 2]);
 #[cfg(target_arch = "x86_64")]
 tiles!(AVX2, crate::vector::x86::Avx2, "avx2,fma", [1 2 3 4 5 6], [1 2]);
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX512, crate::vector::x86::Avx512, "avx512f", [1 2 3 4 5 6 7 8], [1 2 3]);
+tiles!(AVX512, crate::vector::x86::Avx512, "avx512f,avx512bw,avx512vl", [1 2 3 4 5 6 7 8], [1 2 3]);

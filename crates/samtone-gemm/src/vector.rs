@@ -2,6 +2,10 @@
 #![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
 #![expect(unsafe_code, reason = "registers are loaded from pointers")]
 
+use half::bf16;
+
+use crate::pack::Source;
+
 /// A register of f32.
 ///
 /// # Safety
@@ -27,20 +31,22 @@ pub(crate) trait Vector: Copy {
     #[inline(always)]
     fn fetch_to_write(_to: *mut f32) {}
 
-    /// Writes rows that start `stride` apart as columns: element (i, j) to `to + j · step + i`,
-    /// for the first `rows` rows and the first `columns` of their elements, neither more than
-    /// `LANES`, rounded to bf16 if so said.
-    unsafe fn transpose(
-        from: *const f32,
-        stride: usize,
+    /// The first `lanes` numbers, widened.
+    unsafe fn load_bf16_first(from: *const bf16, lanes: usize) -> Self;
+    /// Every number rounded to the nearest bf16, ties to even; what is not a number stays so.
+    unsafe fn store_bf16_first(self, to: *mut bf16, lanes: usize);
+    /// The same rounding, kept in f32.
+    unsafe fn to_bf16(self) -> Self;
+
+    /// Writes lines as columns: number (i, j) from a place on to `to + j · step + i`, for `rows`
+    /// lines of the source and `columns` of their numbers, neither more than `LANES`.
+    unsafe fn transpose<S: Source<Self>>(
+        source: &S,
+        place: [usize; 2],
         shape: [usize; 2],
-        rounds: bool,
         to: *mut f32,
         step: usize,
     );
-
-    /// Every element rounded to the nearest bf16, ties to even; what is not a number stays so.
-    unsafe fn to_bf16(self) -> Self;
 }
 
 /// Four lanes without instructions of any processor's own.
@@ -94,28 +100,42 @@ impl Vector for Portable {
     }
 
     #[inline(always)]
-    unsafe fn transpose(
-        from: *const f32,
-        stride: usize,
-        [rows, columns]: [usize; 2],
-        rounds: bool,
-        to: *mut f32,
-        step: usize,
-    ) {
-        for j in 0..columns {
-            for i in 0..rows {
-                // SAFETY: the caller gives the rows, and room for the columns.
-                unsafe {
-                    let value = *from.add(i * stride + j);
-                    *to.add(j * step + i) = if rounds { crate::bf16::round(value) } else { value };
-                }
-            }
+    unsafe fn load_bf16_first(from: *const bf16, lanes: usize) -> Self {
+        // SAFETY: only the first lanes are read.
+        Self(std::array::from_fn(
+            |i| if i < lanes { unsafe { *from.add(i) }.to_f32() } else { 0.0 },
+        ))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16_first(self, to: *mut bf16, lanes: usize) {
+        for (i, value) in self.0.into_iter().enumerate().take(lanes) {
+            // SAFETY: only the first lanes are written.
+            unsafe { *to.add(i) = bf16::from_f32(value) };
         }
     }
 
     #[inline(always)]
     unsafe fn to_bf16(self) -> Self {
-        Self(self.0.map(crate::bf16::round))
+        Self(self.0.map(|value| bf16::from_f32(value).to_f32()))
+    }
+
+    #[inline(always)]
+    unsafe fn transpose<S: Source<Self>>(
+        source: &S,
+        [line, place]: [usize; 2],
+        [rows, columns]: [usize; 2],
+        to: *mut f32,
+        step: usize,
+    ) {
+        for i in 0..rows {
+            // SAFETY: the caller gives the lines, and room for the columns.
+            let numbers = unsafe { source.load(line + i, place, columns) };
+            for (j, value) in numbers.0.into_iter().enumerate().take(columns) {
+                // SAFETY: as above.
+                unsafe { *to.add(j * step + i) = value };
+            }
+        }
     }
 }
 
@@ -124,7 +144,10 @@ pub(crate) mod x86 {
     #[allow(clippy::wildcard_imports, reason = "the names say whose they are")]
     use std::arch::x86_64::*;
 
+    use half::bf16;
+
     use super::Vector;
+    use crate::pack::Source;
 
     /// AVX-512 F.
     #[derive(Clone, Copy)]
@@ -181,30 +204,46 @@ pub(crate) mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn transpose(
-            from: *const f32,
-            stride: usize,
+        unsafe fn load_bf16_first(from: *const bf16, lanes: usize) -> Self {
+            unsafe {
+                let halves = _mm256_maskz_loadu_epi16(first16(lanes), from.cast());
+                let bits = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves));
+                Self(_mm512_castsi512_ps(bits))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_bf16_first(self, to: *mut bf16, lanes: usize) {
+            unsafe {
+                let bits = _mm512_srli_epi32::<16>(_mm512_castps_si512(self.to_bf16().0));
+                _mm256_mask_storeu_epi16(to.cast(), first16(lanes), _mm512_cvtepi32_epi16(bits));
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose<S: Source<Self>>(
+            source: &S,
+            [line, place]: [usize; 2],
             [rows, columns]: [usize; 2],
-            rounds: bool,
             to: *mut f32,
             step: usize,
         ) {
             unsafe {
-                // Pairs of rows, then pairs of pairs: every quarter of a register holds 4 × 4.
-                let mask = first16(columns);
+                let mut lines = [Self::splat(0.0); 16];
+                for (i, numbers) in lines.iter_mut().enumerate() {
+                    if i < rows {
+                        *numbers = source.load(line + i, place, columns);
+                    }
+                }
+                // Pairs of lines, then pairs of pairs: every quarter of a register holds 4 × 4.
                 let mut pairs = [_mm512_setzero_pd(); 16];
                 for quarter in 0..4 {
-                    let row = |i: usize| {
-                        let i = 4 * quarter + i;
-                        let there = if i < rows { mask } else { 0 };
-                        _mm512_maskz_loadu_ps(there, from.wrapping_add(i * stride))
-                    };
-                    let (a, b) = (row(0), row(1));
-                    let (low, high) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                    let (a, b) = (row(2), row(3));
-                    let (low2, high2) = (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-                    let [low, high, low2, high2] =
-                        [low, high, low2, high2].map(|x| _mm512_castps_pd(x));
+                    let (a, b) = (lines[4 * quarter].0, lines[4 * quarter + 1].0);
+                    let (c, d) = (lines[4 * quarter + 2].0, lines[4 * quarter + 3].0);
+                    let low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+                    let high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+                    let low2 = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+                    let high2 = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
                     pairs[4 * quarter] = _mm512_unpacklo_pd(low, low2);
                     pairs[4 * quarter + 1] = _mm512_unpackhi_pd(low, low2);
                     pairs[4 * quarter + 2] = _mm512_unpacklo_pd(high, high2);
@@ -212,23 +251,22 @@ pub(crate) mod x86 {
                 }
                 // The quarters of four registers, one column each.
                 for i in 0..4 {
-                    let part = |quarter: usize| _mm512_castpd_ps(pairs[4 * quarter + i]);
-                    let (a, b, c, d) = (part(0), part(1), part(2), part(3));
+                    let (a, b) = (_mm512_castpd_ps(pairs[i]), _mm512_castpd_ps(pairs[4 + i]));
+                    let (c, d) = (_mm512_castpd_ps(pairs[8 + i]), _mm512_castpd_ps(pairs[12 + i]));
                     let ab_even = _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b);
                     let ab_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b);
                     let cd_even = _mm512_shuffle_f32x4::<0b10_00_10_00>(c, d);
                     let cd_odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(c, d);
-                    let lines = [
+                    let columns_of = [
                         _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_even, cd_even),
                         _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_odd, cd_odd),
                         _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_even, cd_even),
                         _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_odd, cd_odd),
                     ];
-                    for (quarter, line) in lines.into_iter().enumerate() {
-                        let column = 4 * quarter + i;
-                        if column < columns {
-                            let line = if rounds { Self(line).to_bf16() } else { Self(line) };
-                            line.store_first(to.add(column * step), rows);
+                    for (quarter, column) in columns_of.into_iter().enumerate() {
+                        let at = 4 * quarter + i;
+                        if at < columns {
+                            Self(column).store_first(to.add(at * step), rows);
                         }
                     }
                 }
@@ -298,27 +336,68 @@ pub(crate) mod x86 {
         }
 
         #[inline(always)]
-        unsafe fn transpose(
-            from: *const f32,
-            stride: usize,
+        unsafe fn load_bf16_first(from: *const bf16, lanes: usize) -> Self {
+            unsafe {
+                // No mask goes by numbers this small.
+                let halves = if lanes >= 8 {
+                    _mm_loadu_si128(from.cast())
+                } else {
+                    let mut first = [bf16::ZERO; 8];
+                    for (i, value) in first.iter_mut().enumerate() {
+                        if i < lanes {
+                            *value = *from.add(i);
+                        }
+                    }
+                    _mm_loadu_si128(first.as_ptr().cast())
+                };
+                let bits = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves));
+                Self(_mm256_castsi256_ps(bits))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_bf16_first(self, to: *mut bf16, lanes: usize) {
+            unsafe {
+                let bits = _mm256_srli_epi32::<16>(_mm256_castps_si256(self.to_bf16().0));
+                // Either half of a register packs on its own.
+                let halves =
+                    _mm256_permute4x64_epi64::<0b00_00_10_00>(_mm256_packus_epi32(bits, bits));
+                let halves = _mm256_castsi256_si128(halves);
+                if lanes >= 8 {
+                    _mm_storeu_si128(to.cast(), halves);
+                } else {
+                    let mut first = [bf16::ZERO; 8];
+                    _mm_storeu_si128(first.as_mut_ptr().cast(), halves);
+                    for (i, value) in first.into_iter().enumerate() {
+                        if i < lanes {
+                            *to.add(i) = value;
+                        }
+                    }
+                }
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn transpose<S: Source<Self>>(
+            source: &S,
+            [line, place]: [usize; 2],
             [rows, columns]: [usize; 2],
-            rounds: bool,
             to: *mut f32,
             step: usize,
         ) {
             unsafe {
-                let mask = first8(columns);
+                let mut lines = [Self::splat(0.0); 8];
+                for (i, numbers) in lines.iter_mut().enumerate() {
+                    if i < rows {
+                        *numbers = source.load(line + i, place, columns);
+                    }
+                }
                 let mut pairs = [_mm256_setzero_ps(); 8];
                 for half in 0..2 {
-                    let row = |i: usize| {
-                        let i = 4 * half + i;
-                        let there = if i < rows { mask } else { _mm256_setzero_si256() };
-                        _mm256_maskload_ps(from.wrapping_add(i * stride), there)
-                    };
-                    let (a, b) = (row(0), row(1));
+                    let (a, b) = (lines[4 * half].0, lines[4 * half + 1].0);
+                    let (c, d) = (lines[4 * half + 2].0, lines[4 * half + 3].0);
                     let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-                    let (a, b) = (row(2), row(3));
-                    let (low2, high2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                    let (low2, high2) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
                     pairs[4 * half] = _mm256_shuffle_ps::<0b01_00_01_00>(low, low2);
                     pairs[4 * half + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(low, low2);
                     pairs[4 * half + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(high, high2);
@@ -326,15 +405,14 @@ pub(crate) mod x86 {
                 }
                 for i in 0..4 {
                     let (a, b) = (pairs[i], pairs[4 + i]);
-                    let lines = [
+                    let columns_of = [
                         _mm256_permute2f128_ps::<0x20>(a, b),
                         _mm256_permute2f128_ps::<0x31>(a, b),
                     ];
-                    for (half, line) in lines.into_iter().enumerate() {
-                        let column = 4 * half + i;
-                        if column < columns {
-                            let line = if rounds { Self(line).to_bf16() } else { Self(line) };
-                            line.store_first(to.add(column * step), rows);
+                    for (half, column) in columns_of.into_iter().enumerate() {
+                        let at = 4 * half + i;
+                        if at < columns {
+                            Self(column).store_first(to.add(at * step), rows);
                         }
                     }
                 }

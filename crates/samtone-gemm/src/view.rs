@@ -1,9 +1,11 @@
 use std::ops::Range;
 
-/// A matrix inside a slice: element (i, j) lies at `i · row_stride + j · column_stride`.
+use crate::values::{In, Values};
+
+/// A matrix inside a slice of f32 or bf16: element (i, j) lies at `i · row_stride + j · column_stride`.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    values: &'a [f32],
+    values: Values<'a>,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) row_stride: usize,
@@ -17,8 +19,9 @@ impl<'a> View<'a> {
     /// # Panics
     ///
     /// If the matrix does not lie within `values`.
-    pub fn new(values: &'a [f32], [rows, columns]: [usize; 2], stride: usize) -> Self {
-        let view = Self { values, rows, columns, row_stride: stride, column_stride: 1 };
+    pub fn new(values: impl Into<Values<'a>>, [rows, columns]: [usize; 2], stride: usize) -> Self {
+        let view =
+            Self { values: values.into(), rows, columns, row_stride: stride, column_stride: 1 };
         view.check();
         view
     }
@@ -31,7 +34,7 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn rows(self, range: Range<usize>) -> Self {
         let place = (range.start * self.row_stride).min(self.values.len());
-        let view = Self { values: &self.values[place..], rows: range.len(), ..self };
+        let view = Self { values: self.values.after(place), rows: range.len(), ..self };
         assert!(range.end <= self.rows, "rows {range:?} of {}", self.rows);
         view
     }
@@ -49,8 +52,12 @@ impl<'a> View<'a> {
     }
 
     /// Where element (i, j) lies: within the slice, if it is one of the matrix.
-    pub(crate) fn part(&self, i: usize, j: usize) -> *const f32 {
-        self.values.as_ptr().wrapping_add(i * self.row_stride + j * self.column_stride)
+    pub(crate) fn part(&self, i: usize, j: usize) -> In {
+        self.values.at(i * self.row_stride + j * self.column_stride)
+    }
+
+    pub(crate) fn is_bf16(&self) -> bool {
+        matches!(self.values, Values::Bf16(_))
     }
 
     fn check(&self) {
@@ -76,24 +83,24 @@ mod tests {
     #[test]
     #[should_panic(expected = "a view of 12 elements on 11")]
     fn a_view_beyond_its_slice_is_refused() {
-        let _ = View::new(&[0.0; 11], [3, 4], 4);
+        let _ = View::new(&[0.0_f32; 11], [3, 4], 4);
     }
 
     #[test]
     #[should_panic(expected = "on 1")]
     fn a_view_that_nobody_can_count_is_refused() {
-        let _ = View::new(&[0.0], [2, 1], usize::MAX);
+        let _ = View::new(&[0.0_f32], [2, 1], usize::MAX);
     }
 
     #[test]
     #[should_panic(expected = "rows that overlap")]
     fn a_view_whose_rows_overlap_is_refused() {
-        let _ = View::new(&[0.0; 11], [3, 4], 3);
+        let _ = View::new(&[0.0_f32; 11], [3, 4], 3);
     }
 
     #[test]
     #[should_panic(expected = "rows 2..4 of 3")]
     fn rows_that_are_not_there_are_refused() {
-        let _ = View::new(&[0.0; 100], [3, 4], 4).rows(2..4);
+        let _ = View::new(&[0.0_f32; 100], [3, 4], 4).rows(2..4);
     }
 }

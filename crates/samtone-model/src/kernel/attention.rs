@@ -272,7 +272,7 @@ impl AttentionOp {
                 let both = [&mut *weights, &mut *of_weights];
                 self.through_softmax(both, &block, bias, log_sums, [gradient, output], widths);
                 // What is called `of_weights` holds the gradient of the scores from here on.
-                let of_scores = View::new(of_weights, [asking, seen], seen);
+                let of_scores = View::new(&*of_weights, [asking, seen], seen);
                 let weights = View::new(weights, [asking, seen], seen);
                 let mut add = |(start, stride): (usize, usize),
                                row: usize,

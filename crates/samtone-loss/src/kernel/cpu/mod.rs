@@ -423,10 +423,10 @@ impl Pass<'_> {
             let weights = View::new(scores, [rows.len(), columns.len()], stride);
             let (row_input, column_input) = matrix.inputs();
             let (row, column) = tile.strips;
-            let for_rows = &mut lock(&by_strip[row_input as usize][row]);
+            let for_rows = &mut **lock(&by_strip[row_input as usize][row]);
             Product::new(weights, self.rows_of(column_input).view(&columns)).add(for_rows, dim);
             if !(matrix.is_symmetric() && row == column) {
-                let for_columns = &mut lock(&by_strip[column_input as usize][column]);
+                let for_columns = &mut **lock(&by_strip[column_input as usize][column]);
                 Product::new(weights.t(), self.rows_of(row_input).view(&rows))
                     .add(for_columns, dim);
             }
