@@ -5,7 +5,8 @@
 use half::bf16;
 
 use crate::values::In;
-use crate::vector::Vector;
+use crate::vector::{Source, Vector};
+use crate::view::View;
 
 /// What is copied: element (i, j) lies at `from + i · row_stride + j · column_stride`, and one of
 /// the strides is 1.
@@ -27,19 +28,6 @@ pub(crate) type PackFn = unsafe fn(&Part, to: *mut f32, width: usize);
 
 /// Lines that are fetched ahead: each may lie in a page of its own, where no processor foresees it.
 const AHEAD: usize = 16;
-
-/// Lines of memory, as the numbers of a panel.
-pub(crate) trait Source<V> {
-    /// The first `lanes` of the numbers of line `i` from the `j`th.
-    ///
-    /// # Safety
-    ///
-    /// The line has them, and the processor has the instructions.
-    unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V;
-
-    /// Brings them into the first-level cache, if there are any.
-    fn fetch(&self, i: usize, j: usize);
-}
 
 /// Lines that start `stride` apart, of numbers that are rounded to bf16 where `ROUNDS`.
 struct Lines<T, const ROUNDS: bool> {
@@ -162,5 +150,32 @@ unsafe fn transpose<V: Vector, S: Source<V>>(
             }
             j += V::LANES;
         }
+    }
+}
+
+/// Copies some terms of some columns of a factor, whose rows are its terms, to panels one after the
+/// other.
+///
+/// # Safety
+///
+/// They lie within the view, and the target has room for `depth · width` elements a panel.
+pub(crate) unsafe fn pack(
+    pack: PackFn,
+    factor: View<'_>,
+    [first, column]: [usize; 2],
+    [depth, columns]: [usize; 2],
+    width: usize,
+    to: *mut f32,
+) {
+    for at in (0..columns).step_by(width) {
+        let part = Part {
+            from: factor.part(first, column + at),
+            row_stride: factor.row_stride,
+            column_stride: factor.column_stride,
+            rows: depth,
+            columns: width.min(columns - at),
+        };
+        // SAFETY: the caller's.
+        unsafe { pack(&part, to.wrapping_add(at * depth), width) };
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::processor::{Kernel, Processor, processor};
-use crate::product::{depths, pack};
+use crate::pack::pack;
+use crate::processor::{Kernel, Processor, depths, processor};
 use crate::room::{Line, floats};
 use crate::view::View;
 
@@ -106,7 +106,7 @@ impl PackedPart<'_> {
                 let to = floats(panel)[first * width..].as_mut_ptr();
                 let shape = [depth, width.min(view.columns - j)];
                 // SAFETY: the columns and terms lie within the view, and the panel holds them.
-                unsafe { pack(kernel, view, [first, j], shape, width, to) };
+                unsafe { pack(kernel.pack, view, [first, j], shape, width, to) };
             }
         }
     }

@@ -23,6 +23,21 @@ pub(crate) struct Kernel {
     pub(crate) reads: bool,
 }
 
+/// Terms of a sum before it is added to the target, at most: a tile's part of the right factor
+/// stays in the second-level cache while the left one's stream past it.
+pub(crate) const DEPTH: usize = 512;
+
+/// The first of the terms that are summed before they are added to the target, and how many.
+pub(crate) fn depths(terms: usize) -> impl Iterator<Item = (usize, usize)> {
+    let depth = even(terms, DEPTH).max(1);
+    (0..terms).step_by(depth).map(move |first| (first, depth.min(terms - first)))
+}
+
+/// A length in parts of nearly one size, none above `most`: that size.
+pub(crate) fn even(length: usize, most: usize) -> usize {
+    length.div_ceil(length.div_ceil(most).max(1))
+}
+
 macro_rules! processor {
     ($static:ident, $name:literal, $vector:ty, $tiles:path, $($features:literal)?) => {
         static $static: Processor = {

@@ -5,17 +5,13 @@ use std::cell::Cell;
 
 use half::bf16;
 
-use crate::pack::Part;
+use crate::pack::pack;
 use crate::packed::Packed;
-use crate::processor::{Kernel, Processor, processor};
+use crate::processor::{DEPTH, Kernel, Processor, depths, even, processor};
 use crate::room::{Line, room};
 use crate::tile::Tile;
 use crate::values::{In, Out, Target};
 use crate::view::{View, extent};
-
-/// Terms of a sum before it is added to the target, at most: a tile's part of the right factor
-/// stays in the second-level cache while the left one's stream past it.
-const DEPTH: usize = 512;
 
 /// Rows of the left factor that are copied at once, at most: with [`DEPTH`], one MiB.
 const ROWS: usize = 512;
@@ -232,7 +228,7 @@ impl<'a> Product<'a> {
                 if packs_left {
                     let (factor, shape) = (left.t(), [depth, rows]);
                     // SAFETY: the rows and terms lie within the view; the room is for a block.
-                    unsafe { pack(kernel, factor, [first, top], shape, tile_rows, left_room) };
+                    unsafe { pack(kernel.pack, factor, [first, top], shape, tile_rows, left_room) };
                 }
                 for j in (0..n).step_by(tile_columns) {
                     let columns = tile_columns.min(n - j);
@@ -242,7 +238,9 @@ impl<'a> Product<'a> {
                             let (place, shape) = ([first, j], [depth, columns]);
                             // SAFETY: the columns and terms lie within the view; the room is for a
                             // tile.
-                            unsafe { pack(kernel, right, place, shape, tile_columns, right_room) };
+                            unsafe {
+                                pack(kernel.pack, right, place, shape, tile_columns, right_room);
+                            };
                             (right_room.cast_const(), tile_columns)
                         }
                         Right::View(right) => (right.part(first, j).numbers(), right.row_stride),
@@ -284,44 +282,6 @@ impl<'a> Product<'a> {
             }
         }
     }
-}
-
-/// Copies some terms of some columns of a factor, whose rows are its terms, to panels one after the
-/// other.
-///
-/// # Safety
-///
-/// They lie within the view, and the target has room for `depth · width` elements a panel.
-pub(crate) unsafe fn pack(
-    kernel: &Kernel,
-    factor: View<'_>,
-    [first, column]: [usize; 2],
-    [depth, columns]: [usize; 2],
-    width: usize,
-    to: *mut f32,
-) {
-    for at in (0..columns).step_by(width) {
-        let part = Part {
-            from: factor.part(first, column + at),
-            row_stride: factor.row_stride,
-            column_stride: factor.column_stride,
-            rows: depth,
-            columns: width.min(columns - at),
-        };
-        // SAFETY: the caller's.
-        unsafe { (kernel.pack)(&part, to.wrapping_add(at * depth), width) };
-    }
-}
-
-/// The first of the terms that are summed before they are added to the target, and how many.
-pub(crate) fn depths(terms: usize) -> impl Iterator<Item = (usize, usize)> {
-    let depth = even(terms, DEPTH).max(1);
-    (0..terms).step_by(depth).map(move |first| (first, depth.min(terms - first)))
-}
-
-/// A length in parts of nearly one size, none above `most`: that size.
-fn even(length: usize, most: usize) -> usize {
-    length.div_ceil(length.div_ceil(most).max(1))
 }
 
 thread_local! {

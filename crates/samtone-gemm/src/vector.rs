@@ -4,8 +4,6 @@
 
 use half::bf16;
 
-use crate::pack::Source;
-
 /// A register of f32.
 ///
 /// # Safety
@@ -47,6 +45,19 @@ pub(crate) trait Vector: Copy {
         to: *mut f32,
         step: usize,
     );
+}
+
+/// Lines of memory, as the numbers of a panel.
+pub(crate) trait Source<V> {
+    /// The first `lanes` of the numbers of line `i` from the `j`th.
+    ///
+    /// # Safety
+    ///
+    /// The line has them, and the processor has the instructions.
+    unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V;
+
+    /// Brings them into the first-level cache, if there are any.
+    fn fetch(&self, i: usize, j: usize);
 }
 
 /// Four lanes without instructions of any processor's own.
@@ -146,8 +157,7 @@ pub(crate) mod x86 {
 
     use half::bf16;
 
-    use super::Vector;
-    use crate::pack::Source;
+    use super::{Source, Vector};
 
     /// AVX-512 F.
     #[derive(Clone, Copy)]
