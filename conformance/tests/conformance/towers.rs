@@ -4,13 +4,15 @@ use burn::backend::{Autodiff, Flex};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::Relations;
-use samtone_model::{Dropout, DualEncoder, EncoderConfig, Pooling, Sharing, Side, StaticConfig};
+use samtone_model::{
+    Dropout, DualEncoder, EncoderConfig, Pooling, Precision, Sharing, Side, StaticConfig,
+};
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self as tiny, NEGATIVES, ROWS, encoders, parameters, texts};
 use samtone_testing::{assert_near, values};
 use samtone_text::{Key, TokenBatch};
 use samtone_train::share::Workers;
-use samtone_train::step::{Engine, Precision, StepRows};
+use samtone_train::step::{Engine, StepRows};
 
 use crate::conforms;
 

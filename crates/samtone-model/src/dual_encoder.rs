@@ -17,6 +17,7 @@ use crate::blocks::pooling::normalize;
 use crate::config::DualEncoderConfig;
 use crate::error::ModelError;
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
+use crate::precision::Precision;
 use crate::projection::layer_name;
 use crate::side::Side;
 use crate::visit::{self, DeadParameter};
@@ -212,9 +213,15 @@ impl<B: Backend> DualEncoder<B> {
     }
 
     /// Whether padding is left out of the computation rather than masked: true where the fused
-    /// operations run (Flex, f32).
+    /// operations run (Flex, in f32 or bf16).
     pub fn skips_padding(&self) -> bool {
         self.embedders.first().is_some_and(TokenEmbedder::skips_padding)
+    }
+
+    /// Whether the model has fused operations (Flex) that it would leave to compute in `precision`,
+    /// which makes that slower than f32.
+    pub fn unfuses(&self, precision: Precision) -> bool {
+        self.skips_padding() && precision == Precision::F16
     }
 
     /// What the model was made from.
@@ -244,11 +251,12 @@ impl<B: Backend> DualEncoder<B> {
         visit::cast(self, dtype, |_| false)
     }
 
-    /// Holds the parameters of the token embedders and layers in another float type, those of norms
-    /// and projections as they are: a copy to compute with. The states between layers have its type
-    /// then; norms, pooling and what follows compute in f32.
+    /// Computes token embedders and layers in `precision`, for which their parameters are held in it,
+    /// those of norms and projections as they are: a copy to compute with. The states between layers
+    /// have its type then; norms, pooling and what follows compute in f32.
     #[must_use]
-    pub fn cast_layers(self, dtype: FloatDType) -> Self {
+    pub fn compute_in(self, precision: Precision) -> Self {
+        let Some(dtype) = precision.half() else { return self };
         let keeps = |p: &&Parameter| p.part == Part::Projection || p.is_norm;
         let kept: HashSet<_> = self.parameters.iter().filter(keeps).map(|p| p.id).collect();
         visit::cast(self, dtype, |id| kept.contains(&id))

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::precision::Precision;
 use crate::side::Side;
 
 /// A mistake in a model's configuration or files.
@@ -17,6 +18,14 @@ pub enum ModelError {
         got: String,
         /// What would be accepted.
         expected: &'static str,
+    },
+    /// A device that does not compute in a float type.
+    #[error("{backend} does not compute in `{precision}` here")]
+    Precision {
+        /// What was asked for.
+        precision: Precision,
+        /// Burn's name of the backend.
+        backend: String,
     },
     /// A file of the model folder cannot be read or written.
     #[error("cannot access `{}`", path.display())]
@@ -320,6 +329,7 @@ impl ModelError {
     /// What to try next, where there is a likely answer.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::Precision { .. } => Some("every backend computes in `f32`".into()),
             Self::NotCached { source, .. } => source.hint(),
             Self::Untied { .. } => {
                 Some("towers with weights of their own need `sharing = \"ade\"`".into())

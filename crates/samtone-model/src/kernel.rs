@@ -2,8 +2,8 @@
 //!
 //! Each operation has its forward and its closed-form backward pass on plain slices; here they are
 //! attached to Burn's tensors: a tensor whose primitive is Flex's, with or without gradients, goes
-//! through the fused operation, any other through the portable one. They run in f32; f64 takes the
-//! portable path.
+//! through the fused operation, any other through the portable one. They take tensors in f32 and in
+//! bf16, and compute in f32 but for products of bf16; f64 and f16 take the portable path.
 
 mod attention;
 mod cross_entropy;
@@ -12,6 +12,7 @@ mod fill;
 mod gate;
 mod linear;
 mod math;
+mod matrix;
 mod mean;
 mod norm;
 mod rotate;
@@ -25,14 +26,15 @@ use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::backend::{Backend, BackendTypes};
-use burn::tensor::{Bytes, DType, Shape, Tensor, TensorPrimitive};
-use burn_flex::{Flex, FlexTensor, Layout};
+use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn_flex::{Flex, FlexTensor};
 
 pub(crate) use attention::AttentionOp;
 pub(crate) use cross_entropy::CrossEntropyOp;
 pub(crate) use embed::EmbedOp;
 pub(crate) use gate::GateOp;
 pub(crate) use linear::LinearOp;
+pub(crate) use matrix::Matrix;
 pub(crate) use mean::MeanOp;
 pub(crate) use norm::{NormKind, NormOp};
 pub(crate) use rotate::RotateOp;
@@ -40,55 +42,30 @@ pub(crate) use rotate::RotateOp;
 /// Flex's tensors under autodiff.
 type Tracked = <Autodiff<Flex> as BackendTypes>::FloatTensorPrimitive;
 
-/// A tensor without a gradient, as an operation makes it.
-#[derive(Clone)]
-pub(crate) struct Matrix(FlexTensor);
-
-impl Matrix {
-    pub(crate) fn new(values: Vec<f32>, shape: impl Into<Vec<usize>>) -> Self {
-        let layout = Layout::contiguous(Shape::from(shape.into()));
-        Self(FlexTensor::new(Bytes::from_elems(values), layout, DType::F32))
-    }
-}
-
-/// An input of an operation: its elements, row-major, and its shape.
-#[derive(Clone, Debug)]
-pub(crate) struct Input(FlexTensor);
-
-impl Input {
-    pub(crate) fn values(&self) -> &[f32] {
-        self.0.as_slice().expect("inputs are made contiguous")
-    }
-
-    pub(crate) fn shape(&self) -> &[usize] {
-        self.0.layout().shape().as_slice()
-    }
-}
-
 /// A fused operation of `N` inputs and one output.
 pub(crate) trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
     /// What the backward pass needs beside the inputs.
     type Saved: Clone + Debug + Send + 'static;
 
     /// The output; `save` says whether a backward pass will follow.
-    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<Self::Saved>);
+    fn forward(&self, inputs: &[Matrix; N], save: bool) -> (Matrix, Option<Self::Saved>);
 
     /// The gradient of every input that is `wanted`, from the output's.
     fn backward(
         &self,
-        inputs: &[Input; N],
+        inputs: &[Matrix; N],
         saved: &Self::Saved,
-        gradient: &Input,
+        gradient: &Matrix,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N];
 }
 
-/// Whether the fused operations take tensors like this one: of Flex, in f32.
+/// Whether the fused operations take tensors like this one: of Flex, in f32 or bf16.
 pub(crate) fn takes<B: Backend, const D: usize>(x: &Tensor<B, D>) -> bool {
     use std::any::TypeId;
     let primitive = TypeId::of::<B::FloatTensorPrimitive>();
     let is_flex = [TypeId::of::<FlexTensor>(), TypeId::of::<Tracked>()].contains(&primitive);
-    is_flex && x.dtype() == DType::F32
+    is_flex && matches!(x.dtype(), DType::F32 | DType::BF16)
 }
 
 /// A tensor of any rank, on its way into an operation.
@@ -102,7 +79,7 @@ pub(crate) fn run<B: Backend, O: FusedOp<N>, const N: usize>(
     inputs: [B::FloatTensorPrimitive; N],
 ) -> Tensor<B, 2> {
     let output = match cast::<_, [FlexTensor; N]>(inputs) {
-        Ok(inputs) => recast(op.forward(&inputs.map(contiguous), false).0.0),
+        Ok(inputs) => recast(op.forward(&inputs.map(|x| Matrix::contiguous(&x)), false).0.0),
         Err(inputs) => {
             let inputs: [Tracked; N] = recast(inputs);
             recast(run_tracked(op, inputs))
@@ -136,7 +113,7 @@ pub(crate) fn run_any<B: Backend>(
 
 fn run_tracked<O: FusedOp<N>, const N: usize>(op: O, inputs: [Tracked; N]) -> Tracked {
     let nodes = inputs.each_ref().map(|input| input.node.clone());
-    let inputs = inputs.map(|input| contiguous(input.primitive));
+    let inputs = inputs.map(|input| Matrix::contiguous(&input.primitive));
     match Step(op.clone()).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(step) => {
             let (output, saved) = op.forward(&inputs, true);
@@ -152,7 +129,7 @@ fn run_tracked<O: FusedOp<N>, const N: usize>(op: O, inputs: [Tracked; N]) -> Tr
 struct Step<O>(O);
 
 impl<O: FusedOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
-    type State = ([Input; N], O::Saved);
+    type State = ([Matrix; N], O::Saved);
 
     fn backward(
         self,
@@ -160,7 +137,7 @@ impl<O: FusedOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
         grads: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let gradient = contiguous(grads.consume::<Flex>(&ops.node));
+        let gradient = Matrix::contiguous(&grads.consume::<Flex>(&ops.node));
         let (inputs, saved) = &ops.state;
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let gradients = self.0.backward(inputs, saved, &gradient, wanted);
@@ -170,10 +147,6 @@ impl<O: FusedOp<N>, const N: usize> Backward<Flex, N> for Step<O> {
             }
         }
     }
-}
-
-fn contiguous(x: FlexTensor) -> Input {
-    Input(x.to_contiguous())
 }
 
 /// The value as the type it is.

@@ -15,8 +15,8 @@
 //!
 //! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["flex"] }`.
 //!
-//! - `flex` (default): fused operations for f32 tensors of the Flex backend, which leave padding out.
-//!   Every other backend and type takes tensor operations.
+//! - `flex` (default): fused operations for f32 and bf16 tensors of the Flex backend, which leave
+//!   padding out. Every other backend and type takes tensor operations.
 //! - `seq2seq`: `Seq2Seq`, T5's encoder with its decoder, and `TextToText`, that with its tokenizer.
 
 #![cfg_attr(
@@ -36,6 +36,7 @@ mod kernel;
 mod length_batches;
 mod memory;
 mod parameter;
+mod precision;
 mod projection;
 mod retriever;
 #[cfg(feature = "seq2seq")]
@@ -57,6 +58,7 @@ pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
 pub use memory::keep_freed_memory;
 pub use parameter::{Parameter, Part};
+pub use precision::Precision;
 pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]

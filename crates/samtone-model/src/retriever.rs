@@ -17,6 +17,7 @@ use crate::folder::{
     replace_folder,
 };
 use crate::length_batches::length_batches;
+use crate::precision::Precision;
 use crate::side::Side;
 
 /// A dual encoder that reads text.
@@ -177,6 +178,17 @@ impl<B: Backend> Retriever<B> {
         };
         retriever.fit()?;
         Ok(retriever)
+    }
+
+    /// The same, its layers computing in `precision`: to embed with, not to save.
+    ///
+    /// # Errors
+    /// If `device`, where the model lies, does not compute in it.
+    pub fn compute_in(self, precision: Precision, device: &B::Device) -> Result<Self, ModelError> {
+        if !precision.is_on::<B>(device) {
+            return Err(ModelError::Precision { precision, backend: B::name(device) });
+        }
+        Ok(Self { model: self.model.compute_in(precision), ..self })
     }
 
     /// Dimensions of an embedding.

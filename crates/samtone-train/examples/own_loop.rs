@@ -6,9 +6,9 @@ use burn::backend::{Autodiff, Flex};
 use samtone_data::embedded::World;
 use samtone_data::{BatchConfig, PairBatches};
 use samtone_loss::{LossConfig, Preset, Relations};
-use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig};
+use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Precision};
 use samtone_text::{DocumentText, Key, TextTokenizer};
-use samtone_train::step::{Engine, ModelOptimizer, Precision, StepRows, Update};
+use samtone_train::step::{Engine, ModelOptimizer, StepRows, Update};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = World::generate(0, 200).dataset();

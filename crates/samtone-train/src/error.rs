@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use samtone_data::DataError;
+use samtone_model::Precision;
 
 use crate::config::Written;
 use crate::share::nodes::NodesError;
-use crate::step::Precision;
 use crate::step::engine::GradientsError;
 
 /// A training run that cannot start or go on.

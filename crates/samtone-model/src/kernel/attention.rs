@@ -10,7 +10,8 @@ use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
 use samtone_gemm::{Product, View};
 
 use super::fill::{fill_parts, sum};
-use super::{FusedOp, Input, Matrix};
+use super::matrix::Elements;
+use super::{FusedOp, Matrix};
 use crate::blocks::dropout::{DropoutSite, attention_line};
 use crate::blocks::layout::Layout;
 use crate::blocks::sight::Sight;
@@ -38,7 +39,7 @@ pub(crate) struct AttentionOp {
 /// The output, and the log-sum-exp of every query's scores, by text, head and query.
 #[derive(Clone, Debug)]
 pub(crate) struct SavedAttention {
-    output: Input,
+    output: Matrix,
     log_sums: Vec<Vec<f32>>,
 }
 
@@ -49,10 +50,13 @@ struct Head<'a> {
     value: View<'a>,
 }
 
+/// Rows of a matrix from one element on.
+type Rows<'a> = (&'a Matrix, usize);
+
 /// What one text reads.
 struct Text<'a> {
-    queries: &'a [f32],
-    keys_and_values: &'a [f32],
+    queries: Rows<'a>,
+    keys_and_values: Rows<'a>,
     /// Tokens that ask.
     length: usize,
     /// Tokens that are there to be seen.
@@ -105,29 +109,26 @@ struct Block {
 }
 
 impl AttentionOp {
-    fn widths(&self, inputs: &[Input]) -> Widths {
+    fn widths(&self, inputs: &[Matrix]) -> Widths {
         let parts = self.heads + if self.memory.is_none() { 2 * self.kv_heads } else { 0 };
         let head = inputs[0].shape()[1] / parts;
         Widths { head, queries: head * self.heads, keys: head * self.kv_heads }
     }
 
-    fn text<'a>(&self, inputs: &'a [Input], text: usize, widths: Widths) -> Text<'a> {
+    fn text<'a>(&self, inputs: &'a [Matrix], text: usize, widths: Widths) -> Text<'a> {
         let span = self.layout.span(text);
         let Widths { queries, keys, .. } = widths;
-        let rows = |x: &'a Input, span: Range<usize>, width: usize| {
-            &x.values()[span.start * width..span.end * width]
-        };
         let length = span.len();
         match &self.memory {
             None => {
-                let x = rows(&inputs[0], span, queries + 2 * keys);
+                let x = (&inputs[0], span.start * (queries + 2 * keys));
                 Text { queries: x, keys_and_values: x, length, seen: length }
             }
             Some(memory) => {
                 let seen = memory.span(text);
                 Text {
-                    queries: rows(&inputs[0], span, queries),
-                    keys_and_values: rows(&inputs[1], seen.clone(), 2 * keys),
+                    queries: (&inputs[0], span.start * queries),
+                    keys_and_values: (&inputs[1], seen.start * 2 * keys),
                     length,
                     seen: seen.len(),
                 }
@@ -172,8 +173,8 @@ impl AttentionOp {
 
     fn head<'a>(&self, text: &Text<'a>, widths: Widths, head: usize) -> Head<'a> {
         let (places, dim) = (self.places(widths), widths.head);
-        let view = |values: &'a [f32], length, (start, stride): (usize, usize), head: usize| {
-            View::new(&values[start + head * dim..], [length, dim], stride)
+        let view = |(x, first): Rows<'a>, length, (start, stride): (usize, usize), head: usize| {
+            x.view(first + start + head * dim, [length, dim], stride)
         };
         let of_keys = self.kv_head(head);
         Head {
@@ -184,10 +185,10 @@ impl AttentionOp {
     }
 
     /// The bias of distances, if the inputs hold one, head by head.
-    fn bias(&self, inputs: &[Input]) -> Option<Bias> {
+    fn bias(&self, inputs: &[Matrix]) -> Option<Bias> {
         let bias = inputs.get(1).filter(|_| self.memory.is_none())?;
         let distances = bias.shape()[0];
-        Some(Bias { values: transposed(bias.values(), self.heads), distances })
+        Some(Bias { values: transposed(&bias.values(), self.heads), distances })
     }
 
     /// The blocks of a text in one head.
@@ -236,9 +237,9 @@ impl AttentionOp {
     /// head.
     fn text_gradients(
         &self,
-        inputs: &[Input],
+        inputs: &[Matrix],
         saved: &SavedAttention,
-        gradient: &Input,
+        gradient: &Matrix,
         bias: Option<&Bias>,
         number: usize,
         target: &mut [f32],
@@ -249,7 +250,7 @@ impl AttentionOp {
         let length = text.length;
         let span = self.layout.span(number);
         let place = span.start * width..span.end * width;
-        let (gradient, output) = (&gradient.values()[place.clone()], &saved.output.values()[place]);
+        let (gradients, output) = (gradient.part(place.clone()), saved.output.part(place.clone()));
         let places = self.gradient_places(number, widths);
         let largest = self.largest_block(&text);
         let (mut weights, mut of_weights) = (vec![0.0; largest], vec![0.0; largest]);
@@ -257,7 +258,7 @@ impl AttentionOp {
         for head in 0..self.heads {
             let Head { query, key, value } = self.head(&text, widths, head);
             let log_sums = &saved.log_sums[number][head * length..][..length];
-            let of_output = View::new(&gradient[head * dim..], [length, dim], width);
+            let of_output = gradient.view(place.start + head * dim, [length, dim], width);
             let (column, kv_column) = (head * dim, self.kv_head(head) * dim);
             for block in self.blocks(number, head, &text) {
                 let [asking, seen] = [block.queries.len(), block.keys.len()];
@@ -270,10 +271,10 @@ impl AttentionOp {
                 Product::new(query, key.t()).scaled(scale).write(weights, seen);
                 Product::new(of_output, value.t()).write(of_weights, seen);
                 let both = [&mut *weights, &mut *of_weights];
-                self.through_softmax(both, &block, bias, log_sums, [gradient, output], widths);
+                self.through_softmax(both, &block, bias, log_sums, [&gradients, &output], widths);
                 // What is called `of_weights` holds the gradient of the scores from here on.
                 let of_scores = View::new(&*of_weights, [asking, seen], seen);
-                let weights = View::new(weights, [asking, seen], seen);
+                let weights = View::new(&*weights, [asking, seen], seen);
                 let mut add = |(start, stride): (usize, usize),
                                row: usize,
                                column: usize,
@@ -348,14 +349,15 @@ impl AttentionOp {
     }
 
     /// The gradients of the queries and of the memory, from the texts' parts of both.
-    fn parted(&self, mut parts: &[f32], widths: Widths) -> [Vec<f32>; 2] {
+    fn parted(&self, parts: &Elements, widths: Widths) -> [Vec<f32>; 2] {
         let (mut of_queries, mut of_memory) = (Vec::new(), Vec::new());
+        let mut start = 0;
         for text in 0..self.layout.batch() {
-            let (part, later) = parts.split_at(self.gradient_length(text, widths));
-            let (queries, memory) = part.split_at(self.layout.span(text).len() * widths.queries);
-            of_queries.extend_from_slice(queries);
-            of_memory.extend_from_slice(memory);
-            parts = later;
+            let end = start + self.gradient_length(text, widths);
+            let memory = start + self.layout.span(text).len() * widths.queries;
+            of_queries.extend_from_slice(&parts.part(start..memory));
+            of_memory.extend_from_slice(&parts.part(memory..end));
+            start = end;
         }
         [of_queries, of_memory]
     }
@@ -364,13 +366,13 @@ impl AttentionOp {
 impl<const N: usize> FusedOp<N> for AttentionOp {
     type Saved = SavedAttention;
 
-    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<SavedAttention>) {
+    fn forward(&self, inputs: &[Matrix; N], save: bool) -> (Matrix, Option<SavedAttention>) {
         let (rows, widths) = (inputs[0].shape()[0], self.widths(inputs));
         let width = widths.queries;
         let bias = self.bias(inputs);
         let bias = bias.as_ref();
         let lengths: Vec<usize> = self.layout.lengths().iter().map(|n| n * width).collect();
-        let (output, log_sums) = fill_parts(&lengths, |number, output| {
+        let (output, log_sums) = fill_parts(inputs[0].held(), &lengths, |number, output| {
             let text = self.text(inputs, number, widths);
             let mut scores = vec![0.0; self.largest_block(&text)];
             let mut factors = vec![0.0; text.seen];
@@ -403,35 +405,38 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
             log_sums
         });
         let output = Matrix::new(output, [rows, width]);
-        let saved = save.then(|| SavedAttention { output: Input(output.0.clone()), log_sums });
+        let saved = save.then(|| SavedAttention { output: output.clone(), log_sums });
         (output, saved)
     }
 
     fn backward(
         &self,
-        inputs: &[Input; N],
+        inputs: &[Matrix; N],
         saved: &SavedAttention,
-        gradient: &Input,
+        gradient: &Matrix,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
         let widths = self.widths(inputs);
         let texts = 0..self.layout.batch();
         let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, widths)).collect();
         let bias = self.bias(inputs);
-        let (of_inputs, of_bias) = fill_parts(&lengths, |number, target| {
+        let held = inputs[0].held();
+        let (of_inputs, of_bias) = fill_parts(held, &lengths, |number, target| {
             self.text_gradients(inputs, saved, gradient, bias.as_ref(), number, target)
         });
         let mut gradients = [const { None }; N];
         if self.memory.is_some() {
             let [of_queries, of_memory] = self.parted(&of_inputs, widths);
-            gradients[0] = wanted[0].then(|| Matrix::new(of_queries, inputs[0].shape()));
-            gradients[1] = wanted[1].then(|| Matrix::new(of_memory, inputs[1].shape()));
+            let matrix = |values, x: &Matrix| Matrix::new(Elements::of(values, held), x.shape());
+            gradients[0] = wanted[0].then(|| matrix(of_queries, &inputs[0]));
+            gradients[1] = wanted[1].then(|| matrix(of_memory, &inputs[1]));
         } else {
             gradients[0] = wanted[0].then(|| Matrix::new(of_inputs, inputs[0].shape()));
             if let Some(bias) = bias.filter(|_| wanted[1]) {
                 let total = sum(&of_bias, bias.values.len());
                 let total = transposed(&total, bias.distances);
-                gradients[1] = Some(Matrix::new(total, inputs[1].shape().to_vec()));
+                let total = Elements::of(total, inputs[1].held());
+                gradients[1] = Some(Matrix::new(total, inputs[1].shape()));
             }
         }
         gradients

@@ -2,7 +2,7 @@
 
 use super::fill::fill_rows;
 use super::math::{activate, each_activation, slope, vectorised};
-use super::{FusedOp, Input, Matrix};
+use super::{FusedOp, Matrix};
 use crate::config::Activation;
 
 /// Input: `[rows, 2 · inner]`. Output: `f(first half) · second half`, `[rows, inner]`.
@@ -14,11 +14,11 @@ pub(crate) struct GateOp {
 impl FusedOp<1> for GateOp {
     type Saved = ();
 
-    fn forward(&self, inputs: &[Input; 1], _save: bool) -> (Matrix, Option<()>) {
+    fn forward(&self, inputs: &[Matrix; 1], _save: bool) -> (Matrix, Option<()>) {
         let [rows, width] = [inputs[0].shape()[0], inputs[0].shape()[1]];
         let inner = width / 2;
-        let (output, _) = fill_rows(rows, inner, |range, chunk| {
-            let x = &inputs[0].values()[range.start * width..range.end * width];
+        let (output, _) = fill_rows(inputs[0].held(), [rows, inner], |range, chunk| {
+            let x = inputs[0].part(range.start * width..range.end * width);
             each_activation!(self.activation, |KNOWN| {
                 for (row, target) in x.chunks_exact(width).zip(chunk.chunks_exact_mut(inner)) {
                     let (gate, gated) = row.split_at(inner);
@@ -33,16 +33,16 @@ impl FusedOp<1> for GateOp {
 
     fn backward(
         &self,
-        inputs: &[Input; 1],
+        inputs: &[Matrix; 1],
         (): &(),
-        gradient: &Input,
+        gradient: &Matrix,
         _wanted: [bool; 1],
     ) -> [Option<Matrix>; 1] {
         let [rows, width] = [inputs[0].shape()[0], inputs[0].shape()[1]];
         let inner = width / 2;
-        let (of_x, _) = fill_rows(rows, width, |range, chunk| {
-            let x = &inputs[0].values()[range.start * width..range.end * width];
-            let gradient = &gradient.values()[range.start * inner..range.end * inner];
+        let (of_x, _) = fill_rows(inputs[0].held(), [rows, width], |range, chunk| {
+            let x = inputs[0].part(range.start * width..range.end * width);
+            let gradient = gradient.part(range.start * inner..range.end * inner);
             each_activation!(self.activation, |KNOWN| {
                 let rows = x.chunks_exact(width).zip(gradient.chunks_exact(inner));
                 for ((row, gradient), target) in rows.zip(chunk.chunks_exact_mut(width)) {

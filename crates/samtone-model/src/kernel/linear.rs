@@ -1,11 +1,14 @@
 //! `f(x Wᵀ + b)`, for one weight or several side by side.
 
-use rayon::prelude::*;
-use samtone_gemm::{Product, View};
+use std::borrow::Cow;
 
-use super::fill::{chunk_rows, fill_rows, sum};
+use rayon::prelude::*;
+use samtone_gemm::{Product, Target};
+
+use super::fill::{chunk_rows, fill_rows, sum, write_rows};
 use super::math::{activate, each_activation, slope, vectorised};
-use super::{FusedOp, Input, Matrix};
+use super::matrix::{Elements, Held, PIECE, narrow, widened};
+use super::{FusedOp, Matrix};
 use crate::config::Activation;
 
 /// Inputs: x `[rows, in]`, then each weight `[out, in]`, then, if `has_bias`, each bias `[out]`.
@@ -19,21 +22,21 @@ pub(crate) struct LinearOp {
 
 /// Where one weight's part lies in an output row.
 struct Part<'a> {
-    weight: &'a [f32],
-    bias: Option<&'a [f32]>,
+    weight: &'a Matrix,
+    bias: Option<Cow<'a, [f32]>>,
     start: usize,
     outputs: usize,
 }
 
 impl LinearOp {
-    fn parts<'a>(&self, inputs: &'a [Input]) -> Vec<Part<'a>> {
+    fn parts<'a>(&self, inputs: &'a [Matrix]) -> Vec<Part<'a>> {
         let (weights, biases) = inputs[1..].split_at(self.weights);
         let mut start = 0;
-        let part = |(i, weight): (usize, &'a Input)| {
+        let part = |(i, weight): (usize, &'a Matrix)| {
             let outputs = weight.shape()[0];
             start += outputs;
-            let bias = biases.get(i).map(Input::values);
-            Part { weight: weight.values(), bias, start: start - outputs, outputs }
+            let bias = biases.get(i).map(Matrix::values);
+            Part { weight, bias, start: start - outputs, outputs }
         };
         weights.iter().enumerate().map(part).collect()
     }
@@ -41,52 +44,50 @@ impl LinearOp {
 
 impl<const N: usize> FusedOp<N> for LinearOp {
     /// What the nonlinearity was applied to.
-    type Saved = Vec<f32>;
+    type Saved = Elements;
 
-    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<Vec<f32>>) {
+    fn forward(&self, inputs: &[Matrix; N], save: bool) -> (Matrix, Option<Elements>) {
         let x = &inputs[0];
         let [rows, width] = [x.shape()[0], x.shape()[1]];
         let parts = self.parts(inputs);
         let outputs: usize = parts.iter().map(|part| part.outputs).sum();
-        let (mut before, _) = fill_rows(rows, outputs, |range, chunk| {
-            let n = range.len();
-            let x = View::new(&x.values()[range.start * width..], [n, width], width);
+        let before = write_rows(x.held(), [rows, outputs], |range, mut chunk| {
+            let x = x.view(range.start * width, [range.len(), width], width);
             for part in &parts {
-                let weight = View::new(part.weight, [part.outputs, width], width).t();
-                let (product, target) = (Product::new(x, weight), &mut chunk[part.start..]);
-                match part.bias {
-                    Some(bias) => product.write_onto(bias, target, outputs),
-                    None => product.write(target, outputs),
+                let weight = part.weight.view(0, [part.outputs, width], width).t();
+                let (product, mut target) =
+                    (Product::new(x, weight), after(&mut chunk, part.start));
+                match &part.bias {
+                    Some(bias) => product.write_onto(bias, &mut target, outputs),
+                    None => product.write(&mut target, outputs),
                 }
             }
             if let (Some(activation), false) = (self.activation, save) {
                 apply(activation, chunk);
             }
         });
-        let mut saved = None;
-        if save {
-            if let Some(activation) = self.activation {
-                let (after, _) = fill_rows(rows, outputs, |range, chunk| {
-                    let before = &before[range.start * outputs..range.end * outputs];
+        let (output, saved) = match self.activation {
+            Some(activation) if save => {
+                let (after, _) = fill_rows(x.held(), [rows, outputs], |range, chunk| {
+                    let before = before.part(range.start * outputs..range.end * outputs);
                     each_activation!(activation, |KNOWN| {
-                        for (target, &x) in chunk.iter_mut().zip(before) {
+                        for (target, &x) in chunk.iter_mut().zip(&*before) {
                             *target = activate(KNOWN, x);
                         }
                     });
                 });
-                saved = Some(std::mem::replace(&mut before, after));
-            } else {
-                saved = Some(Vec::new());
+                (after, Some(before))
             }
-        }
-        (Matrix::new(before, [rows, outputs]), saved)
+            _ => (before, save.then(|| Elements::F32(Vec::new()))),
+        };
+        (Matrix::new(output, [rows, outputs]), saved)
     }
 
     fn backward(
         &self,
-        inputs: &[Input; N],
-        saved: &Vec<f32>,
-        gradient: &Input,
+        inputs: &[Matrix; N],
+        saved: &Elements,
+        gradient: &Matrix,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
         let x = &inputs[0];
@@ -95,40 +96,42 @@ impl<const N: usize> FusedOp<N> for LinearOp {
         let outputs = gradient.shape()[1];
         // The gradient before the nonlinearity.
         let inner = self.activation.map(|activation| {
-            let (inner, _) = fill_rows(rows, outputs, |range, chunk| {
+            let (inner, _) = fill_rows(x.held(), [rows, outputs], |range, chunk| {
                 let range = range.start * outputs..range.end * outputs;
-                through(activation, chunk, &saved[range.clone()], &gradient.values()[range]);
+                through(activation, chunk, &saved.part(range.clone()), &gradient.part(range));
             });
-            inner
+            Matrix::new(inner, [rows, outputs])
         });
-        let gradient = inner.as_deref().unwrap_or(gradient.values());
+        let gradient = inner.as_ref().unwrap_or(gradient);
 
         let mut gradients = [const { None }; N];
         if wanted[0] {
-            let (values, _) = fill_rows(rows, width, |range, chunk| {
+            let values = write_rows(x.held(), [rows, width], |range, mut chunk| {
                 for (i, part) in parts.iter().enumerate() {
-                    let gradient = &gradient[range.start * outputs + part.start..];
-                    let gradient = View::new(gradient, [range.len(), part.outputs], outputs);
-                    let weight = View::new(part.weight, [part.outputs, width], width);
+                    let start = range.start * outputs + part.start;
+                    let gradient = gradient.view(start, [range.len(), part.outputs], outputs);
+                    let weight = part.weight.view(0, [part.outputs, width], width);
+                    let product = Product::new(gradient, weight);
                     match i {
-                        0 => Product::new(gradient, weight).write(chunk, width),
-                        _ => Product::new(gradient, weight).add(chunk, width),
+                        0 => product.write(&mut chunk, width),
+                        _ => product.add(&mut chunk, width),
                     }
                 }
             });
             gradients[0] = Some(Matrix::new(values, [rows, width]));
         }
-        let x = View::new(x.values(), [rows, width], width);
+        // In f32, however the weights are held.
+        let x = x.view(0, [rows, width], width);
         for (i, part) in parts.iter().enumerate().filter(|(i, _)| wanted[1 + i]) {
-            let (values, _) = fill_rows(part.outputs, width, |range, chunk| {
-                let gradient = &gradient[part.start + range.start..];
-                let gradient = View::new(gradient, [rows, range.len()], outputs);
-                Product::new(gradient.t(), x).write(chunk, width);
+            let values = write_rows(Held::F32, [part.outputs, width], |range, mut chunk| {
+                let start = part.start + range.start;
+                let gradient = gradient.view(start, [rows, range.len()], outputs);
+                Product::new(gradient.t(), x).write(&mut chunk, width);
             });
             gradients[1 + i] = Some(Matrix::new(values, [part.outputs, width]));
         }
         if self.has_bias && wanted[1 + self.weights..].contains(&true) {
-            let total = column_sums(gradient, outputs);
+            let total = column_sums(gradient, [rows, outputs]);
             for (i, part) in parts.iter().enumerate() {
                 let values = total[part.start..][..part.outputs].to_vec();
                 gradients[1 + self.weights + i] = Some(Matrix::new(values, [part.outputs]));
@@ -138,15 +141,25 @@ impl<const N: usize> FusedOp<N> for LinearOp {
     }
 }
 
-/// The sum of every column of a row-major matrix.
-fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
-    let chunk = chunk_rows(values.len() / width) * width;
-    let parts: Vec<Vec<f32>> = values
-        .par_chunks(chunk)
-        .map(|rows| {
+/// A target from one element on.
+fn after<'a>(target: &'a mut Target<'_>, start: usize) -> Target<'a> {
+    match target {
+        Target::F32(values) => (&mut values[start..]).into(),
+        Target::Bf16(values) => (&mut values[start..]).into(),
+    }
+}
+
+/// The sum of every column.
+fn column_sums(of: &Matrix, [rows, width]: [usize; 2]) -> Vec<f32> {
+    let chunk = chunk_rows(rows);
+    let starts: Vec<usize> = (0..rows).step_by(chunk).collect();
+    let parts: Vec<Vec<f32>> = starts
+        .into_par_iter()
+        .map(|start| {
+            let values = of.part(start * width..(start + chunk).min(rows) * width);
             let mut total = vec![0.0; width];
             vectorised(|| {
-                for row in rows.chunks_exact(width) {
+                for row in values.chunks_exact(width) {
                     for (total, value) in total.iter_mut().zip(row) {
                         *total += value;
                     }
@@ -159,7 +172,20 @@ fn column_sums(values: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// Applies a nonlinearity in place.
-fn apply(activation: Activation, values: &mut [f32]) {
+fn apply(activation: Activation, target: Target<'_>) {
+    match target {
+        Target::F32(values) => apply_to(activation, values),
+        Target::Bf16(values) => {
+            for values in values.chunks_mut(PIECE) {
+                let mut wide = widened(values);
+                apply_to(activation, &mut wide);
+                narrow(&wide, values);
+            }
+        }
+    }
+}
+
+fn apply_to(activation: Activation, values: &mut [f32]) {
     each_activation!(activation, |KNOWN| {
         for value in values.iter_mut() {
             *value = activate(KNOWN, *value);

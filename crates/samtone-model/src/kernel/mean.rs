@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::{FusedOp, Input, Matrix};
+use super::matrix::Elements;
+use super::{FusedOp, Matrix};
 
-/// Input: `[rows, width]`. Output: `[batch, width]`.
+/// Input: `[rows, width]`. Output: `[batch, width]`, in f32.
 #[derive(Clone, Debug)]
 pub(crate) struct MeanOp {
     /// The rows of each text that are pooled; the mean of none is zero.
@@ -21,12 +22,12 @@ impl MeanOp {
 impl FusedOp<1> for MeanOp {
     type Saved = ();
 
-    fn forward(&self, [x]: &[Input; 1], _save: bool) -> (Matrix, Option<()>) {
+    fn forward(&self, [x]: &[Matrix; 1], _save: bool) -> (Matrix, Option<()>) {
         let width = x.shape()[1];
         let mut output = vec![0.0; self.spans.len() * width];
         for (span, target) in self.spans.iter().zip(output.chunks_exact_mut(width)) {
             let factor = Self::factor(span);
-            for row in x.values()[span.start * width..span.end * width].chunks_exact(width) {
+            for row in x.part(span.start * width..span.end * width).chunks_exact(width) {
                 for (target, value) in target.iter_mut().zip(row) {
                     *target += value;
                 }
@@ -40,16 +41,16 @@ impl FusedOp<1> for MeanOp {
 
     fn backward(
         &self,
-        [x]: &[Input; 1],
+        [x]: &[Matrix; 1],
         (): &(),
-        gradient: &Input,
+        gradient: &Matrix,
         [wanted]: [bool; 1],
     ) -> [Option<Matrix>; 1] {
         let [rows, width] = [x.shape()[0], x.shape()[1]];
         let of_x = wanted.then(|| {
             let mut values = vec![0.0; rows * width];
-            let sources = gradient.values().chunks_exact(width);
-            for (span, source) in self.spans.iter().zip(sources) {
+            let gradient = gradient.values();
+            for (span, source) in self.spans.iter().zip(gradient.chunks_exact(width)) {
                 let factor = Self::factor(span);
                 let targets = &mut values[span.start * width..span.end * width];
                 for target in targets.chunks_exact_mut(width) {
@@ -58,7 +59,7 @@ impl FusedOp<1> for MeanOp {
                     }
                 }
             }
-            Matrix::new(values, [rows, width])
+            Matrix::new(Elements::of(values, x.held()), [rows, width])
         });
         [of_x]
     }

@@ -3,7 +3,8 @@
 
 use super::fill::{fill_rows, sum};
 use super::math::{sum_of, sum_of_pairs, vectorised};
-use super::{FusedOp, Input, Matrix};
+use super::matrix::Elements;
+use super::{FusedOp, Matrix};
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 
@@ -31,7 +32,7 @@ pub(crate) struct NormOp {
 /// Every row's normalised values and the factor that made them.
 #[derive(Clone, Debug)]
 pub(crate) struct SavedNorm {
-    normalised: Vec<f32>,
+    normalised: Elements,
     factors: Vec<f32>,
 }
 
@@ -58,25 +59,28 @@ impl NormOp {
 impl<const N: usize> FusedOp<N> for NormOp {
     type Saved = SavedNorm;
 
-    fn forward(&self, inputs: &[Input; N], save: bool) -> (Matrix, Option<SavedNorm>) {
+    fn forward(&self, inputs: &[Matrix; N], save: bool) -> (Matrix, Option<SavedNorm>) {
         let [rows, width] = [inputs[0].shape()[0], inputs[0].shape()[1]];
-        let x = inputs[0].values();
-        let residual = self.has_residual.then(|| inputs[1].values());
+        let held = inputs[0].held();
         let gamma = inputs[self.gamma_at()].values();
         let beta = self.has_bias.then(|| inputs[N - 1].values());
+        let beta = beta.as_deref();
         let eps = self.eps as f32;
-        let (mut normalised, factors) = fill_rows(rows, width, |range, chunk| {
+        let (mut normalised, factors) = fill_rows(held, [rows, width], |range, chunk| {
             let place = range.start * width..range.end * width;
+            let x = inputs[0].part(place.clone());
+            let residual = self.has_residual.then(|| inputs[1].part(place));
+            let residual = residual.as_deref();
             let mut factors = vec![0.0; range.len()];
             let drops = self.dropout.is_some();
             if drops {
-                chunk.copy_from_slice(&x[place.clone()]);
+                chunk.copy_from_slice(&x);
                 self.drop_rows(range.clone(), chunk, width);
             }
             vectorised(|| {
                 let rows = chunk.chunks_exact_mut(width).zip(&mut factors);
                 for (i, (row, factor)) in rows.enumerate() {
-                    let place = place.start + i * width..place.start + (i + 1) * width;
+                    let place = i * width..(i + 1) * width;
                     if !drops {
                         row.copy_from_slice(&x[place.clone()]);
                     }
@@ -87,7 +91,7 @@ impl<const N: usize> FusedOp<N> for NormOp {
                     }
                     *factor = normalise(self.kind, row, eps);
                     if !save {
-                        scale_and_shift(row, gamma, beta);
+                        scale_and_shift(row, &gamma, beta);
                     }
                 }
             });
@@ -95,13 +99,13 @@ impl<const N: usize> FusedOp<N> for NormOp {
         });
         let mut saved = None;
         if save {
-            let (output, _) = fill_rows(rows, width, |range, chunk| {
-                let normalised = &normalised[range.start * width..range.end * width];
+            let (output, _) = fill_rows(held, [rows, width], |range, chunk| {
+                let normalised = normalised.part(range.start * width..range.end * width);
                 vectorised(|| {
                     let rows = chunk.chunks_exact_mut(width).zip(normalised.chunks_exact(width));
                     for (row, normalised) in rows {
                         row.copy_from_slice(normalised);
-                        scale_and_shift(row, gamma, beta);
+                        scale_and_shift(row, &gamma, beta);
                     }
                 });
             });
@@ -113,17 +117,18 @@ impl<const N: usize> FusedOp<N> for NormOp {
 
     fn backward(
         &self,
-        inputs: &[Input; N],
+        inputs: &[Matrix; N],
         saved: &SavedNorm,
-        gradient: &Input,
+        gradient: &Matrix,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N] {
         let [rows, width] = [inputs[0].shape()[0], inputs[0].shape()[1]];
         let gamma = inputs[self.gamma_at()].values();
-        let (of_sum, parts) = fill_rows(rows, width, |range, chunk| {
+        let held = inputs[0].held();
+        let (of_sum, parts) = fill_rows(held, [rows, width], |range, chunk| {
             let place = range.start * width..range.end * width;
             let (gradient, normalised) =
-                (&gradient.values()[place.clone()], &saved.normalised[place]);
+                (gradient.part(place.clone()), saved.normalised.part(place));
             let mut of_gamma = vec![0.0; width];
             let mut of_beta = vec![0.0; width];
             vectorised(|| {
@@ -137,7 +142,7 @@ impl<const N: usize> FusedOp<N> for NormOp {
                         *of_gamma += g * n;
                         *of_beta += g;
                     }
-                    for ((target, g), gamma) in target.iter_mut().zip(gradient).zip(gamma) {
+                    for ((target, g), gamma) in target.iter_mut().zip(gradient).zip(&*gamma) {
                         *target = g * gamma;
                     }
                     let along = sum_of_pairs(target, normalised, |g, n| g * n) / width as f32;
@@ -161,8 +166,8 @@ impl<const N: usize> FusedOp<N> for NormOp {
         }
         let of_x = match (&self.dropout, wanted[0]) {
             (Some(_), true) => {
-                let (of_x, _) = fill_rows(rows, width, |range, chunk| {
-                    chunk.copy_from_slice(&of_sum[range.start * width..range.end * width]);
+                let (of_x, _) = fill_rows(held, [rows, width], |range, chunk| {
+                    chunk.copy_from_slice(&of_sum.part(range.start * width..range.end * width));
                     self.drop_rows(range, chunk, width);
                 });
                 Some(Matrix::new(of_x, [rows, width]))

@@ -2,7 +2,7 @@
 
 use super::fill::fill_rows;
 use super::math::vectorised;
-use super::{FusedOp, Input, Matrix};
+use super::{FusedOp, Matrix};
 use crate::blocks::rotary::Turns;
 
 /// Input and output: `[rows, width]`, of which the first `heads` heads of a row turn.
@@ -14,12 +14,12 @@ pub(crate) struct RotateOp {
 
 impl RotateOp {
     /// Every row turned, forwards or back.
-    fn turned(&self, x: &Input, backwards: bool) -> Matrix {
+    fn turned(&self, x: &Matrix, backwards: bool) -> Matrix {
         let [rows, width] = [x.shape()[0], x.shape()[1]];
         let pairs = self.turns.pairs;
         let sign = if backwards { -1.0 } else { 1.0 };
-        let (output, _) = fill_rows(rows, width, |range, chunk| {
-            let x = &x.values()[range.start * width..range.end * width];
+        let (output, _) = fill_rows(x.held(), [rows, width], |range, chunk| {
+            let x = x.part(range.start * width..range.end * width);
             vectorised(|| {
                 let rows = chunk.chunks_exact_mut(width).zip(x.chunks_exact(width));
                 for (row, (values, x)) in range.zip(rows) {
@@ -45,15 +45,15 @@ impl RotateOp {
 impl FusedOp<1> for RotateOp {
     type Saved = ();
 
-    fn forward(&self, inputs: &[Input; 1], _save: bool) -> (Matrix, Option<()>) {
+    fn forward(&self, inputs: &[Matrix; 1], _save: bool) -> (Matrix, Option<()>) {
         (self.turned(&inputs[0], false), Some(()))
     }
 
     fn backward(
         &self,
-        _inputs: &[Input; 1],
+        _inputs: &[Matrix; 1],
         (): &(),
-        gradient: &Input,
+        gradient: &Matrix,
         _wanted: [bool; 1],
     ) -> [Option<Matrix>; 1] {
         [Some(self.turned(gradient, true))]

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use samtone_loss::LossConfig;
-use samtone_model::{DenseLayers, DualEncoderConfig, EncoderConfig, Pooling, Sharing};
+use samtone_model::{DenseLayers, DualEncoderConfig, EncoderConfig, Pooling, Precision, Sharing};
 use serde::{Deserialize, Serialize};
 
 use super::ablate::{AblateConfig, LossVariant, SecondStageConfig};
 use super::data::DataConfig;
-use crate::step::Precision;
 use crate::step::distillation::DistillationConfig;
 use crate::step::objective::MatryoshkaConfig;
 use crate::step::optimizer::{OptimizerName, Update};

@@ -158,6 +158,12 @@ pub fn run<B: AutodiffBackend>(
     if is_random {
         observe(Event::Warning(RANDOM.into()));
     }
+    let precision = config.train.precision;
+    if retriever.model.unfuses(precision) {
+        let warning =
+            format!("`{precision}` leaves the fused operations: it is slower than `f32` here");
+        observe(Event::Warning(warning));
+    }
     for warning in cut_texts(&prepared, config) {
         observe(Event::Warning(warning));
     }

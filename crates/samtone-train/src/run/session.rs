@@ -338,12 +338,10 @@ fn check_precision<B: Backend>(
     device: &B::Device,
 ) -> Result<(), TrainError> {
     let precision = config.train.precision;
-    match precision.half() {
-        Some(half) if !B::supports_dtype(device, half) => {
-            Err(TrainError::Precision { precision, backend: B::name(device) })
-        }
-        _ => Ok(()),
+    if precision.is_on::<B>(device) {
+        return Ok(());
     }
+    Err(TrainError::Precision { precision, backend: B::name(device) })
 }
 
 /// The sum of every weight.

@@ -15,14 +15,14 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::{Embeddings, LossError, Relations, Temperature};
-use samtone_model::{Dropout, DualEncoder, Side};
+use samtone_model::{Dropout, DualEncoder, Precision, Side};
 use samtone_text::{Key, TokenBatch};
 
 use crate::share::nodes::NodesError;
 use crate::share::shards::{Shard, Workers};
+use crate::step::gradients;
 use crate::step::objective::Objective;
 use crate::step::terms::ObjectiveGradients;
-use crate::step::{Precision, gradients};
 
 /// The token rows of one training step's batch and who is related to whom in it.
 #[derive(Clone, Debug, Default)]
@@ -203,14 +203,15 @@ impl Engine {
         dropout: Option<Key>,
         shard: Option<&Shard>,
     ) -> Result<BatchGradients, GradientsError> {
-        let layers = self.precision.half().map(|half| model.clone().cast_layers(half.into()));
+        let is_half = self.precision != Precision::F32;
+        let layers = is_half.then(|| model.clone().compute_in(self.precision));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));
         let (mut gradients, scale) = if self.is_one_pass(&batch.streams_of(shard)) {
             self.in_one_pass(model, batch, temperature, dropout, shard)?
         } else {
             self.in_chunks(model, batch, temperature, dropout, shard)?
         };
-        if self.precision.half().is_some() {
+        if is_half {
             gradients::to_single(master, &mut gradients.parameters, scale.recip());
         }
         if let Some(shard) = shard {

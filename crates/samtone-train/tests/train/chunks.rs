@@ -5,12 +5,12 @@ use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::FloatDType;
 use burn::tensor::backend::AutodiffBackend;
 use samtone_loss::Relations;
-use samtone_model::{DualEncoder, Pooling, Sharing};
+use samtone_model::{DualEncoder, Pooling, Precision, Sharing};
 use samtone_testing::assert_close_to_scale;
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self, NEGATIVES, ROWS, encoders};
 use samtone_text::Key;
-use samtone_train::step::{Engine, Precision};
+use samtone_train::step::Engine;
 
 use crate::tiny::{TOLERANCE, batch};
 

@@ -8,13 +8,13 @@ use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
 use samtone_loss::Relations;
-use samtone_model::{DualEncoder, EncoderConfig, Pooling, Sharing};
+use samtone_model::{DualEncoder, EncoderConfig, Pooling, Precision, Sharing};
 use samtone_testing::assert_close_to_scale;
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self, NEGATIVES, ROWS};
 use samtone_text::Key;
 use samtone_train::share::{Nodes, Seat, Shard};
-use samtone_train::step::{Engine, Precision, StepRows};
+use samtone_train::step::{Engine, StepRows};
 
 use crate::tiny::{TOLERANCE, batch};
 

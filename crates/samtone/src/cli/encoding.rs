@@ -13,7 +13,7 @@ use anyhow::Context;
 use burn::tensor::backend::Backend;
 pub(crate) use input::{Content, Input};
 use samtone_eval::search::Dtype;
-use samtone_model::{Retriever, Side};
+use samtone_model::{Precision, Retriever, Side};
 use samtone_train::run::similarity_of;
 use writer::Writer;
 pub(crate) use writer::{Plan, check_place};
@@ -38,6 +38,7 @@ pub(crate) struct Job<'a> {
     pub(crate) shard: Shard,
     pub(crate) batch_tokens: usize,
     pub(crate) backend: BackendChoice,
+    pub(crate) precision: Precision,
     pub(crate) shape: Shape,
 }
 
@@ -77,6 +78,7 @@ impl Job<'_> {
             max_tokens: retriever.max_tokens(self.input.side),
             batch_tokens: self.batch_tokens,
             backend: self.backend.to_string(),
+            precision: self.precision,
             similarity: similarity_of(retriever).into(),
             rows: self.shard.range(content.texts).len(),
             dim: dims(self.shape.dims, retriever.dim())?,

@@ -10,7 +10,7 @@ use burn::tensor::backend::AutodiffBackend;
 use samtone_eval::search::Hit;
 use samtone_eval::statistics::Towers;
 use samtone_eval::{Convention, Metric, Qrels, evaluate};
-use samtone_model::{ModelFolder, Retriever};
+use samtone_model::ModelFolder;
 use samtone_report::Tsne;
 use samtone_text::Key;
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
@@ -18,7 +18,8 @@ use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use self::found::{Analysis, Drawn, FOUND, Measured, ModelAnalysis, Sample};
 use super::at_least_one;
 use super::reading::{
-    BATCH_SIZE, SimilarityChoice, TextChoice, dims, document_text, embed, model_folder, similarity,
+    BATCH_SIZE, PrecisionChoice, SimilarityChoice, TextChoice, dims, document_text, embed,
+    model_folder, similarity,
 };
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
@@ -74,6 +75,10 @@ pub(crate) struct Args {
     /// The folder to write.
     #[arg(long, default_value = "analysis", value_name = "FOLDER")]
     out: PathBuf,
+    /// What the model's layers compute in: the halves are less exact, and faster where the device
+    /// has them.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -210,7 +215,7 @@ impl OnBackend for Analyze<'_> {
         let Self { args, model, name, sample } = self;
         let Sample { dataset, .. } = sample;
         let model = ModelFolder::pin(model)?;
-        let retriever = Retriever::<B::InnerBackend>::open(&model_folder(&model)?, device)?;
+        let retriever = args.precision.open::<B::InnerBackend>(&model_folder(&model)?, device)?;
         let dims = dims(args.dims, retriever.dim())?;
         let similarity = similarity(args.similarity, &retriever);
         let text = document_text(args.document_text, &retriever);

@@ -14,7 +14,7 @@ use samtone_model::{Retriever, Side};
 
 use self::answer::{Answer, Corpus, Reranking};
 use super::at_least_one;
-use super::reading::{TextChoice, document_text, model_folder};
+use super::reading::{PrecisionChoice, TextChoice, document_text, model_folder};
 use super::rerank::RerankArgs;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::Embeddings;
@@ -56,6 +56,10 @@ pub(crate) struct Args {
     document_text: Option<TextChoice>,
     #[command(flatten)]
     rerank: RerankArgs,
+    /// What the model's layers compute in: the halves are less exact, and faster where the device
+    /// has them.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -79,7 +83,7 @@ impl OnBackend for Ask<'_> {
         let Self { args, format } = self;
         let open = || {
             let model = model_folder(&args.model)?;
-            let retriever = Retriever::<B::InnerBackend>::open(&model, device)?;
+            let retriever = args.precision.open::<B::InnerBackend>(&model, device)?;
             anyhow::Ok((model, retriever))
         };
         let (model, retriever) =
@@ -176,6 +180,7 @@ fn kept<B: Backend>(
         shard: Shard::WHOLE,
         batch_tokens: BATCH_TOKENS,
         backend: args.device.backend,
+        precision: args.precision.into(),
         shape: Shape::default(),
     };
     let content = job.input.scan()?;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::EvalError;
-use samtone_model::{Retriever, Side};
+use samtone_model::Side;
 use serde::Serialize;
 
 use super::at_least_one;
-use super::reading::{DtypeChoice, TextChoice, document_text, model_folder};
+use super::reading::{DtypeChoice, PrecisionChoice, TextChoice, document_text, model_folder};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::FileFormat;
 use crate::encoding::{BATCH_TOKENS, Encoded, Input, Job, Shape, Shard, check_place};
@@ -61,6 +61,10 @@ pub(crate) struct Args {
     /// The file that holds them, beside `ids.txt`; `search` reads the first two.
     #[arg(long, value_enum, default_value_t)]
     out_format: FileFormat,
+    /// What the model's layers compute in: the halves are less exact, and faster where the device
+    /// has them.
+    #[arg(long, value_enum, default_value_t)]
+    precision: PrecisionChoice,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -131,7 +135,7 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     let side = args.side.into();
     let open = || {
         let model = model_folder(&args.model)?;
-        let mut retriever = Retriever::<B>::open(&model, device)?;
+        let mut retriever = args.precision.open::<B>(&model, device)?;
         if let Some(max_tokens) = args.max_tokens {
             retriever.set_max_tokens(side, max_tokens)?;
         }
@@ -147,6 +151,7 @@ fn encode<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
         shard: args.shard,
         batch_tokens: args.batch_tokens,
         backend: args.device.backend,
+        precision: args.precision.into(),
         shape: Shape { dims: args.dims, dtype: args.dtype.into(), format: args.out_format },
     };
     let content = job.input.scan()?;

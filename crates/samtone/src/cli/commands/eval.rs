@@ -12,13 +12,12 @@ use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
-use samtone_model::Retriever;
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::reading::{
-    BATCH_SIZE, DtypeChoice, RESCORE, SimilarityChoice, TextChoice, dims, document_text, embed,
-    model_folder, similarity,
+    BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, dims,
+    document_text, embed, model_folder, similarity,
 };
 use super::rerank::{RerankArgs, Reranker, order};
 use super::{at_least_one, trec};
@@ -114,6 +113,10 @@ pub(crate) struct Args {
     mteb: Option<PathBuf>,
     #[command(flatten)]
     measure: MeasureArgs,
+    /// What the model's layers compute in: the halves are less exact, and faster where the device
+    /// has them.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "run")]
+    precision: PrecisionChoice,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -270,7 +273,7 @@ impl OnBackend for Search<'_> {
         let reranker = args.rerank.open::<B::InnerBackend>(device)?;
         let failed = || format!("cannot search with `{}`", model.display());
         let retriever = model_folder(model)
-            .and_then(|folder| Retriever::<B::InnerBackend>::open(&folder, device))
+            .and_then(|folder| args.precision.open::<B::InnerBackend>(&folder, device))
             .with_context(failed)?;
         let wanted = match args.dims.as_slice() {
             [] => vec![retriever.dim()],

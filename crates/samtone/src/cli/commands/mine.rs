@@ -8,7 +8,6 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::Dataset;
 use samtone_eval::Run;
 use samtone_eval::bm25::{Analyzer, Bm25Config};
-use samtone_model::Retriever;
 use samtone_text::DocumentText;
 use samtone_train::TrainError;
 use samtone_train::config::EMBEDDED;
@@ -22,7 +21,8 @@ use serde::Serialize;
 use super::at_least_one;
 use super::bm25::{at_least_zero, share};
 use super::reading::{
-    BATCH_SIZE, SimilarityChoice, TextChoice, dims, document_text, embed, model_folder, similarity,
+    BATCH_SIZE, PrecisionChoice, SimilarityChoice, TextChoice, dims, document_text, embed,
+    model_folder, similarity,
 };
 use super::scorer::Scorer;
 use crate::device::{DeviceArgs, OnBackend};
@@ -128,6 +128,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["model", "run"]
     )]
     b: f32,
+    /// What the model's layers compute in: the halves are less exact, and faster where the device
+    /// has them.
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["bm25", "run"])]
+    precision: PrecisionChoice,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -257,7 +261,7 @@ impl MineWithModel<'_> {
         };
         let failed = || format!("cannot mine with `{}`", model.display());
         let retriever = model_folder(model)
-            .and_then(|folder| Retriever::<B>::open(&folder, device))
+            .and_then(|folder| args.precision.open::<B>(&folder, device))
             .with_context(failed)?;
         config.document_text = document_text(args.document_text, &retriever);
         let dims = dims(args.dims, retriever.dim()).with_context(failed)?;

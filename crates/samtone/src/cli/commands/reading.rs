@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use samtone_eval::search::{Dtype, Similarity};
-use samtone_model::{ModelError, ModelFolder, Retriever, Side};
+use samtone_model::{ModelError, ModelFolder, Precision, Retriever, Side};
 use samtone_text::DocumentText;
 use samtone_train::run::{Embedded, JudgedSplit, similarity_of};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Usage;
-use crate::output::say;
+use crate::output::{say, warn};
 use crate::progress::Progress;
 
 /// Texts embedded at once where nothing else is said: as `eval.batch_size`.
@@ -89,6 +89,46 @@ pub(crate) fn model_folder(path: &Path) -> Result<PathBuf, ModelError> {
         say(format_args!("`{given}` is a run folder, its model is `{model}`"));
     }
     Ok(found)
+}
+
+/// `--precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum PrecisionChoice {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of f32.
+    Bf16,
+    /// 16 bits with a narrower range.
+    F16,
+}
+
+impl From<PrecisionChoice> for Precision {
+    fn from(choice: PrecisionChoice) -> Self {
+        match choice {
+            PrecisionChoice::F32 => Self::F32,
+            PrecisionChoice::Bf16 => Self::Bf16,
+            PrecisionChoice::F16 => Self::F16,
+        }
+    }
+}
+
+impl PrecisionChoice {
+    /// The model in `folder`, to embed with.
+    pub(crate) fn open<B: Backend>(
+        self,
+        folder: &Path,
+        device: &B::Device,
+    ) -> Result<Retriever<B>, ModelError> {
+        let (retriever, precision) = (Retriever::<B>::open(folder, device)?, self.into());
+        if retriever.model.unfuses(precision) {
+            let name = B::name(device);
+            warn(format_args!(
+                "`{precision}` leaves the fused operations of {name}: `f32` is faster"
+            ));
+        }
+        retriever.compute_in(precision, device)
+    }
 }
 
 /// How embeddings of `retriever` are compared: as `asked` for, or else as its folder says.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use samtone_eval::search::{Dtype, Ranges};
+use samtone_model::Precision;
 use samtone_text::DocumentText;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) max_tokens: usize,
     pub(crate) batch_tokens: usize,
     pub(crate) backend: String,
+    /// What the model computed in.
+    pub(crate) precision: Precision,
     /// How the model's folder says that rows are compared.
     pub(crate) similarity: SimilarityChoice,
     /// Rows of the folder.
@@ -303,6 +306,7 @@ mod tests {
             max_tokens: 9,
             batch_tokens: 99,
             backend: "flex".into(),
+            precision: Precision::F32,
             similarity: SimilarityChoice::Dot,
             rows,
             dim: 2,

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use burn::tensor::DType;
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, FloatDType};
 use serde::{Deserialize, Serialize};
 
 /// What token embedders and layers compute with. Weights are held and updated in f32; norms, pooling,
@@ -21,12 +22,17 @@ pub enum Precision {
 
 impl Precision {
     /// The type that a copy of the layers is held in; none where they compute as they are.
-    pub(crate) fn half(self) -> Option<DType> {
+    pub(crate) fn half(self) -> Option<FloatDType> {
         match self {
             Self::F32 => None,
-            Self::Bf16 => Some(DType::BF16),
-            Self::F16 => Some(DType::F16),
+            Self::Bf16 => Some(FloatDType::BF16),
+            Self::F16 => Some(FloatDType::F16),
         }
+    }
+
+    /// Whether `device` computes with it.
+    pub fn is_on<B: Backend>(self, device: &B::Device) -> bool {
+        self.half().is_none_or(|half| B::supports_dtype(device, DType::from(half)))
     }
 }
 
