@@ -89,7 +89,10 @@ fn is_usage(cause: &(dyn std::error::Error + 'static)) -> bool {
         use TrainError::{Config, Precision, TooManyDevices};
         matches!(error, Config { .. } | Precision { .. } | TooManyDevices { .. })
     };
-    cause.is::<Usage>() || cause.downcast_ref().is_some_and(configuration)
+    let precision = |error: &ModelError| matches!(error, ModelError::Precision { .. });
+    cause.is::<Usage>()
+        || cause.downcast_ref().is_some_and(configuration)
+        || cause.downcast_ref().is_some_and(precision)
 }
 
 /// What to do about `cause`, where its crate knows.

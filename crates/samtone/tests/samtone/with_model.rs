@@ -6,6 +6,7 @@ mod compared;
 mod encode;
 mod judged;
 mod mine;
+mod precision;
 mod scored;
 mod search;
 mod tiny;
