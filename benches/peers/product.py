@@ -40,3 +40,4 @@ for precision in options.precision:
     seconds = turns.take(sides, options.repeat, warm=2)
     gflop = 2e-9 * rows * inner * columns
     turns.rows(f"{rows} × {inner} × {columns}", precision, seconds, gflop, "GFLOP/s")
+samtone.end()

@@ -27,6 +27,12 @@ SLOWING = (
     "SAMTONE_CPU",
 )
 PRECISIONS = ("f32", "bf16")
+# Libraries print too: what they say goes to stderr, that stdout holds rows alone.
+OUT, sys.stdout = sys.stdout, sys.stderr
+
+
+def say(row):
+    print(json.dumps(row), file=OUT, flush=True)
 
 
 def parser(page, repeat):
@@ -51,7 +57,7 @@ def parse(parser):
 def peers(*packages):
     """Says which versions stand beside samtone."""
     versions = [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    print(json.dumps({"peers": versions}), flush=True)
+    say({"peers": versions})
 
 
 class Program:
@@ -114,4 +120,4 @@ def rows(work, precision, seconds, amount=None, unit="s"):
         row = {"work": work, "precision": precision, "unit": unit, "peer": peer}
         row |= {"samtone": figure(ours), "theirs": figure(theirs)}
         row |= {"ratio": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
-        print(json.dumps(row), flush=True)
+        say(row)

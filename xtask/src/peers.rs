@@ -5,6 +5,7 @@
 //! as it finds them; the page is written anew after every row. What a run does not measure stays on
 //! the page as it was.
 
+mod others;
 mod page;
 mod processor;
 
@@ -16,10 +17,11 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use self::others::Ticks;
 use self::page::{Line, Page, Row, Section};
 use self::processor::Processor;
 use crate::command::{cargo, done, root, target_directory};
-use crate::python::environment;
+use crate::python::{INSTALLED, environment};
 
 /// What the peers are.
 const REQUIREMENTS: &str = "benches/peers/bench.txt";
@@ -192,25 +194,22 @@ impl Options {
 
     /// What a script is given after the binary for one of its runs.
     fn arguments(&self, comparison: &Comparison, run: &Run) -> Vec<String> {
-        let mut given: Vec<String> = run.arguments.split_whitespace().map(String::from).collect();
+        let mut given = Vec::new();
         let mut add = |words: &[&str]| given.extend(words.iter().map(|word| (*word).to_owned()));
         let under = |name: &str| self.data.as_ref().map(|data| data.join(name));
-        match comparison.name {
-            "encode" => {
-                for corpus in ["squad_reqa", "pubmedqa"].into_iter().filter_map(under) {
-                    add(&[&corpus.join("corpus.jsonl.gz").to_string_lossy()]);
-                }
-                if let Some(model) = &self.model {
-                    add(&["--model", &model.to_string_lossy()]);
-                }
+        if comparison.name == "encode" {
+            // Before any option: the script takes no file after one.
+            for corpus in ["squad_reqa", "pubmedqa"].into_iter().filter_map(under) {
+                add(&[&corpus.join("corpus.jsonl.gz").to_string_lossy()]);
             }
-            "train" => {
-                if let Some(data) = under("squad_reqa_train") {
-                    add(&["--data", &data.to_string_lossy()]);
-                }
+            if let Some(model) = &self.model {
+                add(&["--model", &model.to_string_lossy()]);
             }
-            _ => {}
         }
+        if let ("train", Some(data)) = (comparison.name, under("squad_reqa_train")) {
+            add(&["--data", &data.to_string_lossy()]);
+        }
+        add(&run.arguments.split_whitespace().collect::<Vec<_>>());
         if comparison.has_precisions {
             add(&["--precision"]);
             add(&self.precisions.iter().map(String::as_str).collect::<Vec<_>>());
@@ -235,6 +234,11 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let chosen: Vec<&Comparison> = ALL.iter().filter(asked).collect();
 
     let target = target_directory()?;
+    if let Some(venv) = &options.venv {
+        // An environment whose list changed is emptied.
+        let is_ours = !venv.exists() || venv.join(INSTALLED).is_file();
+        ensure!(is_ours, "`{}` was not made here: name a folder that is not there", venv.display());
+    }
     let venv = options.venv.clone().unwrap_or_else(|| target.join("peers"));
     let python = environment(&venv, &root().join(REQUIREMENTS))?;
     for comparison in &chosen {
@@ -252,8 +256,10 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             about: comparison.about,
             threads: options.threads,
             peers: String::new(),
+            others: None,
             rows: Vec::new(),
         };
+        let start = Ticks::now();
         for run in comparison.runs {
             let script = root().join("benches/peers").join(comparison.name).with_extension("py");
             let mut command = Command::new(&python);
@@ -273,6 +279,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
                 }
                 Ok(())
             });
+            if !section.rows.is_empty() {
+                section.others =
+                    Ticks::now().zip(start).map(|(now, start)| now.others_since(&start));
+                page.set(&section);
+                write(&out, &page.text())?;
+            }
             if let Err(error) = ran {
                 eprintln!("error: {error:#}");
                 failed.push(format!("{} {}", comparison.name, run.arguments));
@@ -361,9 +373,9 @@ mod tests {
         let end = "--precision f32 bf16 --threads 2 --repeat 4";
         assert_eq!(given("encoder"), format!("--shape minilm {end}"));
         let corpora = "/d/squad_reqa/corpus.jsonl.gz /d/pubmedqa/corpus.jsonl.gz";
-        assert_eq!(given("encode"), format!("--texts 256 {corpora} --model /m {end}"));
+        assert_eq!(given("encode"), format!("{corpora} --model /m --texts 256 {end}"));
         // Fewer turns than were asked for.
-        let train = "--steps 18 --data /d/squad_reqa_train --precision f32 bf16";
+        let train = "--data /d/squad_reqa_train --steps 18 --precision f32 bf16";
         assert_eq!(given("train"), format!("{train} --threads 2 --repeat 3"));
         assert_eq!(given("search"), "--threads 2 --repeat 4");
     }

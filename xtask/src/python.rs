@@ -8,6 +8,9 @@ use anyhow::Context;
 
 use crate::command::done;
 
+/// The file in an environment that holds the list it was made from.
+pub(crate) const INSTALLED: &str = "installed.txt";
+
 /// The Python of the virtual environment in `folder`, with what `requirements` lists.
 ///
 /// `PYTHON` names the interpreter to make it with, `python3` if unset.
@@ -15,7 +18,7 @@ pub(crate) fn environment(folder: &Path, requirements: &Path) -> anyhow::Result<
     let wanted = fs::read_to_string(requirements)
         .with_context(|| format!("cannot read `{}`", requirements.display()))?;
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let installed = folder.join("installed.txt");
+    let installed = folder.join(INSTALLED);
     if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }

@@ -103,15 +103,21 @@ pub(crate) struct Section {
     pub(crate) threads: usize,
     /// The peers with their versions.
     pub(crate) peers: String,
+    /// The share of the machine that other work took, where it is known.
+    pub(crate) others: Option<f64>,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Section {
     fn text(&self) -> String {
-        let Self { title, about, threads, peers, rows } = self;
+        let Self { title, about, threads, peers, others, rows } = self;
         let version = env!("CARGO_PKG_VERSION");
         let threads = if *threads == 1 { "1 thread".into() } else { format!("{threads} threads") };
-        let mut text = format!("## {title}\n\n{about}{threads}; samtone {version}, {peers}.\n\n");
+        let mut text = format!("## {title}\n\n{about}{threads}; samtone {version}, {peers}.\n");
+        if let Some(others) = others {
+            text += &format!("Other work took {:.0} % of the machine.\n", 100.0 * others);
+        }
+        text += "\n";
         text += "| work | | samtone | beside | | ratio | aim |\n|---|---|---:|---|---:|---|---:|\n";
         for row in rows {
             text += &format!("| {} |\n", row.cells().join(" | ")).replace("  ", " ");
@@ -132,11 +138,11 @@ impl Page {
     pub(crate) fn read(text: &str, processor: &Processor, titles: &[&'static str]) -> Self {
         let Processor { kind, words } = processor;
         let head = format!(
-            "# Beside Python's tools: {kind}\n\n\
+            "# Beside Python's libraries: {kind}\n\n\
              {words}.\n\
              `cargo xtask bench-peers` wrote this page (`CONTRIBUTING.md`).\n\n\
-             Sides take turns in one run, so that what else the machine does meets all; figures \
-             are medians.\n\
+             Sides take turns in one run; figures are medians.\n\
+             Other work slows PyTorch more than samtone: only a run with next to none counts.\n\
              A ratio is samtone's time over the peer's: the median of the turns, with the least \
              and the most; the aim is what it should be at most.\n"
         );
@@ -191,7 +197,8 @@ mod tests {
     }
 
     fn section(title: &'static str, rows: Vec<Row>) -> Section {
-        Section { title, about: "About it.\n", threads: 2, peers: "torch 2.15.0".into(), rows }
+        let peers = "torch 2.15.0".into();
+        Section { title, about: "About it.\n", threads: 2, peers, others: Some(0.234), rows }
     }
 
     #[test]
@@ -230,6 +237,7 @@ mod tests {
 
 About it.
 2 threads; samtone VERSION, torch 2.15.0.
+Other work took 23 % of the machine.
 
 | work | | samtone | beside | | ratio | aim |
 |---|---|---:|---|---:|---|---:|
@@ -251,7 +259,9 @@ About it.
         second.set(&section("The loss", vec![row("new loss")]));
         let text = second.text();
         let at = |part: &str| text.find(part);
-        assert!(at("# Beside Python's tools: intel-avx512\n\nA processor, 2 cores.\n") == Some(0));
+        assert!(
+            at("# Beside Python's libraries: intel-avx512\n\nA processor, 2 cores.\n") == Some(0)
+        );
         assert_eq!(at("old loss"), None);
         assert_eq!(at("Training"), None);
         assert!(at("new loss").unwrap() < at("old search").unwrap(), "{text}");
