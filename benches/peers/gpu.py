@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
 import torch
 import torch.nn.functional as F
 

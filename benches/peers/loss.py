@@ -1,25 +1,22 @@
-"""Time of loss plus gradients: PyTorch against samtone, interleaved in one run.
+"""Time of loss plus gradients on random embeddings, beside PyTorch.
 
     cargo build --release -p samtone
-    python benches/peers/loss.py target/release/samtone 2048x384 4096x768 --preset samtone-query
+    python benches/peers/loss.py target/release/samtone 2048x384 4096x768 [--preset samtone-query]
+        [--compile] [--threads 2] [--repeat 5]
 
-Every round times PyTorch and then samtone on random embeddings of the same size with the same
-number of threads, so that what else the machine does falls on both; the table gives the median of
-the rounds' medians and the ratio of each round. `--compile` adds `torch.compile`.
 PyTorch computes the loss as sentence-transformers does: unit rows, one score matrix per block, the
-blocks side by side, cross-entropy against the own positive, autograd backward.
+blocks side by side, cross-entropy against the own positive, autograd backward; `--compile` adds
+`torch.compile`, made anew for each size, which wants a C++ compiler. A turn is a median of three.
+Needs torch.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
-import sys
-import time
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
-import torch
-import torch.nn.functional as F
+import turns
+
+INNER = 3
 
 
 def samtone_query(queries, documents, scale=20.0):
@@ -46,60 +43,44 @@ def samtone(queries, documents, scale=20.0):
 
 
 LOSSES = {"samtone-query": samtone_query, "in-batch": in_batch, "samtone": samtone}
+parser = turns.parser(__doc__, repeat=5)
+parser.add_argument("sizes", nargs="+", metavar="NxD")
+parser.add_argument("--preset", choices=LOSSES, default="samtone-query")
+parser.add_argument("--compile", action="store_true")
+options = turns.parse(parser)
+
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(options.threads)
 
 
-def torch_seconds(loss, rows, dim, repeat):
+def ours(size):
+    command = [options.program, "loss", "--random", size, "--preset", options.preset]
+    command += ["--repeat", str(INNER), "--format", "json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)["seconds_median"]
+
+
+def theirs(loss, queries, documents):
+    def step():
+        queries.grad = documents.grad = None
+        loss(queries, documents).backward()
+
+    return statistics.median(turns.timed(step) for _ in range(INNER))
+
+
+turns.peers("torch")
+for size in options.sizes:
+    rows, dim = map(int, size.split("x"))
     queries = torch.randn(rows, dim, requires_grad=True)
     documents = (queries.detach() + torch.randn(rows, dim)).requires_grad_()
-    seconds = []
-    for _ in range(repeat):
-        queries.grad = documents.grad = None
-        start = time.perf_counter()
-        loss(queries, documents).backward()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
-
-
-def samtone_seconds(binary, preset, rows, dim, repeat):
-    command = [binary, "loss", "--random", f"{rows}x{dim}", "--preset", preset]
-    command += ["--repeat", str(repeat), "--format", "json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("binary")
-    parser.add_argument("sizes", nargs="+", metavar="NxD")
-    parser.add_argument("--preset", choices=LOSSES, default="samtone-query")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", action="store_true")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-
-    sides = {"eager": LOSSES[arguments.preset]}
-    if arguments.compile:
-        sides["compile"] = torch.compile(LOSSES[arguments.preset])
-    print(f"torch {torch.__version__}, {arguments.threads} threads, {arguments.preset}, milliseconds")
-    for size in arguments.sizes:
-        rows, dim = map(int, size.split("x"))
-        times = {name: [] for name in [*sides, "samtone"]}
-        for loss in sides.values():
-            torch_seconds(loss, rows, dim, 1)  # compilation and first touch are not timed
-        for _ in range(arguments.rounds):
-            for name, loss in sides.items():
-                times[name].append(torch_seconds(loss, rows, dim, arguments.repeat))
-            ours = samtone_seconds(arguments.binary, arguments.preset, rows, dim, arguments.repeat)
-            times["samtone"].append(ours["seconds_median"])
-        line = [f"{size:>10}"]
-        for name, seconds in times.items():
-            line.append(f"{name} {statistics.median(seconds) * 1e3:.1f}")
-        for name in sides:
-            ratios = [a / b for a, b in zip(times[name], times["samtone"])]
-            line.append(f"{name}/samtone {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
-        line.append(f"samtone {ours['gflops']:.0f} GFLOP/s")
-        print("  ".join(line), flush=True)
-
-
-main()
+    losses = {"PyTorch eager": LOSSES[options.preset]}
+    if options.compile:
+        torch._dynamo.reset()
+        losses["torch.compile"] = torch.compile(LOSSES[options.preset], dynamic=False)
+    sides = {"samtone": lambda: ours(size)}
+    for name, loss in losses.items():
+        sides[name] = lambda loss=loss: theirs(loss, queries, documents)
+    work = f"`{options.preset}`, {rows} × {dim}"
+    turns.rows(work, "f32", turns.take(sides, options.repeat))

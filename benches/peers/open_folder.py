@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("model")

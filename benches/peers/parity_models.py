@@ -26,7 +26,6 @@ import sys
 import tempfile
 import zipfile
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np

@@ -14,11 +14,9 @@ samtone one. Needs scikit-learn, numpy and safetensors.
 import argparse
 import os
 import subprocess
-import sys
 import tempfile
 import time
 
-sys.path.pop(0)  # This folder's scripts have the names of packages.
 parser = argparse.ArgumentParser()
 parser.add_argument("program")
 parser.add_argument("sets", nargs="+")

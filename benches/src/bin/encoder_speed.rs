@@ -1,7 +1,9 @@
 //! Times one pass of an encoder of a known shape and random weights, on request.
 //!
-//! `encoder_speed [SHAPE [TEXTS [TOKENS]]]`: `minilm` (the default; 32 texts of 64 tokens), `mpnet`,
-//! `modernbert` or `qwen3` (8 of 128).
+//! `encoder_speed [SHAPE [TEXTS [TOKENS [PRECISION]]]]`: `minilm` (the default; 32 texts of 64
+//! tokens), `mpnet`, `modernbert` or `qwen3` (8 of 128); `f32` or `bf16`, which is what the layers
+//! compute in. In bf16 a backward pass begins with f32 weights and ends with f32 gradients, as in
+//! training; a forward pass alone finds its weights in bf16.
 //!
 //! Reads lines from stdin and answers each with the pass's seconds: `forward` and `backward`
 //! (forward and backward) on texts of one length, `dropout` (backward with dropout), and `ragged`
@@ -13,6 +15,8 @@ use std::time::Instant;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
+use burn::optim::GradientsParams;
+use burn::tensor::FloatDType;
 use samtone_model::{
     BertConfig, BertKin, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, RotaryConfig,
     RotaryKin, Side,
@@ -65,9 +69,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at: usize, absent: usize| arguments.get(at).map_or(Ok(absent), |n| n.parse());
     let (texts, tokens) = if name == "minilm" { (32, 64) } else { (8, 128) };
     let (texts, tokens) = (number(1, texts)?, number(2, tokens)?);
+    let is_half = match arguments.get(3).map_or("f32", String::as_str) {
+        "f32" => false,
+        "bf16" => true,
+        other => return Err(format!("no such precision: {other}").into()),
+    };
     let config = DualEncoderConfig { encoder, ..DualEncoderConfig::default() };
     let model = DualEncoder::<Autodiff<Flex>>::init(&config, 1, &Default::default())?;
-    let inference = model.valid();
+    let mut inference = model.valid();
+    if is_half {
+        inference = inference.cast_layers(FloatDType::BF16);
+    }
     let key = Key::new(1);
     let rows = |length: &dyn Fn(u64) -> usize| -> Vec<Vec<u32>> {
         let word = |text: u64, at: usize| key.below(4096 * text + at as u64, 30_000) as u32;
@@ -80,8 +92,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for line in stdin().lock().lines() {
         let start = Instant::now();
         let train = |batch: &TokenBatch, dropout| {
-            let embeddings = model.encode(Side::Query, batch, dropout);
-            let _gradients = embeddings.sum().backward();
+            if !is_half {
+                let embeddings = model.encode(Side::Query, batch, dropout);
+                let _gradients = embeddings.sum().backward();
+                return;
+            }
+            let layers = model.clone().cast_layers(FloatDType::BF16);
+            let gradients = layers.encode(Side::Query, batch, dropout).sum().backward();
+            let gradients = GradientsParams::from_grads(gradients, &layers);
+            layers.for_each_gradient(&gradients, |_, gradient| {
+                let _single = gradient.map(|gradient| gradient.cast(FloatDType::F32));
+            });
         };
         match line?.as_str() {
             "forward" => drop(inference.encode(Side::Query, &full, None).into_data()),

@@ -3,7 +3,12 @@
 //!
 //! `tokens×in → out`, each by rows among all threads as the fused layers cut them: `forward` is
 //! X·Wᵀ, `input` the gradient for X, `weight` that for W.
+//!
+//! `product_speed TOKENS INPUTS OUTPUTS TIMES` reads lines from stdin, `f32` or `bf16`, and answers
+//! each with the seconds of `forward` in that precision, the mean of as many products;
+//! `benches/peers/product.py` alternates it with PyTorch.
 
+use std::io::{BufRead, stdin};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -46,11 +51,18 @@ impl<'a> Matrix<'a> {
 }
 
 fn ours(target: &mut [f32], left: Matrix<'_>, right: Matrix<'_>) {
+    shared(target, left, right, false);
+}
+
+/// A product by rows among all threads, of factors rounded to bf16 if `is_half`.
+fn shared(target: &mut [f32], left: Matrix<'_>, right: Matrix<'_>, is_half: bool) {
     let width = right.shape[1];
     let rows = chunk(left.shape[0]);
     target.par_chunks_mut(rows * width).enumerate().for_each(|(i, target)| {
         let left = left.view().rows(i * rows..i * rows + target.len() / width);
-        Product::new(left, right.view()).write(target, width);
+        let product = Product::new(left, right.view());
+        let product = if is_half { product.in_bf16() } else { product };
+        product.write(target, width);
     });
 }
 
@@ -115,9 +127,43 @@ fn rates(left: Matrix<'_>, right: Matrix<'_>, rounds: usize) -> [f64; 2] {
     })
 }
 
-#[expect(clippy::print_stdout, reason = "the answers are its purpose")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let rounds = std::env::args().nth(1).map_or(Ok(15), |rounds| rounds.parse())?;
+    let arguments: Result<Vec<usize>, _> = std::env::args().skip(1).map(|n| n.parse()).collect();
+    match *arguments? {
+        [] => table(15),
+        [rounds] => table(rounds),
+        [tokens, inputs, outputs, times] => answer([tokens, inputs, outputs], times)?,
+        _ => return Err("expected nothing, ROUNDS, or TOKENS INPUTS OUTPUTS TIMES".into()),
+    }
+    Ok(())
+}
+
+/// Times what each line of stdin asks for.
+#[expect(clippy::print_stdout, reason = "the answers are its purpose")]
+fn answer(
+    [tokens, inputs, outputs]: [usize; 3],
+    times: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let (x, weight) = (numbers(tokens * inputs), numbers(outputs * inputs));
+    let left = Matrix { values: &x, shape: [tokens, inputs], transposed: false };
+    let right = Matrix { values: &weight, shape: [inputs, outputs], transposed: true };
+    let mut target = vec![0.0; tokens * outputs];
+    for line in stdin().lock().lines() {
+        let start = Instant::now();
+        for _ in 0..times {
+            match line.as_deref() {
+                Ok("f32") => shared(&mut target, left, right, false),
+                Ok("bf16") => shared(&mut target, left, right, true),
+                _ => return Err("expected f32 or bf16".into()),
+            }
+        }
+        println!("{}", start.elapsed().as_secs_f64() / times as f64);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the answers are its purpose")]
+fn table(rounds: usize) {
     println!("| product | forward: samtone-gemm / gemm | input | weight |");
     println!("|---|---:|---:|---:|");
     let layers = [
@@ -149,5 +195,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         println!("| {tokens}×{inputs} → {outputs} | {} |", cells.join(" | "));
     }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 """Encodes the same texts with Python's `tokenizers` and with samtone, turn about, and prints the ratio.
 
     cargo build --release -p samtone-benches --bin throughput
-    python benches/peers/tokenize.py target/release/throughput TOKENIZER.json TEXTS --max-len 128
+    python benches/peers/tokens.py target/release/throughput TOKENIZER.json TEXTS --max-len 128
 
 TEXTS is a file of one text a line. Both sides truncate to the same length and use all cores; loading
 is not timed. Versions used for the record: tokenizers 0.23.3 (Python), tokenizers 0.23.2 (Rust).

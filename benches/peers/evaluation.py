@@ -1,7 +1,7 @@
 """From files to metrics beside pytrec_eval and ranx: 10,000 queries with 100 documents each.
 
     cargo build --release -p samtone
-    python benches/peers/evaluate.py target/release/samtone [--repeat 7]
+    python benches/peers/evaluation.py target/release/samtone [--repeat 7]
 
 Whole processes, in turn in one run, reading the same TREC files; ranx once, as it takes so long
 (give --ranx-repeat for more). Needs pytrec-eval-terrier and ranx.
@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-
-sys.path.pop(0)  # This folder's scripts have the names of packages.
 
 PYTREC_EVAL = """
 import pytrec_eval, sys
