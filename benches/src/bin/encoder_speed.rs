@@ -15,11 +15,9 @@ use std::time::Instant;
 
 use burn::backend::{Autodiff, Flex};
 use burn::module::AutodiffModule;
-use burn::optim::GradientsParams;
-use burn::tensor::FloatDType;
 use samtone_model::{
-    BertConfig, BertKin, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, RotaryConfig,
-    RotaryKin, Side,
+    BertConfig, BertKin, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig, Precision,
+    RotaryConfig, RotaryKin, Side,
 };
 use samtone_text::{Key, TokenBatch};
 
@@ -69,17 +67,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at: usize, absent: usize| arguments.get(at).map_or(Ok(absent), |n| n.parse());
     let (texts, tokens) = if name == "minilm" { (32, 64) } else { (8, 128) };
     let (texts, tokens) = (number(1, texts)?, number(2, tokens)?);
-    let is_half = match arguments.get(3).map_or("f32", String::as_str) {
-        "f32" => false,
-        "bf16" => true,
+    let precision = match arguments.get(3).map_or("f32", String::as_str) {
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
         other => return Err(format!("no such precision: {other}").into()),
     };
     let config = DualEncoderConfig { encoder, ..DualEncoderConfig::default() };
     let model = DualEncoder::<Autodiff<Flex>>::init(&config, 1, &Default::default())?;
-    let mut inference = model.valid();
-    if is_half {
-        inference = inference.cast_layers(FloatDType::BF16);
-    }
+    let inference = model.valid().compute_in(precision);
     let key = Key::new(1);
     let rows = |length: &dyn Fn(u64) -> usize| -> Vec<Vec<u32>> {
         let word = |text: u64, at: usize| key.below(4096 * text + at as u64, 30_000) as u32;
@@ -92,17 +87,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for line in stdin().lock().lines() {
         let start = Instant::now();
         let train = |batch: &TokenBatch, dropout| {
-            if !is_half {
-                let embeddings = model.encode(Side::Query, batch, dropout);
-                let _gradients = embeddings.sum().backward();
-                return;
-            }
-            let layers = model.clone().cast_layers(FloatDType::BF16);
-            let gradients = layers.encode(Side::Query, batch, dropout).sum().backward();
-            let gradients = GradientsParams::from_grads(gradients, &layers);
-            layers.for_each_gradient(&gradients, |_, gradient| {
-                let _single = gradient.map(|gradient| gradient.cast(FloatDType::F32));
-            });
+            // As in training: the layers' copy is made anew for every step.
+            let model = model.clone().compute_in(precision);
+            let _gradients = model.encode(Side::Query, batch, dropout).sum().backward();
         };
         match line?.as_str() {
             "forward" => drop(inference.encode(Side::Query, &full, None).into_data()),
