@@ -84,24 +84,61 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
             left = left.add(of.left_step);
             right = right.add(of.right_step);
         }
-        // The usual ones are compiled each on its own.
+        // The usual ones are compiled each on its own, without a branch in their loops: sums that a
+        // loop walks over would lie in memory from the first term on.
         match (of.start, of.target) {
-            (None, Out::F32(_)) => finish(of, &sums, None, 0),
-            (Some(In::F32(start)), Out::F32(target)) if std::ptr::eq(start, target) => {
-                finish(of, &sums, Some(In::F32(target)), of.target_row);
+            (None, Out::F32(to)) => finish(of, &sums, (std::ptr::null(), 0), to),
+            (Some(In::F32(start)), Out::F32(to)) if std::ptr::eq(start, to) => {
+                finish(of, &sums, (to, of.target_row), to);
             }
-            _ => finish(of, &sums, of.start, of.start_row),
+            (Some(In::F32(start)), Out::F32(to)) => finish(of, &sums, (start, of.start_row), to),
+            _ => {
+                let mut stored = [[V::splat(0.0); REGISTERS]; ROWS];
+                let to = stored.as_mut_ptr().cast::<f32>();
+                for (row, sums) in sums.iter().enumerate() {
+                    for (at, sum) in sums.iter().enumerate() {
+                        sum.store(to.add((row * REGISTERS + at) * V::LANES));
+                    }
+                }
+                finish_any(of, &stored);
+            }
+        }
+    }
+}
+
+/// Writes the sums, times the scale, on top of what they start from, all of it f32.
+#[inline(always)]
+unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
+    of: &Tile,
+    sums: &[[V; REGISTERS]; ROWS],
+    (start, start_row): (*const f32, usize),
+    target: *mut f32,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let scale = V::splat(of.scale);
+        let last = of.shape[1] - (REGISTERS - 1) * V::LANES;
+        for (row, sums) in sums.iter().enumerate() {
+            for (at, sum) in sums.iter().enumerate() {
+                let place = at * V::LANES;
+                let lanes = if at + 1 < REGISTERS { V::LANES } else { last };
+                let start = if start.is_null() {
+                    V::splat(0.0)
+                } else {
+                    V::load_first(start.add(row * start_row + place), lanes)
+                };
+                let to = target.add(row * of.target_row + place);
+                scale.mul_add(*sum, start).store_first(to, lanes);
+            }
         }
     }
 }
 
 /// Writes the sums, times the scale, on top of what they start from.
 #[inline(always)]
-unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
+unsafe fn finish_any<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     of: &Tile,
     sums: &[[V; REGISTERS]; ROWS],
-    start: Option<In>,
-    start_row: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
@@ -110,6 +147,7 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
             for (at, sum) in sums.iter().enumerate() {
                 let place = at * V::LANES;
                 let lanes = if at + 1 < REGISTERS { V::LANES } else { of.shape[1] - place };
+                let (start, start_row) = (of.start, of.start_row);
                 let start = match start {
                     None => V::splat(0.0),
                     Some(In::F32(from)) => V::load_first(from.add(row * start_row + place), lanes),
