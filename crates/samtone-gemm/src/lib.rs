@@ -24,8 +24,13 @@
 //! has is found at run time. The environment's `SAMTONE_CPU` (`portable`, `avx2`, `avx512`) asks
 //! for one; results differ between them by rounding alone.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+mod kernel;
 mod pack;
 mod packed;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod processor;
 mod product;
 mod room;

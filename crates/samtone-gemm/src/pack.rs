@@ -18,7 +18,7 @@ pub(crate) struct Part {
     pub(crate) columns: usize,
 }
 
-/// Copies to a panel: the part's rows, `width` apart.
+/// Copies to a panel: the part's rows, which are terms of sums, as lines of words `width` apart.
 ///
 /// # Safety
 ///
@@ -106,7 +106,7 @@ pub(crate) unsafe fn numbers<V: Vector, const ROUNDS: bool>(
 /// The lines of memory are the panel's. No closure: one has not the instructions of the function
 /// that it stands in.
 #[inline(always)]
-unsafe fn copy<V: Vector, S: Source<V>>(
+pub(crate) unsafe fn copy<V: Vector, S: Source<V>>(
     from: &S,
     [lines, length]: [usize; 2],
     to: *mut f32,
@@ -131,7 +131,7 @@ unsafe fn copy<V: Vector, S: Source<V>>(
 
 /// The lines of memory are the panel's columns.
 #[inline(always)]
-unsafe fn transpose<V: Vector, S: Source<V>>(
+pub(crate) unsafe fn transpose<V: Vector, S: Source<V>>(
     from: &S,
     [lines, length]: [usize; 2],
     to: *mut f32,
@@ -158,13 +158,13 @@ unsafe fn transpose<V: Vector, S: Source<V>>(
 ///
 /// # Safety
 ///
-/// They lie within the view, and the target has room for `depth · width` elements a panel.
+/// They lie within the view, and the target has room for as many words a panel.
 pub(crate) unsafe fn pack(
     pack: PackFn,
     factor: View<'_>,
     [first, column]: [usize; 2],
     [depth, columns]: [usize; 2],
-    width: usize,
+    [words, width]: [usize; 2],
     to: *mut f32,
 ) {
     for at in (0..columns).step_by(width) {
@@ -176,6 +176,6 @@ pub(crate) unsafe fn pack(
             columns: width.min(columns - at),
         };
         // SAFETY: the caller's.
-        unsafe { pack(&part, to.wrapping_add(at * depth), width) };
+        unsafe { pack(&part, to.wrapping_add(at * words), width) };
     }
 }

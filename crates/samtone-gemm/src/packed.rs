@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::kernel::Kernel;
 use crate::pack::pack;
-use crate::processor::{Kernel, Processor, depths, processor};
+use crate::processor::{Processor, processor};
 use crate::room::{Line, floats};
 use crate::view::View;
 
@@ -83,12 +84,12 @@ impl Packed {
         let kernel = self.on.kernel(self.rounds);
         let width = kernel.tiles.columns;
         let panel = &self.lines[j / width * lines_of_panel(kernel, self.shape[0])..];
-        panel.as_ptr().cast::<f32>().wrapping_add(first * width)
+        panel.as_ptr().cast::<f32>().wrapping_add(first / kernel.group * width)
     }
 }
 
 fn lines_of_panel(kernel: &Kernel, terms: usize) -> usize {
-    (terms * kernel.tiles.columns).div_ceil(Line::LENGTH)
+    (kernel.words(terms) * kernel.tiles.columns).div_ceil(Line::LENGTH)
 }
 
 pub(crate) fn pack_all(parts: Vec<PackedPart<'_>>) {
@@ -102,11 +103,12 @@ impl PackedPart<'_> {
         let width = kernel.tiles.columns;
         let panels = lines.chunks_mut(lines_of_panel(kernel, view.rows));
         for (j, panel) in columns.step_by(width).zip(panels) {
-            for (first, depth) in depths(view.rows) {
-                let to = floats(panel)[first * width..].as_mut_ptr();
+            for (first, depth) in kernel.depths(view.rows) {
+                let to = floats(panel)[first / kernel.group * width..].as_mut_ptr();
                 let shape = [depth, width.min(view.columns - j)];
+                let lines = [kernel.words(depth), width];
                 // SAFETY: the columns and terms lie within the view, and the panel holds them.
-                unsafe { pack(kernel.pack, view, [first, j], shape, width, to) };
+                unsafe { pack(kernel.pack_right, view, [first, j], shape, lines, to) };
             }
         }
     }

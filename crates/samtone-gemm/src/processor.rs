@@ -3,8 +3,15 @@
 
 use std::sync::LazyLock;
 
-use crate::pack::{PackFn, Part, numbers};
-use crate::tile::{self, Tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::amx;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::DEPTH;
+use crate::kernel::{Kernel, Reads};
+use crate::pack::{Part, numbers};
+#[cfg(target_arch = "x86_64")]
+use crate::pairs::lines_of_pairs;
+use crate::tile;
 use crate::vector::Portable;
 
 /// A set of instructions, and the products made of them.
@@ -13,29 +20,6 @@ pub(crate) struct Processor {
     pub(crate) f32: Kernel,
     /// Of factors rounded to bf16.
     pub(crate) bf16: Kernel,
-}
-
-/// How a product is computed: by tiles of parts that were copied for them.
-pub(crate) struct Kernel {
-    pub(crate) tiles: &'static Tiles,
-    pub(crate) pack: PackFn,
-    /// Whether tiles may read a factor of f32 where it lies.
-    pub(crate) reads: bool,
-}
-
-/// Terms of a sum before it is added to the target, at most: a tile's part of the right factor
-/// stays in the second-level cache while the left one's stream past it.
-pub(crate) const DEPTH: usize = 512;
-
-/// The first of the terms that are summed before they are added to the target, and how many.
-pub(crate) fn depths(terms: usize) -> impl Iterator<Item = (usize, usize)> {
-    let depth = even(terms, DEPTH).max(1);
-    (0..terms).step_by(depth).map(move |first| (first, depth.min(terms - first)))
-}
-
-/// A length in parts of nearly one size, none above `most`: that size.
-pub(crate) fn even(length: usize, most: usize) -> usize {
-    length.div_ceil(length.div_ceil(most).max(1))
 }
 
 macro_rules! processor {
@@ -53,8 +37,8 @@ macro_rules! processor {
             }
             Processor {
                 name: $name,
-                f32: Kernel { tiles: &$tiles, pack, reads: true },
-                bf16: Kernel { tiles: &$tiles, pack: pack_rounded, reads: false },
+                f32: Kernel::of_f32(&$tiles, pack, Reads::F32),
+                bf16: Kernel::of_f32(&$tiles, pack_rounded, Reads::Panels),
             }
         };
     };
@@ -66,23 +50,78 @@ processor!(AVX2, "avx2", crate::vector::x86::Avx2, tile::AVX2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 processor!(AVX512, "avx512", crate::vector::x86::Avx512, tile::AVX512, "avx512f,avx512bw,avx512vl");
 
+#[cfg(target_arch = "x86_64")]
+static AVX512_BF16: Processor = {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn pack(part: &Part, to: *mut f32, width: usize) {
+        // SAFETY: the caller's.
+        unsafe { lines_of_pairs(part, to, width, 1) }
+    }
+    let bf16 = Kernel { group: 2, ..Kernel::of_f32(&tile::AVX512_BF16, pack, Reads::Panels) };
+    Processor { name: "avx512bf16", f32: AVX512.f32, bf16 }
+};
+
+#[cfg(target_arch = "x86_64")]
+static AMX: Processor = Processor {
+    name: "amx",
+    f32: AVX512.f32,
+    bf16: Kernel {
+        tiles: &amx::TILES,
+        pack_left: amx::pack_left,
+        pack_right: amx::pack_right,
+        left: amx::LEFT,
+        group: 2,
+        step: amx::STEP,
+        // So fast are the tiles that to store sums and load them again would be felt.
+        depth: 2 * DEPTH,
+        reads: Reads::LeftBf16,
+        around: Some([amx::begin, amx::end]),
+    },
+};
+
 /// The sets of instructions that this processor has, the best first.
 pub(crate) fn available() -> Vec<&'static Processor> {
-    let mut found = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        let is_avx512 = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl");
-        if is_avx512 {
-            found.push(&AVX512);
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            found.push(&AVX2);
-        }
-    }
+    let mut found = beyond_portable();
     found.push(&PORTABLE);
     found
+}
+
+#[cfg(target_arch = "x86_64")]
+fn beyond_portable() -> Vec<&'static Processor> {
+    let mut found = Vec::new();
+    let has_avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
+    let has_bf16 = has_avx512 && is_x86_feature_detected!("avx512bf16");
+    if has_avx512 && amx::is_granted() && amx::multiplies() {
+        found.push(&AMX);
+    }
+    if has_bf16 && is_amd() {
+        found.push(&AVX512_BF16);
+    }
+    if has_avx512 {
+        found.push(&AVX512);
+    }
+    if has_bf16 && !is_amd() {
+        found.push(&AVX512_BF16);
+    }
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        found.push(&AVX2);
+    }
+    found
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn beyond_portable() -> Vec<&'static Processor> {
+    Vec::new()
+}
+
+/// Whether `vdpbf16ps` is the better way to a product in bf16: on AMD's processors it does twice
+/// the work of f32's instructions; on Intel's half of it, so that f32 tiles of rounded numbers win.
+#[cfg(target_arch = "x86_64")]
+fn is_amd() -> bool {
+    let leaf = std::arch::x86_64::__cpuid(0);
+    [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).as_flattened() == b"AuthenticAMD"
 }
 
 /// `SAMTONE_CPU` names instructions that the processor has not.

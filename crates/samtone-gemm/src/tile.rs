@@ -2,23 +2,35 @@
 #![expect(clippy::inline_always, reason = "what is not inlined has not its caller's instructions")]
 #![expect(unsafe_code, reason = "tiles are read and written through pointers")]
 
+#[cfg(target_arch = "x86_64")]
+use std::{
+    arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps},
+    mem::transmute,
+};
+
 use crate::values::{In, Out};
 use crate::vector::Vector;
+#[cfg(target_arch = "x86_64")]
+use crate::vector::x86::Avx512;
 
 /// What a tile is made of.
 ///
-/// The left factor's element (i, p) lies at `left + i · left_row + p · left_step`, the right one's
+/// Factors are read in words of 32 bits, of as many terms as the instructions multiply at once. The
+/// left factor's word (i, p) lies at `left + i · left_row + p · left_step`, the right one's
 /// (p, j) at `right + p · right_step + j`, the target's (i, j) at `target + i · target_row + j`.
 pub(crate) struct Tile {
     /// Of the target: rows and columns, one of each at least and no more than a full tile's.
     pub(crate) shape: [usize; 2],
-    /// Terms of every sum.
+    /// Words of every sum.
     pub(crate) depth: usize,
     pub(crate) left: *const f32,
     pub(crate) left_row: usize,
     pub(crate) left_step: usize,
     pub(crate) right: *const f32,
     pub(crate) right_step: usize,
+    /// What of the right factor's next panel this tile may fetch ahead. Any pointer will do.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "AMX alone fetches it"))]
+    pub(crate) next: *const f32,
     pub(crate) target: Out,
     pub(crate) target_row: usize,
     pub(crate) scale: f32,
@@ -42,14 +54,61 @@ pub(crate) struct Tiles {
     pub(crate) tile: TileFn,
 }
 
-/// Terms of the left factor that are fetched ahead.
+/// Words of the left factor that are fetched ahead.
 const AHEAD: usize = 16;
+
+/// What a word holds, and how it is multiplied.
+trait Word<V> {
+    /// Whether a factor of f32 is words where it lies.
+    const IS_F32: bool;
+
+    /// The sum and the products of the terms of two words.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions.
+    unsafe fn add_product(left: V, right: V, sum: V) -> V;
+}
+
+/// One f32.
+struct One;
+
+impl<V: Vector> Word<V> for One {
+    const IS_F32: bool = true;
+
+    #[inline(always)]
+    unsafe fn add_product(left: V, right: V, sum: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { left.mul_add(right, sum) }
+    }
+}
+
+/// Two bf16.
+#[cfg(target_arch = "x86_64")]
+struct Pair;
+
+#[cfg(target_arch = "x86_64")]
+impl Word<Avx512> for Pair {
+    const IS_F32: bool = false;
+
+    #[inline(always)]
+    unsafe fn add_product(left: Avx512, right: Avx512, sum: Avx512) -> Avx512 {
+        // SAFETY: the caller's; a register's bits are as well those of 32 bf16.
+        unsafe {
+            let left = transmute::<__m512, __m512bh>(left.0);
+            let right = transmute::<__m512, __m512bh>(right.0);
+            Avx512(_mm512_dpbf16_ps(sum.0, left, right))
+        }
+    }
+}
 
 /// A tile of `ROWS × REGISTERS · LANES`.
 #[inline(always)]
-unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKED: bool>(
-    of: &Tile,
-) {
+unsafe fn tile<V, W, const ROWS: usize, const REGISTERS: usize, const PACKED: bool>(of: &Tile)
+where
+    V: Vector,
+    W: Word<V>,
+{
     let left_row = if PACKED { 1 } else { of.left_row };
     let last = of.shape[1] - (REGISTERS - 1) * V::LANES;
     // SAFETY: the caller's.
@@ -78,50 +137,51 @@ unsafe fn tile<V: Vector, const ROWS: usize, const REGISTERS: usize, const PACKE
             for (row, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*left.add(row * left_row));
                 for (sum, columns) in sums.iter_mut().zip(columns) {
-                    *sum = factor.mul_add(columns, *sum);
+                    *sum = W::add_product(factor, columns, *sum);
                 }
             }
             left = left.add(of.left_step);
             right = right.add(of.right_step);
         }
-        // The usual ones are compiled each on its own, without a branch in their loops: sums that a
-        // loop walks over would lie in memory from the first term on.
+        // The usual ones are compiled each on its own, out of registers.
         match (of.start, of.target) {
-            (None, Out::F32(to)) => finish(of, &sums, (std::ptr::null(), 0), to),
-            (Some(In::F32(start)), Out::F32(to)) if std::ptr::eq(start, to) => {
-                finish(of, &sums, (to, of.target_row), to);
+            (None, Out::F32(target)) => finish(of, &sums, std::ptr::null(), 0, target),
+            (Some(In::F32(start)), Out::F32(target)) if std::ptr::eq(start, target) => {
+                finish(of, &sums, target, of.target_row, target);
             }
-            (Some(In::F32(start)), Out::F32(to)) => finish(of, &sums, (start, of.start_row), to),
+            (Some(In::F32(start)), Out::F32(target)) => {
+                finish(of, &sums, start, of.start_row, target);
+            }
             _ => {
-                let mut stored = [[V::splat(0.0); REGISTERS]; ROWS];
-                let to = stored.as_mut_ptr().cast::<f32>();
+                let mut stored = std::mem::MaybeUninit::<[[V; REGISTERS]; ROWS]>::uninit();
+                let stored = stored.as_mut_ptr().cast::<V>();
                 for (row, sums) in sums.iter().enumerate() {
                     for (at, sum) in sums.iter().enumerate() {
-                        sum.store(to.add((row * REGISTERS + at) * V::LANES));
+                        *stored.add(row * REGISTERS + at) = *sum;
                     }
                 }
-                finish_any(of, &stored);
+                finish_rows::<V>(of, stored.cast(), REGISTERS * V::LANES);
             }
         }
     }
 }
 
-/// Writes the sums, times the scale, on top of what they start from, all of it f32.
+/// Writes the sums, times the scale, on top of what they start from.
 #[inline(always)]
 unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     of: &Tile,
     sums: &[[V; REGISTERS]; ROWS],
-    (start, start_row): (*const f32, usize),
+    start: *const f32,
+    start_row: usize,
     target: *mut f32,
 ) {
     // SAFETY: the caller's.
     unsafe {
         let scale = V::splat(of.scale);
-        let last = of.shape[1] - (REGISTERS - 1) * V::LANES;
         for (row, sums) in sums.iter().enumerate() {
             for (at, sum) in sums.iter().enumerate() {
                 let place = at * V::LANES;
-                let lanes = if at + 1 < REGISTERS { V::LANES } else { last };
+                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.shape[1] - place };
                 let start = if start.is_null() {
                     V::splat(0.0)
                 } else {
@@ -134,48 +194,49 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     }
 }
 
-/// Writes the sums, times the scale, on top of what they start from.
+/// The same of sums that were stored, in rows that start `sums_row` apart, from and to any numbers.
+///
+/// # Safety
+///
+/// As of [`TileFn`], and the sums are whole registers.
 #[inline(always)]
-unsafe fn finish_any<V: Vector, const ROWS: usize, const REGISTERS: usize>(
-    of: &Tile,
-    sums: &[[V; REGISTERS]; ROWS],
-) {
+pub(crate) unsafe fn finish_rows<V: Vector>(of: &Tile, sums: *const f32, sums_row: usize) {
+    let [rows, columns] = of.shape;
     // SAFETY: the caller's.
     unsafe {
         let scale = V::splat(of.scale);
-        for (row, sums) in sums.iter().enumerate() {
-            for (at, sum) in sums.iter().enumerate() {
-                let place = at * V::LANES;
-                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.shape[1] - place };
-                let (start, start_row) = (of.start, of.start_row);
-                let start = match start {
+        for row in 0..rows {
+            let mut at = 0;
+            while at < columns {
+                let lanes = V::LANES.min(columns - at);
+                let place = row * of.start_row + at;
+                let start = match of.start {
                     None => V::splat(0.0),
-                    Some(In::F32(from)) => V::load_first(from.add(row * start_row + place), lanes),
-                    Some(In::Bf16(from)) => {
-                        V::load_bf16_first(from.add(row * start_row + place), lanes)
-                    }
+                    Some(In::F32(from)) => V::load_first(from.add(place), lanes),
+                    Some(In::Bf16(from)) => V::load_bf16_first(from.add(place), lanes),
                 };
-                let sum = scale.mul_add(*sum, start);
-                match of.target.at(row * of.target_row + place) {
+                let sum = scale.mul_add(V::load(sums.add(row * sums_row + at)), start);
+                match of.target.at(row * of.target_row + at) {
                     Out::F32(to) => sum.store_first(to, lanes),
                     Out::Bf16(to) => sum.store_bf16_first(to, lanes),
                 }
+                at += V::LANES;
             }
         }
     }
 }
 
 macro_rules! tiles {
-    ($name:ident, $vector:ty, $($features:literal)?, [$($rows:literal)*], $registers:tt) => {
+    ($name:ident, $vector:ty, $word:ty, $($features:literal)?, [$($rows:literal)*], $registers:tt) => {
         pub(crate) static $name: Tiles = {
             $(#[target_feature(enable = $features)])?
             unsafe fn of<const ROWS: usize, const REGISTERS: usize>(of: &Tile) {
                 // SAFETY: the caller's.
                 unsafe {
-                    if of.left_row == 1 {
-                        tile::<$vector, ROWS, REGISTERS, true>(of)
+                    if of.left_row == 1 || !<$word as Word<$vector>>::IS_F32 {
+                        tile::<$vector, $word, ROWS, REGISTERS, true>(of)
                     } else {
-                        tile::<$vector, ROWS, REGISTERS, false>(of)
+                        tile::<$vector, $word, ROWS, REGISTERS, false>(of)
                     }
                 }
             }
@@ -193,8 +254,17 @@ macro_rules! tiles {
     (@row $rows:literal, [$($registers:literal)*]) => { &[$(of::<$rows, $registers>),*] };
 }
 
-tiles!(PORTABLE, crate::vector::Portable, , [1 2 3 4], [1 2]);
+tiles!(PORTABLE, crate::vector::Portable, One, , [1 2 3 4], [1 2]);
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX2, crate::vector::x86::Avx2, "avx2,fma", [1 2 3 4 5 6], [1 2]);
+tiles!(AVX2, crate::vector::x86::Avx2, One, "avx2,fma", [1 2 3 4 5 6], [1 2]);
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX512, crate::vector::x86::Avx512, "avx512f,avx512bw,avx512vl", [1 2 3 4 5 6 7 8], [1 2 3]);
+tiles!(AVX512, Avx512, One, "avx512f,avx512bw,avx512vl", [1 2 3 4 5 6 7 8], [1 2 3]);
+#[cfg(target_arch = "x86_64")]
+tiles!(
+    AVX512_BF16,
+    Avx512,
+    Pair,
+    "avx512f,avx512bw,avx512vl,avx512bf16",
+    [1 2 3 4 5 6 7 8],
+    [1 2 3]
+);

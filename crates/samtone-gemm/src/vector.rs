@@ -159,12 +159,12 @@ pub(crate) mod x86 {
 
     use super::{Source, Vector};
 
-    /// AVX-512 F.
+    /// AVX-512 F, BW and VL.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512(__m512);
+    pub(crate) struct Avx512(pub(crate) __m512);
 
     #[inline(always)]
-    fn first16(lanes: usize) -> __mmask16 {
+    pub(crate) fn first16(lanes: usize) -> __mmask16 {
         // 16 lanes and more: all.
         (1_u32 << lanes.min(16)).wrapping_sub(1) as __mmask16
     }
