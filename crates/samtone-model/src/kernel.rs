@@ -25,16 +25,17 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::tensor::backend::{Backend, BackendTypes};
+use burn::tensor::backend::{AutodiffBackend, Backend, BackendTypes};
 use burn::tensor::{DType, Tensor, TensorPrimitive};
 use burn_flex::{Flex, FlexTensor};
 
 pub(crate) use attention::AttentionOp;
 pub(crate) use cross_entropy::CrossEntropyOp;
 pub(crate) use embed::EmbedOp;
+use fill::fill_rows;
 pub(crate) use gate::GateOp;
 pub(crate) use linear::LinearOp;
-pub(crate) use matrix::Matrix;
+use matrix::{Held, Matrix};
 pub(crate) use mean::MeanOp;
 pub(crate) use norm::{NormKind, NormOp};
 pub(crate) use rotate::RotateOp;
@@ -66,6 +67,29 @@ pub(crate) fn takes<B: Backend, const D: usize>(x: &Tensor<B, D>) -> bool {
     let primitive = TypeId::of::<B::FloatTensorPrimitive>();
     let is_flex = [TypeId::of::<FlexTensor>(), TypeId::of::<Tracked>()].contains(&primitive);
     is_flex && matches!(x.dtype(), DType::F32 | DType::BF16)
+}
+
+/// The numbers of a tensor that the operations [take](takes), rounded to bf16 by all threads; no
+/// gradient goes through.
+pub(crate) fn in_bf16<B: Backend, const D: usize>(x: Tensor<B, D>) -> Tensor<B, D> {
+    let output = match cast::<_, FlexTensor>(input(x)) {
+        Ok(x) => recast(rounded(&x)),
+        Err(x) => {
+            let x: Tracked = recast(x);
+            recast(<Autodiff<Flex> as AutodiffBackend>::from_inner(rounded(&x.primitive)))
+        }
+    };
+    Tensor::from_primitive(TensorPrimitive::Float(output))
+}
+
+fn rounded(x: &FlexTensor) -> FlexTensor {
+    let x = Matrix::contiguous(x);
+    let width = x.shape().last().copied().unwrap_or(1).max(1);
+    let rows = x.shape().iter().product::<usize>() / width;
+    let (elements, _) = fill_rows(Held::Bf16, [rows, width], |range, chunk| {
+        chunk.copy_from_slice(&x.part(range.start * width..range.end * width));
+    });
+    Matrix::new(elements, x.shape()).0
 }
 
 /// A tensor of any rank, on its way into an operation.

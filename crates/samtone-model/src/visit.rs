@@ -7,6 +7,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Tensor};
 
+#[cfg(feature = "flex")]
+use crate::kernel;
 use crate::parameter::Parameter;
 
 fn by_id(parameters: &[Parameter]) -> HashMap<ParamId, &Parameter> {
@@ -72,11 +74,19 @@ pub(crate) fn cast<B: Backend, M: Module<B>>(
             }
             let (id, tensor, mapper) = param.consume();
             let is_trainable = tensor.is_require_grad();
-            let tensor = tensor.cast(self.0).detach().set_require_grad(is_trainable);
+            let tensor = in_dtype(tensor, self.0).detach().set_require_grad(is_trainable);
             Param::from_mapped_value(id, tensor, mapper)
         }
     }
     module.map(&mut Cast(dtype, keeps))
+}
+
+fn in_dtype<B: Backend, const D: usize>(x: Tensor<B, D>, dtype: FloatDType) -> Tensor<B, D> {
+    #[cfg(feature = "flex")]
+    if dtype == FloatDType::BF16 && kernel::takes(&x) {
+        return kernel::in_bf16(x);
+    }
+    x.cast(dtype)
 }
 
 /// A trainable parameter without a usable gradient.

@@ -125,13 +125,8 @@ fn part(values: Values<'_>, place: Range<usize>) -> Cow<'_, [f32]> {
 }
 
 pub(super) fn widened(values: &[bf16]) -> Vec<f32> {
-    let mut wide = vec![0.0; values.len()];
-    vectorised(|| {
-        for (wide, value) in wide.iter_mut().zip(values) {
-            *wide = f32::from_bits(u32::from(value.to_bits()) << 16);
-        }
-    });
-    wide
+    let wide = |value: &bf16| f32::from_bits(u32::from(value.to_bits()) << 16);
+    vectorised(|| values.iter().map(wide).collect())
 }
 
 /// Rounds to the nearest bf16, ties to even; what is not a number stays so.
