@@ -318,8 +318,11 @@ impl<'a> Product<'a> {
         match kernel.reads {
             Reads::Panels => None,
             Reads::F32 => {
-                let seldom = n <= 2 * kernel.tiles.columns;
-                (seldom && (is_row_major || k <= kernel.depth)).then_some(1)
+                let seldom = n <= 2 * kernel.tiles.columns && (is_row_major || k <= kernel.depth);
+                // Rows a multiple of a page apart lie in the same few lines of the cache.
+                let apart = !left.row_stride.is_multiple_of(1024);
+                let in_order = is_row_major && apart && n <= 16 * kernel.tiles.columns;
+                (seldom || in_order).then_some(1)
             }
             Reads::LeftBf16 => {
                 let in_words = left.row_stride.is_multiple_of(kernel.group)
