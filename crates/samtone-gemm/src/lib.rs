@@ -26,6 +26,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod bytes;
 mod kernel;
 mod pack;
 mod packed;
@@ -34,13 +35,15 @@ mod pairs;
 mod processor;
 mod product;
 mod room;
+mod rounding;
 mod tile;
 mod values;
 mod vector;
 mod view;
 
-pub use packed::{Packed, PackedPart, Rounding};
+pub use packed::{Packed, PackedPart};
 pub use processor::{NoInstructions, instructions};
 pub use product::Product;
+pub use rounding::Rounding;
 pub use values::{Target, Values};
 pub use view::View;
