@@ -669,15 +669,28 @@ mod tests {
 
     #[test]
     fn an_element_is_the_same_in_any_part_of_a_product() {
-        let (m, n, k) = (150, 70, 600);
-        let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-        let (left, right) = (View::new(&a, [m, k], k), View::new(&b, [n, k], k).t());
-        let mut whole = vec![0.0; m * n];
-        Product::new(left, right).write(&mut whole, n);
-        for rows in [1, 7, 64] {
-            let mut part = vec![0.0; rows * n];
-            Product::new(left.rows(31..31 + rows), right).write(&mut part, n);
-            assert_eq!(part, whole[31 * n..(31 + rows) * n]);
+        let (m, n, k) = (150, 70, 2080);
+        let (a, b) = (in_bf16(&numbers(m * k, 1)), numbers(k * n, 2));
+        let (wide_a, right) = (numbers(m * k, 1), View::new(&b, [n, k], k).t());
+        for on in available() {
+            for rounding in [Rounding::None, Rounding::Bf16, Rounding::Int8] {
+                let packed = Packed::on(on, right, rounding, 1, pack_all);
+                let left = match rounding {
+                    Rounding::None => View::new(&wide_a, [m, k], k),
+                    Rounding::Bf16 | Rounding::Int8 => View::new(&a, [m, k], k),
+                };
+                let run = |left: View<'_>| {
+                    let mut target = vec![0.0; left.rows * n];
+                    let product = Product::with(left, &packed);
+                    product.store(on, (&mut target).into(), n, Start::Nothing);
+                    target
+                };
+                let whole = run(left);
+                for rows in [1, 7, 64] {
+                    let part = run(left.rows(31..31 + rows));
+                    assert_eq!(part, whole[31 * n..(31 + rows) * n], "{} {rounding:?}", on.name);
+                }
+            }
         }
     }
 
