@@ -4,6 +4,9 @@
 //! `tokens×in → out`, each by rows among all threads as the fused layers cut them: `forward` is
 //! X·Wᵀ, `input` the gradient for X, `weight` that for W.
 //!
+//! Then by `samtone-gemm` alone, in f32, in bf16 and in eight bits: from and to bf16 but for f32,
+//! with W packed before. Beside them, in the same turns, what AVX-512 does in f32 out of registers.
+//!
 //! `product_speed TOKENS INPUTS OUTPUTS TIMES` reads lines from stdin, `f32` or `bf16`, and answers
 //! each with the seconds of `forward` in that precision, the mean of as many products;
 //! `benches/peers/product.py` alternates it with PyTorch.
@@ -11,8 +14,9 @@
 use std::io::{BufRead, stdin};
 use std::time::Instant;
 
+use half::bf16;
 use rayon::prelude::*;
-use samtone_gemm::{Product, View};
+use samtone_gemm::{Packed, Product, Rounding, View};
 
 /// Rows of a chunk, as the fused layers cut them.
 fn chunk(rows: usize) -> usize {
@@ -121,10 +125,112 @@ fn rates(left: Matrix<'_>, right: Matrix<'_>, rounds: usize) -> [f64; 2] {
             seconds.push(start.elapsed().as_secs_f64() / times as f64);
         }
     }
-    seconds.map(|mut seconds| {
-        seconds.sort_by(f64::total_cmp);
-        work / seconds[rounds / 2]
-    })
+    seconds.map(|mut seconds| work / median(&mut seconds))
+}
+
+/// Multiplications and additions of a thread, in billions, out of registers, and what they come to.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn multiply_in_registers() -> (f64, f32) {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_reduce_add_ps, _mm512_set1_ps};
+    const REGISTERS: usize = 12;
+    const TIMES: usize = 1_000_000;
+    let factor = _mm512_set1_ps(std::hint::black_box(0.5));
+    let mut sums = [factor; REGISTERS];
+    for _ in 0..TIMES {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    let sum = sums.into_iter().map(|sum| _mm512_reduce_add_ps(sum)).sum();
+    ((2 * 16 * REGISTERS * TIMES) as f64 / 1e9, sum)
+}
+
+/// GFLOP/s of all threads out of registers, where there is AVX-512.
+fn peak() -> Option<f64> {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        let start = Instant::now();
+        let work: f64 = rayon::broadcast(|_| {
+            #[expect(unsafe_code, reason = "it wants the instructions")]
+            // SAFETY: they are there.
+            let (work, sum) = unsafe { multiply_in_registers() };
+            std::hint::black_box(sum);
+            work
+        })
+        .into_iter()
+        .sum();
+        return Some(work / start.elapsed().as_secs_f64());
+    }
+    None
+}
+
+/// A row of the second table: rates of X·Wᵀ and of the gradient for W.
+fn by_type(tokens: usize, inputs: usize, outputs: usize, rounds: usize) -> String {
+    let (x, weight) = (numbers(tokens * inputs), numbers(outputs * inputs));
+    let gradient = numbers(tokens * outputs);
+    let halves = |values: &[f32]| values.iter().copied().map(bf16::from_f32).collect::<Vec<bf16>>();
+    let (half_x, half_gradient) = (halves(&x), halves(&gradient));
+    let of_weight = View::new(&weight, [outputs, inputs], inputs).t();
+    let [plain, half, bytes] = [Rounding::None, Rounding::Bf16, Rounding::Int8]
+        .map(|rounding| Packed::new(of_weight, rounding));
+    let mut y = vec![0.0; tokens * outputs];
+    let mut half_y = vec![bf16::ZERO; tokens * outputs];
+    let mut weights = vec![0.0; outputs * inputs];
+    let rows = chunk(tokens);
+    let mut seconds = [const { Vec::new() }; 5];
+    let mut peaks = Vec::new();
+    for _ in 0..rounds {
+        let mut time = |side: usize, work: &mut dyn FnMut()| {
+            let start = Instant::now();
+            work();
+            seconds[side].push(start.elapsed().as_secs_f64());
+        };
+        time(0, &mut || {
+            y.par_chunks_mut(rows * outputs).enumerate().for_each(|(i, y)| {
+                let n = y.len() / outputs;
+                let x = View::new(&x[i * rows * inputs..], [n, inputs], inputs);
+                Product::with(x, &plain).write(y, outputs);
+            });
+        });
+        for (side, packed) in [(1, &half), (2, &bytes)] {
+            time(side, &mut || {
+                half_y.par_chunks_mut(rows * outputs).enumerate().for_each(|(i, y)| {
+                    let n = y.len() / outputs;
+                    let x = View::new(&half_x[i * rows * inputs..], [n, inputs], inputs);
+                    Product::with(x, packed).write(y, outputs);
+                });
+            });
+        }
+        let rows = chunk(outputs);
+        time(3, &mut || {
+            weights.par_chunks_mut(rows * inputs).enumerate().for_each(|(i, target)| {
+                let n = target.len() / inputs;
+                let gradient = View::new(&gradient[i * rows..], [tokens, n], outputs).t();
+                let x = View::new(&x, [tokens, inputs], inputs);
+                Product::new(gradient, x).write(target, inputs);
+            });
+        });
+        time(4, &mut || {
+            weights.par_chunks_mut(rows * inputs).enumerate().for_each(|(i, target)| {
+                let n = target.len() / inputs;
+                let gradient = View::new(&half_gradient[i * rows..], [tokens, n], outputs).t();
+                let x = View::new(&half_x, [tokens, inputs], inputs);
+                Product::new(gradient, x).write(target, inputs);
+            });
+        });
+        peaks.extend(peak());
+    }
+    let work = 2.0 * (tokens * inputs * outputs) as f64 / 1e9;
+    let [plain, half, bytes, of_plain, of_half] =
+        seconds.map(|mut seconds| format!("{:.0}", work / median(&mut seconds)));
+    let peak = if peaks.is_empty() { "–".into() } else { format!("{:.0}", median(&mut peaks)) };
+    format!("{plain} | {half} | {bytes} | {of_plain} / {of_half} | {peak}")
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -194,5 +300,12 @@ fn table(rounds: usize) {
             format!("{ours:.0} / {theirs:.0}")
         });
         println!("| {tokens}×{inputs} → {outputs} | {} |", cells.join(" | "));
+    }
+    println!();
+    println!("| product | forward in f32 | bf16 | eight bits | weight: f32 / bf16 | registers |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    for (tokens, inputs, outputs) in layers {
+        let cells = by_type(tokens, inputs, outputs, rounds);
+        println!("| {tokens}×{inputs} → {outputs} | {cells} |");
     }
 }

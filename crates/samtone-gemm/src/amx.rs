@@ -6,7 +6,9 @@
 
 use std::arch::asm;
 use std::arch::x86_64::__cpuid_count;
+use std::mem::MaybeUninit;
 
+use crate::bytes::{self, Layout};
 use crate::pack::{Part, copy, transpose};
 use crate::pairs::{Across, Along, Number, lines_of_pairs};
 use crate::tile::{Tile, Tiles, finish_rows};
@@ -22,7 +24,9 @@ const TWO: usize = 2 * SIDE;
 /// Words of two tiles.
 const PAIR: usize = TWO * SIDE;
 
-pub(crate) static TILES: Tiles = Tiles { rows: TWO, columns: TWO, tile };
+pub(crate) static PAIRS: Tiles = Tiles { rows: TWO, columns: TWO, tile: tile_of_pairs };
+
+pub(crate) static BYTES: Tiles = Tiles { rows: TWO, columns: TWO, tile: tile_of_bytes };
 
 /// Of a left factor's panel: the distances of rows and of steps, in words.
 pub(crate) const LEFT: [usize; 2] = [SIDE, PAIR];
@@ -30,11 +34,12 @@ pub(crate) const LEFT: [usize; 2] = [SIDE, PAIR];
 /// Words of a sum that one instruction takes.
 pub(crate) const STEP: usize = SIDE;
 
-/// Whether the processor has tiles of bf16, and the system grants them to this process.
+/// Whether the processor has tiles of bf16 and of eight bits, and the system grants them to this
+/// process.
 pub(crate) fn is_granted() -> bool {
     /// Of the seventh leaf's EDX.
-    const BF16_AND_TILES: u32 = 1 << 22 | 1 << 24;
-    __cpuid_count(7, 0).edx & BF16_AND_TILES == BF16_AND_TILES && system_grants()
+    const BF16_TILES_INT8: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    __cpuid_count(7, 0).edx & BF16_TILES_INT8 == BF16_TILES_INT8 && system_grants()
 }
 
 /// The system saves tiles when it switches threads, once it was asked to.
@@ -79,7 +84,7 @@ pub(crate) fn multiplies() -> bool {
         pack_left(&part(&a, 1, k, m), left.as_mut_ptr(), TWO);
         pack_right(&part(&b, n, 1, n), right.as_mut_ptr(), TWO);
         begin();
-        tile(&Tile {
+        tile_of_pairs(&Tile {
             shape: [m, n],
             depth: steps * STEP,
             left: left.as_ptr(),
@@ -146,8 +151,11 @@ pub(crate) unsafe fn end() {
 struct Sums([f32; TWO * TWO]);
 
 /// One tile program: what clears the sums, what one step does, what stores them.
-macro_rules! multiply {
-    ($of:ident, $sums:ident, [$($clear:literal)*], [$($step:literal)*], [$($store:literal)*]) => {
+macro_rules! program {
+    (
+        $of:ident, $sums:ident,
+        [$($clear:expr),* $(,)?], [$($step:expr),* $(,)?], [$($store:expr),* $(,)?] $(,)?
+    ) => {
         asm!(
             $($clear,)*
             "2:",
@@ -179,82 +187,115 @@ macro_rules! multiply {
     };
 }
 
-/// A [`TileFn`](crate::tile::TileFn) of panels of pairs.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn tile(of: &Tile) {
-    let mut sums = std::mem::MaybeUninit::<Sums>::uninit();
-    let sums = sums.as_mut_ptr().cast::<f32>();
-    let [rows, columns] = of.shape;
-    // SAFETY: the caller's; the sums have room for two by two tiles.
-    unsafe {
-        match (rows > SIDE, columns > SIDE) {
-            (true, true) => multiply!(
-                of,
-                sums,
-                ["tilezero tmm0" "tilezero tmm1" "tilezero tmm2" "tilezero tmm3"],
+/// The sums of a tile, by the instruction that multiplies.
+macro_rules! multiply {
+    ($of:ident, $sums:ident, $by:literal) => {
+        match ($of.shape[0] > SIDE, $of.shape[1] > SIDE) {
+            (true, true) => program!(
+                $of,
+                $sums,
+                ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
                 [
-                    "tileloadd tmm4, [{left} + {left_row}]"
-                    "tileloadd tmm6, [{right} + {line}]"
-                    "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm7, [{right} + {line} + 64]"
-                    "tdpbf16ps tmm1, tmm4, tmm7"
-                    "tileloadd tmm5, [{below} + {left_row}]"
-                    "tdpbf16ps tmm2, tmm5, tmm6"
-                    "tdpbf16ps tmm3, tmm5, tmm7"
+                    "tileloadd tmm4, [{left} + {left_row}]",
+                    "tileloadd tmm6, [{right} + {line}]",
+                    concat!($by, " tmm0, tmm4, tmm6"),
+                    "tileloadd tmm7, [{right} + {line} + 64]",
+                    concat!($by, " tmm1, tmm4, tmm7"),
+                    "tileloadd tmm5, [{below} + {left_row}]",
+                    concat!($by, " tmm2, tmm5, tmm6"),
+                    concat!($by, " tmm3, tmm5, tmm7"),
                 ],
                 [
-                    "tilestored [{sums} + {line}], tmm0"
-                    "tilestored [{sums} + {line} + 64], tmm1"
-                    "tilestored [{sums} + {line} + 2048], tmm2"
-                    "tilestored [{sums} + {line} + 2112], tmm3"
-                ]
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 64], tmm1",
+                    "tilestored [{sums} + {line} + 2048], tmm2",
+                    "tilestored [{sums} + {line} + 2112], tmm3",
+                ],
             ),
-            (true, false) => multiply!(
-                of,
-                sums,
-                ["tilezero tmm0" "tilezero tmm2"],
+            (true, false) => program!(
+                $of,
+                $sums,
+                ["tilezero tmm0", "tilezero tmm2"],
                 [
-                    "tileloadd tmm4, [{left} + {left_row}]"
-                    "tileloadd tmm6, [{right} + {line}]"
-                    "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm5, [{below} + {left_row}]"
-                    "tdpbf16ps tmm2, tmm5, tmm6"
+                    "tileloadd tmm4, [{left} + {left_row}]",
+                    "tileloadd tmm6, [{right} + {line}]",
+                    concat!($by, " tmm0, tmm4, tmm6"),
+                    "tileloadd tmm5, [{below} + {left_row}]",
+                    concat!($by, " tmm2, tmm5, tmm6"),
                 ],
                 [
-                    "tilestored [{sums} + {line}], tmm0"
-                    "tilestored [{sums} + {line} + 2048], tmm2"
-                ]
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 2048], tmm2",
+                ],
             ),
-            (false, true) => multiply!(
-                of,
-                sums,
-                ["tilezero tmm0" "tilezero tmm1"],
+            (false, true) => program!(
+                $of,
+                $sums,
+                ["tilezero tmm0", "tilezero tmm1"],
                 [
-                    "tileloadd tmm4, [{left} + {left_row}]"
-                    "tileloadd tmm6, [{right} + {line}]"
-                    "tdpbf16ps tmm0, tmm4, tmm6"
-                    "tileloadd tmm7, [{right} + {line} + 64]"
-                    "tdpbf16ps tmm1, tmm4, tmm7"
+                    "tileloadd tmm4, [{left} + {left_row}]",
+                    "tileloadd tmm6, [{right} + {line}]",
+                    concat!($by, " tmm0, tmm4, tmm6"),
+                    "tileloadd tmm7, [{right} + {line} + 64]",
+                    concat!($by, " tmm1, tmm4, tmm7"),
                 ],
                 [
-                    "tilestored [{sums} + {line}], tmm0"
-                    "tilestored [{sums} + {line} + 64], tmm1"
-                ]
+                    "tilestored [{sums} + {line}], tmm0",
+                    "tilestored [{sums} + {line} + 64], tmm1",
+                ],
             ),
-            (false, false) => multiply!(
-                of,
-                sums,
+            (false, false) => program!(
+                $of,
+                $sums,
                 ["tilezero tmm0"],
                 [
-                    "tileloadd tmm4, [{left} + {left_row}]"
-                    "tileloadd tmm6, [{right} + {line}]"
-                    "tdpbf16ps tmm0, tmm4, tmm6"
+                    "tileloadd tmm4, [{left} + {left_row}]",
+                    "tileloadd tmm6, [{right} + {line}]",
+                    concat!($by, " tmm0, tmm4, tmm6"),
                 ],
-                ["tilestored [{sums} + {line}], tmm0"]
+                ["tilestored [{sums} + {line}], tmm0"],
             ),
         }
-        finish_rows::<Avx512>(of, sums, TWO);
+    };
+}
+
+/// A [`TileFn`](crate::tile::TileFn) of panels of pairs.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn tile_of_pairs(of: &Tile) {
+    let mut sums = MaybeUninit::<Sums>::uninit();
+    let sums = sums.as_mut_ptr().cast::<f32>();
+    // SAFETY: the caller's; the sums have room for two by two tiles.
+    unsafe {
+        multiply!(of, sums, "tdpbf16ps");
+        finish_rows::<Avx512, false>(of, sums, TWO, [std::ptr::null(); 3]);
     }
+}
+
+/// A [`TileFn`](crate::tile::TileFn) of panels of bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn tile_of_bytes(of: &Tile) {
+    let mut sums = MaybeUninit::<Sums>::uninit();
+    let sums = sums.as_mut_ptr().cast::<f32>();
+    // SAFETY: the caller's; the sums have room for two by two tiles, and scales follow the words.
+    unsafe {
+        multiply!(of, sums, "tdpbusd");
+        let (rows, columns) = (of.left.add(TWO * of.depth), of.right.add(TWO * of.depth));
+        finish_rows::<Avx512, true>(of, sums, TWO, [rows, columns, columns.add(TWO)]);
+    }
+}
+
+/// A [`PackFn`](crate::pack::PackFn) of a left factor of bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) unsafe fn left_bytes(part: &Part, to: *mut f32, width: usize) {
+    // SAFETY: the caller's.
+    unsafe { bytes::left::<Avx512>(part, to, width, Layout::Steps, STEP) }
+}
+
+/// A [`PackFn`](crate::pack::PackFn) of a right factor of bytes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(crate) unsafe fn right_bytes(part: &Part, to: *mut f32, width: usize) {
+    // SAFETY: the caller's.
+    unsafe { bytes::right::<Avx512>(part, to, width, STEP) }
 }
 
 /// A [`PackFn`](crate::pack::PackFn) of a right factor.

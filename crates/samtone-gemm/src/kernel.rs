@@ -1,5 +1,6 @@
 //! How a product is computed.
 
+use crate::bytes;
 use crate::pack::PackFn;
 use crate::tile::Tiles;
 
@@ -19,6 +20,8 @@ pub(crate) struct Kernel {
     pub(crate) step: usize,
     /// Words of a panel, at most.
     pub(crate) depth: usize,
+    /// Lines that follow the words of a left factor's panel and of a right one's: scales.
+    pub(crate) beyond: [usize; 2],
     pub(crate) reads: Reads,
     /// What runs before a product's first tile and after its last.
     pub(crate) around: Option<[unsafe fn(); 2]>,
@@ -49,8 +52,20 @@ impl Kernel {
             group: 1,
             step: 1,
             depth: DEPTH,
+            beyond: [0, 0],
             reads,
             around: None,
+        }
+    }
+
+    /// Of words that are four integers of eight bits, whose sums are never cut.
+    pub(crate) const fn of_bytes(tiles: &'static Tiles, left: PackFn, right: PackFn) -> Self {
+        Self {
+            pack_right: right,
+            group: bytes::GROUP,
+            depth: bytes::MOST_TERMS / bytes::GROUP,
+            beyond: [1, 2],
+            ..Self::of_f32(tiles, left, Reads::Panels)
         }
     }
 

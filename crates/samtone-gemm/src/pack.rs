@@ -30,9 +30,9 @@ pub(crate) type PackFn = unsafe fn(&Part, to: *mut f32, width: usize);
 const AHEAD: usize = 16;
 
 /// Lines that start `stride` apart, of numbers that are rounded to bf16 where `ROUNDS`.
-struct Lines<T, const ROUNDS: bool> {
-    from: *const T,
-    stride: usize,
+pub(crate) struct Lines<T, const ROUNDS: bool> {
+    pub(crate) from: *const T,
+    pub(crate) stride: usize,
 }
 
 impl<T, const ROUNDS: bool> Lines<T, ROUNDS> {

@@ -2,20 +2,13 @@
 
 use std::fmt;
 
+use crate::bytes::MOST_TERMS;
 use crate::kernel::Kernel;
 use crate::pack::pack;
 use crate::processor::{Processor, processor};
 use crate::room::{Line, floats};
+use crate::rounding::Rounding;
 use crate::view::View;
-
-/// Whether the numbers of a factor are kept as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
-    /// They are, in the type they have.
-    None,
-    /// They are rounded to bf16, if they are not of it: nearest, ties to even.
-    Bf16,
-}
 
 /// A right factor, copied once into the order in which products read it, for
 /// [`Product::with`](crate::Product::with).
@@ -24,7 +17,8 @@ pub enum Rounding {
 /// multiplied from the right again and again, as weights are, is packed before.
 pub struct Packed {
     pub(crate) on: &'static Processor,
-    pub(crate) rounds: bool,
+    /// Bf16 where the factor was of it.
+    pub(crate) rounding: Rounding,
     pub(crate) shape: [usize; 2],
     /// As many columns as a tile has, one panel after the other; in each, the lines of the depths
     /// in their order.
@@ -41,30 +35,45 @@ pub struct PackedPart<'a> {
 
 impl Packed {
     /// A copy of a factor.
+    ///
+    /// # Panics
+    ///
+    /// If a column of integers is of more than 65,536.
     pub fn new(view: View<'_>, rounding: Rounding) -> Self {
         Self::in_parts(view, rounding, 1, pack_all)
     }
 
     /// The same in parts, about as many as said, each of which `run` is to [pack](PackedPart::pack),
     /// on threads of its own.
+    ///
+    /// # Panics
+    ///
+    /// As of [`Self::new`].
     pub fn in_parts(
         view: View<'_>,
         rounding: Rounding,
         parts: usize,
         run: impl FnOnce(Vec<PackedPart<'_>>),
     ) -> Self {
-        Self::on(processor(), view, view.is_bf16() || rounding == Rounding::Bf16, parts, run)
+        Self::on(processor(), view, rounding, parts, run)
     }
 
     pub(crate) fn on(
         on: &'static Processor,
         view: View<'_>,
-        rounds: bool,
+        rounding: Rounding,
         parts: usize,
         run: impl FnOnce(Vec<PackedPart<'_>>),
     ) -> Self {
         let shape = [view.rows, view.columns];
-        let kernel = on.kernel(rounds);
+        let rounding = match rounding {
+            Rounding::None if view.is_bf16() => Rounding::Bf16,
+            rounding => rounding,
+        };
+        if rounding == Rounding::Int8 {
+            assert!(view.rows <= MOST_TERMS, "columns of {} integers of eight bits", view.rows);
+        }
+        let kernel = on.kernel(rounding);
         let width = kernel.tiles.columns;
         let panels = view.columns.div_ceil(width);
         let mut lines = vec![Line::ZERO; panels * lines_of_panel(kernel, view.rows)];
@@ -76,12 +85,12 @@ impl Packed {
             PackedPart { kernel, view, columns, lines }
         };
         run(lines.chunks_mut(of_part).enumerate().map(part).collect());
-        Self { on, rounds, shape, lines }
+        Self { on, rounding, shape, lines }
     }
 
     /// The panel of a tile's columns from the `j`th, from a depth on.
     pub(crate) fn part(&self, first: usize, j: usize) -> *const f32 {
-        let kernel = self.on.kernel(self.rounds);
+        let kernel = self.on.kernel(self.rounding);
         let width = kernel.tiles.columns;
         let panel = &self.lines[j / width * lines_of_panel(kernel, self.shape[0])..];
         panel.as_ptr().cast::<f32>().wrapping_add(first / kernel.group * width)
@@ -89,7 +98,7 @@ impl Packed {
 }
 
 fn lines_of_panel(kernel: &Kernel, terms: usize) -> usize {
-    (kernel.words(terms) * kernel.tiles.columns).div_ceil(Line::LENGTH)
+    ((kernel.words(terms) + kernel.beyond[1]) * kernel.tiles.columns).div_ceil(Line::LENGTH)
 }
 
 pub(crate) fn pack_all(parts: Vec<PackedPart<'_>>) {
@@ -106,7 +115,7 @@ impl PackedPart<'_> {
             for (first, depth) in kernel.depths(view.rows) {
                 let to = floats(panel)[first / kernel.group * width..].as_mut_ptr();
                 let shape = [depth, width.min(view.columns - j)];
-                let lines = [kernel.words(depth), width];
+                let lines = [kernel.words(depth) + kernel.beyond[1], width];
                 // SAFETY: the columns and terms lie within the view, and the panel holds them.
                 unsafe { pack(kernel.pack_right, view, [first, j], shape, lines, to) };
             }
@@ -116,8 +125,8 @@ impl PackedPart<'_> {
 
 impl fmt::Debug for Packed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on, rounds, shape: [rows, columns], .. } = self;
-        write!(f, "Packed({rows}×{columns}, {}{})", on.name, if *rounds { ", bf16" } else { "" })
+        let Self { on, rounding, shape: [rows, columns], .. } = self;
+        write!(f, "Packed({rows}×{columns}, {rounding:?}, {})", on.name)
     }
 }
 
@@ -155,7 +164,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a product in bf16 with what is packed in f32")]
+    #[should_panic(expected = "columns of 65537 integers of eight bits")]
+    fn columns_whose_sums_might_overflow_are_refused() {
+        let values = vec![0.0; 65_537];
+        let _ = Packed::new(View::new(&values, [65_537, 1], 1), Rounding::Int8);
+    }
+
+    #[test]
+    #[should_panic(expected = "a product in Bf16 with what is packed in None")]
     fn what_is_packed_in_f32_is_no_factor_in_bf16() {
         let packed = Packed::new(View::new(&[1.0], [1, 1], 1), Rounding::None);
         let _ = Product::with(View::new(&[1.0], [1, 1], 1), &packed).in_bf16();

@@ -5,25 +5,29 @@ use std::sync::LazyLock;
 
 #[cfg(target_arch = "x86_64")]
 use crate::amx;
+use crate::bytes::{self, Layout};
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::DEPTH;
 use crate::kernel::{Kernel, Reads};
 use crate::pack::{Part, numbers};
 #[cfg(target_arch = "x86_64")]
 use crate::pairs::lines_of_pairs;
+use crate::rounding::Rounding;
 use crate::tile;
 use crate::vector::Portable;
+#[cfg(target_arch = "x86_64")]
+use crate::vector::x86;
 
 /// A set of instructions, and the products made of them.
 pub(crate) struct Processor {
     pub(crate) name: &'static str,
     pub(crate) f32: Kernel,
-    /// Of factors rounded to bf16.
     pub(crate) bf16: Kernel,
+    pub(crate) int8: Kernel,
 }
 
 macro_rules! processor {
-    ($static:ident, $name:literal, $vector:ty, $tiles:path, $($features:literal)?) => {
+    ($static:ident, $name:literal, $vector:ty, $tiles:path, $bytes:path, $($features:literal)?) => {
         static $static: Processor = {
             $(#[target_feature(enable = $features)])?
             unsafe fn pack(part: &Part, to: *mut f32, width: usize) {
@@ -35,20 +39,43 @@ macro_rules! processor {
                 // SAFETY: the caller's.
                 unsafe { numbers::<$vector, true>(part, to, width) }
             }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn left_bytes(part: &Part, to: *mut f32, width: usize) {
+                // SAFETY: the caller's.
+                unsafe { bytes::left::<$vector>(part, to, width, Layout::Words, 1) }
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn right_bytes(part: &Part, to: *mut f32, width: usize) {
+                // SAFETY: the caller's.
+                unsafe { bytes::right::<$vector>(part, to, width, 1) }
+            }
             Processor {
                 name: $name,
                 f32: Kernel::of_f32(&$tiles, pack, Reads::F32),
                 bf16: Kernel::of_f32(&$tiles, pack_rounded, Reads::Panels),
+                int8: Kernel::of_bytes(&$bytes, left_bytes, right_bytes),
             }
         };
     };
 }
 
-processor!(PORTABLE, "portable", Portable, tile::PORTABLE,);
+processor!(PORTABLE, "portable", Portable, tile::PORTABLE, tile::PORTABLE_BYTES,);
 #[cfg(target_arch = "x86_64")]
-processor!(AVX2, "avx2", crate::vector::x86::Avx2, tile::AVX2, "avx2,fma");
+processor!(AVX2, "avx2", x86::Avx2, tile::AVX2, tile::AVX2_BYTES, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-processor!(AVX512, "avx512", crate::vector::x86::Avx512, tile::AVX512, "avx512f,avx512bw,avx512vl");
+processor!(
+    AVX512,
+    "avx512",
+    x86::Avx512,
+    tile::AVX512,
+    tile::AVX512_BYTES,
+    "avx512f,avx512bw,avx512vl"
+);
+
+/// Without VNNI.
+#[cfg(target_arch = "x86_64")]
+static AVX512_ALONE: Processor =
+    Processor { name: "avx512", f32: AVX512.f32, bf16: AVX512.bf16, int8: AVX2.int8 };
 
 #[cfg(target_arch = "x86_64")]
 static AVX512_BF16: Processor = {
@@ -58,15 +85,13 @@ static AVX512_BF16: Processor = {
         unsafe { lines_of_pairs(part, to, width, 1) }
     }
     let bf16 = Kernel { group: 2, ..Kernel::of_f32(&tile::AVX512_BF16, pack, Reads::Panels) };
-    Processor { name: "avx512bf16", f32: AVX512.f32, bf16 }
+    Processor { name: "avx512bf16", f32: AVX512.f32, bf16, int8: AVX512.int8 }
 };
 
 #[cfg(target_arch = "x86_64")]
-static AMX: Processor = Processor {
-    name: "amx",
-    f32: AVX512.f32,
-    bf16: Kernel {
-        tiles: &amx::TILES,
+static AMX: Processor = {
+    let amx = Kernel {
+        tiles: &amx::PAIRS,
         pack_left: amx::pack_left,
         pack_right: amx::pack_right,
         left: amx::LEFT,
@@ -74,9 +99,13 @@ static AMX: Processor = Processor {
         step: amx::STEP,
         // So fast are the tiles that to store sums and load them again would be felt.
         depth: 2 * DEPTH,
+        beyond: [0, 0],
         reads: Reads::LeftBf16,
         around: Some([amx::begin, amx::end]),
-    },
+    };
+    let of_bytes = Kernel::of_bytes(&amx::BYTES, amx::left_bytes, amx::right_bytes);
+    let int8 = Kernel { left: amx.left, step: amx.step, around: amx.around, ..of_bytes };
+    Processor { name: "amx", f32: AVX512.f32, bf16: amx, int8 }
 };
 
 /// The sets of instructions that this processor has, the best first.
@@ -92,15 +121,16 @@ fn beyond_portable() -> Vec<&'static Processor> {
     let has_avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl");
-    let has_bf16 = has_avx512 && is_x86_feature_detected!("avx512bf16");
-    if has_avx512 && amx::is_granted() && amx::multiplies() {
+    let has_vnni = has_avx512 && is_x86_feature_detected!("avx512vnni");
+    let has_bf16 = has_vnni && is_x86_feature_detected!("avx512bf16");
+    if has_vnni && amx::is_granted() && amx::multiplies() {
         found.push(&AMX);
     }
     if has_bf16 && is_amd() {
         found.push(&AVX512_BF16);
     }
     if has_avx512 {
-        found.push(&AVX512);
+        found.push(if has_vnni { &AVX512 } else { &AVX512_ALONE });
     }
     if has_bf16 && !is_amd() {
         found.push(&AVX512_BF16);
@@ -175,9 +205,13 @@ pub(crate) fn processor() -> &'static Processor {
 }
 
 impl Processor {
-    /// The products of factors rounded to bf16, or of f32 as they are.
-    pub(crate) fn kernel(&self, rounds: bool) -> &Kernel {
-        if rounds { &self.bf16 } else { &self.f32 }
+    /// Products of factors that are kept so.
+    pub(crate) fn kernel(&self, rounding: Rounding) -> &Kernel {
+        match rounding {
+            Rounding::None => &self.f32,
+            Rounding::Bf16 => &self.bf16,
+            Rounding::Int8 => &self.int8,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::pack::pack;
 use crate::packed::Packed;
 use crate::processor::{Processor, processor};
 use crate::room::{Line, room};
+use crate::rounding::Rounding;
 use crate::tile::Tile;
 use crate::values::{In, Out, Target};
 use crate::view::{View, extent};
@@ -32,8 +33,7 @@ pub struct Product<'a> {
     left: View<'a>,
     right: Right<'a>,
     scale: f32,
-    /// Whether the factors are rounded to bf16.
-    rounds: bool,
+    rounding: Rounding,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,26 +67,32 @@ impl<'a> Product<'a> {
     ///
     /// If the inner dimensions differ.
     pub fn new(left: View<'a>, right: View<'a>) -> Self {
-        let rounds = left.is_bf16() || right.is_bf16();
-        Self { left, right: Right::View(right), scale: 1.0, rounds }.checked()
+        let is_bf16 = left.is_bf16() || right.is_bf16();
+        let rounding = if is_bf16 { Rounding::Bf16 } else { Rounding::None };
+        Self { left, right: Right::View(right), scale: 1.0, rounding }.checked()
     }
 
-    /// `left × right`, the same to the bit as if the right factor had not been packed.
+    /// `left × right`, the same to the bit as if the right factor had not been packed; in eight bits
+    /// where it was [packed so](Rounding::Int8).
     ///
     /// # Panics
     ///
     /// If the inner dimensions differ, or the left factor is of bf16 and the right one was packed
     /// in f32.
     pub fn with(left: View<'a>, right: &'a Packed) -> Self {
-        let rounds = left.is_bf16() || right.rounds;
-        Self { left, right: Right::Packed(right), scale: 1.0, rounds }.checked()
+        let rounding = match right.rounding {
+            Rounding::None if left.is_bf16() => Rounding::Bf16,
+            rounding => rounding,
+        };
+        Self { left, right: Right::Packed(right), scale: 1.0, rounding }.checked()
     }
 
     fn checked(self) -> Self {
         let (k, [rows, columns]) = (self.left.columns, self.right.shape());
         assert_eq!(k, rows, "a product of {}×{k} and {rows}×{columns}", self.left.rows);
         if let Right::Packed(packed) = self.right {
-            assert_eq!(self.rounds, packed.rounds, "a product in bf16 with what is packed in f32");
+            let (ours, theirs) = (self.rounding, packed.rounding);
+            assert_eq!(ours, theirs, "a product in {ours:?} with what is packed in {theirs:?}");
         }
         self
     }
@@ -101,10 +107,10 @@ impl<'a> Product<'a> {
     ///
     /// # Panics
     ///
-    /// If the right factor was packed in f32.
+    /// If the right factor was packed otherwise.
     #[must_use]
     pub fn in_bf16(self) -> Self {
-        Self { rounds: true, ..self }.checked()
+        Self { rounding: Rounding::Bf16, ..self }.checked()
     }
 
     /// Writes it to a row-major matrix whose rows start `stride` apart, on this thread. What lies
@@ -187,7 +193,7 @@ impl<'a> Product<'a> {
             return;
         }
         let lines = &mut ROOM.take();
-        let kernel = on.kernel(self.rounds);
+        let kernel = on.kernel(self.rounding);
         // SAFETY: the target was checked to hold the product, and the processor has the kernel's
         // instructions.
         unsafe {
@@ -228,7 +234,8 @@ impl<'a> Product<'a> {
             }
             Right::Packed(_) => false,
         };
-        let left_room = if reads_left == Some(1) { 0 } else { block * words };
+        let of_panel = words + kernel.beyond[0];
+        let left_room = if reads_left == Some(1) { 0 } else { block * of_panel };
         let right_room = if packs_right { tile_columns * words } else { 0 };
         // Sums that are not complete are not rounded.
         let keeps_sums = matches!(target, Out::Bf16(_)) && depth < k;
@@ -247,7 +254,8 @@ impl<'a> Product<'a> {
             for (first, depth) in kernel.depths(k) {
                 let words = kernel.words(depth);
                 let (place, shape) = ([first, top + in_place], [depth, rows - in_place]);
-                let lines = [words, tile_rows];
+                let of_panel = words + kernel.beyond[0];
+                let lines = [of_panel, tile_rows];
                 // SAFETY: the rows and terms lie within the view; the room is for a block.
                 unsafe { pack(kernel.pack_left, left.t(), place, shape, lines, left_room) };
                 for j in (0..n).step_by(tile_columns) {
@@ -274,7 +282,7 @@ impl<'a> Product<'a> {
                         let (of_left, [left_row, left_step]) = if i < in_place {
                             (left.part(top + i, first).numbers(), self.left_in_place(kernel))
                         } else {
-                            let panel = left_room.wrapping_add((i - in_place) * words);
+                            let panel = left_room.wrapping_add((i - in_place) * of_panel);
                             (panel.cast_const(), kernel.left)
                         };
                         let whole = (target.at((top + i) * stride + j), stride);
@@ -407,14 +415,19 @@ mod tests {
         let (half_a, half_b) = (in_bf16(&a), in_bf16(&b));
         let left = factor(values(&a, &half_a, of_bf16[0]), [m, k], transposed[0]);
         let right = factor(values(&b, &half_b, of_bf16[1]), [k, n], transposed[1]);
-        let rounds = rounds || of_bf16[0] || of_bf16[1];
-        let (a, b) = if rounds { (rounded(&a), rounded(&b)) } else { (a.clone(), b.clone()) };
+        let rounding =
+            if rounds || of_bf16[0] || of_bf16[1] { Rounding::Bf16 } else { Rounding::None };
+        let (a, b) = if rounding == Rounding::Bf16 {
+            (rounded(&a), rounded(&b))
+        } else {
+            (a.clone(), b.clone())
+        };
         let row = numbers(n, 3);
         let stride = n + 5;
         for on in available() {
-            let packed = Packed::on(on, right, rounds, 1, pack_all);
-            let unpacked = Product { rounds, ..Product::new(left, right).scaled(scale) };
-            let with_packed = Product { rounds, ..Product::with(left, &packed).scaled(scale) };
+            let packed = Packed::on(on, right, rounding, 1, pack_all);
+            let unpacked = Product { rounding, ..Product::new(left, right).scaled(scale) };
+            let with_packed = Product { rounding, ..Product::with(left, &packed).scaled(scale) };
             for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
                 let before = match start {
                     Start::Nothing => vec![f32::NAN; m * stride],
@@ -483,7 +496,9 @@ mod tests {
             scale in prop::sample::select(vec![1.0_f32, -0.5, 0.0]),
             rounds in any::<bool>(),
         ) {
-            check(&Case { shape, transposed, of_bf16, scale, rounds });
+            let case = Case { shape, transposed, of_bf16, scale, rounds };
+            check(&case);
+            check_in_bytes(&case);
         }
     }
 
@@ -511,17 +526,174 @@ mod tests {
         }
     }
 
+    /// The integers of a line and its scale, by their definition.
+    fn quantised(line: &[f32]) -> (Vec<i32>, f32) {
+        let largest = line.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        if largest == 0.0 {
+            return (vec![0; line.len()], 0.0);
+        }
+        let inverse = 127.0 / largest;
+        let integers = line.iter().map(|x| (x * inverse).round_ties_even() as i32).collect();
+        (integers, largest / 127.0)
+    }
+
+    /// Compares a product in eight bits with its definition in integers.
+    fn check_in_bytes(case: &Case) {
+        let Case { shape: [m, n, k], transposed, of_bf16, scale, .. } = *case;
+        let (mut a, mut b) = (numbers(room_of([m, k]), 1), numbers(room_of([k, n]), 2));
+        for x in &mut a {
+            *x *= 100.0;
+        }
+        if m * n * k > 3 {
+            // A row of nothing, as padding is.
+            let zero = factor(Values::F32(&a), [m, k], transposed[0]);
+            let places: Vec<_> =
+                (0..k).map(|p| (m / 2) * zero.row_stride + p * zero.column_stride).collect();
+            for place in places {
+                a[place] = 0.0;
+            }
+            b.iter_mut().step_by(7).for_each(|x| *x = 1.0);
+        }
+        let (half_a, half_b) = (in_bf16(&a), in_bf16(&b));
+        let left = factor(values(&a, &half_a, of_bf16[0]), [m, k], transposed[0]);
+        let right = factor(values(&b, &half_b, of_bf16[1]), [k, n], transposed[1]);
+        let a = if of_bf16[0] { rounded(&a) } else { a.clone() };
+        let b = if of_bf16[1] { rounded(&b) } else { b.clone() };
+        let line = |length: usize, of: &dyn Fn(usize) -> f64| -> (Vec<i32>, f32) {
+            quantised(&(0..length).map(|p| of(p) as f32).collect::<Vec<_>>())
+        };
+        let rows: Vec<_> = (0..m).map(|i| line(k, &|p| at(&left, &a, i, p))).collect();
+        let columns: Vec<_> = (0..n).map(|j| line(k, &|p| at(&right, &b, p, j))).collect();
+        let (row, stride) = (numbers(n, 3), n + 5);
+        for on in available() {
+            let packed = Packed::on(on, right, Rounding::Int8, 1, pack_all);
+            let product = Product::with(left, &packed).scaled(scale);
+            for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
+                let before = match start {
+                    Start::Nothing => vec![f32::NAN; m * stride],
+                    _ => rounded(&numbers(m * stride, 4)),
+                };
+                let target: Vec<f32> = if of_bf16[2] {
+                    let mut target = in_bf16(&before);
+                    product.store(on, (&mut target).into(), stride, start);
+                    target.into_iter().map(bf16::to_f32).collect()
+                } else {
+                    let mut target = before.clone();
+                    product.store(on, (&mut target).into(), stride, start);
+                    target
+                };
+                for i in 0..m {
+                    for j in 0..stride {
+                        let (was, is) = (before[i * stride + j], target[i * stride + j]);
+                        if j >= n {
+                            let same = was.to_bits() == is.to_bits();
+                            assert!(same, "between the rows, {} {case:?}", on.name);
+                            continue;
+                        }
+                        let ((row_of, row_scale), (column, column_scale)) = (&rows[i], &columns[j]);
+                        let sum: i32 = row_of.iter().zip(column).map(|(x, y)| x * y).sum();
+                        let product = scale * row_scale * column_scale * sum as f32;
+                        let start = match start {
+                            Start::Nothing => 0.0,
+                            Start::Target => was,
+                            Start::Row(row) => row[j],
+                        };
+                        // To the bit where nothing is added: what is rounded once or twice is not.
+                        let expected = start + product;
+                        let mut bound =
+                            if start == 0.0 { 0.0 } else { 1.2e-7 * (start.abs() + product.abs()) };
+                        if of_bf16[2] {
+                            bound += (expected.abs() + bound) * 2_f32.powi(-8);
+                        }
+                        assert!(
+                            (is - expected).abs() <= bound,
+                            "{} at {i}, {j}: {is}, not {expected}, {case:?}",
+                            on.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_in_bytes_of_many_terms_agree_with_their_definition() {
+        for (shape, transposed) in
+            [([70, 101, 1500], [false, true]), ([9, 50, 2050], [true, false])]
+        {
+            for of_bf16 in [[false; 3], [true; 3]] {
+                check_in_bytes(&Case { shape, transposed, of_bf16, scale: 1.0, rounds: false });
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_integers_do_not_overflow() {
+        for on in available() {
+            for sign in [1.0, -1.0] {
+                let k = 1 << 16;
+                let (a, b) = (vec![3.0; k], vec![sign; k]);
+                let right = View::new(&b, [k, 1], 1);
+                let packed = Packed::on(on, right, Rounding::Int8, 1, pack_all);
+                let mut target = [0.0];
+                let product = Product::with(View::new(&a, [1, k], k), &packed);
+                product.store(on, (&mut target).into(), 1, Start::Nothing);
+                let expected = 3.0 * sign * k as f32;
+                assert!((target[0] - expected).abs() <= expected.abs() * 1e-6, "{}", on.name);
+            }
+        }
+    }
+
+    #[test]
+    fn in_bytes_a_line_that_is_not_finite_is_not_a_number_and_a_tiny_one_is_zero() {
+        for on in available() {
+            let run = |a: &[f32], b: &[f32]| {
+                let packed = Packed::on(on, View::new(b, [2, 2], 2), Rounding::Int8, 1, pack_all);
+                let mut target = [7.0; 4];
+                Product::with(View::new(a, [2, 2], 2), &packed).store(
+                    on,
+                    (&mut target).into(),
+                    2,
+                    Start::Nothing,
+                );
+                target
+            };
+            for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let by_row = run(&[1.0, wrong, 2.0, 1.0], &[1.0, 0.0, 0.0, 1.0]);
+                assert!(by_row[0].is_nan() && by_row[1].is_nan(), "{} {by_row:?}", on.name);
+                assert!((by_row[2] - 2.0).abs() < 1e-6 && (by_row[3] - 1.0).abs() < 0.01);
+                let by_column = run(&[1.0, 0.0, 0.0, 1.0], &[wrong, 1.0, 0.0, 1.0]);
+                assert!(by_column[0].is_nan() && by_column[2].is_nan(), "{}", on.name);
+                assert!((by_column[1] - 1.0).abs() < 1e-6, "{}", on.name);
+            }
+            assert_eq!(run(&[1e-37, 1e-38, 0.0, 0.0], &[1.0; 4]), [0.0; 4], "{}", on.name);
+        }
+    }
+
     #[test]
     fn an_element_is_the_same_in_any_part_of_a_product() {
-        let (m, n, k) = (150, 70, 600);
-        let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-        let (left, right) = (View::new(&a, [m, k], k), View::new(&b, [n, k], k).t());
-        let mut whole = vec![0.0; m * n];
-        Product::new(left, right).write(&mut whole, n);
-        for rows in [1, 7, 64] {
-            let mut part = vec![0.0; rows * n];
-            Product::new(left.rows(31..31 + rows), right).write(&mut part, n);
-            assert_eq!(part, whole[31 * n..(31 + rows) * n]);
+        let (m, n, k) = (150, 70, 2080);
+        let (a, b) = (in_bf16(&numbers(m * k, 1)), numbers(k * n, 2));
+        let (wide_a, right) = (numbers(m * k, 1), View::new(&b, [n, k], k).t());
+        for on in available() {
+            for rounding in [Rounding::None, Rounding::Bf16, Rounding::Int8] {
+                let packed = Packed::on(on, right, rounding, 1, pack_all);
+                let left = match rounding {
+                    Rounding::None => View::new(&wide_a, [m, k], k),
+                    Rounding::Bf16 | Rounding::Int8 => View::new(&a, [m, k], k),
+                };
+                let run = |left: View<'_>| {
+                    let mut target = vec![0.0; left.rows * n];
+                    let product = Product::with(left, &packed);
+                    product.store(on, (&mut target).into(), n, Start::Nothing);
+                    target
+                };
+                let whole = run(left);
+                for rows in [1, 7, 64] {
+                    let part = run(left.rows(31..31 + rows));
+                    assert_eq!(part, whole[31 * n..(31 + rows) * n], "{} {rounding:?}", on.name);
+                }
+            }
         }
     }
 
@@ -529,11 +701,11 @@ mod tests {
     fn what_is_not_finite_goes_through_and_what_is_tiny_stays() {
         let tiny = f32::from_bits(3);
         for on in available() {
-            for rounds in [false, true] {
+            for rounding in [Rounding::None, Rounding::Bf16] {
                 let run = |a: [f32; 2], b: [f32; 2]| {
                     let mut target = [7.0_f32];
                     let (a, b) = (View::new(&a, [1, 2], 2), View::new(&b, [2, 1], 1));
-                    let product = Product { rounds, ..Product::new(a, b) };
+                    let product = Product { rounding, ..Product::new(a, b) };
                     product.store(on, (&mut target).into(), 1, Start::Nothing);
                     target[0]
                 };

@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::values::{In, Out};
-use crate::vector::Vector;
 #[cfg(target_arch = "x86_64")]
-use crate::vector::x86::Avx512;
+use crate::vector::x86::{Avx2, Avx512};
+use crate::vector::{Portable, Vector};
 
 /// What a tile is made of.
 ///
@@ -60,7 +60,9 @@ const AHEAD: usize = 16;
 /// What a word holds, and how it is multiplied.
 trait Word<V> {
     /// Whether a factor of f32 is words where it lies.
-    const IS_F32: bool;
+    const IS_F32: bool = false;
+    /// Whether the sums are integers, which panels hold scales for.
+    const IS_SCALED: bool = false;
 
     /// The sum and the products of the terms of two words.
     ///
@@ -83,14 +85,25 @@ impl<V: Vector> Word<V> for One {
     }
 }
 
+/// Four integers of eight bits, the left one's without a sign.
+struct Bytes;
+
+impl<V: Vector> Word<V> for Bytes {
+    const IS_SCALED: bool = true;
+
+    #[inline(always)]
+    unsafe fn add_product(left: V, right: V, sum: V) -> V {
+        // SAFETY: the caller's.
+        unsafe { left.add_bytes(right, sum) }
+    }
+}
+
 /// Two bf16.
 #[cfg(target_arch = "x86_64")]
 struct Pair;
 
 #[cfg(target_arch = "x86_64")]
 impl Word<Avx512> for Pair {
-    const IS_F32: bool = false;
-
     #[inline(always)]
     unsafe fn add_product(left: Avx512, right: Avx512, sum: Avx512) -> Avx512 {
         // SAFETY: the caller's; a register's bits are as well those of 32 bf16.
@@ -145,12 +158,15 @@ where
         }
         // The usual ones are compiled each on its own, out of registers.
         match (of.start, of.target) {
-            (None, Out::F32(target)) => finish(of, &sums, std::ptr::null(), 0, target),
-            (Some(In::F32(start)), Out::F32(target)) if std::ptr::eq(start, target) => {
-                finish(of, &sums, target, of.target_row, target);
+            (None, Out::F32(target)) if !W::IS_SCALED => {
+                finish(of, &sums, std::ptr::null(), 0, target);
             }
-            (Some(In::F32(start)), Out::F32(target)) => {
-                finish(of, &sums, start, of.start_row, target);
+            (Some(In::F32(start)), Out::F32(target)) if !W::IS_SCALED => {
+                if std::ptr::eq(start, target) {
+                    finish(of, &sums, target, of.target_row, target);
+                } else {
+                    finish(of, &sums, start, of.start_row, target);
+                }
             }
             _ => {
                 let mut stored = std::mem::MaybeUninit::<[[V; REGISTERS]; ROWS]>::uninit();
@@ -160,7 +176,13 @@ where
                         *stored.add(row * REGISTERS + at) = *sum;
                     }
                 }
-                finish_rows::<V>(of, stored.cast(), REGISTERS * V::LANES);
+                if W::IS_SCALED {
+                    let scales = [left, right, right.add(of.right_step)];
+                    finish_rows::<V, true>(of, stored.cast(), REGISTERS * V::LANES, scales);
+                } else {
+                    let none = [std::ptr::null(); 3];
+                    finish_rows::<V, false>(of, stored.cast(), REGISTERS * V::LANES, none);
+                }
             }
         }
     }
@@ -196,16 +218,25 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
 
 /// The same of sums that were stored, in rows that start `sums_row` apart, from and to any numbers.
 ///
+/// Where they are `SCALED`, they are integers: less those of the columns, in the third place, times
+/// the scales of the rows, in the first, and of the columns, in the second.
+///
 /// # Safety
 ///
 /// As of [`TileFn`], and the sums are whole registers.
 #[inline(always)]
-pub(crate) unsafe fn finish_rows<V: Vector>(of: &Tile, sums: *const f32, sums_row: usize) {
+pub(crate) unsafe fn finish_rows<V: Vector, const SCALED: bool>(
+    of: &Tile,
+    sums: *const f32,
+    sums_row: usize,
+    [row_scales, column_scales, above]: [*const f32; 3],
+) {
     let [rows, columns] = of.shape;
     // SAFETY: the caller's.
     unsafe {
-        let scale = V::splat(of.scale);
         for row in 0..rows {
+            let scale = if SCALED { of.scale * *row_scales.add(row) } else { of.scale };
+            let scale = V::splat(scale);
             let mut at = 0;
             while at < columns {
                 let lanes = V::LANES.min(columns - at);
@@ -215,7 +246,13 @@ pub(crate) unsafe fn finish_rows<V: Vector>(of: &Tile, sums: *const f32, sums_ro
                     Some(In::F32(from)) => V::load_first(from.add(place), lanes),
                     Some(In::Bf16(from)) => V::load_bf16_first(from.add(place), lanes),
                 };
-                let sum = scale.mul_add(V::load(sums.add(row * sums_row + at)), start);
+                let sum = V::load(sums.add(row * sums_row + at));
+                let sum = if SCALED {
+                    let scale = scale.mul_add(V::load(column_scales.add(at)), V::splat(0.0));
+                    scale.mul_add(sum.difference(V::load(above.add(at))), start)
+                } else {
+                    scale.mul_add(sum, start)
+                };
                 match of.target.at(row * of.target_row + at) {
                     Out::F32(to) => sum.store_first(to, lanes),
                     Out::Bf16(to) => sum.store_bf16_first(to, lanes),
@@ -254,9 +291,12 @@ macro_rules! tiles {
     (@row $rows:literal, [$($registers:literal)*]) => { &[$(of::<$rows, $registers>),*] };
 }
 
-tiles!(PORTABLE, crate::vector::Portable, One, , [1 2 3 4], [1 2]);
+tiles!(PORTABLE, Portable, One, , [1 2 3 4], [1 2]);
+tiles!(PORTABLE_BYTES, Portable, Bytes, , [1 2 3 4], [1 2]);
 #[cfg(target_arch = "x86_64")]
-tiles!(AVX2, crate::vector::x86::Avx2, One, "avx2,fma", [1 2 3 4 5 6], [1 2]);
+tiles!(AVX2, Avx2, One, "avx2,fma", [1 2 3 4 5 6], [1 2]);
+#[cfg(target_arch = "x86_64")]
+tiles!(AVX2_BYTES, Avx2, Bytes, "avx2,fma", [1 2 3 4], [1 2]);
 #[cfg(target_arch = "x86_64")]
 tiles!(AVX512, Avx512, One, "avx512f,avx512bw,avx512vl", [1 2 3 4 5 6 7 8], [1 2 3]);
 #[cfg(target_arch = "x86_64")]
@@ -265,6 +305,15 @@ tiles!(
     Avx512,
     Pair,
     "avx512f,avx512bw,avx512vl,avx512bf16",
+    [1 2 3 4 5 6 7 8],
+    [1 2 3]
+);
+#[cfg(target_arch = "x86_64")]
+tiles!(
+    AVX512_BYTES,
+    Avx512,
+    Bytes,
+    "avx512f,avx512bw,avx512vl,avx512vnni",
     [1 2 3 4 5 6 7 8],
     [1 2 3]
 );

@@ -21,6 +21,12 @@ pub(crate) trait Vector: Copy {
     /// `self · by + plus`
     unsafe fn mul_add(self, by: Self, plus: Self) -> Self;
 
+    /// The sums of a register's bits as integers and of four products a lane: of the integers from 0
+    /// to 255 in the bits of `self` and those from -128 to 127 in the bits of `by`.
+    unsafe fn add_bytes(self, by: Self, plus: Self) -> Self;
+    /// The differences of the bits as integers, in f32.
+    unsafe fn difference(self, less: Self) -> Self;
+
     /// Brings what will be read into the first-level cache. Any pointer will do.
     #[inline(always)]
     fn fetch(_from: *const f32) {}
@@ -108,6 +114,25 @@ impl Vector for Portable {
                 self.0[i] * by.0[i] + plus.0[i]
             }
         }))
+    }
+
+    #[inline(always)]
+    unsafe fn add_bytes(self, by: Self, plus: Self) -> Self {
+        let sum = |i: usize| {
+            let (left, right) = (self.0[i].to_bits(), by.0[i].to_bits());
+            let product = |at: u32| {
+                (left >> (8 * at) & 0xff).cast_signed() * i32::from((right >> (8 * at)) as i8)
+            };
+            let sum = product(0) + product(1) + product(2) + product(3);
+            f32::from_bits(plus.0[i].to_bits().wrapping_add(sum.cast_unsigned()))
+        };
+        Self(std::array::from_fn(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn difference(self, less: Self) -> Self {
+        let integer = |value: f32| value.to_bits().cast_signed();
+        Self(std::array::from_fn(|i| integer(self.0[i]).wrapping_sub(integer(less.0[i])) as f32))
     }
 
     #[inline(always)]
@@ -211,6 +236,23 @@ pub(crate) mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
             Self(unsafe { _mm512_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn add_bytes(self, by: Self, plus: Self) -> Self {
+            unsafe {
+                let (left, right) = (_mm512_castps_si512(self.0), _mm512_castps_si512(by.0));
+                let sums = _mm512_dpbusd_epi32(_mm512_castps_si512(plus.0), left, right);
+                Self(_mm512_castsi512_ps(sums))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn difference(self, less: Self) -> Self {
+            unsafe {
+                let (more, less) = (_mm512_castps_si512(self.0), _mm512_castps_si512(less.0));
+                Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(more, less)))
+            }
         }
 
         #[inline(always)]
@@ -343,6 +385,30 @@ pub(crate) mod x86 {
         #[inline(always)]
         unsafe fn mul_add(self, by: Self, plus: Self) -> Self {
             Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })
+        }
+
+        #[inline(always)]
+        unsafe fn add_bytes(self, by: Self, plus: Self) -> Self {
+            unsafe {
+                let (left, right) = (_mm256_castps_si256(self.0), _mm256_castps_si256(by.0));
+                // Every second byte, widened to 16 bits, and the others.
+                let low = _mm256_and_si256(left, _mm256_set1_epi16(0xff));
+                let high = _mm256_srli_epi16::<8>(left);
+                let right_low = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(right));
+                let right_high = _mm256_srai_epi16::<8>(right);
+                let low = _mm256_madd_epi16(low, right_low);
+                let high = _mm256_madd_epi16(high, right_high);
+                let sums = _mm256_add_epi32(_mm256_castps_si256(plus.0), low);
+                Self(_mm256_castsi256_ps(_mm256_add_epi32(sums, high)))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn difference(self, less: Self) -> Self {
+            unsafe {
+                let (more, less) = (_mm256_castps_si256(self.0), _mm256_castps_si256(less.0));
+                Self(_mm256_cvtepi32_ps(_mm256_sub_epi32(more, less)))
+            }
         }
 
         #[inline(always)]
