@@ -388,6 +388,34 @@ mod tests {
         f64::from(values[i * view.row_stride + j * view.column_stride])
     }
 
+    /// What a target holds before a product that starts so.
+    fn before(start: Start<'_>, length: usize) -> Vec<f32> {
+        match start {
+            Start::Nothing => vec![f32::NAN; length],
+            _ => rounded(&numbers(length, 4)),
+        }
+    }
+
+    /// What a target of f32 or bf16 that held `before` holds after a product.
+    fn stored(
+        product: &Product<'_>,
+        on: &Processor,
+        before: &[f32],
+        is_bf16: bool,
+        stride: usize,
+        start: Start<'_>,
+    ) -> Vec<f32> {
+        if is_bf16 {
+            let mut target = in_bf16(before);
+            product.store(on, (&mut target).into(), stride, start);
+            target.into_iter().map(bf16::to_f32).collect()
+        } else {
+            let mut target = before.to_vec();
+            product.store(on, (&mut target).into(), stride, start);
+            target
+        }
+    }
+
     fn rounded(values: &[f32]) -> Vec<f32> {
         values.iter().map(|&value| bf16::from_f32(value).to_f32()).collect()
     }
@@ -429,21 +457,8 @@ mod tests {
             let unpacked = Product { rounding, ..Product::new(left, right).scaled(scale) };
             let with_packed = Product { rounding, ..Product::with(left, &packed).scaled(scale) };
             for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
-                let before = match start {
-                    Start::Nothing => vec![f32::NAN; m * stride],
-                    _ => rounded(&numbers(m * stride, 4)),
-                };
-                let run = |product: &Product<'_>| {
-                    if of_bf16[2] {
-                        let mut target = in_bf16(&before);
-                        product.store(on, (&mut target).into(), stride, start);
-                        target.into_iter().map(bf16::to_f32).collect()
-                    } else {
-                        let mut target = before.clone();
-                        product.store(on, (&mut target).into(), stride, start);
-                        target
-                    }
-                };
+                let before = before(start, m * stride);
+                let run = |product| stored(product, on, &before, of_bf16[2], stride, start);
                 let target = run(&unpacked);
                 let same =
                     run(&with_packed).iter().zip(&target).all(|(x, y)| x.to_bits() == y.to_bits());
@@ -569,19 +584,8 @@ mod tests {
             let packed = Packed::on(on, right, Rounding::Int8, 1, pack_all);
             let product = Product::with(left, &packed).scaled(scale);
             for start in [Start::Nothing, Start::Target, Start::Row(&row)] {
-                let before = match start {
-                    Start::Nothing => vec![f32::NAN; m * stride],
-                    _ => rounded(&numbers(m * stride, 4)),
-                };
-                let target: Vec<f32> = if of_bf16[2] {
-                    let mut target = in_bf16(&before);
-                    product.store(on, (&mut target).into(), stride, start);
-                    target.into_iter().map(bf16::to_f32).collect()
-                } else {
-                    let mut target = before.clone();
-                    product.store(on, (&mut target).into(), stride, start);
-                    target
-                };
+                let before = before(start, m * stride);
+                let target = stored(&product, on, &before, of_bf16[2], stride, start);
                 for i in 0..m {
                     for j in 0..stride {
                         let (was, is) = (before[i * stride + j], target[i * stride + j]);

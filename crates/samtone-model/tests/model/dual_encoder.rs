@@ -57,6 +57,19 @@ fn rotary(kin: RotaryKin, norm_bias: bool) -> EncoderConfig {
     })
 }
 
+/// Encoders beside BERT and T5.
+fn others() -> [EncoderConfig; 7] {
+    [
+        kin(BertKin::Mpnet),
+        kin(BertKin::JinaBert),
+        kin(BertKin::Electra),
+        rotary(RotaryKin::ModernBert, false),
+        rotary(RotaryKin::NomicBert, true),
+        rotary(RotaryKin::Qwen3, false),
+        rotary(RotaryKin::Gemma3, false),
+    ]
+}
+
 fn batch() -> TokenBatch {
     TokenBatch::pad(&[vec![3, 4, 5, 6, 7], vec![8, 9], vec![10, 11, 12, 4]], 0)
 }
@@ -153,15 +166,7 @@ fn gradients_agree_with_central_differences() {
 #[test]
 fn gradients_of_the_other_encoders_agree_with_central_differences() {
     let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
-    for encoder in [
-        kin(BertKin::Mpnet),
-        kin(BertKin::JinaBert),
-        kin(BertKin::Electra),
-        rotary(RotaryKin::ModernBert, false),
-        rotary(RotaryKin::NomicBert, true),
-        rotary(RotaryKin::Qwen3, false),
-        rotary(RotaryKin::Gemma3, false),
-    ] {
+    for encoder in others() {
         // The norm of a table near 0.02 bends: two steps take its curve away (Richardson).
         check_gradients(&encoder, (Pooling::Mean, dropout, 0), |slope| {
             (4.0 * slope(2e-5) - slope(4e-5)) / 3.0
@@ -259,17 +264,7 @@ fn embeddings_and_gradients_in_bf16_are_near_those_in_f32() {
     type B = Autodiff<Flex>;
     let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
     // Without T5's ReLU: roundings cross its kink.
-    for encoder in [
-        bert(),
-        t5(true),
-        kin(BertKin::Mpnet),
-        kin(BertKin::JinaBert),
-        kin(BertKin::Electra),
-        rotary(RotaryKin::ModernBert, false),
-        rotary(RotaryKin::NomicBert, true),
-        rotary(RotaryKin::Qwen3, false),
-        rotary(RotaryKin::Gemma3, false),
-    ] {
+    for encoder in [bert(), t5(true)].into_iter().chain(others()) {
         let config = config(encoder.clone(), Sharing::Sde, Pooling::Mean);
         let single = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
         let half = single.clone().compute_in(Precision::Bf16);

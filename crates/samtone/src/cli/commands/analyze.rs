@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "analysis", value_name = "FOLDER")]
     out: PathBuf,
     /// What the model's layers compute in: the halves are less exact, and faster where the device
-    /// has them.
+    /// multiplies them faster.
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionChoice,
     #[command(flatten)]

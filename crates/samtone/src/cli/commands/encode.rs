@@ -62,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t)]
     out_format: FileFormat,
     /// What the model's layers compute in: the halves are less exact, and faster where the device
-    /// has them.
+    /// multiplies them faster.
     #[arg(long, value_enum, default_value_t)]
     precision: PrecisionChoice,
     #[command(flatten)]

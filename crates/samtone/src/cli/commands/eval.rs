@@ -114,7 +114,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     measure: MeasureArgs,
     /// What the model's layers compute in: the halves are less exact, and faster where the device
-    /// has them.
+    /// multiplies them faster.
     #[arg(long, value_enum, default_value_t, conflicts_with = "run")]
     precision: PrecisionChoice,
     #[command(flatten)]

@@ -129,7 +129,7 @@ pub(crate) struct Args {
     )]
     b: f32,
     /// What the model's layers compute in: the halves are less exact, and faster where the device
-    /// has them.
+    /// multiplies them faster.
     #[arg(long, value_enum, default_value_t, conflicts_with_all = ["bm25", "run"])]
     precision: PrecisionChoice,
     #[command(flatten)]
