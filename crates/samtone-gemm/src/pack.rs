@@ -47,7 +47,9 @@ impl<V: Vector, const ROUNDS: bool> Source<V> for Lines<f32, ROUNDS> {
     unsafe fn load(&self, i: usize, j: usize, lanes: usize) -> V {
         // SAFETY: the caller's.
         unsafe {
-            let numbers = V::load_first(self.at(i, j), lanes);
+            let from = self.at(i, j);
+            let numbers =
+                if lanes == V::LANES { V::load(from) } else { V::load_first(from, lanes) };
             if ROUNDS { numbers.to_bf16() } else { numbers }
         }
     }

@@ -18,6 +18,9 @@ use crate::view::{View, extent};
 /// Words of the left factor that are copied at once, at most: one MiB.
 const BLOCK: usize = 256 * 1024;
 
+/// Columns of the target for which a row-major left factor is read where it lies, at most.
+const IN_PLACE: usize = 768;
+
 /// A product of two matrices, to be written somewhere.
 ///
 /// If either of the factors is of bf16, both are rounded to it (nearest, ties to even); terms and
@@ -329,7 +332,7 @@ impl<'a> Product<'a> {
                 let seldom = n <= 2 * kernel.tiles.columns && (is_row_major || k <= kernel.depth);
                 // Rows a multiple of a page apart lie in the same few lines of the cache.
                 let apart = !left.row_stride.is_multiple_of(1024);
-                let in_order = is_row_major && apart && n <= 16 * kernel.tiles.columns;
+                let in_order = is_row_major && apart && n <= IN_PLACE;
                 (seldom || in_order).then_some(1)
             }
             Reads::LeftBf16 => {

@@ -117,13 +117,21 @@ impl Word<Avx512> for Pair {
 
 /// A tile of `ROWS × REGISTERS · LANES`.
 #[inline(always)]
-unsafe fn tile<V, W, const ROWS: usize, const REGISTERS: usize, const PACKED: bool>(of: &Tile)
-where
+unsafe fn tile<
+    V,
+    W,
+    const ROWS: usize,
+    const REGISTERS: usize,
+    const PACKED: bool,
+    const FULL: bool,
+>(
+    of: &Tile,
+) where
     V: Vector,
     W: Word<V>,
 {
     let left_row = if PACKED { 1 } else { of.left_row };
-    let last = of.shape[1] - (REGISTERS - 1) * V::LANES;
+    let last = if FULL { V::LANES } else { of.shape[1] - (REGISTERS - 1) * V::LANES };
     // SAFETY: the caller's.
     unsafe {
         let mut sums = [[V::splat(0.0); REGISTERS]; ROWS];
@@ -141,8 +149,8 @@ where
             let mut columns = [V::splat(0.0); REGISTERS];
             for (at, columns) in columns.iter_mut().enumerate() {
                 let from = right.add(at * V::LANES);
-                *columns =
-                    if at + 1 < REGISTERS { V::load(from) } else { V::load_first(from, last) };
+                let is_whole = FULL || at + 1 < REGISTERS;
+                *columns = if is_whole { V::load(from) } else { V::load_first(from, last) };
             }
             if PACKED {
                 V::fetch(left.wrapping_add(AHEAD * of.left_step));
@@ -159,13 +167,13 @@ where
         // The usual ones are compiled each on its own, out of registers.
         match (of.start, of.target) {
             (None, Out::F32(target)) if !W::IS_SCALED => {
-                finish(of, &sums, std::ptr::null(), 0, target);
+                finish(of, &sums, std::ptr::null(), 0, target, last);
             }
             (Some(In::F32(start)), Out::F32(target)) if !W::IS_SCALED => {
                 if std::ptr::eq(start, target) {
-                    finish(of, &sums, target, of.target_row, target);
+                    finish(of, &sums, target, of.target_row, target, last);
                 } else {
-                    finish(of, &sums, start, of.start_row, target);
+                    finish(of, &sums, start, of.start_row, target, last);
                 }
             }
             _ => {
@@ -188,7 +196,8 @@ where
     }
 }
 
-/// Writes the sums, times the scale, on top of what they start from.
+/// Writes the sums, times the scale, on top of what they start from; `last` are the lanes of a row's
+/// last register.
 #[inline(always)]
 unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     of: &Tile,
@@ -196,6 +205,7 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
     start: *const f32,
     start_row: usize,
     target: *mut f32,
+    last: usize,
 ) {
     // SAFETY: the caller's.
     unsafe {
@@ -203,7 +213,7 @@ unsafe fn finish<V: Vector, const ROWS: usize, const REGISTERS: usize>(
         for (row, sums) in sums.iter().enumerate() {
             for (at, sum) in sums.iter().enumerate() {
                 let place = at * V::LANES;
-                let lanes = if at + 1 < REGISTERS { V::LANES } else { of.shape[1] - place };
+                let lanes = if at + 1 < REGISTERS { V::LANES } else { last };
                 let start = if start.is_null() {
                     V::splat(0.0)
                 } else {
@@ -270,10 +280,13 @@ macro_rules! tiles {
             unsafe fn of<const ROWS: usize, const REGISTERS: usize>(of: &Tile) {
                 // SAFETY: the caller's.
                 unsafe {
-                    if of.left_row == 1 || !<$word as Word<$vector>>::IS_F32 {
-                        tile::<$vector, $word, ROWS, REGISTERS, true>(of)
-                    } else {
-                        tile::<$vector, $word, ROWS, REGISTERS, false>(of)
+                    let is_packed = of.left_row == 1 || !<$word as Word<$vector>>::IS_F32;
+                    let is_full = of.shape[1] == REGISTERS * <$vector>::LANES;
+                    match (is_packed, is_full && !<$vector>::MASKS_ARE_FREE) {
+                        (true, true) => tile::<$vector, $word, ROWS, REGISTERS, true, true>(of),
+                        (true, false) => tile::<$vector, $word, ROWS, REGISTERS, true, false>(of),
+                        (false, true) => tile::<$vector, $word, ROWS, REGISTERS, false, true>(of),
+                        (false, false) => tile::<$vector, $word, ROWS, REGISTERS, false, false>(of),
                     }
                 }
             }

@@ -5,6 +5,8 @@ pub(crate) mod rotary;
 pub(crate) mod static_table;
 pub(crate) mod t5;
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -108,16 +110,27 @@ impl<B: Backend> Stack<B> {
         })
     }
 
+    /// How many layers there are.
+    pub(crate) fn depth(&self) -> usize {
+        match self {
+            Self::Bert(bert) => bert.depth(),
+            Self::T5(t5) => t5.depth(),
+            Self::Rotary(rotary) => rotary.depth(),
+        }
+    }
+
+    /// What some layers, one after the other, make of hidden states, `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
+        layers: Range<usize>,
         x: Tensor<B, 2>,
         layout: &Layout,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
         match self {
-            Self::Bert(bert) => bert.forward(x, layout, dropout),
-            Self::T5(t5) => t5.forward(x, layout, dropout),
-            Self::Rotary(rotary) => rotary.forward(x, layout, dropout),
+            Self::Bert(bert) => bert.forward(layers, x, layout, dropout),
+            Self::T5(t5) => t5.forward(layers, x, layout, dropout),
+            Self::Rotary(rotary) => rotary.forward(layers, x, layout, dropout),
         }
     }
 }

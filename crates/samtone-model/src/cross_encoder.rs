@@ -132,7 +132,11 @@ impl<B: Backend> CrossEncoder<B> {
         let layout = layout(&ids, &self.embedder.words());
         let types = self.tells_types.then(|| layout.ids(&pad(|row| &row.types, 0)));
         let x = self.embedder.forward(layout.ids(&ids), types, &layout, None);
-        let x = Pooling::Cls.forward(self.stack.forward(x, &layout, None), &layout, 0);
+        let x = Pooling::Cls.forward(
+            self.stack.forward(0..self.stack.depth(), x, &layout, None),
+            &layout,
+            0,
+        );
         // [batch, hidden]
         let logits = self.classifier.forward(self.pooler.forward(x).tanh());
         // [batch, 1]

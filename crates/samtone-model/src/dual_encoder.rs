@@ -1,6 +1,7 @@
 //! Two towers and what they share.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -141,11 +142,16 @@ impl<B: Backend> DualEncoder<B> {
     /// holds an id outside the vocabulary.
     pub fn encode(&self, side: Side, batch: &TokenBatch, dropout: Option<Dropout>) -> Tensor<B, 2> {
         let (x, layout) = self.hidden_states(side, batch, dropout);
+        self.pooled(side, x, &layout)
+    }
+
+    /// Last states, `[rows, hidden]`, to embeddings, `[batch, dim]`.
+    pub(crate) fn pooled(&self, side: Side, x: Tensor<B, 2>, layout: &Layout) -> Tensor<B, 2> {
         let x = match x.dtype() {
             DType::F16 | DType::BF16 => x.cast(FloatDType::F32),
             _ => x,
         };
-        let mut x = self.config.pooling.forward(x, &layout, self.unpooled(side));
+        let mut x = self.config.pooling.forward(x, layout, self.unpooled(side));
         let layers = self.config.dense_layers();
         for (linear, layer) in self.projection(side).iter().zip(layers) {
             x = layer.activation.forward(linear.forward(x));
@@ -177,15 +183,41 @@ impl<B: Backend> DualEncoder<B> {
         batch: &TokenBatch,
         dropout: Option<Dropout>,
     ) -> (Tensor<B, 2>, Layout) {
+        let (x, layout) = self.embedded(side, batch, dropout);
+        (self.through(0..self.depth(), side, x, &layout, dropout), layout)
+    }
+
+    /// What the token embedder gives, `[rows, hidden]`, and how the tokens lie among the rows.
+    pub(crate) fn embedded(
+        &self,
+        side: Side,
+        batch: &TokenBatch,
+        dropout: Option<Dropout>,
+    ) -> (Tensor<B, 2>, Layout) {
         self.check(batch);
         let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
         let layout = embedder.layout(batch);
-        let x = embedder.forward(batch, &layout, dropout);
-        let x = match own(&self.stacks, side) {
-            Some(stack) => stack.forward(x, &layout, dropout),
+        (embedder.forward(batch, &layout, dropout), layout)
+    }
+
+    /// How many layers a tower has.
+    pub(crate) fn depth(&self) -> usize {
+        self.stacks.first().map_or(0, Stack::depth)
+    }
+
+    /// What some layers of a tower, one after the other, make of states, `[rows, hidden]`.
+    pub(crate) fn through(
+        &self,
+        layers: Range<usize>,
+        side: Side,
+        x: Tensor<B, 2>,
+        layout: &Layout,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        match own(&self.stacks, side) {
+            Some(stack) => stack.forward(layers, x, layout, dropout),
             None => x,
-        };
-        (x, layout)
+        }
     }
 
     /// The dense layers of `side`.

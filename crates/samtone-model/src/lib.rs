@@ -38,6 +38,7 @@ mod memory;
 mod parameter;
 mod precision;
 mod projection;
+mod recompute;
 mod retriever;
 #[cfg(feature = "seq2seq")]
 mod seq2seq;
@@ -60,6 +61,7 @@ pub use memory::keep_freed_memory;
 pub use parameter::{Parameter, Part};
 pub use precision::Precision;
 pub use projection::{DenseActivation, DenseLayer, DenseLayers};
+pub use recompute::LayerInputs;
 pub use retriever::Retriever;
 #[cfg(feature = "seq2seq")]
 pub use seq2seq::{Decoding, Head, Seq2Seq, Seq2SeqConfig, TextToText};

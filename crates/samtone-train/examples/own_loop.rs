@@ -24,7 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let temperature = loss.temperature();
     // A quarter of a batch at once: its gradients are those of the whole batch all the same.
     let (chunk, pad_id) = (4, tokenizer.pad_id());
-    let engine = Engine { objective: loss.into(), chunk, pad_id, precision: Precision::F32 };
+    let engine = Engine {
+        objective: loss.into(),
+        chunk,
+        pad_id,
+        precision: Precision::F32,
+        recomputes: false,
+    };
     let mut optimizer = ModelOptimizer::new(Update::default(), model.parameters());
 
     let pairs = data.pairs("train");

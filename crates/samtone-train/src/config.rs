@@ -15,7 +15,7 @@ pub use self::ablate::{AblateConfig, LossVariant, SecondStageConfig};
 pub use self::data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
 pub(crate) use self::data::{is_pairs_file, set_name};
 pub use self::experiment::{
-    Chunk, EvalConfig, ExperimentConfig, ModelConfig, Sampler, TrainConfig, Warmup,
+    Chunk, EvalConfig, ExperimentConfig, ModelConfig, Recompute, Sampler, TrainConfig, Warmup,
 };
 pub(crate) use self::experiment::{LR_FROM_MODEL, LR_FROM_RANDOM};
 pub use self::settings::Configuration;

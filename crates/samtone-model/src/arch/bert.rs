@@ -8,6 +8,8 @@
 pub(crate) mod config;
 pub(crate) mod files;
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -216,9 +218,15 @@ impl<B: Backend> BertStack<B> {
         Ok(Self { relative_positions, layers, config: config.clone() })
     }
 
-    /// Hidden states → hidden states, `[rows, hidden]`.
+    /// How many layers there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// What some layers make of hidden states, `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
+        layers: Range<usize>,
         mut x: Tensor<B, 2>,
         layout: &Layout,
         dropout: Option<Dropout>,
@@ -231,8 +239,8 @@ impl<B: Backend> BertStack<B> {
             }
             None => None,
         };
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = self.layer(layer, x, layout, bias.clone(), |operation, rate| {
+        for i in layers {
+            x = self.layer(&self.layers[i], x, layout, bias.clone(), |operation, rate| {
                 DropoutSite::new(dropout, i + 1, operation, rate)
             });
         }

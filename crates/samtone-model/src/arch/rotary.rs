@@ -8,6 +8,8 @@
 pub(crate) mod config;
 pub(crate) mod files;
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -229,9 +231,16 @@ impl<B: Backend> RotaryStack<B> {
         Ok(Self { layers, final_norm, config: config.clone() })
     }
 
-    /// Hidden states → hidden states, `[rows, hidden]`.
+    /// How many layers there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// What some layers make of hidden states, `[rows, hidden]`; the norm after the last one is part
+    /// of it.
     pub(crate) fn forward(
         &self,
+        layers: Range<usize>,
         mut x: Tensor<B, 2>,
         layout: &Layout,
         dropout: Option<Dropout>,
@@ -240,20 +249,21 @@ impl<B: Backend> RotaryStack<B> {
         let turns =
             |base, scaling| Turns::new(&Frequencies::new(config.head_dim, base, scaling), layout);
         let global = turns(config.rotary_base, config.rotary_scaling);
-        let has_local = (0..config.layers).any(|layer| config.is_local(layer));
+        let has_local = layers.clone().any(|layer| config.is_local(layer));
         let local = has_local.then(|| turns(config.local_rotary_base, None));
-        for (i, layer) in self.layers.iter().enumerate() {
+        let is_last = layers.end == self.depth();
+        for i in layers {
             let is_local = config.is_local(i);
             let turns = local.as_ref().filter(|_| is_local).unwrap_or(&global);
             let window = config.window.filter(|_| is_local);
             let sight = Sight { is_causal: config.is_causal, window };
-            x = self.layer(layer, x, layout, (turns, sight), |operation, rate| {
+            x = self.layer(&self.layers[i], x, layout, (turns, sight), |operation, rate| {
                 DropoutSite::new(dropout, i + 1, operation, rate)
             });
         }
         match &self.final_norm {
-            Some(norm) => norm.forward(x),
-            None => x,
+            Some(norm) if is_last => norm.forward(x),
+            _ => x,
         }
     }
 

@@ -57,13 +57,15 @@ impl DropoutSite {
         self.dropout.key.at(row).at(self.layer).at(self.operation).at(line)
     }
 
-    /// Writes the factors, 0 or [`scale`](Self::scale), of one token's elements.
+    /// Writes the factors, 0 or [`scale`](Self::scale), of one token's elements from `first` on, a
+    /// multiple of four.
     #[expect(clippy::inline_always, reason = "vectorised inside its callers")]
     #[inline(always)]
-    pub(crate) fn fill(&self, text: usize, line: u64, factors: &mut [f32]) {
+    pub(crate) fn fill(&self, text: usize, line: u64, first: usize, factors: &mut [f32]) {
+        debug_assert!(first.is_multiple_of(4), "four elements share a word");
         let (key, scale) = (self.line(text, line), self.scale() as f32);
         for (i, four) in factors.chunks_mut(4).enumerate() {
-            let word = key.word(i as u64);
+            let word = key.word((first / 4 + i) as u64);
             for (j, factor) in four.iter_mut().enumerate() {
                 let bits = (word >> (16 * j)) as u16;
                 *factor = if bits < self.threshold { 0.0 } else { scale };
@@ -77,7 +79,7 @@ impl DropoutSite {
         let mut mask = vec![1.0; rows * width];
         for (text, span) in layout.spans().enumerate() {
             for (position, row) in span.enumerate() {
-                self.fill(text, position as u64, &mut mask[row * width..][..width]);
+                self.fill(text, position as u64, 0, &mut mask[row * width..][..width]);
             }
         }
         let mask = TensorData::new(mask, [rows, width]);
@@ -98,7 +100,7 @@ impl DropoutSite {
             for head in 0..heads {
                 for query in 0..length {
                     let start = ((text * heads + head) * queries + query) * keys;
-                    self.fill(text, attention_line(head, query), &mut mask[start..][..seen]);
+                    self.fill(text, attention_line(head, query), 0, &mut mask[start..][..seen]);
                 }
             }
         }
@@ -121,7 +123,7 @@ mod tests {
         let dropout = Dropout { key: Key::new(5), first_row: 0 };
         let site = DropoutSite::new(Some(dropout), 0, 0, 0.1).unwrap();
         let mut factors = vec![0.0; 100_000];
-        site.fill(0, 0, &mut factors);
+        site.fill(0, 0, 0, &mut factors);
         let dropped = factors.iter().filter(|&&f| f == 0.0).count();
         assert!((9_700..10_300).contains(&dropped), "{dropped}");
         let mean = factors.iter().sum::<f32>() / 100_000.0;
@@ -136,10 +138,10 @@ mod tests {
         );
         let site = |dropout| DropoutSite::new(Some(dropout), 2, 1, 0.5).unwrap();
         let (mut a, mut b) = ([0.0; 64], [0.0; 64]);
-        site(whole).fill(4, 7, &mut a);
-        site(chunk).fill(1, 7, &mut b);
+        site(whole).fill(4, 7, 0, &mut a);
+        site(chunk).fill(1, 7, 0, &mut b);
         assert_eq!(a, b);
-        site(chunk).fill(2, 7, &mut b);
+        site(chunk).fill(2, 7, 0, &mut b);
         assert_ne!(a, b);
     }
 

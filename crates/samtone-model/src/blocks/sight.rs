@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 
-/// Queries whose keys are looked at together, where not every query sees every key.
-const BLOCK: usize = 128;
+/// Queries whose scores are held at once.
+const QUERIES: usize = 128;
+/// Keys to which they are, at most.
+const KEYS: usize = 512;
+/// What a block's first key is a multiple of: keys that share a random word.
+const ALIGNED: usize = 4;
 
 /// Which keys a token sees.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,19 +33,34 @@ impl Sight {
         (self.is_causal && length > 1) || self.window.is_some_and(|window| window + 1 < length)
     }
 
-    /// Blocks of queries, each with the keys that one of them sees.
-    pub(crate) fn blocks(
+    /// The keys of `length` that one of some queries sees, in blocks.
+    pub(crate) fn key_blocks(
         self,
-        queries: usize,
+        queries: &Range<usize>,
         length: usize,
-    ) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let size = if self.hides(length) { BLOCK } else { queries.max(1) };
-        (0..queries).step_by(size).map(move |start| {
-            let end = queries.min(start + size);
-            let keys = self.keys(start, length).start..self.keys(end - 1, length).end;
-            (start..end, if self.hides(length) { keys } else { 0..length })
-        })
+    ) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
+        let seen = if self.hides(length) {
+            let first = self.keys(queries.start, length).start;
+            first / ALIGNED * ALIGNED..self.keys(queries.end - 1, length).end
+        } else {
+            0..length
+        };
+        blocks(seen, KEYS)
     }
+
+    /// Keys of the widest block.
+    pub(crate) fn widest(self, queries: &Range<usize>, length: usize) -> usize {
+        self.key_blocks(queries, length).map(|keys| keys.len()).max().unwrap_or(0)
+    }
+}
+
+/// The queries of a text, in blocks.
+pub(crate) fn query_blocks(queries: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    blocks(0..queries, QUERIES)
+}
+
+fn blocks(of: Range<usize>, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+    of.clone().step_by(size).map(move |start| start..of.end.min(start + size))
 }
 
 #[cfg(test)]
@@ -54,22 +73,28 @@ mod tests {
             [(false, None), (true, None), (false, Some(5)), (true, Some(200)), (false, Some(1000))]
         {
             let sight = Sight { is_causal, window };
-            for length in [1, 2, 7, 127, 128, 129, 300] {
-                let mut next = 0;
-                for (queries, keys) in sight.blocks(length, length) {
-                    assert_eq!(queries.start, next);
-                    next = queries.end;
+            for length in [1, 2, 7, 127, 128, 129, 300, 1500] {
+                let mut asked = 0;
+                for queries in query_blocks(length) {
+                    assert_eq!(queries.start, asked);
+                    asked = queries.end;
+                    let keys: Vec<_> = sight.key_blocks(&queries, length).collect();
+                    assert!(keys.iter().all(|keys| keys.start.is_multiple_of(ALIGNED)));
+                    assert!(keys.windows(2).all(|pair| pair[0].end == pair[1].start));
+                    let all = keys[0].start..keys.last().unwrap().end;
                     for query in queries {
                         let seen = sight.keys(query, length);
-                        assert!(keys.start <= seen.start && seen.end <= keys.end);
+                        assert!(all.start <= seen.start && seen.end <= all.end);
                         assert!(seen.contains(&query));
                     }
                 }
-                assert_eq!(next, length);
+                assert_eq!(asked, length);
             }
         }
         let local = Sight { is_causal: false, window: Some(64) };
-        let widest = local.blocks(2048, 2048).map(|(_, keys)| keys.len()).max();
-        assert_eq!(widest, Some(BLOCK + 128));
+        let widest = query_blocks(2048).map(|queries| local.widest(&queries, 2048)).max();
+        assert_eq!(widest, Some(QUERIES + 128));
+        let all = Sight::default();
+        assert_eq!(all.widest(&(0..1), 8192), KEYS);
     }
 }

@@ -1,20 +1,26 @@
 //! Attention of each text of a packed layout to its own tokens, or to another text's.
 //!
-//! Scores exist for one text and one head at a time. The forward pass keeps one number per query
-//! and head, the log-sum-exp of its scores, from which the backward pass makes the weights again.
+//! Scores exist for one head and one block of queries and keys at a time (FlashAttention, Dao et al.
+//! 2022, arXiv:2205.14135): a softmax that goes on from block to block holds no more. The forward pass
+//! keeps one number per query and head, the log-sum-exp of its scores, from which the backward pass
+//! makes the weights again.
 #![expect(clippy::inline_always, reason = "what is not inlined is not vectorised")]
 
 use std::ops::Range;
 
-use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
+use rayon::prelude::*;
 use samtone_gemm::{Product, View};
 
 use super::fill::{fill_parts, sum};
+use super::math::{exp, greatest, sum_of, sum_of_pairs, vectorised};
 use super::matrix::Elements;
 use super::{FusedOp, Matrix};
 use crate::blocks::dropout::{DropoutSite, attention_line};
 use crate::blocks::layout::Layout;
-use crate::blocks::sight::Sight;
+use crate::blocks::sight::{Sight, query_blocks};
+
+/// Tokens of a text from which on its heads go back through the attention by several threads.
+const LONG: usize = 512;
 
 /// Output: `[rows, heads · head_dim]`.
 ///
@@ -36,7 +42,7 @@ pub(crate) struct AttentionOp {
     pub(crate) dropout: Option<DropoutSite>,
 }
 
-/// The output, and the log-sum-exp of every query's scores, by text, head and query.
+/// The output, and the log-sum-exp of every query's scores, by block of queries, head and query.
 #[derive(Clone, Debug)]
 pub(crate) struct SavedAttention {
     output: Matrix,
@@ -71,13 +77,25 @@ struct Widths {
     keys: usize,
 }
 
-/// Where queries, keys and values begin, and the length of a row: in the inputs, or in one text's
-/// part of their gradient.
+/// Where queries, keys and values begin, and the length of a row: in the inputs, or in what is made
+/// of their gradient. Of all heads, or of one.
 #[derive(Clone, Copy)]
 struct Places {
     query: (usize, usize),
     key: (usize, usize),
     value: (usize, usize),
+}
+
+impl Places {
+    /// The part of the queries' head and of the keys' and values'.
+    fn of(self, [head, kv_head]: [usize; 2], dim: usize) -> Self {
+        let from = |(start, row): (usize, usize), head: usize| (start + head * dim, row);
+        Self {
+            query: from(self.query, head),
+            key: from(self.key, kv_head),
+            value: from(self.value, kv_head),
+        }
+    }
 }
 
 /// The bias of every distance from `1 - longest` up, `[heads, distances]`.
@@ -98,7 +116,7 @@ fn transposed(values: &[f32], width: usize) -> Vec<f32> {
     (0..width).flat_map(|column| values[column..].iter().step_by(width)).copied().collect()
 }
 
-/// Some of a text's queries in one head, and the keys that one of them sees.
+/// Some of a text's queries in one head, and some of the keys that one of them sees.
 struct Block {
     text: usize,
     head: usize,
@@ -106,6 +124,20 @@ struct Block {
     keys: Range<usize>,
     /// Tokens of the text that are there to be seen.
     seen: usize,
+}
+
+/// What the gradients of one text are made of.
+struct Backward<'a> {
+    text: Text<'a>,
+    number: usize,
+    widths: Widths,
+    bias: Option<&'a Bias>,
+    /// Of the queries' blocks.
+    log_sums: &'a [Vec<f32>],
+    /// Of the text's output: where its rows begin, and they in f32.
+    gradient: Rows<'a>,
+    gradients: &'a [f32],
+    output: &'a [f32],
 }
 
 impl AttentionOp {
@@ -172,15 +204,15 @@ impl AttentionOp {
     }
 
     fn head<'a>(&self, text: &Text<'a>, widths: Widths, head: usize) -> Head<'a> {
-        let (places, dim) = (self.places(widths), widths.head);
-        let view = |(x, first): Rows<'a>, length, (start, stride): (usize, usize), head: usize| {
-            x.view(first + start + head * dim, [length, dim], stride)
+        let dim = widths.head;
+        let places = self.places(widths).of([head, self.kv_head(head)], dim);
+        let view = |(x, first): Rows<'a>, length, (start, stride): (usize, usize)| {
+            x.view(first + start, [length, dim], stride)
         };
-        let of_keys = self.kv_head(head);
         Head {
-            query: view(text.queries, text.length, places.query, head),
-            key: view(text.keys_and_values, text.seen, places.key, of_keys),
-            value: view(text.keys_and_values, text.seen, places.value, of_keys),
+            query: view(text.queries, text.length, places.query),
+            key: view(text.keys_and_values, text.seen, places.key),
+            value: view(text.keys_and_values, text.seen, places.value),
         }
     }
 
@@ -189,18 +221,6 @@ impl AttentionOp {
         let bias = inputs.get(1).filter(|_| self.memory.is_none())?;
         let distances = bias.shape()[0];
         Some(Bias { values: transposed(&bias.values(), self.heads), distances })
-    }
-
-    /// The blocks of a text in one head.
-    fn blocks(
-        &self,
-        text: usize,
-        head: usize,
-        of: &Text<'_>,
-    ) -> impl Iterator<Item = Block> + use<> {
-        let seen = of.seen;
-        let blocks = self.sight.blocks(of.length, seen);
-        blocks.map(move |(queries, keys)| Block { text, head, queries, keys, seen })
     }
 
     /// Adds the bias of each distance to the scores of one query, and hides what it does not see.
@@ -215,82 +235,176 @@ impl AttentionOp {
         }
         if self.sight != Sight::default() {
             let seen = self.sight.keys(query, block.seen);
-            scores[..seen.start - keys.start].fill(f32::NEG_INFINITY);
-            scores[seen.end - keys.start..].fill(f32::NEG_INFINITY);
+            let inside = |key: usize| key.clamp(keys.start, keys.end) - keys.start;
+            scores[..inside(seen.start)].fill(f32::NEG_INFINITY);
+            scores[inside(seen.end)..].fill(f32::NEG_INFINITY);
         }
     }
 
-    /// Writes the factors by which dropout multiplies one query's weights, if it does: of every token
-    /// that is there to be seen.
+    /// Writes the factors by which dropout multiplies one query's weights of a block, if it does.
     #[inline(always)]
     fn factors(&self, factors: &mut [f32], block: &Block, query: usize) -> bool {
         match &self.dropout {
             Some(site) => {
-                site.fill(block.text, attention_line(block.head, query), factors);
+                let line = attention_line(block.head, query);
+                site.fill(block.text, line, block.keys.start, factors);
                 true
             }
             None => false,
         }
     }
 
-    /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's, head by
-    /// head.
-    fn text_gradients(
+    /// What some queries of a text attend to in all heads, `[queries, heads · head_dim]`, written to
+    /// `output`; gives the log-sum-exp of their scores, head by head.
+    fn attend(
         &self,
         inputs: &[Matrix],
-        saved: &SavedAttention,
-        gradient: &Matrix,
         bias: Option<&Bias>,
-        number: usize,
-        target: &mut [f32],
+        (number, queries): &(usize, Range<usize>),
+        output: &mut [f32],
     ) -> Vec<f32> {
         let widths = self.widths(inputs);
-        let (dim, width, scale) = (widths.head, widths.queries, self.scale as f32);
-        let text = self.text(inputs, number, widths);
-        let length = text.length;
-        let span = self.layout.span(number);
-        let place = span.start * width..span.end * width;
-        let (gradients, output) = (gradient.part(place.clone()), saved.output.part(place.clone()));
-        let places = self.gradient_places(number, widths);
-        let largest = self.largest_block(&text);
-        let (mut weights, mut of_weights) = (vec![0.0; largest], vec![0.0; largest]);
-        let mut of_bias = vec![0.0; bias.map_or(0, |bias| bias.values.len())];
-        for head in 0..self.heads {
+        let (dim, width, asking) = (widths.head, widths.queries, queries.len());
+        let text = self.text(inputs, *number, widths);
+        let mut room = vec![0.0; asking * self.sight.widest(queries, text.seen)];
+        let mut factors = vec![0.0; if self.dropout.is_some() { room.len() / asking } else { 0 }];
+        let mut log_sums = vec![0.0; self.heads * asking];
+        let mut softmaxes = vec![Softmax::default(); asking];
+        for (head, log_sums) in log_sums.chunks_exact_mut(asking).enumerate() {
             let Head { query, key, value } = self.head(&text, widths, head);
-            let log_sums = &saved.log_sums[number][head * length..][..length];
-            let of_output = gradient.view(place.start + head * dim, [length, dim], width);
-            let (column, kv_column) = (head * dim, self.kv_head(head) * dim);
-            for block in self.blocks(number, head, &text) {
-                let [asking, seen] = [block.queries.len(), block.keys.len()];
+            let query = query.rows(queries.clone());
+            softmaxes.fill(Softmax::default());
+            let output = &mut output[head * dim..];
+            for (i, keys) in self.sight.key_blocks(queries, text.seen).enumerate() {
+                let seen = keys.len();
+                let scores = &mut room[..asking * seen];
+                let (key, value) = (key.rows(keys.clone()), value.rows(keys.clone()));
+                Product::new(query, key.t()).scaled(self.scale as f32).write(scores, seen);
+                let queries = queries.clone();
+                let block = Block { text: *number, head, queries, keys, seen: text.seen };
+                vectorised(|| {
+                    let rows = scores.chunks_exact_mut(seen).zip(&mut softmaxes);
+                    let rows = rows.zip(output.chunks_mut(width));
+                    for (query, ((scores, softmax), output)) in block.queries.clone().zip(rows) {
+                        self.adjust(scores, bias, &block, query);
+                        let kept = softmax.add(scores);
+                        if i > 0 {
+                            output[..dim].iter_mut().for_each(|value| *value *= kept);
+                        }
+                        let factors = &mut factors[..if self.dropout.is_some() { seen } else { 0 }];
+                        if self.factors(factors, &block, query) {
+                            scores.iter_mut().zip(factors).for_each(|(w, factor)| *w *= *factor);
+                        }
+                    }
+                });
+                let product = Product::new(View::new(&*scores, [asking, seen], seen), value);
+                if i == 0 { product.write(output, width) } else { product.add(output, width) }
+            }
+            vectorised(|| {
+                let rows = softmaxes.iter().zip(output.chunks_mut(width));
+                for ((softmax, output), log_sum) in rows.zip(log_sums) {
+                    // 0 where there was nothing to see.
+                    let factor = if softmax.total > 0.0 { 1.0 / softmax.total } else { 0.0 };
+                    output[..dim].iter_mut().for_each(|value| *value *= factor);
+                    *log_sum = softmax.log_sum();
+                }
+            });
+        }
+        log_sums
+    }
+
+    /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's, head by
+    /// head.
+    fn text_gradients(&self, of: &Backward<'_>, target: &mut [f32]) -> Vec<f32> {
+        let Widths { head: dim, .. } = of.widths;
+        let (length, seen) = (of.text.length, of.text.seen);
+        let places = self.gradient_places(of.number, of.widths);
+        let here = |head: usize| places.of([head, self.kv_head(head)], dim);
+        if length.max(seen) <= LONG {
+            return (0..self.heads)
+                .flat_map(|head| self.head_gradients(of, head, here(head), target))
+                .collect();
+        }
+        // Heads that see the same keys, each such group by a thread, in room of its own.
+        let group = self.heads / self.kv_heads;
+        let [queries, keys] = [length * group * dim, seen * dim];
+        let own =
+            Places { query: (0, group * dim), key: (queries, dim), value: (queries + keys, dim) };
+        let groups = (0..self.kv_heads).into_par_iter().map(|kv_head| {
+            let mut room = vec![0.0; queries + 2 * keys];
+            let of_bias: Vec<f32> = (0..group)
+                .flat_map(|i| {
+                    let head = kv_head * group + i;
+                    self.head_gradients(of, head, own.of([i, 0], dim), &mut room)
+                })
+                .collect();
+            (room, of_bias)
+        });
+        let groups: Vec<_> = groups.collect();
+        let mut all_of_bias = Vec::new();
+        for (kv_head, (room, of_bias)) in groups.into_iter().enumerate() {
+            let there = here(kv_head * group);
+            let mut put = |(from, width): (usize, usize), (to, stride): (usize, usize), rows| {
+                for row in 0..rows {
+                    target[to + row * stride..][..width]
+                        .copy_from_slice(&room[from + row * width..][..width]);
+                }
+            };
+            put(own.query, there.query, length);
+            put(own.key, there.key, seen);
+            put(own.value, there.value, seen);
+            all_of_bias.extend(of_bias);
+        }
+        all_of_bias
+    }
+
+    /// Adds one head's part to the gradients of its queries, keys and values, which lie at `places` in
+    /// `target`; gives its part of the bias's.
+    fn head_gradients(
+        &self,
+        of: &Backward<'_>,
+        head: usize,
+        places: Places,
+        target: &mut [f32],
+    ) -> Vec<f32> {
+        let Widths { head: dim, queries: width, .. } = of.widths;
+        let (length, all_seen, scale) = (of.text.length, of.text.seen, self.scale as f32);
+        let Head { query, key, value } = self.head(&of.text, of.widths, head);
+        let (gradient, first) = of.gradient;
+        let of_output = gradient.view(first + head * dim, [length, dim], width);
+        let mut of_bias = vec![0.0; of.bias.map_or(0, |bias| bias.distances)];
+        let (mut weights_room, mut of_weights_room) = (Vec::new(), Vec::new());
+        for (queries, log_sums) in query_blocks(length).zip(of.log_sums) {
+            let asking = queries.len();
+            let log_sums = &log_sums[head * asking..][..asking];
+            let (query, of_output) = (query.rows(queries.clone()), of_output.rows(queries.clone()));
+            let largest = asking * self.sight.widest(&queries, all_seen);
+            weights_room.resize(largest.max(weights_room.len()), 0.0);
+            of_weights_room.resize(weights_room.len(), 0.0);
+            for keys in self.sight.key_blocks(&queries, all_seen) {
+                let seen = keys.len();
                 let (weights, of_weights) =
-                    (&mut weights[..asking * seen], &mut of_weights[..asking * seen]);
-                let (query, key) =
-                    (query.rows(block.queries.clone()), key.rows(block.keys.clone()));
-                let value = value.rows(block.keys.clone());
-                let of_output = of_output.rows(block.queries.clone());
+                    (&mut weights_room[..asking * seen], &mut of_weights_room[..asking * seen]);
+                let (key, value) = (key.rows(keys.clone()), value.rows(keys.clone()));
                 Product::new(query, key.t()).scaled(scale).write(weights, seen);
                 Product::new(of_output, value.t()).write(of_weights, seen);
-                let both = [&mut *weights, &mut *of_weights];
-                self.through_softmax(both, &block, bias, log_sums, [&gradients, &output], widths);
+                let (text, queries) = (of.number, queries.clone());
+                let block = Block { text, head, queries, keys, seen: all_seen };
+                self.through_softmax(of, [&mut *weights, &mut *of_weights], &block, log_sums);
                 // What is called `of_weights` holds the gradient of the scores from here on.
                 let of_scores = View::new(&*of_weights, [asking, seen], seen);
                 let weights = View::new(&*weights, [asking, seen], seen);
-                let mut add = |(start, stride): (usize, usize),
-                               row: usize,
-                               column: usize,
-                               left: View<'_>,
-                               right: View<'_>,
-                               scale: f32| {
-                    let target = &mut target[start + row * stride + column..];
-                    Product::new(left, right).scaled(scale).add(target, stride);
-                };
+                let mut add =
+                    |(start, stride): (usize, usize), row: usize, product: Product<'_>| {
+                        product.add(&mut target[start + row * stride..], stride);
+                    };
                 let (asks, sees) = (block.queries.start, block.keys.start);
-                add(places.query, asks, column, of_scores, key, scale);
-                add(places.key, sees, kv_column, of_scores.t(), query, scale);
-                add(places.value, sees, kv_column, weights.t(), of_output, 1.0);
-                if let Some(bias) = bias {
+                add(places.query, asks, Product::new(of_scores, key).scaled(scale));
+                add(places.key, sees, Product::new(of_scores.t(), query).scaled(scale));
+                add(places.value, sees, Product::new(weights.t(), of_output));
+                if let Some(bias) = of.bias {
                     for (query, of_scores) in block.queries.clone().zip(of_weights.chunks(seen)) {
-                        let start = bias.place(head, query, block.keys.start);
+                        let start = bias.place(0, query, block.keys.start);
                         for (of_bias, of_score) in of_bias[start..].iter_mut().zip(of_scores) {
                             *of_bias += of_score;
                         }
@@ -301,40 +415,30 @@ impl AttentionOp {
         of_bias
     }
 
-    /// Scores of the largest block of a text.
-    fn largest_block(&self, text: &Text<'_>) -> usize {
-        let blocks = self.sight.blocks(text.length, text.seen);
-        blocks.map(|(queries, keys)| queries.len() * keys.len()).max().unwrap_or(0)
-    }
-
     /// Turns a block's scores into its weights again, dropout included, and the gradients of the
-    /// weights into those of the scores; `log_sums` are of all the text's queries in this head,
-    /// `outputs` the gradients of the text's output and itself.
+    /// weights into those of the scores; `log_sums` are of the block's queries.
     fn through_softmax(
         &self,
+        of: &Backward<'_>,
         [weights, of_weights]: [&mut [f32]; 2],
         block: &Block,
-        bias: Option<&Bias>,
         log_sums: &[f32],
-        [gradient, output]: [&[f32]; 2],
-        widths: Widths,
     ) {
-        let (dim, width, seen) = (widths.head, widths.queries, block.keys.len());
-        let mut factors = vec![0.0; block.seen];
+        let (dim, width, seen) = (of.widths.head, of.widths.queries, block.keys.len());
+        let mut factors = vec![0.0; seen];
         vectorised(|| {
             let rows = weights.chunks_exact_mut(seen).zip(of_weights.chunks_exact_mut(seen));
-            for (query, (weights, of_weights)) in block.queries.clone().zip(rows) {
-                self.adjust(weights, bias, block, query);
-                let log_sum = log_sums[query];
+            let rows = rows.zip(log_sums);
+            for (query, ((weights, of_weights), &log_sum)) in block.queries.clone().zip(rows) {
+                self.adjust(weights, of.bias, block, query);
                 for weight in weights.iter_mut() {
                     *weight = exp(*weight - log_sum);
                 }
                 let at = query * width + block.head * dim;
-                let (gradient, output) = (&gradient[at..at + dim], &output[at..at + dim]);
+                let (gradient, output) = (&of.gradients[at..at + dim], &of.output[at..at + dim]);
                 let mean = sum_of_pairs(gradient, output, |g, o| g * o);
                 if self.factors(&mut factors, block, query) {
-                    let factors = &factors[block.keys.clone()];
-                    let terms = weights.iter_mut().zip(of_weights).zip(factors);
+                    let terms = weights.iter_mut().zip(of_weights).zip(&factors);
                     for ((weight, of_weight), factor) in terms {
                         *of_weight = *weight * (*of_weight * factor - mean);
                         *weight *= factor;
@@ -367,42 +471,14 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
     type Saved = SavedAttention;
 
     fn forward(&self, inputs: &[Matrix; N], save: bool) -> (Matrix, Option<SavedAttention>) {
-        let (rows, widths) = (inputs[0].shape()[0], self.widths(inputs));
-        let width = widths.queries;
+        let (rows, width) = (inputs[0].shape()[0], self.widths(inputs).queries);
         let bias = self.bias(inputs);
-        let bias = bias.as_ref();
-        let lengths: Vec<usize> = self.layout.lengths().iter().map(|n| n * width).collect();
+        let blocks: Vec<(usize, Range<usize>)> = (0..self.layout.batch())
+            .flat_map(|text| query_blocks(self.layout.span(text).len()).map(move |q| (text, q)))
+            .collect();
+        let lengths: Vec<usize> = blocks.iter().map(|(_, queries)| queries.len() * width).collect();
         let (output, log_sums) = fill_parts(inputs[0].held(), &lengths, |number, output| {
-            let text = self.text(inputs, number, widths);
-            let mut scores = vec![0.0; self.largest_block(&text)];
-            let mut factors = vec![0.0; text.seen];
-            let mut log_sums = vec![0.0; self.heads * text.length];
-            for (head, log_sums) in log_sums.chunks_exact_mut(text.length).enumerate() {
-                let Head { query, key, value } = self.head(&text, widths, head);
-                for block in self.blocks(number, head, &text) {
-                    let [asking, seen] = [block.queries.len(), block.keys.len()];
-                    let scores = &mut scores[..asking * seen];
-                    let query = query.rows(block.queries.clone());
-                    let key = key.rows(block.keys.clone()).t();
-                    Product::new(query, key).scaled(self.scale as f32).write(scores, seen);
-                    vectorised(|| {
-                        let rows = scores.chunks_exact_mut(seen);
-                        for (query, scores) in block.queries.clone().zip(rows) {
-                            self.adjust(scores, bias, &block, query);
-                            log_sums[query] = softmax(scores);
-                            if self.factors(&mut factors, &block, query) {
-                                let factors = &factors[block.keys.clone()];
-                                scores.iter_mut().zip(factors).for_each(|(w, factor)| *w *= factor);
-                            }
-                        }
-                    });
-                    let target = &mut output[block.queries.start * width + head * widths.head..];
-                    let value = value.rows(block.keys.clone());
-                    let weights = View::new(scores, [asking, seen], seen);
-                    Product::new(weights, value).write(target, width);
-                }
-            }
-            log_sums
+            self.attend(inputs, bias.as_ref(), &blocks[number], output)
         });
         let output = Matrix::new(output, [rows, width]);
         let saved = save.then(|| SavedAttention { output: output.clone(), log_sums });
@@ -421,8 +497,28 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
         let lengths: Vec<usize> = texts.map(|text| self.gradient_length(text, widths)).collect();
         let bias = self.bias(inputs);
         let held = inputs[0].held();
+        let mut blocks = 0;
+        let log_sums: Vec<_> = (0..self.layout.batch())
+            .map(|text| {
+                let first = blocks;
+                blocks += query_blocks(self.layout.span(text).len()).len();
+                &saved.log_sums[first..blocks]
+            })
+            .collect();
         let (of_inputs, of_bias) = fill_parts(held, &lengths, |number, target| {
-            self.text_gradients(inputs, saved, gradient, bias.as_ref(), number, target)
+            let span = self.layout.span(number);
+            let place = span.start * widths.queries..span.end * widths.queries;
+            let of = Backward {
+                text: self.text(inputs, number, widths),
+                number,
+                widths,
+                bias: bias.as_ref(),
+                log_sums: log_sums[number],
+                gradient: (gradient, place.start),
+                gradients: &gradient.part(place.clone()),
+                output: &saved.output.part(place),
+            };
+            self.text_gradients(&of, target)
         });
         let mut gradients = [const { None }; N];
         if self.memory.is_some() {
@@ -443,17 +539,43 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
     }
 }
 
-/// Turns scores into weights that sum to 1; gives their log-sum-exp.
-#[inline(always)]
-fn softmax(scores: &mut [f32]) -> f32 {
-    let top = greatest(scores);
-    for score in scores.iter_mut() {
-        *score = exp(*score - top);
+/// A softmax on its way through the scores of one query.
+#[derive(Clone, Copy)]
+struct Softmax {
+    /// The greatest score so far.
+    top: f32,
+    /// Σ e^(score - top) so far.
+    total: f32,
+}
+
+impl Default for Softmax {
+    fn default() -> Self {
+        Self { top: f32::NEG_INFINITY, total: 0.0 }
     }
-    let total = sum_of(scores, |weight| weight);
-    let factor = 1.0 / total;
-    for weight in scores.iter_mut() {
-        *weight *= factor;
+}
+
+impl Softmax {
+    /// Turns more scores into weights that are yet to be divided by the total; gives the factor of
+    /// those before, which were weighed by a smaller top.
+    #[inline(always)]
+    fn add(&mut self, scores: &mut [f32]) -> f32 {
+        let top = self.top.max(greatest(scores));
+        if top == f32::NEG_INFINITY {
+            // Nothing is in sight yet.
+            scores.fill(0.0);
+            return 1.0;
+        }
+        for score in scores.iter_mut() {
+            *score = exp(*score - top);
+        }
+        let kept = if self.top == f32::NEG_INFINITY { 0.0 } else { exp(self.top - top) };
+        self.top = top;
+        self.total = self.total * kept + sum_of(scores, |weight| weight);
+        kept
     }
-    top + total.ln()
+
+    /// ln Σ e^score.
+    fn log_sum(self) -> f32 {
+        self.top + self.total.ln()
+    }
 }

@@ -47,7 +47,7 @@ impl NormOp {
             let mut factors = vec![0.0; width];
             for (row, values) in range.zip(rows.chunks_exact_mut(width)) {
                 let (text, position) = layout.place(row);
-                site.fill(text, position as u64, &mut factors);
+                site.fill(text, position as u64, 0, &mut factors);
                 for (value, factor) in values.iter_mut().zip(&factors) {
                     *value *= factor;
                 }

@@ -209,7 +209,7 @@ impl<B: Backend> Seq2Seq<B> {
         self.check(inputs);
         let layout = layout(inputs, &self.embedder.words());
         let x = self.embedder.forward(layout.ids(inputs), &layout, dropout);
-        (self.encoder.forward(x, &layout, dropout), layout)
+        (self.encoder.forward(0..self.encoder.depth(), x, &layout, dropout), layout)
     }
 
     /// What the decoder reads to write `targets`: the start, then all but the last token.

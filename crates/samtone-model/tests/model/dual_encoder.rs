@@ -3,7 +3,7 @@
 
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::module::AutodiffModule;
-use burn::optim::GradientsParams;
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use samtone_model::{
@@ -258,6 +258,45 @@ fn gradients_of_dense_layers_agree_with_central_differences() {
 /// Roundings of 2^-9 that follow one another, as a share of the length of a parameter's gradient: up
 /// to 0.087 where its terms nearly cancel. A wrong term is a share of one.
 const BF16_TOLERANCE: f64 = 0.12;
+
+/// Sums in f64, in other orders.
+const SUM_TOLERANCE: f64 = 1e-9;
+
+#[test]
+fn layers_computed_again_give_the_same_gradients() {
+    type B = Autodiff<Flex>;
+    let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
+    let encoders = [bert(), t5(false), t5(true)].into_iter().chain(others());
+    for encoder in encoders {
+        for (sharing, side) in [(Sharing::Sde, Side::Query), (Sharing::AdeFte, Side::Document)] {
+            let config = config(encoder.clone(), sharing, Pooling::Mean);
+            let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+            let model = model.cast(FloatDType::F64);
+            let graph = model.encode(side, &batch(), dropout);
+            let kept = graph.clone().inner();
+            let wanted = kept.clone().cos();
+            let whole = (graph * Tensor::from_inner(wanted.clone())).sum().backward();
+            let whole = GradientsParams::from_grads(whole, &model);
+            let (embeddings, pass) = model.encode_by_layers(side, batch(), dropout);
+            assert_eq!(values(embeddings), values(kept));
+            let mut sum = GradientsAccumulator::new();
+            model.accumulate_gradients(pass, wanted, &mut sum);
+            let again = sum.grads();
+            assert_eq!(again.len(), whole.len(), "{encoder:?}");
+            let of = |gradients| {
+                let mut found = Vec::new();
+                model.for_each_gradient(gradients, |parameter, gradient| {
+                    found.push((parameter.path.clone(), gradient.map(values)));
+                });
+                found
+            };
+            for ((path, whole), (_, again)) in of(&whole).into_iter().zip(of(&again)) {
+                let [whole, again] = [whole, again].map(Option::unwrap_or_default);
+                assert_close_to_scale(&path, &again, &whole, SUM_TOLERANCE);
+            }
+        }
+    }
+}
 
 #[test]
 fn embeddings_and_gradients_in_bf16_are_near_those_in_f32() {

@@ -4,12 +4,12 @@ use burn::backend::{Autodiff, Flex};
 use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 use samtone_model::{
-    BertConfig, BertKin, Checkpoint, DualEncoder, EncoderConfig, ModelFolder, Pooling, Retriever,
-    RotaryConfig, RotaryKin, Sharing, Side, SideSettings,
+    BertConfig, BertKin, Checkpoint, Dropout, DualEncoder, EncoderConfig, ModelFolder, Pooling,
+    Retriever, RotaryConfig, RotaryKin, Sharing, Side, SideSettings,
 };
 use samtone_testing::model::{config, fixture_batch, gradients};
 use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
-use samtone_text::{TextTokenizer, TokenBatch};
+use samtone_text::{Key, TextTokenizer, TokenBatch};
 
 use crate::parity::{OTHER_ENCODERS, fixture};
 
@@ -24,7 +24,8 @@ fn rotary(kin: RotaryKin, is_causal: bool, window: Option<usize>) -> EncoderConf
         kv_heads: 2,
         head_dim: 4,
         intermediate: 12,
-        max_positions: 400,
+        max_positions: 800,
+        attention_dropout: 0.2,
         is_causal,
         window,
         global_every: 2,
@@ -32,10 +33,10 @@ fn rotary(kin: RotaryKin, is_causal: bool, window: Option<usize>) -> EncoderConf
     })
 }
 
-/// Texts of which two are longer than a block of queries.
+/// Texts of which two are longer than a block of queries, and one longer than a block of keys.
 fn long_batch() -> TokenBatch {
     let row = |length: u32| (0..length).map(|at| 1 + at * at % 29).collect();
-    TokenBatch::pad(&[300, 5, 129].map(row) as &[Vec<u32>], 0)
+    TokenBatch::pad(&[700, 5, 129].map(row) as &[Vec<u32>], 0)
 }
 
 /// Sums over hundreds of tokens, rounded in f32.
@@ -44,27 +45,34 @@ const LONG_TOLERANCE: f64 = 2e-5;
 #[test]
 fn a_long_text_is_the_same_block_by_block() {
     type B = Autodiff<Flex>;
-    let jina = EncoderConfig::Bert(BertConfig {
-        kin: BertKin::JinaBert,
-        vocab_size: 30,
-        hidden: 8,
-        layers: 2,
-        heads: 2,
-        intermediate: 12,
-        max_positions: 400,
-        ..BertConfig::default()
-    });
+    let bert = |kin| {
+        EncoderConfig::Bert(BertConfig {
+            kin,
+            vocab_size: 30,
+            hidden: 8,
+            layers: 2,
+            heads: 2,
+            intermediate: 12,
+            max_positions: 800,
+            token_types: 0,
+            attention_dropout: 0.0,
+            ..BertConfig::default()
+        })
+    };
+    let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
     for encoder in [
         rotary(RotaryKin::ModernBert, false, Some(3)),
         rotary(RotaryKin::ModernBert, false, Some(150)),
+        rotary(RotaryKin::ModernBert, true, Some(600)),
         rotary(RotaryKin::Qwen3, true, None),
         rotary(RotaryKin::Gemma3, true, Some(7)),
-        jina,
+        bert(BertKin::JinaBert),
+        bert(BertKin::Mpnet),
     ] {
         let what = format!("{encoder:?}");
         let config = config(encoder, Sharing::Sde, Pooling::Mean);
         let run = |model: &DualEncoder<B>| {
-            let embeddings = model.encode(Side::Query, &long_batch(), None);
+            let embeddings = model.encode(Side::Query, &long_batch(), dropout);
             let graph = weighed_sum(embeddings.clone()).backward();
             let found = gradients(model, &GradientsParams::from_grads(graph, model));
             (values(embeddings), found)

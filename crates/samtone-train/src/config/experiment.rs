@@ -118,7 +118,9 @@ pub struct TrainConfig {
     pub batch_size: usize,
     /// Pairs whose activations exist at once.
     pub chunk: Chunk,
-    /// Memory that `chunk = "auto"` may plan with, in GiB; half of the machine's if absent.
+    /// Whether layers are computed again on the way back.
+    pub recompute: Recompute,
+    /// Memory that `"auto"` may plan with, in GiB; half of the machine's if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gib: Option<f64>,
     /// What token embedders and layers compute with.
@@ -178,6 +180,7 @@ impl Default for TrainConfig {
             epochs: None,
             batch_size: 64,
             chunk: Chunk::default(),
+            recompute: Recompute::default(),
             memory_gib: None,
             precision: Precision::default(),
             sampler: Sampler::default(),
@@ -331,6 +334,20 @@ impl From<Chunk> for ChunkForm {
             Chunk::Pairs(pairs) => Self::Pairs(pairs),
         }
     }
+}
+
+/// Which activations are kept for the way back, at the price of computing the others a second time
+/// (Chen et al. 2016, arXiv:1604.06174). Gradients are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recompute {
+    /// All are kept.
+    None,
+    /// What each layer reads; the activations of one layer exist at a time.
+    Layers,
+    /// All where that fits into memory, else as `Layers`: see [`crate::run::plan`].
+    #[default]
+    Auto,
 }
 
 /// `[eval]`: how the result is judged.

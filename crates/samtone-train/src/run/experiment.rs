@@ -37,7 +37,7 @@ use samtone_loss::LossConfig;
 use samtone_model::{Retriever, Side};
 use serde::de::DeserializeOwned;
 
-use crate::config::{Chunk, Configuration, ExperimentConfig};
+use crate::config::{Chunk, Configuration, ExperimentConfig, Recompute};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
 use crate::run::beginning::Beginning;
@@ -170,10 +170,10 @@ pub fn run<B: AutodiffBackend>(
 
     let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
     // "auto" chose once: what a machine's memory holds decides the last digits of a result.
-    let chunk = folder.chunk().map_or(config.train.chunk, Chunk::Pairs);
+    let chosen = folder.then().map_or_else(|| config.clone(), |then| as_begun(config, then));
     let batches = Batches::new(&prepared, config)?;
     let loss = config.loss.resolve()?;
-    let plan = plan::choose(&retriever.model, &batches, &loss, &in_chunks(config, chunk));
+    let plan = plan::choose(&retriever.model, &batches, &loss, &chosen);
     if !plan.fits() {
         observe(Event::Warning(plan.warning()));
     }
@@ -182,7 +182,12 @@ pub fn run<B: AutodiffBackend>(
         nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
     }
     let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
-    let begun = Identity { chunk: plan.chunk, steps: plan.steps, ..identity.clone() };
+    let begun = Identity {
+        chunk: plan.chunk,
+        recomputes: plan.recomputes,
+        steps: plan.steps,
+        ..identity.clone()
+    };
     folder.begin(&begun, &config.to_toml(), vocabulary)?;
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
@@ -233,10 +238,11 @@ fn agree_on_data<B: Backend>(nodes: &Nodes, session: &Session<B>) -> Result<(), 
     nodes.agree("what they train", &format!("{pairs} pairs, {parameters} parameters"))
 }
 
-/// `config` with another chunk.
-fn in_chunks(config: &ExperimentConfig, chunk: Chunk) -> ExperimentConfig {
+/// `config` with what `"auto"` chose when the run began.
+fn as_begun(config: &ExperimentConfig, then: &Identity) -> ExperimentConfig {
     let mut config = config.clone();
-    config.train.chunk = chunk;
+    config.train.chunk = Chunk::Pairs(then.chunk);
+    config.train.recompute = if then.recomputes { Recompute::Layers } else { Recompute::None };
     config
 }
 
@@ -436,11 +442,15 @@ mod tests {
     }
 
     #[test]
-    fn another_chunk_is_all_that_changes() {
+    fn what_auto_chose_is_all_that_changes() {
         let config = ExperimentConfig::default();
-        let chunked = in_chunks(&config, Chunk::Pairs(7));
-        assert_eq!(chunked.train.chunk, Chunk::Pairs(7));
-        assert_eq!(in_chunks(&chunked, config.train.chunk), config);
+        let then = Identity { chunk: 7, recomputes: true, ..Identity::new(&config, Vec::new()) };
+        let mut begun = as_begun(&config, &then);
+        assert_eq!(begun.train.chunk, Chunk::Pairs(7));
+        assert_eq!(begun.train.recompute, Recompute::Layers);
+        begun.train.chunk = config.train.chunk;
+        begun.train.recompute = config.train.recompute;
+        assert_eq!(begun, config);
     }
 
     #[test]

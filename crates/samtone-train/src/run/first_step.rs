@@ -47,6 +47,7 @@ pub fn first_step<B: AutodiffBackend>(
         chunk: plan.texts(config.train.negatives()),
         pad_id: retriever.tokenizer(Side::Query).pad_id(),
         precision: config.train.precision,
+        recomputes: plan.recomputes,
     };
     let batch = batches.at(0).batch;
     let temperature = engine.objective.contrastive.temperature();

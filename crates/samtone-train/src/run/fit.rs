@@ -106,6 +106,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
             chunk: plan.texts(train.negatives()),
             pad_id: retriever.tokenizer(Side::Query).pad_id(),
             precision: train.precision,
+            recomputes: plan.recomputes,
         },
     };
     let model = retriever.model.clone();

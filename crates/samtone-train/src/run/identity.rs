@@ -38,6 +38,9 @@ pub struct Identity {
     pub inputs: BTreeMap<String, String>,
     /// Pairs whose activations exist at once, as `train.chunk` says or `"auto"` chose.
     pub chunk: usize,
+    /// Whether layers are computed again on the way back, as `train.recompute` says or `"auto"` chose.
+    #[serde(default)]
+    pub recomputes: bool,
     /// Steps of the whole run.
     pub steps: usize,
 }
@@ -49,7 +52,7 @@ impl Identity {
     /// Never: every configuration is representable as JSON.
     pub fn new<C: Configuration>(config: &C, changed: Vec<String>) -> Self {
         let config = serde_json::to_value(config).expect("a configuration is representable");
-        Self { config, changed, inputs: BTreeMap::new(), chunk: 0, steps: 0 }
+        Self { config, changed, inputs: BTreeMap::new(), chunk: 0, recomputes: false, steps: 0 }
     }
 
     /// Notes the sum of what is read under `name`.

@@ -15,7 +15,7 @@ use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::config::{Chunk, ExperimentConfig};
+use crate::config::{Chunk, ExperimentConfig, Recompute};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
 use crate::run::prepare::{Prepared, TestSet};
@@ -34,6 +34,8 @@ pub struct Plan {
     pub chunk: usize,
     /// Whether batches are encoded twice to save memory (gradient caching).
     pub is_cached: bool,
+    /// Whether each layer is computed again on the way back.
+    pub recomputes: bool,
     /// Parameters of the model, a shared one counted once.
     pub parameters: usize,
     /// Tokens that a step computes, padding included where it is computed: the mean over batches.
@@ -67,7 +69,7 @@ impl Plan {
     pub(crate) fn warning(&self) -> String {
         let gib = |bytes: u64| bytes as f64 / GIB;
         format!(
-            "the run may need {:.1} GiB, more than the {:.1} GiB of `train.memory_gib`: a smaller `train.chunk` or shorter texts need less",
+            "the run may need {:.1} GiB, more than the {:.1} GiB of `train.memory_gib`: a smaller `train.chunk`, `train.recompute = \"layers\"` or shorter texts need less",
             gib(self.peak_bytes),
             gib(self.budget_bytes)
         )
@@ -87,7 +89,8 @@ const SAMPLED: usize = 32;
 const SAMPLED_PAIRS: usize = 16_384;
 
 /// The chunk of `config` where it says one, else the largest that the budget holds: the whole batch
-/// if it fits, since gradient caching encodes twice.
+/// if it fits, since gradient caching encodes twice. Layers are computed again where it says so, or
+/// where nothing fits that keeps their activations.
 pub(crate) fn choose<B: Backend>(
     model: &DualEncoder<B>,
     batches: &Batches<'_>,
@@ -103,7 +106,7 @@ pub(crate) fn choose<B: Backend>(
         (0..sampled).map(|i| batches.at(i * steps / sampled).batch).collect();
     let budget_bytes = train.memory_gib.map_or_else(default_budget, bytes);
     let objective = Objective::from(loss.clone());
-    let plan = |chunk: usize| {
+    let plan = |(chunk, recomputes): (usize, bool)| {
         let is_cached = chunk < batch_size;
         let texts = if is_cached { chunk } else { batch_size * per_row };
         let engine = Engine {
@@ -111,20 +114,23 @@ pub(crate) fn choose<B: Backend>(
             chunk: texts,
             pad_id: 0,
             precision: train.precision,
+            recomputes,
         };
         let tokens: usize = sample.iter().map(|b| engine.computed_tokens(model, b)).sum();
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
         let memory = Memory {
             parameters: model.num_parameters() as u64,
-            activations: longest as u64 * activation_bytes(model, &sample),
+            activations: longest as u64 * activation_bytes(model, &sample, recomputes),
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
             scores: score_bytes(loss, batch_size, train.negatives()),
-            is_cached,
+            sums: is_cached && !recomputes,
+            holds: !is_cached,
         };
         Plan {
             batch_size,
             chunk,
             is_cached,
+            recomputes,
             parameters: model.num_parameters(),
             tokens_per_step: tokens as f64 / sample.len() as f64,
             longest_chunk: longest,
@@ -137,13 +143,22 @@ pub(crate) fn choose<B: Backend>(
             evaluation_seconds: None,
         }
     };
-    if let Chunk::Pairs(pairs) = train.chunk {
-        return plan(pairs.min(batch_size));
-    }
-    let cached = std::iter::successors(Some(LARGEST_CHUNK), |chunk| Some(chunk / 2));
-    let cached = cached.take_while(|&chunk| chunk > 0).filter(|&chunk| chunk < batch_size);
-    let mut plans = std::iter::once(batch_size).chain(cached).map(plan);
-    let mut last = plans.next().expect("the whole batch is a plan");
+    let chunks: Vec<usize> = match train.chunk {
+        Chunk::Pairs(pairs) => vec![pairs.min(batch_size)],
+        Chunk::Auto => {
+            let cached = std::iter::successors(Some(LARGEST_CHUNK), |chunk| Some(chunk / 2));
+            let cached = cached.take_while(|&chunk| chunk > 0).filter(|&chunk| chunk < batch_size);
+            std::iter::once(batch_size).chain(cached).collect()
+        }
+    };
+    let recompute: &[bool] = match train.recompute {
+        Recompute::None => &[false],
+        Recompute::Layers => &[true],
+        Recompute::Auto => &[false, true],
+    };
+    let ways = recompute.iter().flat_map(|&again| chunks.iter().map(move |&chunk| (chunk, again)));
+    let mut plans = ways.map(plan);
+    let mut last = plans.next().expect("a chunk is a plan");
     while !last.fits()
         && let Some(smaller) = plans.next()
     {
@@ -173,7 +188,10 @@ struct Memory {
     activations: u64,
     embeddings: u64,
     scores: u64,
-    is_cached: bool,
+    /// Whether a graph's gradients are added to those of others.
+    sums: bool,
+    /// Whether activations wait for the loss.
+    holds: bool,
 }
 
 impl Memory {
@@ -183,10 +201,10 @@ impl Memory {
         let word = 4 * self.parameters;
         // Beside the weights, two words a parameter are moments.
         // Backward: moments, gradients, and with chunks those summed before.
-        let gradients = word * if self.is_cached { 2 } else { 1 };
+        let gradients = word * if self.sums { 2 } else { 1 };
         let backward = 2 * word + gradients + self.activations + self.embeddings;
         // The loss: the tiles, beside the activations of a batch that goes through whole.
-        let held = if self.is_cached { 0 } else { self.activations };
+        let held = if self.holds { self.activations } else { 0 };
         let loss = 2 * word + held + self.embeddings + self.scores;
         // A checkpoint: moments, the bytes of the weights, and of the moments the optimiser's record,
         // its bytes, and those once more around them.
@@ -196,7 +214,11 @@ impl Memory {
 }
 
 /// Bytes that one token's activations take until the backward pass has used them.
-fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> u64 {
+fn activation_bytes<B: Backend>(
+    model: &DualEncoder<B>,
+    sample: &[StepRows],
+    recomputes: bool,
+) -> u64 {
     let config = &model.config().encoder;
     let (layers, layer, heads) = match config {
         EncoderConfig::Bert(bert) => {
@@ -230,14 +252,16 @@ fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> 
         }
     };
     let embedder = 4 * config.hidden();
-    let floats = if model.skips_padding() {
-        layers * layer + embedder
+    let (layer, embedder) = if model.skips_padding() {
+        (layer, embedder)
     } else {
         // Plain operations keep every step of norms, masks and softmax as well.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
-        layers * (5 * layer / 2 + 6 * heads * longest) + 3 * embedder
+        (5 * layer / 2 + 6 * heads * longest, 3 * embedder)
     };
-    4 * floats as u64
+    // What each layer reads, and one layer whole; or all.
+    let layers = if recomputes { layers * config.hidden() + layer } else { layers * layer };
+    4 * (layers + embedder) as u64
 }
 
 /// Embeddings, their gradients, and both once more inside the loss.
@@ -339,7 +363,8 @@ fn time<B: AutodiffBackend>(
     let temperature = loss.temperature();
     let chunk = small.hard_negatives.len().max(rows);
     let pad_id = retriever.tokenizer(Side::Query).pad_id();
-    let engine = Engine { objective, chunk, pad_id, precision: config.train.precision };
+    let (precision, recomputes) = (config.train.precision, plan.recomputes);
+    let engine = Engine { objective, chunk, pad_id, precision, recomputes };
     let encode = || engine.gradients(model, &small, temperature, Some(Key::new(0)));
     let gradients = encode()?.parameters; // warms up
     let started = Instant::now();
@@ -367,7 +392,11 @@ fn time<B: AutodiffBackend>(
     let started = Instant::now();
     loss.value_and_gradients(&batch, temperature)?;
     let loss = started.elapsed().as_secs_f64();
-    // The pass without a graph is a third of a pass forward and back.
-    let passes = if plan.is_cached { 4.0 / 3.0 } else { 1.0 };
+    // The pass without a graph is a third of a pass forward and back, a fourth where that has two.
+    let passes = match (plan.is_cached, plan.recomputes) {
+        (false, _) => 1.0,
+        (true, false) => 4.0 / 3.0,
+        (true, true) => 5.0 / 4.0,
+    };
     Ok(Timed { step: passes * token * plan.tokens_per_step + loss + update, token })
 }

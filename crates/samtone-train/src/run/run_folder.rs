@@ -108,9 +108,9 @@ impl<'a> RunFolder<'a> {
         (self.then.is_some() && path.is_file()).then_some(path)
     }
 
-    /// The chunk that the run began with.
-    pub fn chunk(&self) -> Option<usize> {
-        self.then.as_ref().map(|then| then.chunk)
+    /// What the run was when it began.
+    pub(crate) fn then(&self) -> Option<&Identity> {
+        self.then.as_ref()
     }
 
     /// Makes the folder, if it is not there, and checks that what is read is what its run began with.

@@ -3,7 +3,8 @@
 //! The loss returns its gradients with respect to the embeddings in closed form, and the engine
 //! sends those back through the encoder. A batch of several chunks is encoded without a graph
 //! first, then chunk by chunk with one (gradient caching, Gao et al. 2021, arXiv:2101.06983): the
-//! loss sees the whole batch, activations exist for one chunk.
+//! loss sees the whole batch, activations exist for one chunk. Where layers are computed again on the
+//! way back, activations exist for one layer of it.
 //!
 //! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
 //! embeddings of all.
@@ -128,6 +129,9 @@ pub struct Engine {
     pub pad_id: u32,
     /// What the layers compute with.
     pub precision: Precision,
+    /// Whether each layer is computed again on the way back, so that the activations of one exist at a
+    /// time.
+    pub recomputes: bool,
 }
 
 impl Engine {
@@ -206,10 +210,11 @@ impl Engine {
         let is_half = self.precision != Precision::F32;
         let layers = is_half.then(|| model.clone().compute_in(self.precision));
         let (master, model) = (model, layers.as_ref().unwrap_or(model));
-        let (mut gradients, scale) = if self.is_one_pass(&batch.streams_of(shard)) {
-            self.in_one_pass(model, batch, temperature, dropout, shard)?
-        } else {
-            self.in_chunks(model, batch, temperature, dropout, shard)?
+        let is_one_pass = self.is_one_pass(&batch.streams_of(shard));
+        let (mut gradients, scale) = match (is_one_pass, self.recomputes) {
+            (true, false) => self.in_one_pass(model, batch, temperature, dropout, shard)?,
+            (true, true) => self.by_layers(model, batch, temperature, dropout, shard)?,
+            (false, _) => self.in_chunks(model, batch, temperature, dropout, shard)?,
         };
         if is_half {
             gradients::to_single(master, &mut gradients.parameters, scale.recip());
@@ -247,6 +252,39 @@ impl Engine {
         Ok((BatchGradients { loss, log_temperature, parameters }, scale))
     }
 
+    /// The same, without a graph: what the layers read is kept until the loss has spoken.
+    fn by_layers<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        batch: &StepRows,
+        temperature: Temperature,
+        dropout: Option<Key>,
+        shard: Option<&Shard>,
+    ) -> Result<(BatchGradients, f64), GradientsError> {
+        let mut passes = Vec::new();
+        let own = embed(batch.streams_of(shard), |Stream { side, name, rows, first }| {
+            let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
+            let rows = TokenBatch::pad(rows, self.pad_id);
+            let (embeddings, pass) = model.encode_by_layers(side, rows, dropout);
+            passes.push(pass);
+            embeddings
+        });
+        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+            self.loss_gradients::<B>(own, batch, temperature, shard)?;
+        let scale = self.gradient_scale(&wanted);
+        let wanted = match shard {
+            Some(shard) => rows_of(wanted, shard.rows(batch.queries.len())),
+            None => wanted,
+        };
+        let Embeddings { queries, documents, hard_negatives } = wanted;
+        let wanted = [Some(queries), Some(documents), hard_negatives.map(|x| x.flatten(0, 1))];
+        let mut sum = GradientsAccumulator::new();
+        for (pass, wanted) in passes.into_iter().zip(wanted.into_iter().flatten()) {
+            model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
+        }
+        Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
+    }
+
     /// The same, chunk by chunk, without a graph first.
     fn in_chunks<B: AutodiffBackend>(
         &self,
@@ -270,8 +308,14 @@ impl Engine {
         let mut sum = GradientsAccumulator::new();
         let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
-                let graph = self.encode(model, stream.side, rows, dropout);
                 let wanted = wanted.clone().narrow(0, first, rows.len());
+                if self.recomputes {
+                    let rows = TokenBatch::pad(rows, self.pad_id);
+                    let (_, pass) = model.encode_by_layers(stream.side, rows, dropout);
+                    model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
+                    continue;
+                }
+                let graph = self.encode(model, stream.side, rows, dropout);
                 let gradients = surrogate(graph, wanted, scale).backward();
                 sum.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
@@ -382,7 +426,7 @@ impl Engine {
 /// The embeddings of the three kinds of text, each kind's `[texts, dim]` by `encode`.
 fn embed<B: Backend>(
     [queries, documents, hard_negatives]: [Stream<'_>; 3],
-    encode: impl Fn(Stream<'_>) -> Tensor<B, 2>,
+    mut encode: impl FnMut(Stream<'_>) -> Tensor<B, 2>,
 ) -> Embeddings<B> {
     let embeddings = Embeddings::new(encode(queries), encode(documents));
     if hard_negatives.rows.is_empty() {
@@ -419,6 +463,9 @@ fn surrogate<B: AutodiffBackend, const D: usize>(
     wanted: Tensor<B::InnerBackend, D>,
     scale: f64,
 ) -> Tensor<B, 1> {
-    let wanted = if scale == 1.0 { wanted } else { wanted * scale };
-    (embeddings * Tensor::from_inner(wanted)).sum()
+    (embeddings * Tensor::from_inner(scaled(wanted, scale))).sum()
+}
+
+fn scaled<B: Backend, const D: usize>(wanted: Tensor<B, D>, scale: f64) -> Tensor<B, D> {
+    if scale == 1.0 { wanted } else { wanted * scale }
 }

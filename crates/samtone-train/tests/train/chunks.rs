@@ -1,5 +1,5 @@
-//! Gradient caching gives the gradients of the whole batch, whatever the chunk: in f64, where nothing
-//! but the order of sums can differ.
+//! Gradient caching gives the gradients of the whole batch, whatever the chunk, and so do layers that
+//! are computed again: in f64, where nothing but the order of sums can differ.
 
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::tensor::FloatDType;
@@ -19,11 +19,13 @@ fn gradients<B: AutodiffBackend>(
     model: &DualEncoder<B>,
     dropout: Option<Key>,
     chunk: usize,
+    recomputes: bool,
 ) -> Vec<(String, Vec<f64>)> {
     let loss = learned();
     let temperature = loss.temperature();
     let batch = batch(Relations { known: vec![(1, 4)], ..Relations::default() });
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
+    let precision = Precision::F32;
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision, recomputes };
     let out = engine.gradients(model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     found.extend(model::gradients(model, &out.parameters));
@@ -38,11 +40,16 @@ where
         let config = model::config(encoder, Sharing::AdeSpl, Pooling::Mean);
         let model = model::model::<B>(&config, 1).cast(FloatDType::F64);
         for dropout in [None, Some(Key::new(3))] {
-            let whole = gradients(&model, dropout, ROWS * NEGATIVES);
-            for chunk in [1, 2, 3, 5, ROWS] {
-                let chunked = gradients(&model, dropout, chunk);
+            let all = ROWS * NEGATIVES;
+            let whole = gradients(&model, dropout, all, false);
+            let chunks = [1, 2, 3, 5, ROWS].map(|chunk| (chunk, false));
+            for (chunk, recomputes) in chunks.into_iter().chain([(all, true), (3, true)]) {
+                let chunked = gradients(&model, dropout, chunk, recomputes);
                 for ((path, whole), (_, chunked)) in whole.iter().zip(&chunked) {
-                    let what = format!("{path}, chunk {chunk}, dropout {}", dropout.is_some());
+                    let what = format!(
+                        "{path}, chunk {chunk}, recomputes {recomputes}, dropout {}",
+                        dropout.is_some()
+                    );
                     assert_close_to_scale(&what, chunked, whole, TOLERANCE);
                 }
             }

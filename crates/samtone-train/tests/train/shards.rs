@@ -45,7 +45,8 @@ fn found(
 ) -> Vec<Vec<f64>> {
     let loss = learned();
     let temperature = loss.temperature();
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
+    let precision = Precision::F32;
+    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision, recomputes: false };
     let out = engine.shard_gradients(model, batch, temperature, Some(Key::new(3)), shard).unwrap();
     let mut found = vec![vec![out.loss, out.log_temperature]];
     found

@@ -1,5 +1,7 @@
 //! T5's encoder layers.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -53,9 +55,16 @@ impl<B: Backend> T5Stack<B> {
         Ok(Self { positions, layers, final_norm, dropout: config.dropout })
     }
 
-    /// Hidden states → hidden states, `[rows, hidden]`.
+    /// How many layers there are.
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// What some layers make of hidden states, `[rows, hidden]`; the norm after the last one is part
+    /// of it.
     pub(crate) fn forward(
         &self,
+        layers: Range<usize>,
         mut x: Tensor<B, 2>,
         layout: &Layout,
         dropout: Option<Dropout>,
@@ -63,11 +72,16 @@ impl<B: Backend> T5Stack<B> {
         let biases: Vec<_> =
             self.positions.iter().map(|table| table.distances(layout.longest())).collect();
         let rate = self.dropout;
-        for (i, layer) in self.layers.iter().enumerate() {
+        let is_last = layers.end == self.depth();
+        for i in layers {
+            let layer = &self.layers[i];
             let sites = Sites { dropout, layer: i + 1, rate };
             let bias = biases[i.min(biases.len() - 1)].clone();
             x = layer.attention.forward(x, layout, bias, false, sites);
             x = layer.feed_forward.forward(x, layout, sites);
+        }
+        if !is_last {
+            return x;
         }
         let x = self.final_norm.forward(x);
         let last = self.layers.len() + 1;

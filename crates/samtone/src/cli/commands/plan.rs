@@ -47,10 +47,11 @@ fn text(plan: &Plan) -> String {
     } else {
         "whole, in one pass".into()
     };
+    let kept = if plan.recomputes { "; each layer is computed again on the way back" } else { "" };
     let seconds = plan.seconds_per_step.unwrap_or(f64::NAN);
     let judging = plan.evaluation_seconds.unwrap_or(f64::NAN);
     format!(
-        "batches of {} pairs go through {passes}\n\
+        "batches of {} pairs go through {passes}{kept}\n\
          {} parameters; {:.0} tokens a step, at most {} with their activations at once\n\
          peak memory about {:.2} GB of the {:.1} GB it may take{}; {:.2} GB of it for score tiles\n\
          about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n\
