@@ -2,8 +2,8 @@
 //!
 //! Scores exist for one head and one block of queries and keys at a time (FlashAttention, Dao et al.
 //! 2022, arXiv:2205.14135): a softmax that goes on from block to block holds no more. The forward pass
-//! keeps one number per query and head, the log-sum-exp of its scores, from which the backward pass
-//! makes the weights again.
+//! keeps two numbers per query and head, the greatest of its scores and the sum of their powers less
+//! that, from which the backward pass makes the weights again.
 #![expect(clippy::inline_always, reason = "what is not inlined is not vectorised")]
 
 use std::ops::Range;
@@ -42,11 +42,11 @@ pub(crate) struct AttentionOp {
     pub(crate) dropout: Option<DropoutSite>,
 }
 
-/// The output, and the log-sum-exp of every query's scores, by block of queries, head and query.
+/// The output, and the softmax of every query, by block of queries, head and query.
 #[derive(Clone, Debug)]
 pub(crate) struct SavedAttention {
     output: Matrix,
-    log_sums: Vec<Vec<f32>>,
+    softmaxes: Vec<Vec<Softmax>>,
 }
 
 /// One text's queries, keys and values of one head.
@@ -133,7 +133,7 @@ struct Backward<'a> {
     widths: Widths,
     bias: Option<&'a Bias>,
     /// Of the queries' blocks.
-    log_sums: &'a [Vec<f32>],
+    softmaxes: &'a [Vec<Softmax>],
     /// Of the text's output: where its rows begin, and they in f32.
     gradient: Rows<'a>,
     gradients: &'a [f32],
@@ -255,25 +255,23 @@ impl AttentionOp {
     }
 
     /// What some queries of a text attend to in all heads, `[queries, heads · head_dim]`, written to
-    /// `output`; gives the log-sum-exp of their scores, head by head.
+    /// `output`; gives the softmaxes of their scores, head by head.
     fn attend(
         &self,
         inputs: &[Matrix],
         bias: Option<&Bias>,
         (number, queries): &(usize, Range<usize>),
         output: &mut [f32],
-    ) -> Vec<f32> {
+    ) -> Vec<Softmax> {
         let widths = self.widths(inputs);
         let (dim, width, asking) = (widths.head, widths.queries, queries.len());
         let text = self.text(inputs, *number, widths);
         let mut room = vec![0.0; asking * self.sight.widest(queries, text.seen)];
         let mut factors = vec![0.0; if self.dropout.is_some() { room.len() / asking } else { 0 }];
-        let mut log_sums = vec![0.0; self.heads * asking];
-        let mut softmaxes = vec![Softmax::default(); asking];
-        for (head, log_sums) in log_sums.chunks_exact_mut(asking).enumerate() {
+        let mut all = vec![Softmax::default(); self.heads * asking];
+        for (head, softmaxes) in all.chunks_exact_mut(asking).enumerate() {
             let Head { query, key, value } = self.head(&text, widths, head);
             let query = query.rows(queries.clone());
-            softmaxes.fill(Softmax::default());
             let output = &mut output[head * dim..];
             for (i, keys) in self.sight.key_blocks(queries, text.seen).enumerate() {
                 let seen = keys.len();
@@ -283,7 +281,7 @@ impl AttentionOp {
                 let queries = queries.clone();
                 let block = Block { text: *number, head, queries, keys, seen: text.seen };
                 vectorised(|| {
-                    let rows = scores.chunks_exact_mut(seen).zip(&mut softmaxes);
+                    let rows = scores.chunks_exact_mut(seen).zip(&mut *softmaxes);
                     let rows = rows.zip(output.chunks_mut(width));
                     for (query, ((scores, softmax), output)) in block.queries.clone().zip(rows) {
                         self.adjust(scores, bias, &block, query);
@@ -301,16 +299,13 @@ impl AttentionOp {
                 if i == 0 { product.write(output, width) } else { product.add(output, width) }
             }
             vectorised(|| {
-                let rows = softmaxes.iter().zip(output.chunks_mut(width));
-                for ((softmax, output), log_sum) in rows.zip(log_sums) {
-                    // 0 where there was nothing to see.
-                    let factor = if softmax.total > 0.0 { 1.0 / softmax.total } else { 0.0 };
-                    output[..dim].iter_mut().for_each(|value| *value *= factor);
-                    *log_sum = softmax.log_sum();
+                for (softmax, output) in softmaxes.iter().zip(output.chunks_mut(width)) {
+                    let share = softmax.share();
+                    output[..dim].iter_mut().for_each(|value| *value *= share);
                 }
             });
         }
-        log_sums
+        all
     }
 
     /// Adds one text's part of the inputs' gradients to `target`; gives its part of the bias's, head by
@@ -374,9 +369,9 @@ impl AttentionOp {
         let of_output = gradient.view(first + head * dim, [length, dim], width);
         let mut of_bias = vec![0.0; of.bias.map_or(0, |bias| bias.distances)];
         let (mut weights_room, mut of_weights_room) = (Vec::new(), Vec::new());
-        for (queries, log_sums) in query_blocks(length).zip(of.log_sums) {
+        for (queries, softmaxes) in query_blocks(length).zip(of.softmaxes) {
             let asking = queries.len();
-            let log_sums = &log_sums[head * asking..][..asking];
+            let softmaxes = &softmaxes[head * asking..][..asking];
             let (query, of_output) = (query.rows(queries.clone()), of_output.rows(queries.clone()));
             let largest = asking * self.sight.widest(&queries, all_seen);
             weights_room.resize(largest.max(weights_room.len()), 0.0);
@@ -390,7 +385,7 @@ impl AttentionOp {
                 Product::new(of_output, value.t()).write(of_weights, seen);
                 let (text, queries) = (of.number, queries.clone());
                 let block = Block { text, head, queries, keys, seen: all_seen };
-                self.through_softmax(of, [&mut *weights, &mut *of_weights], &block, log_sums);
+                self.through_softmax(of, [&mut *weights, &mut *of_weights], &block, softmaxes);
                 // What is called `of_weights` holds the gradient of the scores from here on.
                 let of_scores = View::new(&*of_weights, [asking, seen], seen);
                 let weights = View::new(&*weights, [asking, seen], seen);
@@ -416,23 +411,24 @@ impl AttentionOp {
     }
 
     /// Turns a block's scores into its weights again, dropout included, and the gradients of the
-    /// weights into those of the scores; `log_sums` are of the block's queries.
+    /// weights into those of the scores; `softmaxes` are of the block's queries.
     fn through_softmax(
         &self,
         of: &Backward<'_>,
         [weights, of_weights]: [&mut [f32]; 2],
         block: &Block,
-        log_sums: &[f32],
+        softmaxes: &[Softmax],
     ) {
         let (dim, width, seen) = (of.widths.head, of.widths.queries, block.keys.len());
         let mut factors = vec![0.0; seen];
         vectorised(|| {
             let rows = weights.chunks_exact_mut(seen).zip(of_weights.chunks_exact_mut(seen));
-            let rows = rows.zip(log_sums);
-            for (query, ((weights, of_weights), &log_sum)) in block.queries.clone().zip(rows) {
+            let rows = rows.zip(softmaxes);
+            for (query, ((weights, of_weights), softmax)) in block.queries.clone().zip(rows) {
                 self.adjust(weights, of.bias, block, query);
+                let (top, share) = (softmax.top, softmax.share());
                 for weight in weights.iter_mut() {
-                    *weight = exp(*weight - log_sum);
+                    *weight = exp(*weight - top) * share;
                 }
                 let at = query * width + block.head * dim;
                 let (gradient, output) = (&of.gradients[at..at + dim], &of.output[at..at + dim]);
@@ -477,11 +473,11 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
             .flat_map(|text| query_blocks(self.layout.span(text).len()).map(move |q| (text, q)))
             .collect();
         let lengths: Vec<usize> = blocks.iter().map(|(_, queries)| queries.len() * width).collect();
-        let (output, log_sums) = fill_parts(inputs[0].held(), &lengths, |number, output| {
+        let (output, softmaxes) = fill_parts(inputs[0].held(), &lengths, |number, output| {
             self.attend(inputs, bias.as_ref(), &blocks[number], output)
         });
         let output = Matrix::new(output, [rows, width]);
-        let saved = save.then(|| SavedAttention { output: output.clone(), log_sums });
+        let saved = save.then(|| SavedAttention { output: output.clone(), softmaxes });
         (output, saved)
     }
 
@@ -498,11 +494,11 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
         let bias = self.bias(inputs);
         let held = inputs[0].held();
         let mut blocks = 0;
-        let log_sums: Vec<_> = (0..self.layout.batch())
+        let softmaxes: Vec<_> = (0..self.layout.batch())
             .map(|text| {
                 let first = blocks;
                 blocks += query_blocks(self.layout.span(text).len()).len();
-                &saved.log_sums[first..blocks]
+                &saved.softmaxes[first..blocks]
             })
             .collect();
         let (of_inputs, of_bias) = fill_parts(held, &lengths, |number, target| {
@@ -513,7 +509,7 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
                 number,
                 widths,
                 bias: bias.as_ref(),
-                log_sums: log_sums[number],
+                softmaxes: softmaxes[number],
                 gradient: (gradient, place.start),
                 gradients: &gradient.part(place.clone()),
                 output: &saved.output.part(place),
@@ -540,7 +536,7 @@ impl<const N: usize> FusedOp<N> for AttentionOp {
 }
 
 /// A softmax on its way through the scores of one query.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Softmax {
     /// The greatest score so far.
     top: f32,
@@ -574,8 +570,9 @@ impl Softmax {
         kept
     }
 
-    /// ln Σ e^score.
-    fn log_sum(self) -> f32 {
-        self.top + self.total.ln()
+    /// What a weight is multiplied by at last; 0 where there was nothing to see.
+    #[inline(always)]
+    fn share(self) -> f32 {
+        if self.total > 0.0 { 1.0 / self.total } else { 0.0 }
     }
 }

@@ -278,7 +278,7 @@ fn layers_computed_again_give_the_same_gradients() {
             let whole = (graph * Tensor::from_inner(wanted.clone())).sum().backward();
             let whole = GradientsParams::from_grads(whole, &model);
             let (embeddings, pass) = model.encode_by_layers(side, batch(), dropout);
-            assert_eq!(values(embeddings), values(kept));
+            assert_close("forward", &values(embeddings), &values(kept), SUM_TOLERANCE);
             let mut sum = GradientsAccumulator::new();
             model.accumulate_gradients(pass, wanted, &mut sum);
             let again = sum.grads();

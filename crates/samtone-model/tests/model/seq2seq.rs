@@ -23,8 +23,10 @@ const EXACT: f64 = 2e-7;
 /// every layer's output moved by up to half a unit of f32's last place, the worst was off by 1.1e-4,
 /// and by a whole unit 1.9e-4. Torch's own f32 is off by 7e-5, sums by FMA by 1.2e-4.
 const LOGITS_TOLERANCE: f64 = 2e-4;
-/// Relative to the largest element of each parameter's gradient; torch's own f32 is off by 6e-5.
-const GRADIENT_TOLERANCE: f64 = 1e-4;
+/// Relative to the largest element of each parameter's gradient. Of 40 draws in which torch's f64 had
+/// the output of every map, norm and table moved by up to a unit of f32's last place, the worst was off
+/// by 1.45e-4. Torch's own f32 is off by 6e-5, sums by AVX2's tiles by 1.04e-4.
+const GRADIENT_TOLERANCE: f64 = 1.5e-4;
 
 /// The generator's batch, padded to `min_seq`.
 fn batch(lengths: &[u32], start: u32, min_seq: usize, ends: bool) -> TokenBatch {
