@@ -197,7 +197,7 @@ fn rank(unit: f64) -> u64 {
 
 /// Words by their ranks: a function word, or syllables.
 fn text(ranks: Vec<u64>) -> String {
-    const CONSONANTS: &[u8] = b"bdfgklmnprstvzhj";
+    const CONSONANTS: &[u8] = b"bcdfgjklmnprstvz";
     const VOWELS: &[u8] = b"aeiou";
     let mut text = String::with_capacity(6 * ranks.len());
     for rank in ranks {

@@ -31,12 +31,22 @@ pub(super) fn build<T: AsRef<str> + Sync>(
     analyzer: &Analyzer,
     config: Bm25Config,
 ) -> Index {
+    build_by(SEGMENT, texts, analyzer, config)
+}
+
+/// [`build`] by segments of about `bytes` of text.
+fn build_by<T: AsRef<str> + Sync>(
+    bytes: usize,
+    texts: impl IntoIterator<Item = T>,
+    analyzer: &Analyzer,
+    config: Bm25Config,
+) -> Index {
     let threads = rayon::current_num_threads();
     let mut texts = texts.into_iter().peekable();
     let mut terms = TermsBuilder::default();
     let (mut lengths, mut holding, mut segments) = (Vec::new(), Vec::new(), Vec::new());
     while texts.peek().is_some() {
-        let mut room = threads * SEGMENT;
+        let mut room = threads * bytes;
         let mut fits = |text: &T| {
             let had_room = room > 0;
             room = room.saturating_sub(text.as_ref().len() + TEXT);
@@ -195,4 +205,30 @@ fn pieces(holding: &[u32]) -> Vec<Range<u32>> {
     }
     pieces.push(start..holding.len() as u32);
     pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::below;
+
+    #[test]
+    fn an_index_is_the_same_whatever_its_segments() {
+        let texts: Vec<String> = (0..2000)
+            .map(|document| {
+                let word = |place| below(document, 0, place, 40) * below(document, 1, place, 40);
+                let words = (0..document % 30).map(|place| format!("w{} ", word(place)));
+                words.collect()
+            })
+            .collect();
+        let (analyzer, config) = (Analyzer::default(), Bm25Config::default());
+        let [whole, parts, singles] = [SEGMENT, 3000, 1].map(|bytes| {
+            let Index { lengths, terms, postings: p } = build_by(bytes, &texts, &analyzer, config);
+            let numbers = (lengths.to_vec(), p.holding.to_vec(), p.starts.to_vec(), p.lasts.to_vec());
+            let maxima: Vec<u32> = p.maxima.iter().map(|most| most.to_bits()).collect();
+            (terms.text.to_vec(), numbers, maxima, p.offsets.to_vec(), p.packed.to_vec())
+        });
+        assert!(whole.2.len() > 1000);
+        assert!(whole == parts && whole == singles);
+    }
 }
