@@ -1,14 +1,20 @@
 //! A retrieval data set in memory: documents, queries and the judgments of its splits.
 
+mod index;
 mod pairs;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use rayon::prelude::*;
+
+use self::index::Index;
 use crate::error::{DataError, Fault};
 use crate::reading::beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER};
+use crate::reading::interner::ByHash;
 use crate::record::{Document, Judgment, Pair, Query};
 
 /// A judgment of a [`Dataset`], its ids resolved to indices.
@@ -39,8 +45,8 @@ pub struct Relevance {
 pub struct Dataset {
     documents: Vec<Document>,
     queries: Vec<Query>,
-    document_index: HashMap<String, usize>,
-    query_index: HashMap<String, usize>,
+    document_index: Index,
+    query_index: Index,
     document_keys: Vec<usize>,
     query_keys: Vec<usize>,
     splits: BTreeMap<String, Vec<Relevance>>,
@@ -188,12 +194,12 @@ impl Dataset {
 
     /// The index of the document with this id.
     pub fn document_index(&self, id: &str) -> Option<usize> {
-        self.document_index.get(id).copied()
+        self.document_index.find(id_hash(id), |index| self.documents[index].id == id)
     }
 
     /// The index of the query with this id.
     pub fn query_index(&self, id: &str) -> Option<usize> {
-        self.query_index.get(id).copied()
+        self.query_index.find(id_hash(id), |index| self.queries[index].id == id)
     }
 
     /// Per document, the index of the first one with the same title and text (case and white space
@@ -271,11 +277,21 @@ impl Dataset {
         Positives { by_query }
     }
 
+    /// Lets a document be found by its id.
+    fn enter_document(&mut self, index: usize) {
+        self.document_index.insert(index, |index| id_hash(&self.documents[index].id));
+    }
+
+    /// Lets a query be found by its id.
+    fn enter_query(&mut self, index: usize) {
+        self.query_index.insert(index, |index| id_hash(&self.queries[index].id));
+    }
+
     /// Finds what the keys say, once all records are there.
     fn find_copies(&mut self) {
-        let documents = self.documents.iter();
-        self.document_keys = keys(documents.map(|document| (&*document.title, &*document.text)));
-        self.query_keys = keys(self.queries.iter().map(|query| ("", &*query.text)));
+        self.document_keys =
+            keys(&self.documents, |document| text_hash(&document.title, &document.text));
+        self.query_keys = keys(&self.queries, |query| text_hash("", &query.text));
     }
 }
 
@@ -302,24 +318,24 @@ struct Builder {
 
 impl Builder {
     fn document(&mut self, document: Document, line: u64) -> Result<(), Fault> {
-        let index = self.dataset.documents.len();
-        if let Some(first) = self.dataset.document_index.insert(document.id.clone(), index) {
+        if let Some(first) = self.dataset.document_index(&document.id) {
             let first = self.document_lines[first];
             return Err(Fault::DuplicateId { field: "document", id: document.id, first });
         }
-        self.document_lines.push(line);
         self.dataset.documents.push(document);
+        self.dataset.enter_document(self.document_lines.len());
+        self.document_lines.push(line);
         Ok(())
     }
 
     fn query(&mut self, query: Query, line: u64) -> Result<(), Fault> {
-        let index = self.dataset.queries.len();
-        if let Some(first) = self.dataset.query_index.insert(query.id.clone(), index) {
+        if let Some(first) = self.dataset.query_index(&query.id) {
             let first = self.query_lines[first];
             return Err(Fault::DuplicateId { field: "query", id: query.id, first });
         }
-        self.query_lines.push(line);
         self.dataset.queries.push(query);
+        self.dataset.enter_query(self.query_lines.len());
+        self.query_lines.push(line);
         Ok(())
     }
 
@@ -330,34 +346,52 @@ impl Builder {
     }
 }
 
-/// Per text, the index of the first one that reads the same.
-fn keys<'a>(texts: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<usize> {
-    let mut first = HashMap::new();
-    texts
-        .enumerate()
-        .map(|(i, (title, text))| *first.entry(text_hash(title, text)).or_insert(i))
-        .collect()
+fn id_hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Per record, the index of the first one whose text has the same hash.
+fn keys<T: Sync>(records: &[T], hash_of: impl Fn(&T) -> [u8; 16] + Sync) -> Vec<usize> {
+    let hashes: Vec<[u8; 16]> = records.par_iter().map(&hash_of).collect();
+    // Any eight bytes of a hash are one.
+    let part = |index: usize| hashes[index][..8].iter().fold(0, |part, &byte| part << 8 | u64::from(byte));
+    let mut firsts = Index::default();
+    let first = |index: usize| {
+        let found = firsts.find(part(index), |other| hashes[other] == hashes[index]);
+        found.unwrap_or_else(|| {
+            firsts.insert(index, part);
+            index
+        })
+    };
+    (0..records.len()).map(first).collect()
 }
 
 /// A hash of a text's words, case aside.
 pub(crate) fn text_hash(title: &str, text: &str) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
+    let mut words = String::with_capacity(title.len() + text.len() + 3);
     for part in [title, text] {
         for word in part.split_whitespace() {
-            hasher.update(word.to_lowercase().as_bytes());
-            hasher.update(b" ");
+            if word.is_ascii() {
+                words.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+            } else {
+                words.push_str(&word.to_lowercase());
+            }
+            words.push(' ');
         }
-        hasher.update(b"\n");
+        words.push('\n');
     }
     let mut hash = [0; 16];
-    hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    hash.copy_from_slice(&blake3::hash(words.as_bytes()).as_bytes()[..16]);
     hash
 }
 
 #[derive(Default)]
 struct SplitBuilder {
     relevances: Vec<Relevance>,
-    seen: HashSet<(usize, usize)>,
+    /// The two records of every judgment so far, as one number.
+    seen: HashSet<u64, ByHash>,
 }
 
 impl SplitBuilder {
@@ -370,7 +404,7 @@ impl SplitBuilder {
         let document = dataset
             .document_index(line.document_id)
             .ok_or_else(|| unknown("corpus-id", line.document_id, "corpus"))?;
-        if !self.seen.insert((query, document)) {
+        if !self.seen.insert((query as u64) << 32 | document as u64) {
             return Err(Fault::DuplicateJudgment {
                 query: line.query_id.to_owned(),
                 document: line.document_id.to_owned(),

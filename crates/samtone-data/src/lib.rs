@@ -11,6 +11,7 @@
 //! | [`lint`] | a data set checked before training |
 //! | [`split`] | a split parted into several, without leaks |
 //! | [`embedded`] | a generated world of people, places and works, told in prose |
+//! | [`made`] | a collection of MS MARCO's size, of words without a meaning |
 //!
 //! Everything here is on the host, and deterministic: no tensor, no device, no generator with a state.
 //! Texts become token ids in `samtone-text`, whose `Key` is the source of all randomness.
@@ -46,6 +47,7 @@ pub mod embedded;
 mod error;
 pub mod import;
 pub mod lint;
+pub mod made;
 mod output;
 pub mod reading;
 mod record;

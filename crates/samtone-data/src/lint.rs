@@ -30,34 +30,33 @@ pub fn lint(
     tests: &[TestSet<'_>],
 ) -> Result<LintReport, DataError> {
     let (split, near) = (&*options.split, options.near);
-    let all = 0..dataset.documents().len();
-    let documents = Texts::documents(dataset, all, options.document_text);
+    let documents = Texts::documents(dataset, options.document_text);
     let queries = Texts::queries(dataset, split);
     let pairs = dataset.pairs(split);
     let positives = dataset.positives(&[split]);
     let (query_keys, document_keys) = (dataset.query_keys(), dataset.document_keys());
 
-    let is_empty = |&place: &usize| documents.words[place].is_empty();
-    let empty = (0..documents.ids.len()).filter(is_empty).map(|place| documents.ids[place]);
+    let is_empty = |&i: &usize| documents.text(i).is_empty();
+    let empty = (0..documents.len()).filter(is_empty).map(|i| documents.id(i));
     let without = dataset.queries_of(split).into_iter();
     let without = without.filter(|&query| positives.of(query_keys[query]).is_empty());
     let without = without.map(|query| &*dataset.queries()[query].id);
-    let copies = documents.copies().filter(|place| !is_empty(place));
-    let ids = documents.ids.iter().chain(&queries.ids);
+    let copies = documents.copies().filter(|i| !is_empty(i));
+    let ids = documents.ids().chain(queries.ids());
     let unfit = ids.filter(|id| !id_fits_trec(id)).map(|id| format!("`{id}`"));
     let rows = pairs.iter().map(|pair| (query_keys[pair.query], document_keys[pair.document]));
     let mut examples = Examples::default();
     Ok(LintReport {
         split: split.to_owned(),
-        documents: documents.ids.len(),
-        queries: queries.ids.len(),
+        documents: documents.len(),
+        queries: queries.len(),
         rows: pairs.len(),
         empty_documents: examples.count("empty-documents", empty),
         queries_without_positive: examples.count("queries-without-positive", without),
         duplicate_documents: examples
-            .count("duplicate-documents", copies.map(|place| documents.copy(place))),
+            .count("duplicate-documents", copies.map(|i| documents.copy(i))),
         duplicate_queries: examples
-            .count("duplicate-queries", queries.copies().map(|place| queries.copy(place))),
+            .count("duplicate-queries", queries.copies().map(|i| queries.copy(i))),
         near_duplicate_documents: examples
             .count("near-duplicate-documents", documents.near_copies(near)),
         near_duplicate_queries: examples.count("near-duplicate-queries", queries.near_copies(near)),
@@ -67,14 +66,16 @@ pub fn lint(
         collisions: collisions(rows, &options.batch_sizes),
         leakage: tests.iter().map(|test| leakage(dataset, options, *test, &mut examples)).collect(),
         length_unit: if options.tokenizer.is_some() { "tokens" } else { "words" },
-        query_lengths: lengths(&queries.words, options)?,
-        document_lengths: lengths(&documents.words, options)?,
+        query_lengths: lengths(&queries, options)?,
+        document_lengths: lengths(&documents, options)?,
         examples: examples.0,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use samtone_text::DocumentText;
+
     use super::*;
     use crate::record::{Document, Judgment, Query};
 
@@ -172,7 +173,9 @@ mod tests {
     fn percentiles_are_of_the_nearest_rank() {
         let texts: Vec<String> = (1..=100).map(|n| vec!["w"; n].join(" ")).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let data = dataset(&texts, &["q"], &[]);
         let options = LintOptions { limits: vec![32, 100], ..LintOptions::default() };
+        let texts = Texts::documents(&data, DocumentText::Text);
         let lengths = lengths(&texts, &options).unwrap();
         assert_eq!((lengths.p50, lengths.p95, lengths.max), (50, 95, 100));
         // 68 of 100: the nearest number of f64 to it, as the literal is.

@@ -1,14 +1,29 @@
 //! BM25, the lexical baseline.
 
 mod analyzer;
+mod build;
+mod file;
+mod postings;
+mod search;
+mod store;
+mod terms;
+mod weight;
 
-use std::collections::HashMap;
+use std::path::Path;
 
 use rayon::prelude::*;
 
 pub use analyzer::{Analyzer, StopWords};
+use build::build;
+use file::Origin;
+use postings::Postings;
+use search::{Room, search};
+use store::Store;
+use terms::Terms;
+use weight::Weights;
 
-use crate::search::{Candidates, Hit, best};
+use crate::error::{EvalError, Result};
+use crate::search::Hit;
 
 /// BM25's two parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +40,14 @@ impl Default for Bm25Config {
     /// k1 = 0.9 and b = 0.4, what BEIR and Anserini quote; each query term once.
     fn default() -> Self {
         Self { k1: 0.9, b: 0.4, count_query_terms: false }
+    }
+}
+
+impl Bm25Config {
+    fn check(&self) {
+        let Self { k1, b, .. } = *self;
+        assert!(k1 >= 0.0 && k1.is_finite(), "k1 is a number of at least 0, not {k1}");
+        assert!((0.0..=1.0).contains(&b), "b is a number from 0 to 1, not {b}");
     }
 }
 
@@ -51,97 +74,95 @@ impl Default for Bm25Config {
 #[derive(Debug)]
 pub struct Bm25 {
     analyzer: Analyzer,
-    terms: HashMap<Box<str>, u32>,
-    /// Where each term's postings start, and where the last one's end.
-    starts: Vec<usize>,
-    /// The documents that hold a term, ascending.
-    documents: Vec<u32>,
-    /// What each of them scores for one occurrence of the term in the query.
-    weights: Vec<f32>,
-    len: usize,
+    index: Index,
+    weights: Weights,
     count_query_terms: bool,
 }
 
+/// What the documents hold.
+#[derive(Debug)]
+struct Index {
+    /// How many terms each document has.
+    lengths: Store<u32>,
+    terms: Terms,
+    postings: Postings,
+}
+
 impl Bm25 {
-    /// Indexes texts in order: the first is document 0.
+    /// Indexes texts in order, on all threads: the first is document 0.
     ///
     /// # Panics
-    /// If there are more than 2^32 documents or terms.
-    pub fn build<T: AsRef<str>>(
+    /// If k1 or b is out of its range, or there are 2^32 documents or terms.
+    pub fn build<T: AsRef<str> + Sync>(
         texts: impl IntoIterator<Item = T>,
         analyzer: Analyzer,
         config: Bm25Config,
     ) -> Self {
-        let mut terms: HashMap<Box<str>, u32> = HashMap::new();
-        // (term, document, occurrences)
-        let mut triples: Vec<(u32, u32, u32)> = Vec::new();
-        let mut lengths: Vec<u32> = Vec::new();
-        let mut of_document: Vec<u32> = Vec::new();
-        for (document, text) in (0..).zip(texts) {
-            of_document.clear();
-            analyzer.for_each_term(text.as_ref(), |term| {
-                let next = u32::try_from(terms.len()).expect("fewer than 2^32 terms");
-                let id = match terms.get(term) {
-                    Some(&id) => id,
-                    None => *terms.entry(term.into()).or_insert(next),
-                };
-                of_document.push(id);
-            });
-            lengths.push(u32::try_from(of_document.len()).expect("fewer than 2^32 terms"));
-            of_document.sort_unstable();
-            for same in of_document.chunk_by(|a, b| a == b) {
-                triples.push((same[0], document, same.len() as u32));
-            }
+        config.check();
+        let index = build(texts, &analyzer, config);
+        Self::new(index, analyzer, config)
+    }
+
+    /// The index of `texts` that is kept in the file at `path`, built and written if there is none.
+    ///
+    /// The file is read through a memory map, so that an index may be larger than memory. `texts` are gone
+    /// through once to see that the index is theirs, and once more to build it.
+    ///
+    /// # Errors
+    /// A file that is no index of this version ([`EvalError::NoIndex`]), is not whole
+    /// ([`EvalError::TornIndex`]) or was made of other texts ([`EvalError::OtherDocuments`]) or otherwise
+    /// ([`EvalError::OtherSettings`]), or that cannot be read or written.
+    ///
+    /// # Panics
+    /// As [`build`](Self::build).
+    pub fn kept<T: AsRef<str> + Sync>(
+        path: &Path,
+        texts: impl IntoIterator<Item = T> + Clone,
+        analyzer: Analyzer,
+        config: Bm25Config,
+    ) -> Result<Self> {
+        config.check();
+        let origin = Origin {
+            documents: file::hash_of(texts.clone()),
+            settings: format!(
+                "k1 {}, b {}, {analyzer}",
+                // Both zeros are one.
+                config.k1 + 0.0,
+                config.b + 0.0
+            ),
+        };
+        if let Some(index) = file::open(path, &origin)? {
+            return Ok(Self::new(index, analyzer, config));
         }
-        let mut starts = vec![0_usize; terms.len() + 1];
-        for &(term, ..) in &triples {
-            starts[term as usize + 1] += 1;
-        }
-        for term in 0..terms.len() {
-            starts[term + 1] += starts[term];
-        }
-        let total: f64 = lengths.iter().map(|&length| f64::from(length)).sum();
-        let average = total / lengths.len().max(1) as f64;
-        let (k1, b) = (f64::from(config.k1), f64::from(config.b));
-        let mut next = starts.clone();
-        let mut documents = vec![0; triples.len()];
-        let mut weights = vec![0.0; triples.len()];
-        for (term, document, occurrences) in triples {
-            let term = term as usize;
-            let holding = (starts[term + 1] - starts[term]) as f64;
-            let rarity = (1.0 + (lengths.len() as f64 - holding + 0.5) / (holding + 0.5)).ln();
-            let f = f64::from(occurrences);
-            let length = f64::from(lengths[document as usize]) / average;
-            documents[next[term]] = document;
-            weights[next[term]] = (rarity * f / (f + k1 * (1.0 - b + b * length))) as f32;
-            next[term] += 1;
-        }
-        Self {
-            analyzer,
-            terms,
-            starts,
-            documents,
-            weights,
-            len: lengths.len(),
-            count_query_terms: config.count_query_terms,
-        }
+        let unwritable = |source| EvalError::Write { path: path.to_owned(), source };
+        samtone_files::prepare_file(path).map_err(unwritable)?;
+        file::write(&build(texts, &analyzer, config), &origin, path)?;
+        let changed = || {
+            let source = std::io::Error::other("it was removed as soon as it was written");
+            EvalError::Read { path: path.to_owned(), source }
+        };
+        let index = file::open(path, &origin)?.ok_or_else(changed)?;
+        Ok(Self::new(index, analyzer, config))
+    }
+
+    fn new(index: Index, analyzer: Analyzer, config: Bm25Config) -> Self {
+        let weights = Weights::new(config, &index.lengths);
+        Self { analyzer, index, weights, count_query_terms: config.count_query_terms }
     }
 
     /// How many documents are indexed.
     pub fn len(&self) -> usize {
-        self.len
+        self.index.lengths.len()
     }
 
     /// Whether no document is indexed.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The `k` best documents that share a term with `text`, best first; equal scores in order.
-    ///
-    /// Takes room for a score of every document; [`search_all`](Self::search_all) does so once a thread.
     pub fn search(&self, text: &str, k: usize) -> Vec<Hit> {
-        self.search_with(text, k, &mut vec![0.0; self.len])
+        self.search_with(text, k, &mut Room::default())
     }
 
     /// What document `document` scores for `text`: what [`search`](Self::search) ranks it by, 0 if they
@@ -150,55 +171,34 @@ impl Bm25 {
     /// # Panics
     /// If there is no such document.
     pub fn score(&self, text: &str, document: usize) -> f32 {
-        assert!(document < self.len, "no document {document}: there are {}", self.len);
+        assert!(document < self.len(), "no document {document}: there are {}", self.len());
+        let length = self.index.lengths[document];
         let weight = |term: u32| {
-            let postings = self.starts[term as usize]..self.starts[term as usize + 1];
-            let at = self.documents[postings.clone()].binary_search(&(document as u32));
-            at.map_or(0.0, |at| self.weights[postings][at])
+            let mut postings = self.index.postings.of(term);
+            let count = postings.count_at(document as u32)?;
+            Some(self.weights.weight(self.weights.rarity(postings.holding()), count, length))
         };
-        self.terms_of(text).into_iter().map(weight).sum()
+        self.terms_of(text).into_iter().filter_map(weight).fold(0.0, |sum, weight| sum + weight)
     }
 
     /// [`search`](Self::search) for many texts on all threads.
     ///
-    /// Beside the hits, memory holds a score of every document and 2·`k` candidates for each thread.
+    /// Beside the hits, memory holds a window of the documents for each thread.
     pub fn search_all<T: AsRef<str> + Sync>(&self, texts: &[T], k: usize) -> Vec<Vec<Hit>> {
         texts
             .par_iter()
-            .map_init(
-                || vec![0.0; self.len],
-                |scores, text| self.search_with(text.as_ref(), k, scores),
-            )
+            .map_init(Room::default, |room, text| self.search_with(text.as_ref(), k, room))
             .collect()
     }
 
-    /// Adds the terms' weights up in `scores`, a zero for every document, and leaves zeros behind.
-    fn search_with(&self, text: &str, k: usize, scores: &mut [f32]) -> Vec<Hit> {
-        for term in self.terms_of(text) {
-            let postings = self.starts[term as usize]..self.starts[term as usize + 1];
-            for (&document, &weight) in
-                self.documents[postings.clone()].iter().zip(&self.weights[postings])
-            {
-                scores[document as usize] += weight;
-            }
-        }
-        let mut found = Candidates::default();
-        let mut threshold = 0.0;
-        for (index, score) in scores.iter_mut().enumerate() {
-            let score = std::mem::take(score);
-            if score > threshold
-                && let Some(higher) = found.push(Hit { index, score }, k)
-            {
-                threshold = higher;
-            }
-        }
-        best(found.into_hits(), k)
+    fn search_with(&self, text: &str, k: usize, room: &mut Room) -> Vec<Hit> {
+        search(&self.index, &self.weights, &self.terms_of(text), k, room)
     }
 
     /// The indexed terms of a query, as often as they count.
     fn terms_of(&self, text: &str) -> Vec<u32> {
         let mut terms: Vec<u32> = Vec::new();
-        self.analyzer.for_each_term(text, |term| terms.extend(self.terms.get(term)));
+        self.analyzer.for_each_term(text, |term| terms.extend(self.index.terms.find(term)));
         // Sorted, so that the order of a query's words cannot change a score's last bit.
         terms.sort_unstable();
         if !self.count_query_terms {

@@ -88,6 +88,34 @@ pub enum EvalError {
         /// The document's id.
         document: String,
     },
+    /// A file is no index of BM25, or one of another version or of another kind of machine.
+    #[error("`{}` is no BM25 index of this version", path.display())]
+    NoIndex {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An index does not have the checksum that it ends with.
+    #[error("the index `{}` is not whole", path.display())]
+    TornIndex {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An index was built of other texts.
+    #[error("`{}` is an index of other documents", path.display())]
+    OtherDocuments {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An index was built with other settings.
+    #[error("`{}` is an index with {kept}; asked for are {asked}", path.display())]
+    OtherSettings {
+        /// The file.
+        path: PathBuf,
+        /// Its settings.
+        kept: String,
+        /// The settings asked for.
+        asked: String,
+    },
     /// The same document was given twice for one query.
     #[error("document `{document}` appears twice for query `{query}`")]
     Duplicate {
@@ -232,6 +260,11 @@ impl EvalError {
             Self::Compressed { compression, .. } => Some(format!(
                 "runs and judgments are plain text: unpack the file first, with `{compression} -d`"
             )),
+            Self::NoIndex { .. } => Some("name a file that is not there yet".into()),
+            Self::TornIndex { .. } => Some("delete it: it is built again".into()),
+            Self::OtherDocuments { .. } | Self::OtherSettings { .. } => {
+                Some("name another file, or delete this one: it is built again".into())
+            }
             Self::Utf8 { .. } => Some("runs and judgments are plain text, in UTF-8".into()),
             Self::EmptyRun { .. } => Some(
                 "are the queries stop words alone, or the documents empty? where every judged query \

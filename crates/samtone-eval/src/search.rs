@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use crate::error::{EvalError, Result};
-pub(crate) use best::{Candidates, best};
+pub(crate) use best::Best;
+use best::{Candidates, best};
 #[cfg(feature = "burn")]
 pub use device::top_k_on;
 pub use hamming::top_k_signs;

@@ -272,12 +272,13 @@ impl<V: Copy + Send + Sync> Table<V> {
 }
 
 /// Mixes an id eight bytes at a time.
-pub(crate) fn hash(id: &str) -> u64 {
+pub(crate) fn hash(id: impl AsRef<[u8]>) -> u64 {
+    let id = id.as_ref();
     let mix = |state: u64, word: u64| {
         let product = u128::from(state ^ word) * 0x9E37_79B9_7F4A_7C15;
         (product >> 64) as u64 ^ product as u64
     };
-    let (words, rest) = id.as_bytes().as_chunks::<8>();
+    let (words, rest) = id.as_chunks::<8>();
     let state =
         words.iter().fold(id.len() as u64, |state, &word| mix(state, u64::from_le_bytes(word)));
     let tail = rest.iter().rev().fold(0, |tail, &byte| tail << 8 | u64::from(byte));

@@ -16,7 +16,7 @@ samtone-gemm:
 samtone-loss: samtone-gemm
 samtone-data: samtone-text samtone-files
 samtone-model: samtone-gemm samtone-hub samtone-text samtone-files
-samtone-eval:
+samtone-eval: samtone-files
 samtone-report:
 samtone-train: samtone-loss samtone-model samtone-data samtone-eval samtone-gemm samtone-hub samtone-text samtone-files
 samtone-skill: samtone-train samtone-loss samtone-model samtone-data samtone-eval samtone-gemm samtone-hub samtone-text samtone-files

@@ -146,12 +146,12 @@ impl PairsBuilder {
             (names(self.documents.into_names()), names(self.queries.into_names()));
         for (index, document) in dataset.documents.iter_mut().enumerate() {
             document.id = document_name(index);
-            dataset.document_index.insert(document.id.clone(), index);
         }
         for (index, query) in dataset.queries.iter_mut().enumerate() {
             query.id = query_name(index);
-            dataset.query_index.insert(query.id.clone(), index);
         }
+        (0..dataset.documents.len()).for_each(|index| dataset.enter_document(index));
+        (0..dataset.queries.len()).for_each(|index| dataset.enter_query(index));
         dataset.find_copies();
         dataset.splits.insert(split.to_owned(), self.judgments);
         dataset.rows.insert(split.to_owned(), self.rows);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
+
 use super::options::{LintOptions, TestSet};
 use super::report::{Collisions, Leakage, Lengths};
 use super::texts::Texts;
@@ -105,31 +107,36 @@ pub(super) fn leakage(
         overlap(&Texts::relevant(train, &options.split, mode), &documents);
     Leakage {
         test: test.name.to_owned(),
-        queries: queries.ids.len(),
+        queries: queries.len(),
         same_queries,
         near_queries,
-        documents: documents.ids.len(),
+        documents: documents.len(),
         same_documents,
         near_documents,
     }
 }
 
-pub(super) fn lengths<S: AsRef<str> + Sync>(
-    texts: &[S],
+pub(super) fn lengths(
+    texts: &Texts<'_>,
     options: &LintOptions<'_>,
 ) -> Result<Lengths, DataError> {
+    /// Texts that are encoded at a time.
+    const GROUP: usize = 4096;
+    let all = 0..texts.len();
     let mut lengths: Vec<usize> = match options.tokenizer {
-        None => texts.iter().map(|text| text.as_ref().split_whitespace().count()).collect(),
+        None => all.into_par_iter().map(|i| texts.text(i).split_whitespace().count()).collect(),
         Some(tokenizer) => {
             let mut lengths = Vec::with_capacity(texts.len());
-            for group in texts.chunks(4096) {
-                let rows = tokenizer.encode_batch(group, usize::MAX)?;
+            for start in all.step_by(GROUP) {
+                let group: Vec<_> =
+                    (start..texts.len().min(start + GROUP)).map(|i| texts.text(i)).collect();
+                let rows = tokenizer.encode_batch(&group, usize::MAX)?;
                 lengths.extend(rows.iter().map(Vec::len));
             }
             lengths
         }
     };
-    lengths.sort_unstable();
+    lengths.par_sort_unstable();
     let percentile = |percent: usize| match lengths.len() {
         0 => 0,
         n => lengths[(n * percent).div_ceil(100).clamp(1, n) - 1],

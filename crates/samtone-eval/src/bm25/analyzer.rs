@@ -78,6 +78,21 @@ impl Default for Analyzer {
     }
 }
 
+/// What the analyzer does, in words that no other one has.
+impl std::fmt::Display for Analyzer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stop_words = match self.stop_words {
+            StopWords::Question => "Lucene's stop words and a question's",
+            StopWords::Lucene => "Lucene's stop words",
+            StopWords::None => "no stop words",
+        };
+        let words = if self.stemmer.is_some() { "English stems" } else { "whole words" };
+        // Which characters are letters.
+        let (major, minor, _) = char::UNICODE_VERSION;
+        write!(f, "{stop_words}, {words}, Unicode {major}.{minor}")
+    }
+}
+
 impl std::fmt::Debug for Analyzer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Analyzer")

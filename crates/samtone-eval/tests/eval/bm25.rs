@@ -3,14 +3,20 @@
 //! The collections are looked for in the folder that `SAMTONE_DATA` names; a test whose collection is
 //! absent says so and passes.
 
+mod exact;
+mod plain;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
-use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
+use rayon::prelude::*;
+use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config, StopWords};
 use samtone_eval::{Convention, Metric, Qrels, Run, evaluate};
 use serde::Deserialize;
+
+use plain::Plain;
 
 #[derive(Deserialize)]
 struct Record {
@@ -38,13 +44,17 @@ fn records(path: &Path) -> Vec<Record> {
         .collect()
 }
 
-/// nDCG@10 of BM25 on the test split, every judged query counted.
+/// nDCG@10 of BM25 on the test split, every judged query counted; what it finds, for the other queries
+/// too, is held to [`Plain`].
 fn ndcg(folder: &Path, split: &str) -> f64 {
     let documents = records(&folder.join("corpus.jsonl.gz"));
     let texts = documents.iter().map(|document| format!("{} {}", document.title, document.text));
-    let index = Bm25::build(texts, Analyzer::default(), Bm25Config::default());
+    let texts: Vec<String> = texts.collect();
+    let index = Bm25::build(&texts, Analyzer::default(), Bm25Config::default());
     let qrels = Qrels::read(folder.join(format!("qrels/{split}.tsv"))).expect("valid judgments");
-    let judged: Vec<Record> = records(&folder.join("queries.jsonl.gz"))
+    let queries = records(&folder.join("queries.jsonl.gz"));
+    check_exactness(&texts, &queries);
+    let judged: Vec<Record> = queries
         .into_iter()
         .filter(|query| qrels.documents(&query.id).next().is_some())
         .collect();
@@ -54,6 +64,29 @@ fn ndcg(folder: &Path, split: &str) -> f64 {
     let run = Run::from_hits(&ids, &documents, &index.search_all(&texts, 100)).expect("unique ids");
     let found = evaluate(&qrels, &run, &[Metric::NDCG_10], Convention::default());
     found.expect("the queries are judged").means()[0]
+}
+
+/// Queries of a collection that are compared with [`Plain`], which takes its time.
+const COMPARED: usize = 2000;
+
+fn check_exactness(texts: &[String], queries: &[Record]) {
+    let queries: Vec<&str> =
+        queries.iter().take(COMPARED).map(|query| query.text.as_str()).collect();
+    for stem in [false, true] {
+        for config in
+            [Bm25Config::default(), Bm25Config { k1: 1.2, b: 0.75, count_query_terms: true }]
+        {
+            let analyzer = || Analyzer::new(StopWords::default(), stem);
+            let index = Bm25::build(texts, analyzer(), config);
+            let plain = Plain::build(texts, analyzer(), config);
+            for k in [10, 1000] {
+                let found = index.search_all(&queries, k);
+                queries.par_iter().zip(found).for_each(|(query, found)| {
+                    assert_eq!(exact::bits(&found), exact::bits(&plain.search(query, k)), "{query}");
+                });
+            }
+        }
+    }
 }
 
 /// The collections' own references count the first 1,500 queries and another list of stop words.

@@ -1,9 +1,11 @@
 //! Where candidates come from.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 
 use samtone_data::Dataset;
-use samtone_eval::Run;
+use samtone_eval::{EvalError, Run};
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
 use samtone_eval::search::{Hit, Similarity, top_k};
 use samtone_text::DocumentText;
@@ -85,13 +87,35 @@ impl<'a> Lexical<'a> {
         analyzer: Analyzer,
         config: Bm25Config,
     ) -> Self {
-        let passages = dataset.documents().iter().map(|document| document.passage(mode));
-        Self { dataset, index: Bm25::build(passages, analyzer, config) }
+        Self { dataset, index: Bm25::build(passages(dataset, mode), analyzer, config) }
+    }
+
+    /// The documents of `dataset` by the index that is kept in the file `index`.
+    ///
+    /// # Errors
+    /// As [`Bm25::kept`].
+    pub fn kept(
+        index: &Path,
+        dataset: &'a Dataset,
+        mode: DocumentText,
+        analyzer: Analyzer,
+        config: Bm25Config,
+    ) -> Result<Self, EvalError> {
+        let index = Bm25::kept(index, passages(dataset, mode), analyzer, config)?;
+        Ok(Self { dataset, index })
     }
 
     fn text(&self, query: usize) -> &'a str {
         &self.dataset.queries()[query].text
     }
+}
+
+/// What is read of each document.
+fn passages(
+    dataset: &Dataset,
+    mode: DocumentText,
+) -> impl Iterator<Item = Cow<'_, str>> + Clone {
+    dataset.documents().iter().map(move |document| document.passage(mode))
 }
 
 impl CandidateSource for Lexical<'_> {

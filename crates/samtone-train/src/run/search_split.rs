@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::Path;
 
 use burn::tensor::backend::Backend;
 use samtone_data::Dataset;
@@ -72,9 +73,12 @@ impl<'a> JudgedSplit<'a> {
         self.queries.iter().map(|&query| self.dataset.queries()[query].text.as_str()).collect()
     }
 
-    /// What is read of the documents.
-    pub fn document_texts(&self, text: DocumentText) -> Vec<Cow<'a, str>> {
-        self.dataset.documents().iter().map(|document| document.passage(text)).collect()
+    /// What is read of each document, in their order.
+    pub fn document_texts(
+        &self,
+        text: DocumentText,
+    ) -> impl ExactSizeIterator<Item = Cow<'a, str>> + Clone + use<'a> {
+        self.dataset.documents().iter().map(move |document| document.passage(text))
     }
 
     /// For each query the document that has its id, if there is one.
@@ -101,7 +105,8 @@ impl<'a> JudgedSplit<'a> {
         batch_size: usize,
         observe: &mut Observe<'_>,
     ) -> Result<Embedded, ModelError> {
-        let (queries, documents) = (self.query_texts(), self.document_texts(text));
+        let queries = self.query_texts();
+        let documents: Vec<Cow<'_, str>> = self.document_texts(text).collect();
         Embedded::of(
             retriever,
             (queries.len(), |range| retriever.tokenize(Side::Query, &queries[range])),
@@ -120,6 +125,22 @@ impl<'a> JudgedSplit<'a> {
         k: usize,
     ) -> Vec<Vec<Hit>> {
         Bm25::build(self.document_texts(text), analyzer, config).search_all(&self.query_texts(), k)
+    }
+
+    /// [`bm25`](Self::bm25) by the index that is kept in the file `index`.
+    ///
+    /// # Errors
+    /// As [`Bm25::kept`].
+    pub fn bm25_kept(
+        &self,
+        index: &Path,
+        text: DocumentText,
+        analyzer: Analyzer,
+        config: Bm25Config,
+        k: usize,
+    ) -> Result<Vec<Vec<Hit>>, EvalError> {
+        let index = Bm25::kept(index, self.document_texts(text), analyzer, config)?;
+        Ok(index.search_all(&self.query_texts(), k))
     }
 
     /// Names what was found, a list of hits for each query.

@@ -14,7 +14,7 @@ fn texts_and_their_token_rows_are_embedded_and_found_alike() {
     // More documents than one step embeds.
     let dataset = World::generate(0, 2100).dataset();
     let split = JudgedSplit::new(&dataset, "test");
-    let texts = split.document_texts(DocumentText::Text);
+    let texts: Vec<_> = split.document_texts(DocumentText::Text).collect();
     let bert = BertConfig { intermediate: 8, ..one_layer_bert() };
     let retriever = retriever::<Flex>(&texts[..100], 300, bert, 42, false, "a: ");
 

@@ -17,7 +17,8 @@ use crate::stream::Writable;
 #[command(after_help = "\
 Examples:
   samtone bm25 --data data/faq --split test
-  samtone bm25 --data data/faq --split test --stem -k 1000 --out bm25.trec")]
+  samtone bm25 --data data/faq --split test --stem -k 1000 --out bm25.trec
+  samtone bm25 --data data/faq --split dev --index faq.bm25")]
 pub(crate) struct Args {
     /// The data set: a folder in BEIR layout, or `embedded`.
     #[arg(long, value_name = "FOLDER")]
@@ -46,6 +47,10 @@ pub(crate) struct Args {
     /// Let a term count as often as the query has it, as Lucene does.
     #[arg(long)]
     count_query_terms: bool,
+    /// Keep the index in this file, and read it from there if it is there; one of other documents or
+    /// settings is refused.
+    #[arg(long, value_name = "FILE")]
+    index: Option<PathBuf>,
     /// Write what is found: a TREC run, `-` to stdout.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -97,7 +102,11 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     }
     let analyzer = Analyzer::new(args.stop_words.into(), args.stem);
     let config = Bm25Config { k1: args.k1, b: args.b, count_query_terms: args.count_query_terms };
-    let hits = split.bm25(args.document_text.into(), analyzer, config, args.k);
+    let text = args.document_text.into();
+    let hits = match &args.index {
+        None => split.bm25(text, analyzer, config, args.k),
+        Some(index) => split.bm25_kept(index, text, analyzer, config, args.k)?,
+    };
     if hits.iter().all(Vec::is_empty) {
         let queries = hits.len();
         let message = format!("none of the {queries} judged queries shares a word with a document");

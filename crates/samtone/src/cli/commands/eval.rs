@@ -295,8 +295,8 @@ impl OnBackend for Search<'_> {
                 let now = match &reranker {
                     None => Found { run, before: None },
                     Some(reranker) => {
-                        let (queries, documents) =
-                            (split.query_texts(), split.document_texts(text));
+                        let queries = split.query_texts();
+                        let documents: Vec<_> = split.document_texts(text).collect();
                         let hits = rerank(reranker, &queries, &documents, &hits)?;
                         Found { run: split.run(&hits)?, before: Some(run) }
                     }

@@ -128,6 +128,10 @@ pub(crate) struct Args {
         conflicts_with_all = ["model", "run"]
     )]
     b: f32,
+    /// For `--bm25`: keep the index in this file, and read it from there if it is there; one of other
+    /// documents or settings is refused.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "run"])]
+    index: Option<PathBuf>,
     /// What the model's layers compute in: the halves are less exact, and faster where the device
     /// multiplies them faster.
     #[arg(long, value_enum, default_value_t, conflicts_with_all = ["bm25", "run"])]
@@ -229,7 +233,11 @@ fn mine_without_model(
         return Ok(mine_filtered(dataset, &args.split, &ranked, config, filter)?);
     }
     let parameters = Bm25Config { k1: args.k1, b: args.b, ..Bm25Config::default() };
-    let bm25 = Lexical::new(dataset, config.document_text, Analyzer::default(), parameters);
+    let (text, analyzer) = (config.document_text, Analyzer::default());
+    let bm25 = match &args.index {
+        None => Lexical::new(dataset, text, analyzer, parameters),
+        Some(index) => Lexical::kept(index, dataset, text, analyzer, parameters)?,
+    };
     Ok(mine_filtered(dataset, &args.split, &bm25, config, filter)?)
 }
 
