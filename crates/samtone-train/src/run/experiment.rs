@@ -415,6 +415,7 @@ impl Ending<'_> {
             train: &self.prepared.train,
             summary,
             parameters: self.parameters,
+            trained: fitted.retriever.model.num_trainable(),
             dim: fitted.retriever.dim(),
             command: self.command,
         };

@@ -10,7 +10,7 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use samtone_loss::Loss;
-use samtone_model::{DualEncoder, EncoderConfig, Retriever, Side};
+use samtone_model::{DualEncoder, EncoderConfig, Parameter, Retriever, Side};
 use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -36,6 +36,10 @@ pub struct Plan {
     pub is_cached: bool,
     /// Parameters of the model, a shared one counted once.
     pub parameters: usize,
+    /// Those of them that are trained: not what is frozen.
+    pub trained: usize,
+    /// Those of them that are adapters'.
+    pub adapters: usize,
     /// Tokens that a step computes, padding included where it is computed: the mean over batches.
     pub tokens_per_step: f64,
     /// The most tokens whose activations exist at once.
@@ -116,6 +120,7 @@ pub(crate) fn choose<B: Backend>(
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
         let memory = Memory {
             parameters: model.num_parameters() as u64,
+            trained: model.num_trainable() as u64,
             activations: longest as u64 * activation_bytes(model, &sample),
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
             scores: score_bytes(loss, batch_size, train.negatives()),
@@ -126,6 +131,8 @@ pub(crate) fn choose<B: Backend>(
             chunk,
             is_cached,
             parameters: model.num_parameters(),
+            trained: model.num_trainable(),
+            adapters: adapters(model),
             tokens_per_step: tokens as f64 / sample.len() as f64,
             longest_chunk: longest,
             peak_bytes: memory.peak(),
@@ -170,6 +177,7 @@ const PROCESS: u64 = 40 << 20;
 /// What a step holds, in bytes but for the parameters.
 struct Memory {
     parameters: u64,
+    trained: u64,
     activations: u64,
     embeddings: u64,
     scores: u64,
@@ -180,19 +188,25 @@ impl Memory {
     /// The largest of the three moments. It depends on nothing measured: the chunk decides the last
     /// digits of the result, so the same configuration must always choose the same.
     fn peak(&self) -> u64 {
-        let word = 4 * self.parameters;
-        // Beside the weights, two words a parameter are moments.
+        let (weights, word) = (4 * self.parameters, 4 * self.trained);
+        // Beside the weights, two words a trained parameter are moments.
         // Backward: moments, gradients, and with chunks those summed before.
         let gradients = word * if self.is_cached { 2 } else { 1 };
         let backward = 2 * word + gradients + self.activations + self.embeddings;
         // The loss: the tiles, beside the activations of a batch that goes through whole.
         let held = if self.is_cached { 0 } else { self.activations };
         let loss = 2 * word + held + self.embeddings + self.scores;
-        // A checkpoint: moments, the bytes of the weights, and of the moments the optimiser's record,
-        // its bytes, and those once more around them.
+        // A checkpoint: moments, the bytes of the trained weights, and of the moments the optimiser's
+        // record, its bytes, and those once more around them.
         let checkpoint = 2 * word + word + 3 * 2 * word;
-        PROCESS + word + backward.max(loss).max(checkpoint)
+        PROCESS + weights + backward.max(loss).max(checkpoint)
     }
+}
+
+/// Numbers in all adapters.
+fn adapters<B: Backend>(model: &DualEncoder<B>) -> usize {
+    let adapters = model.parameters().iter().filter(|parameter| parameter.is_adapter);
+    adapters.map(Parameter::num_elements).sum()
 }
 
 /// Bytes that one token's activations take until the backward pass has used them.

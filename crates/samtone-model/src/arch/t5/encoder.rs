@@ -6,9 +6,9 @@ use burn::tensor::backend::Backend;
 
 use super::block::{AttentionBlock, FeedForwardBlock, Sites, site};
 use super::relative_positions;
-use crate::blocks::dropout::{Dropout, DropoutSite};
-use crate::blocks::layout::Layout;
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::ops::{RmsNorm, drop};
+use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
@@ -54,20 +54,16 @@ impl<B: Backend> T5Stack<B> {
     }
 
     /// Hidden states → hidden states, `[rows, hidden]`.
-    pub(crate) fn forward(
-        &self,
-        mut x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, mut x: Tensor<B, 2>, pass: Pass<'_>) -> Tensor<B, 2> {
+        let Pass { layout, dropout, .. } = pass;
         let biases: Vec<_> =
             self.positions.iter().map(|table| table.distances(layout.longest())).collect();
         let rate = self.dropout;
         for (i, layer) in self.layers.iter().enumerate() {
-            let sites = Sites { dropout, layer: i + 1, rate };
+            let sites = Sites { pass, layer: i + 1, rate };
             let bias = biases[i.min(biases.len() - 1)].clone();
-            x = layer.attention.forward(x, layout, bias, false, sites);
-            x = layer.feed_forward.forward(x, layout, sites);
+            x = layer.attention.forward(x, bias, false, sites);
+            x = layer.feed_forward.forward(x, sites);
         }
         let x = self.final_norm.forward(x);
         let last = self.layers.len() + 1;
