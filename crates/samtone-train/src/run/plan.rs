@@ -4,13 +4,14 @@
 //! Memory is counted from the tensors that a step holds at its three peaks; each count names them.
 //! The lengths come from the run's own batches. Time is measured on the device, on a small batch.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use samtone_loss::Loss;
-use samtone_model::{DualEncoder, EncoderConfig, Parameter, Retriever, Side};
+use samtone_model::{DualEncoder, EncoderConfig, Parameter, Part, Retriever, Side};
 use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -209,49 +210,85 @@ fn adapters<B: Backend>(model: &DualEncoder<B>) -> usize {
     adapters.map(Parameter::num_elements).sum()
 }
 
+/// Floats that one token keeps in one layer until the backward pass has used them.
+struct Layer {
+    /// Whatever is trained.
+    kept: usize,
+    /// The inputs of maps, for the gradients of their weights.
+    inputs: usize,
+}
+
 /// Bytes that one token's activations take until the backward pass has used them.
 fn activation_bytes<B: Backend>(model: &DualEncoder<B>, sample: &[StepRows]) -> u64 {
     let config = &model.config().encoder;
-    let (layers, layer, heads) = match config {
+    let (layer, heads) = match config {
         EncoderConfig::Bert(bert) => {
-            // Queries, keys and values (3), attention's output and its projection (2), two norms
-            // with their normalised values (4), the feed-forward output (1); the feed-forward
-            // block before and after its nonlinearity.
-            (bert.layers, 10 * bert.hidden + 2 * bert.intermediate, bert.heads)
+            // Queries, keys and values (3), attention's output (1), two norms' normalised values (2);
+            // the feed-forward block before its nonlinearity. Two norms' values and the feed-forward
+            // block after it go into maps.
+            let kept = 6 * bert.hidden + bert.intermediate;
+            (Layer { kept, inputs: 2 * bert.hidden + bert.intermediate }, bert.heads)
         }
         EncoderConfig::T5(t5) => {
-            // Two norms with their normalised values (4), two block outputs and two sums (4);
-            // queries, keys, values and attention's output; the feed-forward block, its gate, and
-            // their product.
+            // Two norms' normalised values (2), two block outputs (2); queries, keys, values and
+            // attention's output; the feed-forward block and its gate. Two norms' values and the
+            // feed-forward block's, once more with a gate, go into maps.
             let inner = t5.heads * t5.head_dim;
-            let feed_forward = if t5.gated { 4 } else { 2 } * t5.intermediate;
-            (t5.layers, 8 * t5.hidden + 4 * inner + feed_forward, t5.heads)
+            let [kept, inputs] = if t5.gated { [2, 2] } else { [1, 1] };
+            let kept = 4 * t5.hidden + 4 * inner + kept * t5.intermediate;
+            (Layer { kept, inputs: 2 * t5.hidden + inputs * t5.intermediate }, t5.heads)
         }
         // Rows of the table, and their means.
-        EncoderConfig::Static(_) => (0, 0, 1),
+        EncoderConfig::Static(_) => (Layer { kept: 0, inputs: 0 }, 1),
         EncoderConfig::Rotary(rotary) => {
-            // Two norms with their normalised values (4), two block outputs and two sums (4);
-            // queries, keys and values before and after they turn (and between, where heads have
-            // norms), and attention's output; the gate and the gated (2), and their product.
+            // Two norms' normalised values (2), two block outputs (2); queries, keys and values before
+            // and after they turn (and between, where heads have norms), and attention's output; the
+            // gate and the gated. Two norms' values and the product of the gate go into maps.
             let queries = rotary.heads * rotary.head_dim;
             let projected = queries + 2 * rotary.kv_heads * rotary.head_dim;
-            let feed_forward = 3 * rotary.intermediate;
-            (
-                rotary.layers,
-                8 * rotary.hidden + 3 * projected + queries + feed_forward,
-                rotary.heads,
-            )
+            let kept = 4 * rotary.hidden + 3 * projected + queries + 2 * rotary.intermediate;
+            (Layer { kept, inputs: 2 * rotary.hidden + rotary.intermediate }, rotary.heads)
         }
     };
     let embedder = 4 * config.hidden();
     let floats = if model.skips_padding() {
-        layers * layer + embedder
+        layer_floats(model, &layer) + embedder
     } else {
-        // Plain operations keep every step of norms, masks and softmax as well.
+        // Plain operations keep every step of norms, masks and softmax as well, and all inputs.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
-        layers * (5 * layer / 2 + 6 * heads * longest) + 3 * embedder
+        let one = layer.kept + layer.inputs;
+        trained_layers(model).len() * (5 * one / 2 + 6 * heads * longest) + 3 * embedder
     };
     4 * floats as u64
+}
+
+/// The layers that the backward pass goes through: from the lowest one with something trained below or
+/// in it.
+fn trained_layers<B: Backend>(model: &DualEncoder<B>) -> Range<usize> {
+    let layers = model.config().encoder.layers();
+    let lowest = model.parameters().iter().filter(|p| p.is_trainable).map(|p| match p.part {
+        Part::Embedder => 0,
+        Part::Layer(layer) => layer.min(layers),
+        Part::FinalNorm | Part::Head | Part::Projection => layers,
+    });
+    lowest.min().unwrap_or(layers)..layers
+}
+
+/// Floats that one token keeps in all layers.
+fn layer_floats<B: Backend>(model: &DualEncoder<B>, layer: &Layer) -> usize {
+    let inputs = |number: usize| {
+        let own = model.parameters().iter().filter(|p| p.part == Part::Layer(number));
+        let trained: Vec<&Parameter> =
+            own.filter(|p| p.is_trainable && p.shape.len() == 2).collect();
+        if trained.iter().any(|p| !p.is_adapter) {
+            return layer.inputs;
+        }
+        // What several A of one tower read is counted for each.
+        let of_tower = trained.iter().filter(|p| p.side != Some(Side::Document));
+        let downs = of_tower.filter(|p| p.name.ends_with("lora_A.weight"));
+        downs.map(|p| p.shape.iter().sum::<usize>()).sum()
+    };
+    trained_layers(model).map(|number| layer.kept + inputs(number)).sum()
 }
 
 /// Embeddings, their gradients, and both once more inside the loss.
