@@ -59,6 +59,6 @@ impl<B: Backend> Adapter<B> {
     /// Where its A drops elements in `pass`.
     pub(crate) fn site(&self, pass: Pass<'_>) -> Option<DropoutSite> {
         let layer = self.down.as_ref().map_or(0, |down| down.id.val());
-        DropoutSite::new(pass.dropout, layer as usize, SITE, self.dropout)
+        DropoutSite::of_stream(pass.dropout, layer, SITE, self.dropout)
     }
 }

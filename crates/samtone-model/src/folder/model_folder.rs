@@ -61,7 +61,7 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// The model folder that `path` stands for: itself; where it is the run folder of a training, its
     /// `model`; and where there is no such folder and it is a name on Hugging Face's hub
-    /// ([`ModelName`]), the model's snapshot in the cache of this machine ([`HubCache`]). Nothing is
+    /// ([`ModelName`](samtone_hub::ModelName)), the model's snapshot in the cache of this machine ([`HubCache`]). Nothing is
     /// fetched.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl ModelFolder {
     /// # Errors
     /// As [`find`](Self::find).
     pub fn pin(path: &Path) -> Result<PathBuf, ModelError> {
-        let snapshot = snapshot(path, HubCache::of_machine)?;
+        let snapshot = locate::snapshot(path, HubCache::of_machine)?;
         Ok(snapshot.map_or_else(|| path.to_owned(), |found| found.pinned().to_string().into()))
     }
 
