@@ -21,7 +21,7 @@ struct Parity {
     arguments: &'static [&'static str],
 }
 
-const ALL: [Parity; 4] = [
+const ALL: [Parity; 5] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
@@ -44,6 +44,12 @@ const ALL: [Parity; 4] = [
         name: "models",
         requirements: "benches/peers/parity_models.txt",
         script: "benches/peers/parity_models.py",
+        arguments: &[],
+    },
+    Parity {
+        name: "adapters",
+        requirements: "benches/peers/parity_adapters.txt",
+        script: "benches/peers/parity_adapters.py",
         arguments: &[],
     },
 ];

@@ -13,6 +13,7 @@ use crate::{conforms, supported};
 
 conforms! {
     states_and_gradients_are_those_of_transformers
+    adapters_are_those_of_peft
 }
 
 /// Hidden states, by their norm.
@@ -39,6 +40,10 @@ const ENCODERS: [&str; 17] = [
     "encoders/umt5",
 ];
 
+/// PEFT's adapters on one of each way to name maps, ModernBERT's of several in one, whose gradients are
+/// named otherwise here.
+const ADAPTERS: [&str; 5] = ["bert", "t5", "qwen3", "gemma3", "modernbert"];
+
 /// A parameter's gradient, by its norm. In f64 a larger difference is another formula (Burn's own
 /// gradient of GELU is 2e-4 to 9e-4 off); in f32 those of queries and keys are small differences of
 /// large terms.
@@ -53,17 +58,47 @@ fn double(values: &[f32]) -> Vec<f64> {
 mod check {
     use super::*;
 
-    pub(super) fn states_and_gradients_are_those_of_transformers<B: AutodiffBackend>() {
+    /// A fixture's model, and what is expected of it.
+    fn fixture<B: AutodiffBackend>(name: &str) -> (DualEncoder<B>, Checkpoint) {
         // Cargo says where the crate lies at run time too, and so does who runs the suite without it.
         let here = std::env::var("CARGO_MANIFEST_DIR");
         let here = here.unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
-        let fixtures = Path::new(&here).join("../crates/samtone-model/tests/fixtures");
+        let folder = Path::new(&here).join("../crates/samtone-model/tests/fixtures").join(name);
+        let model = ModelFolder::open(&folder).unwrap().load(0, &Default::default()).unwrap();
+        let expected = folder.join("expected.safetensors");
+        (model, Checkpoint::read_file(&expected, |_| false).unwrap())
+    }
+
+    pub(super) fn adapters_are_those_of_peft<B: AutodiffBackend>() {
+        for name in ADAPTERS {
+            let (model, expected) = fixture::<B>(&format!("adapters/{name}"));
+            for dtype in supported::<B::InnerBackend>(&[DType::F64, DType::F32]) {
+                let model = model.clone().cast(dtype.into());
+                let states = model.token_states(Side::Query, &fixture_batch(0, 9), None);
+                let expected_states = &expected.get("states", &[15, 12]).unwrap().values;
+                assert_near(name, &values(states.clone()), &double(expected_states), STATES, 0.0);
+
+                let gradients = GradientsParams::from_grads(weighed_sum(states).backward(), &model);
+                model.for_each_gradient(&gradients, |parameter, gradient| {
+                    assert_eq!(gradient.is_some(), parameter.is_trainable, "{}", parameter.path);
+                    let own = parameter.name.trim_end_matches(".weight");
+                    let key = format!("gradient.{own}");
+                    let (Some(gradient), Ok(expected)) =
+                        (gradient, expected.get(&key, &parameter.shape))
+                    else {
+                        return;
+                    };
+                    let (got, expected) = (values(gradient), double(&expected.values));
+                    let what = format!("{name} {own}, {dtype:?}");
+                    assert_near(&what, &got, &expected, gradient_tolerance(dtype), 0.0);
+                });
+            }
+        }
+    }
+
+    pub(super) fn states_and_gradients_are_those_of_transformers<B: AutodiffBackend>() {
         for name in ENCODERS {
-            let folder = fixtures.join(name);
-            let model: DualEncoder<B> =
-                ModelFolder::open(&folder).unwrap().load(0, &Default::default()).unwrap();
-            let expected =
-                Checkpoint::read_file(&folder.join("expected.safetensors"), |_| false).unwrap();
+            let (model, expected) = fixture::<B>(name);
             for dtype in supported::<B::InnerBackend>(&[DType::F64, DType::F32]) {
                 let model = model.clone().cast(dtype.into());
                 let states = model.token_states(Side::Query, &fixture_batch(0, 9), None);

@@ -63,9 +63,9 @@ const CHUNK: u64 = 4096;
 
 /// The most frequent words, in their order.
 const FUNCTION_WORDS: [&str; 32] = [
-    "the", "of", "and", "to", "a", "in", "is", "for", "or", "that", "are", "it", "on", "with", "as",
-    "be", "by", "this", "from", "can", "at", "an", "you", "your", "what", "how", "was", "not", "have",
-    "if", "which", "will",
+    "the", "of", "and", "to", "a", "in", "is", "for", "or", "that", "are", "it", "on", "with",
+    "as", "be", "by", "this", "from", "can", "at", "an", "you", "your", "what", "how", "was",
+    "not", "have", "if", "which", "will",
 ];
 
 impl Collection {
@@ -264,7 +264,8 @@ mod tests {
         let sizes = [passages.len(), train.len(), dev.len()];
         assert_eq!(sizes, [8842, 503, 7]);
         assert_eq!((train_qrels.len(), dev_qrels.len(), triples.len()), (503, 7, 503 * 7));
-        let texts: HashMap<&str, &str> = passages.iter().map(|line| (&*line[0], &*line[1])).collect();
+        let texts: HashMap<&str, &str> =
+            passages.iter().map(|line| (&*line[0], &*line[1])).collect();
         let queries: HashMap<&str, &str> =
             train.iter().chain(&dev).map(|line| (&*line[0], &*line[1])).collect();
         for line in train_qrels.iter().chain(&dev_qrels) {

@@ -16,9 +16,9 @@ use crate::arch::bert::{BertEmbedder, BertStack};
 use crate::arch::rotary::{RotaryEmbedder, RotaryStack};
 use crate::arch::static_table::StaticEmbedder;
 use crate::arch::t5::{T5Embedder, T5Stack};
-use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{layout, skips_padding};
+use crate::blocks::pass::Pass;
 use crate::config::EncoderConfig;
 use crate::error::ModelError;
 use crate::parameter::Builder;
@@ -69,17 +69,12 @@ impl<B: Backend> TokenEmbedder<B> {
         }
     }
 
-    pub(crate) fn forward(
-        &self,
-        batch: &TokenBatch,
-        layout: &Layout,
-        dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
-        let ids = layout.ids(batch);
+    pub(crate) fn forward(&self, batch: &TokenBatch, pass: Pass<'_>) -> Tensor<B, 2> {
+        let ids = pass.layout.ids(batch);
         match self {
-            Self::Bert(bert) => bert.forward(ids, None, layout, dropout),
-            Self::T5(t5) => t5.forward(ids, layout, dropout),
-            Self::Rotary(rotary) => rotary.forward(ids, layout, dropout),
+            Self::Bert(bert) => bert.forward(ids, None, pass),
+            Self::T5(t5) => t5.forward(ids, pass),
+            Self::Rotary(rotary) => rotary.forward(ids, pass),
             Self::Static(table) => table.forward(ids),
         }
     }
@@ -124,13 +119,12 @@ impl<B: Backend> Stack<B> {
         &self,
         layers: Range<usize>,
         x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
         match self {
-            Self::Bert(bert) => bert.forward(layers, x, layout, dropout),
-            Self::T5(t5) => t5.forward(layers, x, layout, dropout),
-            Self::Rotary(rotary) => rotary.forward(layers, x, layout, dropout),
+            Self::Bert(bert) => bert.forward(layers, x, pass),
+            Self::T5(t5) => t5.forward(layers, x, pass),
+            Self::Rotary(rotary) => rotary.forward(layers, x, pass),
         }
     }
 }

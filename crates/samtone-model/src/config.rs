@@ -7,10 +7,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) mod activation;
 pub(crate) mod bounds;
+pub(crate) mod freeze;
 pub(crate) mod pooling;
 
 pub use self::activation::Activation;
+pub use self::freeze::Freeze;
 pub use self::pooling::{Pooling, Poolings};
+use crate::adapter::{AdapterBias, AdapterConfig};
 pub use crate::arch::bert::config::{BertConfig, BertKin};
 pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 pub use crate::arch::static_table::config::StaticConfig;
@@ -48,6 +51,12 @@ pub struct DualEncoderConfig {
     pub projection: Option<DenseLayers>,
     /// Whether embeddings have length 1.
     pub normalize: bool,
+    /// The adapters on the encoder, whose own weights are frozen then; none: it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
+    /// What training leaves as it is.
+    #[serde(skip_serializing_if = "Freeze::is_default")]
+    pub freeze: Freeze,
 }
 
 impl Default for DualEncoderConfig {
@@ -58,6 +67,8 @@ impl Default for DualEncoderConfig {
             pooling: Pooling::default(),
             projection: None,
             normalize: true,
+            adapter: None,
+            freeze: Freeze::default(),
         }
     }
 }
@@ -78,6 +89,15 @@ impl DualEncoderConfig {
         self.pooling.parts().count().saturating_mul(self.encoder.hidden())
     }
 
+    /// What is frozen, and why ever.
+    pub(crate) fn frozen(&self) -> Freeze {
+        Freeze {
+            embeddings: self.freeze.embeddings || self.sharing.freezes_embedder(),
+            base: self.freeze.base || self.adapter.is_some(),
+            ..self.freeze
+        }
+    }
+
     /// Checks that a model of this shape can exist.
     ///
     /// # Errors
@@ -96,7 +116,34 @@ impl DualEncoderConfig {
                 expected: "mean for a static table",
             });
         }
-        self.projection.as_ref().map_or(Ok(()), DenseLayers::validate)
+        self.projection.as_ref().map_or(Ok(()), DenseLayers::validate)?;
+        self.validate_training()
+    }
+
+    /// Checks that adapters and what is frozen fit the encoder.
+    fn validate_training(&self) -> Result<(), ModelError> {
+        let wrong = |key, got: String, expected| Err(ModelError::Config { key, got, expected });
+        if self.freeze.layers > self.encoder.layers() {
+            let got = self.freeze.layers.to_string();
+            return wrong("freeze.layers", got, "at most the encoder's layers");
+        }
+        let Some(adapter) = &self.adapter else {
+            return match self.sharing {
+                Sharing::AdeAdapter => {
+                    wrong("sharing", "ade-adapter".into(), "an `adapter` with it")
+                }
+                _ => Ok(()),
+            };
+        };
+        adapter.validate()?;
+        let is_whole = adapter.bias != AdapterBias::None
+            || !adapter.modules_to_save.is_empty()
+            || self.freeze.train_norms;
+        if self.sharing == Sharing::AdeAdapter && is_whole {
+            let expected = "no bias, norm or module of the base trained: the towers share it";
+            return wrong("sharing", "ade-adapter".into(), expected);
+        }
+        Ok(())
     }
 }
 
@@ -132,6 +179,16 @@ impl EncoderConfig {
             Self::T5(t5) => t5.hidden,
             Self::Rotary(rotary) => rotary.hidden,
             Self::Static(table) => table.hidden,
+        }
+    }
+
+    /// Transformer layers.
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::Bert(bert) => bert.layers,
+            Self::T5(t5) => t5.layers,
+            Self::Rotary(rotary) => rotary.layers,
+            Self::Static(_) => 0,
         }
     }
 
@@ -197,8 +254,8 @@ impl EncoderConfig {
 
 /// Which parameters the query and the document tower have in common.
 ///
-/// Source: Dong et al. 2022, arXiv:2204.07120. The token embedder is the encoder's whole embedding
-/// module (BERT: words, positions, types and their norm; T5: the table).
+/// Source: Dong et al. 2022, arXiv:2204.07120, but for the last. The token embedder is the encoder's
+/// whole embedding module (BERT: words, positions, types and their norm; T5: the table).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sharing {
@@ -213,11 +270,15 @@ pub enum Sharing {
     AdeFte,
     /// Asymmetric, one projection.
     AdeSpl,
+    /// Asymmetric, one encoder that is never updated, and adapters of either tower on it. A projection
+    /// that is trained is each tower's own.
+    AdeAdapter,
 }
 
 impl Sharing {
     /// Every way of sharing, in the paper's order.
-    pub const ALL: [Self; 5] = [Self::Sde, Self::Ade, Self::AdeSte, Self::AdeFte, Self::AdeSpl];
+    pub const ALL: [Self; 6] =
+        [Self::Sde, Self::Ade, Self::AdeSte, Self::AdeFte, Self::AdeSpl, Self::AdeAdapter];
 
     /// Whether one tower serves both sides.
     pub fn is_siamese(self) -> bool {
@@ -225,7 +286,11 @@ impl Sharing {
     }
 
     pub(crate) fn shares_embedder(self) -> bool {
-        matches!(self, Self::Sde | Self::AdeSte | Self::AdeFte)
+        matches!(self, Self::Sde | Self::AdeSte | Self::AdeFte | Self::AdeAdapter)
+    }
+
+    pub(crate) fn shares_stack(self) -> bool {
+        matches!(self, Self::Sde | Self::AdeAdapter)
     }
 
     pub(crate) fn freezes_embedder(self) -> bool {
@@ -245,6 +310,7 @@ impl fmt::Display for Sharing {
             Self::AdeSte => "ade-ste",
             Self::AdeFte => "ade-fte",
             Self::AdeSpl => "ade-spl",
+            Self::AdeAdapter => "ade-adapter",
         })
     }
 }

@@ -8,7 +8,8 @@ use samtone_text::{PairTokens, TextTokenizer, TokenBatch};
 
 use crate::arch::bert::{BertEmbedder, BertStack};
 use crate::blocks::ops::{Linear, layout};
-use crate::config::Pooling;
+use crate::blocks::pass::Pass;
+use crate::config::{Freeze, Pooling};
 use crate::error::ModelError;
 use crate::folder::{CrossEncoderFolder, ScoreActivation};
 use crate::length_batches::length_batches;
@@ -73,7 +74,7 @@ impl<B: Backend> CrossEncoder<B> {
             Ok(checkpoint.get(&parameter.name, &parameter.shape)?.values.clone())
         };
         let mut builder = Builder::new(device, &mut source);
-        builder.trainable(false);
+        builder.freeze(Freeze::ALL);
         let embedder = BertEmbedder::new(&mut builder, &folder.bert)?;
         let stack = BertStack::new(&mut builder, &folder.bert)?;
         builder.part(Part::Head);
@@ -131,12 +132,10 @@ impl<B: Backend> CrossEncoder<B> {
         let ids = pad(|row| &row.ids, self.tokenizer.pad_id());
         let layout = layout(&ids, &self.embedder.words());
         let types = self.tells_types.then(|| layout.ids(&pad(|row| &row.types, 0)));
-        let x = self.embedder.forward(layout.ids(&ids), types, &layout, None);
-        let x = Pooling::Cls.forward(
-            self.stack.forward(0..self.stack.depth(), x, &layout, None),
-            &layout,
-            0,
-        );
+        let pass = Pass::new(&layout, None);
+        let x = self.embedder.forward(layout.ids(&ids), types, pass);
+        let x = self.stack.forward(0..self.stack.depth(), x, pass);
+        let x = Pooling::Cls.forward(x, &layout, 0);
         // [batch, hidden]
         let logits = self.classifier.forward(self.pooler.forward(x).tanh());
         // [batch, 1]

@@ -1,6 +1,6 @@
 //! Two towers and what they share.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,14 +14,17 @@ use crate::arch::{Stack, TokenEmbedder};
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, unpadded};
+use crate::blocks::pass::Pass;
 use crate::blocks::pooling::normalize;
-use crate::config::DualEncoderConfig;
+use crate::config::{DualEncoderConfig, Freeze, Sharing};
 use crate::error::ModelError;
-use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
+use crate::folder::names::{DOWN, UP};
+use crate::folder::peft;
+use crate::parameter::{self, Adapters, Builder, Init, Parameter, Part, Source};
 use crate::precision::Precision;
 use crate::projection::layer_name;
-use crate::side::Side;
-use crate::visit::{self, DeadParameter};
+use crate::side::{Side, own};
+use crate::visit::{self, DeadParameter, GradientFault};
 
 /// A dual encoder: token batches of either side to embeddings.
 ///
@@ -46,7 +49,7 @@ use crate::visit::{self, DeadParameter};
 /// ```
 #[derive(Module, Debug)]
 pub struct DualEncoder<B: Backend> {
-    // One: both sides' own. Two: the query's, then the document's.
+    // One: both sides' own, perhaps with adapters of either. Two: the query's, then the document's.
     embedders: Vec<TokenEmbedder<B>>,
     // None where the encoder has no layers.
     stacks: Vec<Stack<B>>,
@@ -88,16 +91,28 @@ impl<B: Backend> DualEncoder<B> {
         let sides = |shared| -> &[Option<Side>] {
             if shared { &[None] } else { &[Some(Side::Query), Some(Side::Document)] }
         };
+        let places = peft::places(config)?;
+        let of_each = [[None], [Some(Side::Query)], [Some(Side::Document)]];
+        let adapters = |side: Option<Side>| {
+            let sides = match side {
+                None if sharing == Sharing::AdeAdapter => sides(false),
+                side => &of_each[side.map_or(0, |side| 1 + side as usize)],
+            };
+            places.as_ref().map(|places| Adapters { places, sides })
+        };
         let mut builder = Builder::new(device, source);
+        builder.freeze(config.frozen());
         let (mut embedders, mut stacks, mut projections) = (Vec::new(), Vec::new(), Vec::new());
         for &side in sides(sharing.shares_embedder()) {
-            builder.side(side).trainable(!sharing.freezes_embedder());
+            builder.side(side).adapters(adapters(side));
             embedders.push(TokenEmbedder::new(&mut builder, &config.encoder)?);
         }
-        for &side in sides(sharing.is_siamese()) {
-            builder.side(side).trainable(true);
+        for &side in sides(sharing.shares_stack()) {
+            builder.side(side).adapters(adapters(side));
             stacks.extend(Stack::new(&mut builder, &config.encoder)?);
         }
+        builder.check_adapters()?;
+        builder.adapters(None);
         for &side in sides(sharing.shares_projection()) {
             builder.side(side).part(Part::Projection);
             let mut inputs = config.pooled();
@@ -184,7 +199,8 @@ impl<B: Backend> DualEncoder<B> {
         dropout: Option<Dropout>,
     ) -> (Tensor<B, 2>, Layout) {
         let (x, layout) = self.embedded(side, batch, dropout);
-        (self.through(0..self.depth(), side, x, &layout, dropout), layout)
+        let pass = Pass { layout: &layout, side, dropout };
+        (self.through(0..self.depth(), x, pass), layout)
     }
 
     /// What the token embedder gives, `[rows, hidden]`, and how the tokens lie among the rows.
@@ -197,7 +213,8 @@ impl<B: Backend> DualEncoder<B> {
         self.check(batch);
         let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
         let layout = embedder.layout(batch);
-        (embedder.forward(batch, &layout, dropout), layout)
+        let x = embedder.forward(batch, Pass { layout: &layout, side, dropout });
+        (x, layout)
     }
 
     /// How many layers a tower has.
@@ -209,13 +226,11 @@ impl<B: Backend> DualEncoder<B> {
     pub(crate) fn through(
         &self,
         layers: Range<usize>,
-        side: Side,
         x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
-        match own(&self.stacks, side) {
-            Some(stack) => stack.forward(layers, x, layout, dropout),
+        match own(&self.stacks, pass.side) {
+            Some(stack) => stack.forward(layers, x, pass),
             None => x,
         }
     }
@@ -271,10 +286,59 @@ impl<B: Backend> DualEncoder<B> {
         self.parameters.iter().map(Parameter::num_elements).sum()
     }
 
+    /// Numbers in the parameters that an optimiser may update.
+    pub fn num_trainable(&self) -> usize {
+        let trainable = self.parameters.iter().filter(|parameter| parameter.is_trainable);
+        trainable.map(Parameter::num_elements).sum()
+    }
+
     /// Calls `visit` with every parameter and its values, flattened, in the fixed order of the
     /// module.
     pub fn for_each_parameter(&self, visit: impl FnMut(&Parameter, Tensor<B, 1>)) {
         visit::for_each_parameter(self, &self.parameters, visit);
+    }
+
+    /// The same model with its adapters in the weights: `W + s · B A`. Towers that share a base have
+    /// their own weights then.
+    ///
+    /// # Errors
+    /// None but a bug's: the model is there.
+    pub fn merged(&self, device: &B::Device) -> Result<Self, ModelError> {
+        let Some(places) = peft::places(&self.config)? else { return Ok(self.clone()) };
+        let mut values = HashMap::new();
+        self.for_each_parameter(|parameter, tensor| {
+            let tensor = tensor.into_data().convert::<f32>();
+            let tensor = tensor.into_vec::<f32>().expect("converted to f32 above");
+            values.insert((parameter.side, parameter.name.clone()), tensor);
+        });
+        let find = |side: Option<Side>, name: &str| {
+            let key = |side| (side, name.to_owned());
+            values.get(&key(side)).or_else(|| values.get(&key(None)))
+        };
+        let sharing = match self.config.sharing {
+            Sharing::AdeAdapter => Sharing::Ade,
+            sharing => sharing,
+        };
+        let config = DualEncoderConfig {
+            sharing,
+            adapter: None,
+            freeze: Freeze::default(),
+            ..DualEncoderConfig::clone(&self.config)
+        };
+        Self::build(&config, device, &mut |parameter, _| {
+            let own = find(parameter.side, &parameter.name);
+            let mut weight = own.expect("a merged model has the same parameters").clone();
+            let map = parameter.name.strip_suffix(".weight");
+            let place = map.map(|map| places.of(map)).transpose()?.flatten();
+            if let (Some(map), Some(place)) = (map, place) {
+                let up = find(parameter.side, &format!("{map}{UP}"));
+                let down = find(parameter.side, &format!("{}{DOWN}", place.holder));
+                if let (Some(up), Some(down)) = (up, down) {
+                    add_product(&mut weight, up, down, place.rank, place.scale);
+                }
+            }
+            Ok(weight)
+        })
     }
 
     /// Holds the parameters in another float type (f64 for proofs, half types to save memory).
@@ -307,16 +371,31 @@ impl<B: AutodiffBackend> DualEncoder<B> {
     }
 
     /// Trainable parameters that this step cannot improve: their gradient is missing, zero or not
-    /// finite. Worth a look after the first step.
+    /// finite. Worth a look after the first step. An adapter's A, whose B starts as zeros, learns from
+    /// the second on.
     pub fn dead_parameters(&self, gradients: &GradientsParams) -> Vec<DeadParameter> {
-        visit::dead_parameters(self, &self.parameters, gradients)
+        let waits =
+            |dead: &DeadParameter| dead.fault == GradientFault::Zero && dead.path.ends_with(DOWN);
+        let mut dead = visit::dead_parameters(self, &self.parameters, gradients);
+        dead.retain(|dead| !waits(dead));
+        dead
     }
 }
 
-/// The part of `side`: the only one, or its own; none if there is none.
-fn own<T>(parts: &[T], side: Side) -> Option<&T> {
-    match (parts, side) {
-        ([_, document], Side::Document) => Some(document),
-        _ => parts.first(),
+/// `weight += scale · up down`, `[out, in]`, `[out, rank]` and `[rank, in]`.
+fn add_product(weight: &mut [f32], up: &[f32], down: &[f32], rank: usize, scale: f64) {
+    let width = down.len() / rank;
+    let mut sum = vec![0.0; width];
+    for (row, up) in weight.chunks_exact_mut(width).zip(up.chunks_exact(rank)) {
+        sum.fill(0.0);
+        for (&up, down) in up.iter().zip(down.chunks_exact(width)) {
+            let factor = scale * f64::from(up);
+            for (sum, &down) in sum.iter_mut().zip(down) {
+                *sum += factor * f64::from(down);
+            }
+        }
+        for (weight, sum) in row.iter_mut().zip(&sum) {
+            *weight = (f64::from(*weight) + sum) as f32;
+        }
     }
 }

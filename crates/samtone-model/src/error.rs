@@ -301,17 +301,42 @@ pub enum ModelError {
         /// Dimensions of what is asked for, if anything is.
         asked: Option<usize>,
     },
-    /// The weights are an adapter's (LoRA and its kin), to be put on another model's.
-    #[error(
-        "`{}` says that the folder holds an adapter for {}, not a model",
-        path.display(),
-        base.as_ref().map_or("another model".to_owned(), |base| format!("`{base}`"))
-    )]
+    /// An adapter belongs on another adapter's folder.
+    #[error("`{}` is an adapter itself, on which no other is put", path.display())]
     Adapter {
         /// Its `adapter_config.json`.
         path: PathBuf,
-        /// The model it was trained on.
-        base: Option<String>,
+    },
+    /// The model that an adapter belongs on is not there.
+    #[error("the model that `{}` puts its adapter on is not there", path.display())]
+    NoBase {
+        /// The adapter's `adapter_config.json`.
+        path: PathBuf,
+        /// What was looked for.
+        #[source]
+        source: Box<ModelError>,
+    },
+    /// Another adapter is asked for than the folder has.
+    #[error("`{}` has an adapter of its own, and another was asked for", path.display())]
+    OtherAdapter {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A model with adapters whose own weights lie in no folder cannot be written as adapters.
+    #[error("the weights that the adapters are on lie in no folder")]
+    Baseless,
+    /// An adapter is asked for where the encoder has no such module.
+    #[error(
+        "`{key}` names `{name}`, which no module of the encoder is called: there are `{}`",
+        known.join("`, `")
+    )]
+    NoModule {
+        /// The configuration key.
+        key: &'static str,
+        /// The name.
+        name: String,
+        /// The ends of the names of the encoder's modules.
+        known: Vec<String>,
     },
     /// The two towers of a folder are built differently.
     #[error("`{}` and `{}` differ in {what}", query.display(), document.display())]
@@ -355,14 +380,18 @@ impl ModelError {
                 let python = resave("AutoTokenizer", &place);
                 Some(format!("{first}transformers writes it{needs}: `{python}`"))
             }
-            Self::Adapter { path, .. } => {
-                let folder = parent(path);
-                let (_, place) = writable(folder);
-                let folder = folder.display();
-                Some(format!(
-                    "merge it into its model: `AutoPeftModelForFeatureExtraction.from_pretrained(\"{folder}\")\
-                     .merge_and_unload().save_pretrained(\"{place}-merged\")`, and save the tokenizer there"
-                ))
+            Self::Adapter { path } => {
+                let folder = parent(path).display();
+                Some(format!("merge it: `samtone export --merge --model {folder} --out NEW`"))
+            }
+            Self::NoBase { source, .. } => source.hint(),
+            Self::OtherAdapter { path } => Some(format!(
+                "leave `adapter` out to train the folder's own, or merge it: \
+                 `samtone export --merge --model {} --out NEW`",
+                path.display()
+            )),
+            Self::Baseless => {
+                Some("start from a model folder, or merge the adapters into the weights".into())
             }
             Self::TokenizerFiles { path, .. } => {
                 let (first, place) = writable(parent(path));
@@ -449,7 +478,6 @@ mod tests {
             assert_eq!(hint(inside), first + &python("name"));
         }
         for error in [
-            ModelError::Adapter { path: file(snapshot), base: None },
             ModelError::Pickle { path: file(snapshot), at: 0, got: String::new(), expected: "" },
             ModelError::TokenizerFiles {
                 path: file(snapshot),

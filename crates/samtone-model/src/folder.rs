@@ -13,6 +13,9 @@
 //! | `2_Dense/` | the projection, if there is one |
 //! | `samtone.json` | what the other files cannot say |
 //!
+//! Of an encoder with adapters, `adapter_config.json` and `adapter_model.safetensors` stand for
+//! `config.json` and the weights, which are another folder's (`peft`).
+//!
 //! Two towers: `query/` and `document/`, each as above, and `samtone.json` beside them; or, on
 //! request, sentence-transformers' router: every stage in a folder of its own, `router_config.json`.
 //!
@@ -26,8 +29,10 @@ pub(crate) mod hugging_face;
 mod json;
 pub(crate) mod keys;
 mod limits;
+pub(crate) mod locate;
 pub(crate) mod model_folder;
 pub(crate) mod names;
+pub(crate) mod peft;
 mod pytorch;
 mod samtone;
 mod settings;
@@ -39,6 +44,7 @@ use std::path::Path;
 
 pub(crate) use cross_encoder::{CrossEncoderFolder, ScoreActivation};
 pub(crate) use json::{create_folder, replace_folder, write_json};
+pub(crate) use peft::Base;
 pub(crate) use samtone::SamtoneFile;
 pub(crate) use settings::{Prompts, Settings};
 pub(crate) use stages::{write_modules, write_routes};

@@ -59,6 +59,13 @@ pub(crate) trait FusedOp<const N: usize>: Clone + Debug + Send + 'static {
         gradient: &Matrix,
         wanted: [bool; N],
     ) -> [Option<Matrix>; N];
+
+    /// Of which inputs the backward pass reads the elements, if it gives the gradients of those that are
+    /// `wanted`. Of the others it has the shapes, and the elements are let go.
+    fn reads(&self, wanted: [bool; N]) -> [bool; N] {
+        let _ = wanted;
+        [true; N]
+    }
 }
 
 /// Whether the fused operations take tensors like this one: of Flex, in f32 or bf16.
@@ -117,7 +124,7 @@ pub(crate) fn run_any<B: Backend>(
     op: LinearOp,
     inputs: Vec<B::FloatTensorPrimitive>,
 ) -> Tensor<B, 2> {
-    // One weight, two or three, with biases or without.
+    // One weight, two or three, with biases or without, and a product of low rank beside some.
     fn fixed<B: Backend, const N: usize>(
         op: LinearOp,
         inputs: Vec<B::FloatTensorPrimitive>,
@@ -130,19 +137,30 @@ pub(crate) fn run_any<B: Backend>(
         3 => fixed::<B, 3>(op, inputs),
         4 => fixed::<B, 4>(op, inputs),
         5 => fixed::<B, 5>(op, inputs),
+        6 => fixed::<B, 6>(op, inputs),
         7 => fixed::<B, 7>(op, inputs),
+        8 => fixed::<B, 8>(op, inputs),
+        9 => fixed::<B, 9>(op, inputs),
+        10 => fixed::<B, 10>(op, inputs),
+        11 => fixed::<B, 11>(op, inputs),
         n => panic!("a linear operation of {n} inputs"),
     }
 }
 
 fn run_tracked<O: FusedOp<N>, const N: usize>(op: O, inputs: [Tracked; N]) -> Tracked {
     let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let wanted = nodes.each_ref().map(|node| !node.requirement.is_none());
     let inputs = inputs.map(|input| Matrix::contiguous(&input.primitive));
     match Step(op.clone()).prepare::<NoCheckpointing>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(step) => {
             let (output, saved) = op.forward(&inputs, true);
             let saved = saved.expect("a forward pass asked to save does");
-            step.finish((inputs, saved), output.0)
+            let mut reads = op.reads(wanted).into_iter();
+            let kept = inputs.map(|input| match reads.next() {
+                Some(false) => input.hollow(),
+                _ => input,
+            });
+            step.finish((kept, saved), output.0)
         }
         OpsKind::UnTracked(step) => step.finish(op.forward(&inputs, false).0.0),
     }

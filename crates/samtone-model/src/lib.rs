@@ -24,6 +24,7 @@
     allow(dead_code, unused_imports, reason = "what T5's decoder alone uses of the blocks")
 )]
 
+mod adapter;
 mod arch;
 mod blocks;
 mod config;
@@ -36,6 +37,7 @@ mod kernel;
 mod length_batches;
 mod memory;
 mod parameter;
+mod part;
 mod precision;
 mod projection;
 mod recompute;
@@ -45,10 +47,11 @@ mod seq2seq;
 mod side;
 mod visit;
 
+pub use adapter::{AdapterBias, AdapterConfig, Targets};
 pub use blocks::dropout::Dropout;
 pub use blocks::rotary::RotaryScaling;
 pub use config::{
-    Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Pooling, Poolings,
+    Activation, BertConfig, BertKin, DualEncoderConfig, EncoderConfig, Freeze, Pooling, Poolings,
     RotaryConfig, RotaryKin, Sharing, Similarity, StaticConfig, T5Config, T5Kin,
 };
 pub use cross_encoder::CrossEncoder;
@@ -58,7 +61,8 @@ pub use folder::SideSettings;
 pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
 pub use memory::keep_freed_memory;
-pub use parameter::{Parameter, Part};
+pub use parameter::Parameter;
+pub use part::Part;
 pub use precision::Precision;
 pub use projection::{DenseActivation, DenseLayer, DenseLayers};
 pub use recompute::LayerInputs;

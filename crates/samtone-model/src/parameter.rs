@@ -5,7 +5,10 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use samtone_text::Key;
 
+use crate::adapter::{Place, Places};
+use crate::config::freeze::Freeze;
 use crate::error::ModelError;
+pub use crate::part::Part;
 use crate::side::Side;
 
 /// One trainable or frozen tensor of a dual encoder.
@@ -27,6 +30,8 @@ pub struct Parameter {
     pub is_norm: bool,
     /// Whether weight decay applies: not to biases, norms and relative positions.
     pub decays: bool,
+    /// Whether it is an adapter's A or B.
+    pub is_adapter: bool,
     /// Whether an optimiser may update it.
     pub is_trainable: bool,
 }
@@ -38,28 +43,14 @@ impl Parameter {
     }
 }
 
-/// The stage of a tower that a parameter belongs to, from the input up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
-    /// The token embedder.
-    Embedder,
-    /// The transformer layer of this index, from 0.
-    Layer(usize),
-    /// The norm after the last layer (T5).
-    FinalNorm,
-    /// What makes scores of states: of words, where the map is no other's (T5 1.1), or of a pair of
-    /// texts.
-    Head,
-    /// The projection after pooling.
-    Projection,
-}
-
 /// The distribution of a parameter's first value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     Zeros,
     Ones,
     Normal(f64),
+    /// Uniform between this and its negative.
+    Uniform(f64),
     /// Normal of this standard deviation before it is cut at two of them.
     TruncatedNormal(f64),
 }
@@ -72,6 +63,9 @@ impl Init {
             Self::Zeros => vec![0.0; n],
             Self::Ones => vec![1.0; n],
             Self::Normal(std) => range.map(|i| (std * key.normal(i)) as f32).collect(),
+            Self::Uniform(bound) => {
+                range.map(|i| (bound * (2.0 * key.unit(i) - 1.0)) as f32).collect()
+            }
             Self::TruncatedNormal(std) => range
                 .map(|i| {
                     let mut draws = (0..).map(|attempt| key.at(attempt).normal(i));
@@ -88,11 +82,12 @@ pub(crate) type Source<'a> = dyn FnMut(&Parameter, Init) -> Result<Vec<f32>, Mod
 
 /// Draws every parameter from `seed`.
 ///
-/// Both towers start from the same encoder, as from one checkpoint; separate projections start
-/// apart. (Dong et al. 2022 load one T5 into both towers and draw the projections.)
+/// Both towers start from the same encoder, as from one checkpoint; separate projections and adapters
+/// start apart. (Dong et al. 2022 load one T5 into both towers and draw the projections.)
 pub(crate) fn draw(seed: u64, parameter: &Parameter, init: Init) -> Vec<f32> {
     let key = Key::new(seed).child("weights");
     let label = match parameter.part {
+        _ if parameter.is_adapter => &parameter.path,
         Part::Projection => &parameter.path,
         _ => &parameter.name,
     };
@@ -105,8 +100,19 @@ pub(crate) struct Builder<'a, B: Backend> {
     source: &'a mut Source<'a>,
     side: Option<Side>,
     part: Part,
-    is_trainable: bool,
+    freeze: Freeze,
+    adapters: Option<Adapters<'a>>,
     parameters: Vec<Parameter>,
+    /// The names of the maps that adapters may lie on.
+    maps: Vec<String>,
+}
+
+/// The adapters of the parameters to come.
+#[derive(Clone, Copy)]
+pub(crate) struct Adapters<'a> {
+    pub(crate) places: &'a Places,
+    /// Whose they are: both towers', or one's each.
+    pub(crate) sides: &'a [Option<Side>],
 }
 
 /// What a parameter is to the states that it works on.
@@ -118,12 +124,22 @@ enum Kind {
     Norm,
     /// The biases of scores by distance.
     Distances,
+    /// An adapter's A or B.
+    Adapter,
 }
 
 impl<'a, B: Backend> Builder<'a, B> {
     pub(crate) fn new(device: &'a B::Device, source: &'a mut Source<'a>) -> Self {
-        let (side, part, is_trainable) = (None, Part::Embedder, true);
-        Self { device, source, side, part, is_trainable, parameters: Vec::new() }
+        Self {
+            device,
+            source,
+            side: None,
+            part: Part::Embedder,
+            freeze: Freeze::default(),
+            adapters: None,
+            parameters: Vec::new(),
+            maps: Vec::new(),
+        }
     }
 
     /// The following parameters belong to `side`, or to both.
@@ -138,10 +154,44 @@ impl<'a, B: Backend> Builder<'a, B> {
         self
     }
 
-    /// The following parameters are updated, or not.
-    pub(crate) fn trainable(&mut self, is_trainable: bool) -> &mut Self {
-        self.is_trainable = is_trainable;
+    /// Of the following parameters some are not updated.
+    pub(crate) fn freeze(&mut self, freeze: Freeze) -> &mut Self {
+        self.freeze = freeze;
         self
+    }
+
+    /// The following maps may have adapters.
+    pub(crate) fn adapters(&mut self, adapters: Option<Adapters<'a>>) -> &mut Self {
+        self.adapters = adapters;
+        self
+    }
+
+    /// The adapters of the map called `name`: where it has one, whose they are, and the share that A
+    /// does not see.
+    ///
+    /// # Errors
+    /// As [`Places::of`].
+    pub(crate) fn place(&mut self, name: &str) -> Result<Option<Adapted<'a>>, ModelError> {
+        let Some(Adapters { places, sides }) = self.adapters else { return Ok(None) };
+        if !self.maps.iter().any(|known| known == name) {
+            self.maps.push(name.to_owned());
+        }
+        let adapted = |place| Adapted { place, sides, dropout: places.dropout() };
+        Ok(places.of(name)?.map(adapted))
+    }
+
+    /// A or B of an adapter of `side`.
+    pub(crate) fn adapter(
+        &mut self,
+        side: Option<Side>,
+        name: &str,
+        shape: [usize; 2],
+        init: Init,
+    ) -> Result<Param<Tensor<B, 2>>, ModelError> {
+        let around = std::mem::replace(&mut self.side, side);
+        let made = self.of_kind(Kind::Adapter, name, shape, init);
+        self.side = around;
+        made
     }
 
     /// A norm's factors or shifts.
@@ -183,26 +233,50 @@ impl<'a, B: Backend> Builder<'a, B> {
     ) -> Result<Param<Tensor<B, D>>, ModelError> {
         let path = format!("{}.{name}", self.side.map_or("shared", Side::name));
         let id = ParamId::from(Key::new(0).child(&path).word(0));
+        let is_norm = kind == Kind::Norm;
+        let is_trainable = kind == Kind::Adapter
+            || self.freeze.trains(self.part, is_norm)
+            || match &self.adapters {
+                Some(adapters) => adapters.places.trains(name)?,
+                None => false,
+            };
         let parameter = Parameter {
             side: self.side,
             name: name.to_owned(),
             id,
             part: self.part,
             shape: shape.to_vec(),
-            is_norm: kind == Kind::Norm,
-            decays: D > 1 && kind == Kind::Map,
-            is_trainable: self.is_trainable,
+            is_norm,
+            decays: D > 1 && matches!(kind, Kind::Map | Kind::Adapter),
+            is_adapter: kind == Kind::Adapter,
+            is_trainable,
             path,
         };
         let values = (self.source)(&parameter, init)?;
         let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
         self.parameters.push(parameter);
-        Ok(Param::initialized(id, tensor.set_require_grad(self.is_trainable)))
+        Ok(Param::initialized(id, tensor.set_require_grad(is_trainable)))
+    }
+
+    /// Checks that there is an adapter for everything that is named.
+    ///
+    /// # Errors
+    /// As [`Places::check`].
+    pub(crate) fn check_adapters(&self) -> Result<(), ModelError> {
+        let Some(Adapters { places, .. }) = self.adapters else { return Ok(()) };
+        places.check(&self.maps, self.parameters.iter().map(|parameter| parameter.name.as_str()))
     }
 
     pub(crate) fn finish(self) -> Vec<Parameter> {
         self.parameters
     }
+}
+
+/// The adapters of one map.
+pub(crate) struct Adapted<'a> {
+    pub(crate) place: Place,
+    pub(crate) sides: &'a [Option<Side>],
+    pub(crate) dropout: f64,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use samtone_text::TokenBatch;
 
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
+use crate::blocks::pass::Pass;
 use crate::dual_encoder::DualEncoder;
 use crate::parameter::Part;
 use crate::side::Side;
@@ -41,7 +42,8 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let mut states = vec![x];
         for layer in 0..plain.depth() {
             let x = states[layer].clone();
-            states.push(plain.through(layer..layer + 1, side, x, &layout, dropout));
+            let pass = Pass { layout: &layout, side, dropout };
+            states.push(plain.through(layer..layer + 1, x, pass));
         }
         let embeddings = plain.pooled(side, states[plain.depth()].clone(), &layout);
         (embeddings, LayerInputs { side, batch, dropout, layout, states })
@@ -75,7 +77,8 @@ impl<B: AutodiffBackend> DualEncoder<B> {
             let part = Part::Layer(layer);
             let Some(of_output) = wanted.filter(|_| lowest <= part) else { return };
             let x = if lowest < part { next().require_grad() } else { next() };
-            let y = self.through(layer..layer + 1, side, x.clone(), &layout, dropout);
+            let pass = Pass { layout: &layout, side, dropout };
+            let y = self.through(layer..layer + 1, x.clone(), pass);
             wanted = back(y, (lowest < part).then_some(x), of_output);
         }
         if let Some(of_output) = wanted {

@@ -13,10 +13,11 @@ use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
 use crate::folder::model_folder::ModelFolder;
 use crate::folder::{
-    self, Layout, Prompts, SamtoneFile, Settings, SideSettings, TokenizerFiles, TowerContent,
+    self, Base, Layout, Prompts, SamtoneFile, Settings, SideSettings, TokenizerFiles, TowerContent,
     replace_folder,
 };
 use crate::length_batches::length_batches;
+use crate::part::Part;
 use crate::precision::Precision;
 use crate::side::Side;
 
@@ -72,6 +73,8 @@ struct Kept {
     prompts: Prompts,
     /// The tokenizer's other files.
     tokenizer_files: TokenizerFiles,
+    /// Where the encoder's own weights are.
+    base: Option<Base>,
 }
 
 impl<B: Backend> Retriever<B> {
@@ -163,6 +166,7 @@ impl<B: Backend> Retriever<B> {
             Ok::<_, ModelError>(Kept {
                 prompts,
                 tokenizer_files: tower.tokenizer_files(tokenizer)?,
+                base: Some(tower.base.clone()),
             })
         });
         let [of_query, of_document] = kept;
@@ -292,8 +296,19 @@ impl<B: Backend> Retriever<B> {
         embeddings
     }
 
+    /// The same with its adapters in the weights, as any other model: to be read where adapters are
+    /// not. Towers that share a base have their own weights then.
+    ///
+    /// # Errors
+    /// As [`DualEncoder::merged`].
+    pub fn merged(self, device: &B::Device) -> Result<Self, ModelError> {
+        let unpooled = Side::ALL.map(|side| self.model.unpooled(side));
+        Ok(Self { model: self.model.merged(device)?.with_unpooled(unpooled), ..self })
+    }
+
     /// Writes the model folder: what `SentenceTransformer(path)` opens, or for two towers two such
-    /// folders, `query/` and `document/`. The folder takes the place of what is at `path`, whole or
+    /// folders, `query/` and `document/`. Of an encoder with adapters these alone are written, beside the
+    /// name of the folder that they are on. The folder takes the place of what is at `path`, whole or
     /// not at all.
     ///
     /// sentence-transformers knows one length a tower: of one tower for both sides it is the longer
@@ -379,8 +394,11 @@ impl<B: Backend> Retriever<B> {
 
     fn tower_content(&self, side: Side) -> TowerContent<'_> {
         let mut parameters = Vec::new();
+        let is_adapted = self.model.config().adapter.is_some();
         self.model.for_each_parameter(|parameter, values| {
-            if parameter.side.is_none_or(|own| own == side) {
+            let is_written =
+                !is_adapted || parameter.is_trainable || parameter.part == Part::Projection;
+            if is_written && parameter.side.is_none_or(|own| own == side) {
                 let values = values.into_data().convert::<f32>();
                 let values = values.into_vec().expect("converted to f32 above");
                 let tensor = HostTensor { shape: parameter.shape.clone(), values };
@@ -398,6 +416,7 @@ impl<B: Backend> Retriever<B> {
             max_tokens,
             tokenizer: self.tokenizer(side),
             tokenizer_files: &self.kept[side as usize].tokenizer_files,
+            base: self.kept[side as usize].base.as_ref(),
             parameters,
         }
     }

@@ -24,3 +24,11 @@ impl Side {
         }
     }
 }
+
+/// The part of `side`: the only one, or its own; none if there is none.
+pub(crate) fn own<T>(parts: &[T], side: Side) -> Option<&T> {
+    match (parts, side) {
+        ([_, document], Side::Document) => Some(document),
+        _ => parts.first(),
+    }
+}

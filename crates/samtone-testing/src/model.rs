@@ -3,8 +3,8 @@
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_model::{
-    BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Retriever, Sharing,
-    SideSettings, Similarity, T5Config,
+    AdapterConfig, BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Retriever,
+    Sharing, SideSettings, Similarity, T5Config,
 };
 use samtone_text::{Key, TextTokenizer, TokenBatch};
 
@@ -54,9 +54,11 @@ pub fn encoders() -> [EncoderConfig; 2] {
     [EncoderConfig::Bert(bert()), EncoderConfig::T5(t5())]
 }
 
-/// Towers whose embeddings have 6 numbers and length 1.
+/// Towers whose embeddings have 6 numbers and length 1; with adapters where the sharing wants them.
 pub fn config(encoder: EncoderConfig, sharing: Sharing, pooling: Pooling) -> DualEncoderConfig {
-    DualEncoderConfig { encoder, sharing, pooling, projection: Some(6.into()), normalize: true }
+    let adapter = (sharing == Sharing::AdeAdapter).then(AdapterConfig::default);
+    let projection = Some(6.into());
+    DualEncoderConfig { encoder, sharing, pooling, projection, adapter, ..Default::default() }
 }
 
 /// The model of a configuration, of weights from `seed`.

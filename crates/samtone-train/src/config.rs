@@ -17,6 +17,6 @@ pub(crate) use self::data::{is_pairs_file, set_name};
 pub use self::experiment::{
     Chunk, EvalConfig, ExperimentConfig, ModelConfig, Recompute, Sampler, TrainConfig, Warmup,
 };
-pub(crate) use self::experiment::{LR_FROM_MODEL, LR_FROM_RANDOM};
+pub(crate) use self::experiment::{LR_FROM_MODEL, LR_FROM_RANDOM, LR_OF_ADAPTERS};
 pub use self::settings::Configuration;
 pub use self::written::{Override, Written};

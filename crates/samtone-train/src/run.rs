@@ -25,6 +25,7 @@ pub(crate) mod similarity;
 pub(crate) mod status;
 pub(crate) mod summary;
 pub(crate) mod training;
+pub(crate) mod weights;
 
 pub use self::checkpoint::{Checkpoints, Saved};
 pub use self::environment::Environment;

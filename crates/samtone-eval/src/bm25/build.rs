@@ -224,7 +224,8 @@ mod tests {
         let (analyzer, config) = (Analyzer::default(), Bm25Config::default());
         let [whole, parts, singles] = [SEGMENT, 3000, 1].map(|bytes| {
             let Index { lengths, terms, postings: p } = build_by(bytes, &texts, &analyzer, config);
-            let numbers = (lengths.to_vec(), p.holding.to_vec(), p.starts.to_vec(), p.lasts.to_vec());
+            let numbers =
+                (lengths.to_vec(), p.holding.to_vec(), p.starts.to_vec(), p.lasts.to_vec());
             let maxima: Vec<u32> = p.maxima.iter().map(|most| most.to_bits()).collect();
             (terms.text.to_vec(), numbers, maxima, p.offsets.to_vec(), p.packed.to_vec())
         });

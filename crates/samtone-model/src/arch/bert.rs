@@ -17,9 +17,10 @@ use burn::tensor::backend::Backend;
 use self::config::{BertConfig, BertKin};
 use crate::blocks::alibi;
 use crate::blocks::attention::Attention;
-use crate::blocks::dropout::{Dropout, DropoutSite};
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{LayerNorm, Linear, drop, embed, gate, linear};
+use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::blocks::sight::Sight;
 use crate::error::ModelError;
@@ -112,15 +113,14 @@ impl<B: Backend> BertEmbedder<B> {
         rows.collect()
     }
 
-    /// Token ids and types (0 if none are given) of every row of `layout` → hidden states,
-    /// `[rows, hidden]`.
+    /// Token ids and types (0 if none are given) of every row → hidden states, `[rows, hidden]`.
     pub(crate) fn forward(
         &self,
         ids: Vec<usize>,
         types: Option<Vec<usize>>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
+        let Pass { layout, dropout, .. } = pass;
         let positions = self.rows_of_positions(&ids, layout);
         let types = types.unwrap_or_else(|| vec![0; ids.len()]);
         let words = self.words.val();
@@ -133,7 +133,7 @@ impl<B: Backend> BertEmbedder<B> {
         let site = DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout);
         let x = drop(self.norm.forward(x), site, layout);
         match &self.projection {
-            Some(projection) => projection.forward(x),
+            Some(projection) => projection.forward_in(x, pass),
             None => x,
         }
     }
@@ -228,9 +228,9 @@ impl<B: Backend> BertStack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
+        let Pass { layout, dropout, .. } = pass;
         let bias = match &self.relative_positions {
             Some(positions) => Some(positions.distances(layout.longest())),
             None if self.config.kin == BertKin::JinaBert => {
@@ -240,7 +240,7 @@ impl<B: Backend> BertStack<B> {
             None => None,
         };
         for i in layers {
-            x = self.layer(&self.layers[i], x, layout, bias.clone(), |operation, rate| {
+            x = self.layer(&self.layers[i], x, pass, bias.clone(), |operation, rate| {
                 DropoutSite::new(dropout, i + 1, operation, rate)
             });
         }
@@ -251,10 +251,11 @@ impl<B: Backend> BertStack<B> {
         &self,
         layer: &BertLayer<B>,
         x: Tensor<B, 2>,
-        layout: &Layout,
+        pass: Pass<'_>,
         distance_bias: Option<Tensor<B, 2>>,
         site: impl Fn(u64, f64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
+        let layout = pass.layout;
         let BertConfig { hidden, heads, activation, dropout, attention_dropout, .. } = self.config;
         let attention = Attention {
             layout,
@@ -266,18 +267,18 @@ impl<B: Backend> BertStack<B> {
             dropout: site(site::ATTENTION, attention_dropout),
         };
         let parts = [&layer.query, &layer.key, &layer.value];
-        let attended = attention.forward(linear(x.clone(), parts, None));
-        let attended = layer.attention_output.forward(attended);
+        let attended = attention.forward(linear(x.clone(), parts, None, Some(pass)));
+        let attended = layer.attention_output.forward_in(attended, pass);
         let site_here = site(site::ATTENTION_OUTPUT, dropout);
         let x = layer.attention_norm.forward_sum(attended, x, site_here, layout);
         let inner = match &layer.gated {
-            None => layer.intermediate.forward_then(x.clone(), activation),
+            None => linear(x.clone(), [&layer.intermediate], Some(activation), Some(pass)),
             Some(gated) => {
-                let both = linear(x.clone(), [&layer.intermediate, gated], None);
+                let both = linear(x.clone(), [&layer.intermediate, gated], None, Some(pass));
                 drop(gate(both, activation), site(site::INNER, dropout), layout)
             }
         };
-        let output = layer.output.forward(inner);
+        let output = layer.output.forward_in(inner, pass);
         layer.output_norm.forward_sum(output, x, site(site::FEED_FORWARD, dropout), layout)
     }
 }

@@ -16,9 +16,10 @@ use burn::tensor::backend::Backend;
 
 use self::config::{Norms, RotaryConfig, RotaryKin};
 use crate::blocks::attention::Attention;
-use crate::blocks::dropout::{Dropout, DropoutSite};
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{LayerNorm, Linear, Norm, RmsNorm, drop, embed, gate, linear, turn};
+use crate::blocks::pass::Pass;
 use crate::blocks::rotary::{Frequencies, Turns};
 use crate::blocks::sight::Sight;
 use crate::error::ModelError;
@@ -96,13 +97,8 @@ impl<B: Backend> RotaryEmbedder<B> {
         self.words.val()
     }
 
-    /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
-    pub(crate) fn forward(
-        &self,
-        ids: Vec<usize>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
+    /// Token ids of every row → hidden states, `[rows, hidden]`.
+    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_>) -> Tensor<B, 2> {
         let words = self.words.val();
         let mut x = match &self.token_types {
             Some(types) => {
@@ -117,7 +113,7 @@ impl<B: Backend> RotaryEmbedder<B> {
         if let Some(norm) = &self.norm {
             x = norm.forward(x);
         }
-        drop(x, DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout), layout)
+        drop(x, DropoutSite::new(pass.dropout, 0, site::HIDDEN, self.dropout), pass.layout)
     }
 }
 
@@ -192,19 +188,19 @@ impl<B: Backend> RotaryLayer<B> {
     }
 
     /// Queries, keys and values side by side, `[rows, (heads + 2 · kv_heads) · head_dim]`.
-    fn project(&self, x: Tensor<B, 2>, head_dim: usize) -> Tensor<B, 2> {
+    fn project(&self, x: Tensor<B, 2>, head_dim: usize, pass: Pass<'_>) -> Tensor<B, 2> {
         let Some([of_queries, of_keys]) = &self.head_norms else {
-            return linear(x, [&self.query, &self.key, &self.value], None);
+            return linear(x, [&self.query, &self.key, &self.value], None, Some(pass));
         };
         let normed = |map: &Linear<B>, norm: &RmsNorm<B>| {
-            let y = map.forward(x.clone());
+            let y = map.forward_in(x.clone(), pass);
             let [rows, width] = y.dims();
             let heads = y.reshape([rows * width / head_dim, head_dim]);
             norm.forward(heads).reshape([rows, width])
         };
         let queries = normed(&self.query, of_queries);
         let keys = normed(&self.key, of_keys);
-        Tensor::cat(vec![queries, keys, self.value.forward(x)], 1)
+        Tensor::cat(vec![queries, keys, self.value.forward_in(x, pass)], 1)
     }
 }
 
@@ -242,9 +238,9 @@ impl<B: Backend> RotaryStack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
+        let Pass { layout, dropout, .. } = pass;
         let config = &self.config;
         let turns =
             |base, scaling| Turns::new(&Frequencies::new(config.head_dim, base, scaling), layout);
@@ -257,7 +253,7 @@ impl<B: Backend> RotaryStack<B> {
             let turns = local.as_ref().filter(|_| is_local).unwrap_or(&global);
             let window = config.window.filter(|_| is_local);
             let sight = Sight { is_causal: config.is_causal, window };
-            x = self.layer(&self.layers[i], x, layout, (turns, sight), |operation, rate| {
+            x = self.layer(&self.layers[i], x, pass, (turns, sight), |operation, rate| {
                 DropoutSite::new(dropout, i + 1, operation, rate)
             });
         }
@@ -271,16 +267,17 @@ impl<B: Backend> RotaryStack<B> {
         &self,
         layer: &RotaryLayer<B>,
         x: Tensor<B, 2>,
-        layout: &Layout,
+        pass: Pass<'_>,
         (turns, sight): (&Turns, Sight),
         site: impl Fn(u64, f64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
+        let layout = pass.layout;
         let RotaryConfig { heads, kv_heads, head_dim, activation, dropout, .. } = self.config;
         let normed = |norm: &Option<Norm<B>>, x: Tensor<B, 2>| match norm {
             Some(norm) => norm.forward(x),
             None => x,
         };
-        let projected = layer.project(normed(&layer.before_attention, x.clone()), head_dim);
+        let projected = layer.project(normed(&layer.before_attention, x.clone()), head_dim, pass);
         let attention = Attention {
             layout,
             heads,
@@ -291,14 +288,14 @@ impl<B: Backend> RotaryStack<B> {
             dropout: site(site::ATTENTION, self.config.attention_dropout),
         };
         let attended = attention.forward(turn(projected, turns, heads + kv_heads));
-        let branch = layer.attention_output.forward(attended);
+        let branch = layer.attention_output.forward_in(attended, pass);
         let place = site(site::ATTENTION_OUTPUT, dropout);
         let x = self.join(branch, x, layer.after_attention.as_ref(), place, layout);
 
         let inner = normed(&layer.before_feed_forward, x.clone());
-        let inner = gate(linear(inner, [&layer.gate, &layer.up], None), activation);
+        let inner = gate(linear(inner, [&layer.gate, &layer.up], None, Some(pass)), activation);
         let inner = drop(inner, site(site::INNER, dropout), layout);
-        let branch = layer.down.forward(inner);
+        let branch = layer.down.forward_in(inner, pass);
         let place = site(site::FEED_FORWARD, dropout);
         self.join(branch, x, layer.after_feed_forward.as_ref(), place, layout)
     }

@@ -21,9 +21,9 @@ pub(crate) use self::encoder::T5Stack;
 
 use self::block::site;
 use self::config::T5Config;
-use crate::blocks::dropout::{Dropout, DropoutSite};
-use crate::blocks::layout::Layout;
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::ops::{Linear, drop, embed};
+use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init, Part};
@@ -50,17 +50,13 @@ impl<B: Backend> T5Embedder<B> {
 
     /// The table as a map from hidden states to the scores of words.
     pub(crate) fn tied_head(&self) -> Linear<B> {
-        Linear { weight: self.words.clone(), bias: None }
+        Linear::of_table(self.words.clone())
     }
 
-    /// Token ids of every row of `layout` → hidden states, `[rows, hidden]`.
-    pub(crate) fn forward(
-        &self,
-        ids: Vec<usize>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
-        drop(self.rows(ids), DropoutSite::new(dropout, 0, site::HIDDEN, self.dropout), layout)
+    /// Token ids of every row → hidden states, `[rows, hidden]`.
+    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_>) -> Tensor<B, 2> {
+        let site = DropoutSite::new(pass.dropout, 0, site::HIDDEN, self.dropout);
+        drop(self.rows(ids), site, pass.layout)
     }
 
     /// The rows of the table, `[ids, hidden]`.

@@ -40,10 +40,20 @@ impl DropoutSite {
         operation: u64,
         rate: f64,
     ) -> Option<Self> {
+        Self::of_stream(dropout, layer as u64, operation, rate)
+    }
+
+    /// [`new`](Self::new), where what stands for a layer is any number of its own.
+    pub(crate) fn of_stream(
+        dropout: Option<Dropout>,
+        layer: u64,
+        operation: u64,
+        rate: f64,
+    ) -> Option<Self> {
         #[expect(clippy::cast_sign_loss, reason = "a rate is never negative")]
         let threshold = (rate * 65_536.0).round() as u16;
         let dropout = dropout.filter(|_| threshold > 0)?;
-        Some(Self { dropout, layer: layer as u64, operation, threshold })
+        Some(Self { dropout, layer, operation, threshold })
     }
 
     /// What kept elements are multiplied with.

@@ -3,26 +3,33 @@
 //! Each is written once in plain tensor operations, for any backend, and has a fused form where the
 //! backend's tensors allow it (`kernel`).
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::activation::{log_softmax, relu, sigmoid};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use samtone_text::TokenBatch;
 
+use crate::blocks::adapter::Adapter;
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::{Layout, index};
+use crate::blocks::pass::Pass;
 use crate::blocks::rotary::Turns;
 use crate::config::Activation;
 use crate::error::ModelError;
 #[cfg(feature = "flex")]
 use crate::kernel;
 use crate::parameter::{Builder, Init};
+use crate::side::own;
 
-/// `x Wᵀ + b`, the weight held as Hugging Face holds it: `[out, in]`.
+/// `x Wᵀ + b`, the weight held as Hugging Face holds it: `[out, in]`; and what its adapter adds.
 #[derive(Module, Debug)]
 pub(crate) struct Linear<B: Backend> {
     pub(crate) weight: Param<Tensor<B, 2>>,
     pub(crate) bias: Option<Param<Tensor<B, 1>>>,
+    // One: both sides'. Two: the query's, then the document's.
+    adapters: Vec<Adapter<B>>,
 }
 
 impl<B: Backend> Linear<B> {
@@ -39,39 +46,123 @@ impl<B: Backend> Linear<B> {
         } else {
             None
         };
-        Ok(Self { weight, bias })
+        let adapters = Adapter::of_map(builder, name, [inputs, outputs])?;
+        Ok(Self { weight, bias, adapters })
     }
 
-    /// `[rows, in]` → `[rows, out]`.
+    /// The map whose weight is a table.
+    pub(crate) fn of_table(weight: Param<Tensor<B, 2>>) -> Self {
+        Self { weight, bias: None, adapters: Vec::new() }
+    }
+
+    /// `[rows, in]` → `[rows, out]`, of a map without adapters.
     pub(crate) fn forward(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        linear(x, [self], None)
+        linear(x, [self], None, None)
     }
 
-    /// [`forward`](Self::forward), then the nonlinearity.
-    pub(crate) fn forward_then(&self, x: Tensor<B, 2>, activation: Activation) -> Tensor<B, 2> {
-        linear(x, [self], Some(activation))
+    /// `[rows, in]` → `[rows, out]`
+    pub(crate) fn forward_in(&self, x: Tensor<B, 2>, pass: Pass<'_>) -> Tensor<B, 2> {
+        linear(x, [self], None, Some(pass))
+    }
+
+    fn product(&self) -> Factors<B> {
+        (self.weight.val(), self.bias.as_ref().map(Param::val))
     }
 }
 
+/// A weight and its bias.
+type Factors<B> = (Tensor<B, 2>, Option<Tensor<B, 1>>);
+
 /// Applies several linear maps to one input: `[rows, in]` → `[rows, Σ out]`, their outputs side by
 /// side. All of them have a bias, or none.
+///
+/// # Panics
+/// If one has an adapter and there is no pass to say whose.
 pub(crate) fn linear<B: Backend, const N: usize>(
     x: Tensor<B, 2>,
     maps: [&Linear<B>; N],
     activation: Option<Activation>,
+    pass: Option<Pass<'_>>,
+) -> Tensor<B, 2> {
+    let products = maps.map(Linear::product);
+    if maps.iter().all(|map| map.adapters.is_empty()) {
+        return product(x, &products, None, activation);
+    }
+    let pass = pass.expect("maps with adapters are computed in a tower's pass");
+    let adapters = maps.map(|map| own(&map.adapters, pass.side));
+    let low = low_rank(&x, adapters, pass);
+    product(x, &products, Some(low), activation)
+}
+
+/// What adapters add to the products of the maps that they lie on.
+struct LowRank<B: Backend> {
+    /// What all A make of the states, side by side, `[rows, Σ r]`.
+    states: Tensor<B, 2>,
+    /// Of each map the columns of the states that B reads, and B, `[out, r]`; none: no adapter.
+    ups: Vec<Option<(Range<usize>, Tensor<B, 2>)>>,
+}
+
+fn low_rank<B: Backend, const N: usize>(
+    x: &Tensor<B, 2>,
+    adapters: [Option<&Adapter<B>>; N],
+    pass: Pass<'_>,
+) -> LowRank<B> {
+    let mut columns = 0;
+    let mut of_holders = Vec::new();
+    let places = adapters.map(|adapter| {
+        let adapter = adapter?;
+        let down = adapter.down.as_ref()?.val();
+        let rank = down.dims()[0];
+        columns += rank;
+        of_holders.push((down, adapter.site(pass)));
+        Some(columns - rank..columns)
+    });
+    // A map without an A of its own is one module with the map that has it.
+    let shared = places.iter().flatten().next().cloned();
+    let ups = adapters.into_iter().zip(places).map(|(adapter, own)| {
+        let adapter = adapter?;
+        let place = own.or_else(|| shared.clone()).expect("one of a module's maps holds its A");
+        Some((place, adapter.scaled_up()))
+    });
+    let ups = ups.collect();
+    let drops = of_holders.iter().any(|(_, site)| site.is_some());
+    let states = if drops {
+        let narrowed = of_holders.into_iter().map(|(down, site)| {
+            product(drop(x.clone(), site, pass.layout), &[(down, None)], None, None)
+        });
+        Tensor::cat(narrowed.collect(), 1)
+    } else {
+        let downs: Vec<_> = of_holders.into_iter().map(|(down, _)| (down, None)).collect();
+        product(x.clone(), &downs, None, None)
+    };
+    LowRank { states, ups }
+}
+
+/// `f(x Wᵀ + b)` and what adapters add inside `f`, for several maps side by side.
+fn product<B: Backend>(
+    x: Tensor<B, 2>,
+    maps: &[Factors<B>],
+    low: Option<LowRank<B>>,
+    activation: Option<Activation>,
 ) -> Tensor<B, 2> {
     #[cfg(feature = "flex")]
     if kernel::takes(&x) {
-        return fused_linear(x, &maps, activation);
+        return fused_product(x, maps, low, activation);
     }
-    let outputs = maps.map(|map| {
-        let y = x.clone().matmul(map.weight.val().transpose());
-        match &map.bias {
-            Some(bias) => y + bias.val().unsqueeze(),
+    let outputs = maps.iter().enumerate().map(|(i, (weight, bias))| {
+        let mut y = x.clone().matmul(weight.clone().transpose());
+        if let Some(bias) = bias {
+            y = y + bias.clone().unsqueeze();
+        }
+        match low.as_ref().and_then(|low| Some((&low.states, low.ups[i].as_ref()?))) {
+            Some((states, (place, up))) => {
+                let states = states.clone().narrow(1, place.start, place.len());
+                y + states.matmul(up.clone().transpose())
+            }
             None => y,
         }
     });
-    let y = Tensor::cat(outputs.into(), 1);
+    let y = Tensor::cat(outputs.collect(), 1);
     match activation {
         Some(activation) => activation.forward(y),
         None => y,
@@ -79,17 +170,26 @@ pub(crate) fn linear<B: Backend, const N: usize>(
 }
 
 #[cfg(feature = "flex")]
-fn fused_linear<B: Backend>(
+fn fused_product<B: Backend>(
     x: Tensor<B, 2>,
-    maps: &[&Linear<B>],
+    maps: &[Factors<B>],
+    low: Option<LowRank<B>>,
     activation: Option<Activation>,
 ) -> Tensor<B, 2> {
-    let biases: Vec<_> = maps.iter().filter_map(|map| map.bias.as_ref()).collect();
-    let has_bias = !biases.is_empty();
-    let op = kernel::LinearOp { weights: maps.len(), has_bias, activation };
+    let has_bias = maps.iter().any(|(_, bias)| bias.is_some());
     let mut inputs = vec![kernel::input(x)];
-    inputs.extend(maps.iter().map(|map| kernel::input(map.weight.val())));
-    inputs.extend(biases.into_iter().map(|bias| kernel::input(bias.val())));
+    inputs.extend(maps.iter().map(|(weight, _)| kernel::input(weight.clone())));
+    inputs.extend(maps.iter().filter_map(|(_, bias)| bias.clone()).map(kernel::input));
+    let mut places = Vec::new();
+    if let Some(LowRank { states, ups }) = low {
+        inputs.push(kernel::input(states));
+        for up in ups {
+            let (place, up) = up.unzip();
+            places.push(place);
+            inputs.extend(up.map(kernel::input));
+        }
+    }
+    let op = kernel::LinearOp { weights: maps.len(), has_bias, activation, low: places };
     kernel::run_any(op, inputs)
 }
 

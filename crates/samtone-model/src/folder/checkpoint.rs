@@ -23,7 +23,7 @@ const PICKLE: &str = "pytorch_model.bin";
 const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// Named tensors of a folder, on the host in f32.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     path: PathBuf,
     tensors: BTreeMap<String, Arc<HostTensor>>,

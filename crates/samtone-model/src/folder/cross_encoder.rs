@@ -13,7 +13,6 @@ use super::limits::{Limits, Task};
 use super::settings::SETTINGS;
 use super::stages::{Stage, read_modules};
 use super::tokenizer::TokenizerSettings;
-use super::tower::check_no_adapter;
 use super::{CONFIG, unsupported};
 use crate::config::{BertConfig, EncoderConfig};
 use crate::error::ModelError;
@@ -147,7 +146,11 @@ impl CrossEncoderFolder {
                 }
             },
         };
-        check_no_adapter(&path)?;
+        let adapter = path.join(peft::DESCRIPTION);
+        if adapter.exists() {
+            let expected = "a cross-encoder with its own weights";
+            return Err(unsupported(&adapter, "peft_type", "an adapter", expected));
+        }
         let config = path.join(CONFIG);
         let head: HeadFile = read_json(&config)?;
         head.check(&config)?;

@@ -55,6 +55,14 @@ fn names(config: &EncoderConfig) -> &'static Names {
     }
 }
 
+/// How transformers calls the modules of an encoder where it is loaded, and so does PEFT.
+pub(crate) fn module_names(config: &EncoderConfig) -> &'static Names {
+    match config {
+        EncoderConfig::Rotary(rotary) => rotary::files::module_names(rotary.kin),
+        _ => names(config),
+    }
+}
+
 /// Reads an encoder's weights under the names of its parameters.
 ///
 /// The prefix of a whole model (`bert.`, `model.`, `0.auto_model.`) falls away, heads and decoders are

@@ -3,24 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
-use samtone_hub::{HubCache, HubError, ModelName, Snapshot};
+use samtone_hub::HubCache;
 use samtone_text::{DocumentText, TextTokenizer};
 
-use crate::config::{DualEncoderConfig, Similarity};
+use crate::config::{DualEncoderConfig, Freeze, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
-use crate::folder::{CONFIG, SideSettings, TowerFolder, TowerWeights, read_towers};
+use crate::folder::{SideSettings, TowerFolder, TowerWeights, locate, read_towers};
 use crate::parameter;
 use crate::projection::DenseLayers;
 use crate::side::Side;
 
 /// A model folder whose descriptions are read and whose weights are not, yet.
 ///
-/// Reads what this crate and sentence-transformers 2 to 6 write (its `Router` too), and plain Hugging
-/// Face encoders (pooled by the mean, normalized). Between opening and loading the fields may be
+/// Reads what this crate and sentence-transformers 2 to 6 write (its `Router` too), plain Hugging Face
+/// encoders (pooled by the mean, normalized), and PEFT's adapters, through the folder that they are on. Between opening and loading the fields may be
 /// changed: two towers may start from one ([`sharing`](DualEncoderConfig::sharing)), a projection may
-/// be added, another pooling, prompt or length chosen.
+/// be added, another pooling, prompt or length chosen, adapters put on the encoder.
 ///
 /// # Examples
 ///
@@ -61,18 +61,13 @@ pub struct ModelFolder {
 impl ModelFolder {
     /// The model folder that `path` stands for: itself; where it is the run folder of a training, its
     /// `model`; and where there is no such folder and it is a name on Hugging Face's hub
-    /// ([`ModelName`]), the model's snapshot in the cache of this machine ([`HubCache`]). Nothing is
+    /// ([`ModelName`](samtone_hub::ModelName)), the model's snapshot in the cache of this machine ([`HubCache`]). Nothing is
     /// fetched.
     ///
     /// # Errors
     /// [`ModelError::NoFolder`], or [`ModelError::NotCached`] where it could be a name.
     pub fn find(path: &Path) -> Result<PathBuf, ModelError> {
-        if let Some(snapshot) = snapshot(path, HubCache::of_machine)? {
-            return Ok(snapshot.folder);
-        }
-        let is_model = |folder: &Path| DESCRIPTIONS.iter().any(|name| folder.join(name).is_file());
-        let shipped = path.join("model");
-        Ok(if !is_model(path) && is_model(&shipped) { shipped } else { path.to_owned() })
+        locate::find(path)
     }
 
     /// The path by which [`find`](Self::find) finds the same model later: that of a folder as it is, a
@@ -81,7 +76,7 @@ impl ModelFolder {
     /// # Errors
     /// As [`find`](Self::find).
     pub fn pin(path: &Path) -> Result<PathBuf, ModelError> {
-        let snapshot = snapshot(path, HubCache::of_machine)?;
+        let snapshot = locate::snapshot(path, HubCache::of_machine)?;
         Ok(snapshot.map_or_else(|| path.to_owned(), |found| found.pinned().to_string().into()))
     }
 
@@ -90,13 +85,28 @@ impl ModelFolder {
     /// # Errors
     /// If a file is missing or broken, or asks for what this crate does not have.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let ([query, document], samtone) = read_towers(&Self::find(path)?)?;
+        let snapshot = locate::snapshot(path, HubCache::of_machine)?;
+        let folder =
+            snapshot.as_ref().map_or_else(|| locate::find(path), |it| Ok(it.folder.clone()))?;
+        let ([mut query, mut document], samtone) = read_towers(&folder)?;
+        // What an adapter trained on it calls it by.
+        for tower in [&mut query, &mut document] {
+            if let Some(snapshot) = &snapshot
+                && tower.adapter.is_none()
+                && tower.base.folder == snapshot.folder
+            {
+                tower.base.name = snapshot.name.repository().to_owned();
+                tower.base.revision = Some(snapshot.commit.clone());
+            }
+        }
         let config = DualEncoderConfig {
             encoder: query.encoder.clone(),
             sharing: samtone.sharing,
             pooling: query.pooling,
             projection: query.projection(),
             normalize: query.normalize,
+            adapter: query.adapter_config().cloned(),
+            freeze: Freeze::default(),
         };
         if let Some(what) = query.differs_from(&document) {
             return Err(ModelError::UnlikeTowers {
@@ -154,13 +164,14 @@ impl ModelFolder {
 
     /// Whether one folder serves both sides.
     pub(crate) fn is_one(&self) -> bool {
-        self.towers[0].path == self.towers[1].path
+        let [query, document] = &self.towers;
+        query.path == document.path && query.adapter == document.adapter
     }
 
-    /// Reads the weights. A projection is drawn from `seed` where the folder has none.
+    /// Reads the weights. A projection and adapters are drawn from `seed` where the folder has none.
     ///
     /// # Errors
-    /// If another projection is asked for than the folder has, if a tensor is missing, left over, of another shape or not finite, or if towers should share
+    /// If another projection or another adapter is asked for than the folder has, if a tensor is missing, left over, of another shape or not finite, or if towers should share
     /// a tensor whose two copies differ.
     pub fn load<B: Backend>(
         &self,
@@ -176,29 +187,32 @@ impl ModelFolder {
                 asked: self.config.projection.as_ref().map(DenseLayers::dim),
             });
         }
-        let query = query.read_weights()?;
-        let document = if self.is_one() { None } else { Some(document.read_weights()?) };
-        let read = |weights: &TowerWeights, name: &str, shape: &[usize]| {
-            let found = weights.get(name, shape)?;
-            Ok::<_, ModelError>(found.map(|(tensor, path)| (tensor.clone(), path.to_owned())))
-        };
+        if let Some(adapter) = query.adapter_config()
+            && self.config.adapter.as_ref() != Some(adapter)
+        {
+            return Err(ModelError::OtherAdapter { path: query.path.clone() });
+        }
+        let beside = query;
+        let query = query.read_weights(None)?;
+        let document =
+            if self.is_one() { None } else { Some(document.read_weights(Some((beside, &query)))?) };
         let model = DualEncoder::build(&self.config, device, &mut |parameter, init| {
             let (name, shape) = (parameter.name.as_str(), parameter.shape.as_slice());
             let of_document = document.as_ref().unwrap_or(&query);
             let found = match parameter.side {
-                Some(Side::Document) => read(of_document, name, shape)?,
-                Some(Side::Query) => read(&query, name, shape)?,
+                Some(Side::Document) => of_document.get(name, shape)?,
+                Some(Side::Query) => query.get(name, shape)?,
                 None => {
-                    let found = read(&query, name, shape)?;
-                    if let (Some(found), Some(document)) = (&found, &document) {
-                        let other = read(document, name, shape)?;
-                        tied(name, found, &other.expect("both towers have a projection"))?;
+                    let found = query.get(name, shape)?;
+                    if let (Some(found), Some(document)) = (found, &document) {
+                        let other = document.get(name, shape)?;
+                        tied(name, found, other.expect("both towers are built alike"))?;
                     }
                     found
                 }
             };
             Ok(match found {
-                Some((tensor, _)) => tensor.values,
+                Some((tensor, _)) => tensor.values.clone(),
                 None => parameter::draw(seed, parameter, init),
             })
         })?;
@@ -210,102 +224,24 @@ impl ModelFolder {
     }
 }
 
-/// The files of which every model folder has one.
-const DESCRIPTIONS: [&str; 4] = [CONFIG, "modules.json", "samtone.json", "adapter_config.json"];
-
-/// The snapshot that `path` names; none: it is a folder, which wins.
-fn snapshot(
-    path: &Path,
-    cache: impl FnOnce() -> Result<HubCache, HubError>,
-) -> Result<Option<Snapshot>, ModelError> {
-    if path.is_dir() {
-        return Ok(None);
-    }
-    let name = if path.exists() { None } else { ModelName::of_path(path) };
-    let name = name.ok_or_else(|| ModelError::NoFolder { path: path.to_owned() })?;
-    let found = cache().and_then(|cache| cache.find(&name));
-    let fault = |source| ModelError::NotCached { path: path.to_owned(), source: Box::new(source) };
-    found.map(Some).map_err(fault)
-}
-
 /// Checks that both towers' copies of a shared tensor are equal.
 fn tied(
     name: &str,
-    (query, query_path): &(HostTensor, PathBuf),
-    (document, document_path): &(HostTensor, PathBuf),
+    (query, query_path): (&HostTensor, &Path),
+    (document, document_path): (&HostTensor, &Path),
 ) -> Result<(), ModelError> {
+    // The same tensor, of a base that both towers' adapters are on.
+    if std::ptr::eq(query, document) {
+        return Ok(());
+    }
     let differs = query.values.iter().zip(&document.values).position(|(a, b)| a != b);
     match differs {
         None => Ok(()),
         Some(element) => Err(ModelError::Untied {
             tensor: name.to_owned(),
-            query: query_path.clone(),
-            document: document_path.clone(),
+            query: query_path.to_owned(),
+            document: document_path.to_owned(),
             element,
         }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    #[test]
-    fn a_run_folder_stands_for_its_model() {
-        let home = tempfile::tempdir().unwrap();
-        let place = |name: &str| home.path().join(name);
-        for name in ["run/model/query", "model/model", "empty/model"] {
-            fs::create_dir_all(place(name)).unwrap();
-        }
-        for file in ["run/model/samtone.json", "model/modules.json", "model/model/config.json"] {
-            fs::write(place(file), "{}").unwrap();
-        }
-        for (given, found) in [
-            ("run", "run/model"),
-            ("run/model", "run/model"),
-            ("model", "model"),
-            ("empty", "empty"),
-        ] {
-            assert_eq!(ModelFolder::find(&place(given)).unwrap(), place(found));
-        }
-        let error = ModelFolder::find(&place("none")).unwrap_err();
-        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
-        assert_eq!(ModelFolder::pin(&place("run")).unwrap(), place("run"));
-    }
-
-    #[test]
-    fn a_name_is_looked_up_where_there_is_no_folder_of_that_name() {
-        let home = tempfile::tempdir().unwrap();
-        let in_cache =
-            |path: &str| snapshot(path.as_ref(), || Ok(HubCache::new(home.path().into())));
-        let commit = "0123456789".repeat(4);
-        let model = home.path().join("models--org--name");
-        let folder = model.join("snapshots").join(&commit);
-        for path in [&folder, &model.join("refs")] {
-            fs::create_dir_all(path).unwrap();
-        }
-        for file in ["config.json", "model.safetensors", ".gitattributes"] {
-            fs::write(folder.join(file), "{}").unwrap();
-        }
-        fs::write(model.join("refs/main"), &commit).unwrap();
-        let found = in_cache("org/name").unwrap().unwrap();
-        assert_eq!(found.folder, folder);
-        assert_eq!(found.pinned().to_string(), format!("org/name@{commit}"));
-        // A folder wins, and is no name; nor is a file.
-        assert_eq!(in_cache("src").unwrap(), None);
-        let error = in_cache("Cargo.toml").unwrap_err();
-        assert!(matches!(error, ModelError::NoFolder { .. }), "{error}");
-        let error = in_cache("org/other").unwrap_err();
-        assert_eq!(error.to_string(), "`org/other` is no folder");
-        let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(source.ends_with("holds no model `org/other`"), "{source}");
-        assert!(error.hint().unwrap().contains("`samtone download org/other`"));
-        for path in ["./org/name", "/org/name", "a/b/c", "a b"] {
-            let error = in_cache(path).unwrap_err();
-            assert!(matches!(error, ModelError::NoFolder { .. }), "{path}: {error}");
-            assert_eq!(error.hint(), None);
-        }
     }
 }

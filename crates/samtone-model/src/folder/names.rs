@@ -18,6 +18,20 @@ pub(crate) struct Names {
     pub(crate) words: &'static str,
     /// Parts of names, between dots, of which one marks what stands around the encoder.
     pub(crate) left_out: &'static [&'static str],
+    /// The maps of queries and values, by the ends of their modules' names: what an adapter sits on
+    /// where nothing else is said.
+    pub(crate) adapted: &'static [&'static str],
+}
+
+/// Where a parameter's map, norm or table lies in a file.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// The file's name.
+    pub(crate) name: String,
+    /// Which of its parts, from the top.
+    pub(crate) part: usize,
+    /// This crate's names of all its parts.
+    pub(crate) parts: Vec<String>,
 }
 
 /// A pattern's text with a layer's number for `{}`.
@@ -35,9 +49,14 @@ fn matched<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     is_number.then_some(layer)
 }
 
+/// The ends of an adapter's names: what narrows the states that a map reads, `[r, in]`, and what widens
+/// them to its outputs, `[out, r]`.
+pub(crate) const DOWN: &str = ".lora_A.weight";
+pub(crate) const UP: &str = ".lora_B.weight";
+
 /// A tensor's name without its kind, and the kind with its dot.
-fn parted(name: &str) -> (&str, &str) {
-    for kind in [".weight", ".bias"] {
+pub(crate) fn parted(name: &str) -> (&str, &str) {
+    for kind in [DOWN, UP, ".weight", ".bias"] {
         if let Some(module) = name.strip_suffix(kind) {
             return (module, kind);
         }
@@ -63,6 +82,18 @@ impl Names {
         self.rules.iter().find_map(|rule| Some((rule, matched(rule.0, module)?)))
     }
 
+    /// Where the map, norm or table lies that this crate calls `ours`.
+    pub(crate) fn module(&self, ours: &str) -> Module {
+        let found = self.rules.iter().find_map(|(file, parts)| {
+            let place = |(part, pattern): (usize, &&str)| Some((part, matched(pattern, ours)?));
+            let (part, layer) = parts.iter().enumerate().find_map(place)?;
+            let parts = parts.iter().map(|pattern| filled(pattern, layer)).collect();
+            Some(Module { name: filled(file, layer), part, parts })
+        });
+        let alike = || Module { name: ours.to_owned(), part: 0, parts: vec![ours.to_owned()] };
+        found.unwrap_or_else(alike)
+    }
+
     /// The file's tensors under the model's names.
     pub(crate) fn read(&self, checkpoint: Checkpoint) -> Result<Checkpoint, ModelError> {
         let prefix = self.prefix(checkpoint.names()).unwrap_or_default().to_owned();
@@ -72,6 +103,10 @@ impl Names {
             let Some((&(_, ours), layer)) = self.rule(module) else {
                 return Ok(vec![(name.to_owned(), tensor)]);
             };
+            // All parts read what it makes of the states.
+            if kind == DOWN {
+                return Ok(vec![(filled(ours[0], layer) + kind, tensor)]);
+            }
             let rows = tensor.shape.first().copied().unwrap_or(0);
             if !rows.is_multiple_of(ours.len()) || tensor.shape.is_empty() {
                 return Err((name.to_owned(), tensor.shape.clone()));
@@ -95,14 +130,9 @@ impl Names {
         let mut written: Vec<(String, Vec<Option<HostTensor>>)> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for (name, tensor) in tensors {
-            let (module, kind) = parted(&name);
-            let found = self.rules.iter().find_map(|(file, ours)| {
-                let part = ours.iter().enumerate();
-                part.filter_map(|(i, ours)| Some((i, matched(ours, module)?)))
-                    .map(|(i, layer)| (filled(file, layer) + kind, i, ours.len()))
-                    .next()
-            });
-            let (file, part, parts) = found.unwrap_or_else(|| (name.clone(), 0, 1));
+            let (ours, kind) = parted(&name);
+            let Module { name: file, part, parts } = self.module(ours);
+            let (file, parts) = (file + kind, if kind == DOWN { 1 } else { parts.len() });
             let place = *places.entry(file.clone()).or_insert_with(|| {
                 written.push((file, vec![None; parts]));
                 written.len() - 1
@@ -133,6 +163,7 @@ mod tests {
         ],
         words: "table.weight",
         left_out: &["head"],
+        adapted: &["Wqkv"],
     };
 
     fn tensor(shape: &[usize], start: f32) -> HostTensor {

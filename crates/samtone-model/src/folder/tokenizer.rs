@@ -11,7 +11,7 @@ use super::json::{io_error, read_json, read_json_if_there, write_json};
 use super::{CONFIG, unsupported};
 use crate::error::ModelError;
 
-const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// The keys that name special tokens, and the names BERT, RoBERTa and T5 give them.

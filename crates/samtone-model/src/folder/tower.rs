@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 
 use samtone_text::TextTokenizer;
 
-use super::json::{create_folder, read_json_if_there, write_json};
+use super::json::{create_folder, write_json};
 use super::limits::{Limits, Task};
+use super::names::{DOWN, UP};
+use super::peft::{self, Adapter, AdapterFolder, Base};
 use super::samtone::SamtoneFile;
 use super::settings::Settings;
 use super::stages::{
     Stage, check_norm, read_dense, read_modules, read_pooling, read_routes, write_dense,
     write_pooling,
 };
-use super::tokenizer::{TokenizerFiles, TokenizerSettings, write_tokenizer};
+use super::tokenizer::{TOKENIZER, TokenizerFiles, TokenizerSettings, write_tokenizer};
 use super::{CONFIG, unsupported};
+use crate::adapter::AdapterConfig;
 use crate::arch::static_table;
 use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
 use crate::error::ModelError;
@@ -25,8 +28,12 @@ use crate::side::Side;
 /// The description of one tower's folder.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TowerFolder {
-    /// The encoder's folder.
+    /// The folder of the encoder's tokenizer, and of its weights or of their adapter.
     pub(crate) path: PathBuf,
+    /// Where the encoder's own weights are.
+    pub(crate) base: Base,
+    /// The adapter on them, if there is one.
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) encoder: EncoderConfig,
     pub(crate) pooling: Pooling,
     /// Whether a prompt's tokens are pooled with the text's.
@@ -71,6 +78,11 @@ impl TowerFolder {
     /// Reads a tower's description: a sentence-transformers folder with its stages and the file that
     /// names them, or an encoder alone, which is pooled by the mean and normalized.
     fn read(path: &Path, stages: Option<(&Path, &[Stage])>) -> Result<Self, ModelError> {
+        if stages.is_none()
+            && let Some(adapter) = AdapterFolder::read(path)?
+        {
+            return Self::read_adapted(path, &adapter);
+        }
         let mut encoder_folder = path.to_owned();
         let mut pooling = (Pooling::Mean, true);
         let mut dense = Vec::new();
@@ -106,12 +118,17 @@ impl TowerFolder {
                 return Err(unsupported(file, "type", "too few stages", expected));
             }
         }
-        check_no_adapter(&encoder_folder)?;
+        let adapter = AdapterFolder::read(&encoder_folder)?;
+        let base = match &adapter {
+            Some(adapter) => encoder_of(adapter.base()?)?,
+            None => Base::of_folder(&encoder_folder),
+        };
         let encoder = if is_table {
             EncoderConfig::Static(static_table::files::read_config(&encoder_folder)?)
         } else {
-            hugging_face::read_config(&encoder_folder.join(CONFIG))?
+            hugging_face::read_config(&base.folder.join(CONFIG))?
         };
+        let adapter = adapter.map(|adapter| adapter.load(&encoder)).transpose()?;
         let (pooling, include_prompt) = pooling;
         let pooled = pooling.parts().count().saturating_mul(encoder.hidden());
         let dim = dense.last().map_or(pooled, |(_, layer)| layer.dim);
@@ -124,8 +141,29 @@ impl TowerFolder {
             limits: Limits::read(&encoder_folder, Task::States)?,
             tokenizer: TokenizerSettings::read(&encoder_folder)?,
             encoder,
+            base,
+            adapter,
             path: encoder_folder,
         })
+    }
+
+    /// Reads the tower that an adapter alone makes of its base: the adapter's folder has nothing of its
+    /// own but, perhaps, the tokenizer.
+    fn read_adapted(path: &Path, adapter: &AdapterFolder) -> Result<Self, ModelError> {
+        let base = adapter.base()?;
+        let modules = read_modules(&base.folder)?;
+        let stages = modules.as_ref().map(|(file, stages)| (file.as_path(), stages.as_slice()));
+        let tower = Self::read(&base.folder, stages)?;
+        if tower.adapter.is_some() {
+            return Err(ModelError::Adapter { path: base.folder.join(peft::DESCRIPTION) });
+        }
+        let adapter = Some(adapter.load(&tower.encoder)?);
+        let base = Base { folder: tower.base.folder.clone(), ..base };
+        if !path.join(TOKENIZER).exists() {
+            return Ok(Self { base, adapter, ..tower });
+        }
+        let tokenizer = TokenizerSettings::read(path)?;
+        Ok(Self { path: path.to_owned(), base, adapter, tokenizer, ..tower })
     }
 
     /// Texts of `side` are cut to this many tokens; none: no file says.
@@ -143,6 +181,7 @@ impl TowerFolder {
     pub(crate) fn differs_from(&self, other: &Self) -> Option<&'static str> {
         let same = [
             ("the encoder", self.encoder == other.encoder),
+            ("the adapter", self.adapter_config() == other.adapter_config()),
             ("the pooling", self.pooling == other.pooling),
             ("`include_prompt`", self.include_prompt == other.include_prompt),
             ("the projection", self.projection() == other.projection()),
@@ -168,31 +207,49 @@ impl TowerFolder {
         self.tokenizer.read_tokenizer(&self.path)
     }
 
-    /// The tower's weights under the names of its parameters.
-    pub(crate) fn read_weights(&self) -> Result<TowerWeights, ModelError> {
-        let encoder = hugging_face::read_weights(&self.path, &self.encoder)?;
+    /// The adapter's description, if there is one.
+    pub(crate) fn adapter_config(&self) -> Option<&AdapterConfig> {
+        self.adapter.as_ref().map(|adapter| &adapter.config)
+    }
+
+    /// The tower's weights under the names of its parameters; the encoder's own are those of `beside`,
+    /// if it has the same.
+    pub(crate) fn read_weights(
+        &self,
+        beside: Option<(&Self, &TowerWeights)>,
+    ) -> Result<TowerWeights, ModelError> {
+        let same = beside.filter(|(tower, _)| tower.base.folder == self.base.folder);
+        let encoder = match same {
+            Some((_, weights)) => weights.encoder.clone(),
+            None => hugging_face::read_weights(&self.base.folder, &self.encoder)?,
+        };
+        let adapter = self.adapter.as_ref().map(|adapter| adapter.weights.clone());
         let dense = self.dense.iter().map(|(folder, _)| Checkpoint::read(folder, |_| false));
-        Ok(TowerWeights { encoder, dense: dense.collect::<Result<_, _>>()? })
+        Ok(TowerWeights { encoder, adapter, dense: dense.collect::<Result<_, _>>()? })
     }
 }
 
-/// Checks that a folder's weights are a model's own: transformers would put an adapter on another's.
-pub(crate) fn check_no_adapter(folder: &Path) -> Result<(), ModelError> {
-    #[derive(serde::Deserialize)]
-    struct Adapter {
-        base_model_name_or_path: Option<String>,
+/// The encoder's folder of a model that an adapter belongs on.
+fn encoder_of(base: Base) -> Result<Base, ModelError> {
+    let folder = match read_modules(&base.folder)? {
+        Some((file, stages)) => match stages.first() {
+            Some(first) => first.place(&file, &base.folder)?,
+            None => base.folder,
+        },
+        None => base.folder,
+    };
+    if folder.join(peft::DESCRIPTION).exists() {
+        return Err(ModelError::Adapter { path: folder.join(peft::DESCRIPTION) });
     }
-    let path = folder.join("adapter_config.json");
-    match read_json_if_there::<Adapter>(&path)? {
-        None => Ok(()),
-        Some(adapter) => Err(ModelError::Adapter { path, base: adapter.base_model_name_or_path }),
-    }
+    Ok(Base { folder, ..base })
 }
 
 /// The weights of one tower, as its folder holds them.
 #[derive(Debug)]
 pub(crate) struct TowerWeights {
     encoder: Checkpoint,
+    /// The adapter's tensors, which stand for the encoder's of the same names.
+    adapter: Option<Checkpoint>,
     dense: Vec<Checkpoint>,
 }
 
@@ -206,15 +263,22 @@ fn dense_tensor(name: &str) -> Option<(usize, String)> {
 }
 
 impl TowerWeights {
-    /// The values of a parameter and the file they came from; none if it is a projection's and the
-    /// folder has none.
+    /// The values of a parameter and the file they came from; none if it is a projection's or an
+    /// adapter's and the folder has none.
     pub(crate) fn get(
         &self,
         name: &str,
         shape: &[usize],
     ) -> Result<Option<(&HostTensor, &Path)>, ModelError> {
         let Some((number, own)) = dense_tensor(name) else {
-            return Ok(Some((self.encoder.get(name, shape)?, self.encoder.path())));
+            let is_adapter = name.ends_with(DOWN) || name.ends_with(UP);
+            let holds = |adapter: &&Checkpoint| is_adapter || adapter.shape(name).is_some();
+            let file = match self.adapter.as_ref().filter(holds) {
+                None if is_adapter => return Ok(None),
+                None => &self.encoder,
+                Some(adapter) => adapter,
+            };
+            return Ok(Some((file.get(name, shape)?, file.path())));
         };
         let Some(checkpoint) = self.dense.get(number) else { return Ok(None) };
         Ok(Some((checkpoint.get(&own, shape)?, checkpoint.path())))
@@ -222,7 +286,9 @@ impl TowerWeights {
 
     /// Checks that the files hold nothing but `names`.
     pub(crate) fn check_names(&self, names: &[&str]) -> Result<(), ModelError> {
-        self.encoder.check_names(|name| names.contains(&name))?;
+        for file in [Some(&self.encoder), self.adapter.as_ref()].into_iter().flatten() {
+            file.check_names(|name| names.contains(&name))?;
+        }
         let dense: Vec<_> = names.iter().filter_map(|name| dense_tensor(name)).collect();
         for (number, checkpoint) in self.dense.iter().enumerate() {
             let is_known = |name: &str| dense.iter().any(|(n, own)| *n == number && own == name);
@@ -240,7 +306,9 @@ pub(crate) struct TowerContent<'a> {
     pub(crate) tokenizer: &'a TextTokenizer,
     /// The tokenizer's other files, where there are any.
     pub(crate) tokenizer_files: &'a TokenizerFiles,
-    /// Every parameter of the tower by name.
+    /// Where the encoder's own weights are, if the tower was read from a folder.
+    pub(crate) base: Option<&'a Base>,
+    /// Every parameter of the tower by name; with adapters, of the encoder those alone that were trained.
     pub(crate) parameters: Vec<(String, HostTensor)>,
 }
 
@@ -279,11 +347,15 @@ impl TowerContent<'_> {
 
         let is_table = matches!(config.encoder, EncoderConfig::Static(_));
         let place = next(if is_table { "StaticEmbedding" } else { "Transformer" })?;
-        let encoder = hugging_face::file_tensors(&config.encoder, encoder);
-        checkpoint::write(&place.join(WEIGHTS), &encoder)?;
-        let pad_id = self.tokenizer.pad_id();
-        if let Some(file) = hugging_face::config_json(&config.encoder, pad_id) {
-            write_json(&place.join(CONFIG), &file)?;
+        if config.adapter.is_some() {
+            peft::write(&place, config, self.base.ok_or(ModelError::Baseless)?, encoder)?;
+        } else {
+            let encoder = hugging_face::file_tensors(&config.encoder, encoder);
+            checkpoint::write(&place.join(WEIGHTS), &encoder)?;
+            let pad_id = self.tokenizer.pad_id();
+            if let Some(file) = hugging_face::config_json(&config.encoder, pad_id) {
+                write_json(&place.join(CONFIG), &file)?;
+            }
         }
         write_tokenizer(&place, self.tokenizer, self.tokenizer_files, self.max_tokens)?;
         if !is_table {

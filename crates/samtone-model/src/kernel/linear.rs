@@ -1,9 +1,10 @@
-//! `f(x Wᵀ + b)`, for one weight or several side by side.
+//! `f(x Wᵀ + b)`, for one weight or several side by side, and the products of low rank inside `f`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
-use samtone_gemm::{Product, Target};
+use samtone_gemm::{Product, Target, View};
 
 use super::fill::{chunk_rows, fill_rows, sum, write_rows};
 use super::math::{activate, each_activation, slope, vectorised};
@@ -11,32 +12,72 @@ use super::matrix::{Elements, Held, PIECE, narrow, widened};
 use super::{FusedOp, Matrix};
 use crate::config::Activation;
 
-/// Inputs: x `[rows, in]`, then each weight `[out, in]`, then, if `has_bias`, each bias `[out]`.
+/// Inputs: x `[rows, in]`, then each weight `[out, in]`, then, if `has_bias`, each bias `[out]`; then,
+/// if any weight has a product of low rank beside it, their left factors side by side `[rows, Σ r]`, and
+/// each right factor `[out, r]`.
 /// Output: `[rows, Σ out]`, the weights' parts side by side.
 #[derive(Clone, Debug)]
 pub(crate) struct LinearOp {
     pub(crate) weights: usize,
     pub(crate) has_bias: bool,
     pub(crate) activation: Option<Activation>,
+    /// Of each weight the columns of the left factors that its product of low rank reads; empty where
+    /// there is none at all.
+    pub(crate) low: Vec<Option<Range<usize>>>,
 }
 
 /// Where one weight's part lies in an output row.
 struct Part<'a> {
     weight: &'a Matrix,
     bias: Option<Cow<'a, [f32]>>,
+    low: Option<Low<'a>>,
     start: usize,
     outputs: usize,
 }
 
+/// A product of low rank beside a weight's.
+struct Low<'a> {
+    /// Its columns of the left factors.
+    columns: Range<usize>,
+    /// Its right factor, `[out, r]`, and that one's place among the inputs.
+    up: &'a Matrix,
+    input: usize,
+}
+
+impl<'a> Low<'a> {
+    /// Its right factor, `[out, r]`.
+    fn right(&self) -> View<'a> {
+        let rank = self.columns.len();
+        self.up.view(0, [self.up.shape()[0], rank], rank)
+    }
+
+    /// Its left factor at some rows of `states`.
+    fn left(&self, states: &'a Matrix, rows: &Range<usize>) -> View<'a> {
+        let width = states.shape()[1];
+        let shape = [rows.len(), self.columns.len()];
+        states.view(rows.start * width + self.columns.start, shape, width)
+    }
+}
+
 impl LinearOp {
+    /// Where the left factors of the products of low rank lie among the inputs.
+    fn states_at(&self) -> usize {
+        1 + self.weights * if self.has_bias { 2 } else { 1 }
+    }
+
     fn parts<'a>(&self, inputs: &'a [Matrix]) -> Vec<Part<'a>> {
-        let (weights, biases) = inputs[1..].split_at(self.weights);
+        let (weights, biases) = inputs[1..self.states_at()].split_at(self.weights);
         let mut start = 0;
+        let mut input = self.states_at();
         let part = |(i, weight): (usize, &'a Matrix)| {
             let outputs = weight.shape()[0];
             start += outputs;
             let bias = biases.get(i).map(Matrix::values);
-            Part { weight, bias, start: start - outputs, outputs }
+            let low = self.low.get(i).cloned().flatten().map(|columns| {
+                input += 1;
+                Low { columns, up: &inputs[input], input }
+            });
+            Part { weight, bias, low, start: start - outputs, outputs }
         };
         weights.iter().enumerate().map(part).collect()
     }
@@ -60,6 +101,11 @@ impl<const N: usize> FusedOp<N> for LinearOp {
                 match &part.bias {
                     Some(bias) => product.write_onto(bias, &mut target, outputs),
                     None => product.write(&mut target, outputs),
+                }
+                if let Some(low) = &part.low {
+                    let states = low.left(&inputs[self.states_at()], &range);
+                    let mut target = after(&mut chunk, part.start);
+                    Product::new(states, low.right().t()).add(&mut target, outputs);
                 }
             }
             if let (Some(activation), false) = (self.activation, save) {
@@ -121,8 +167,8 @@ impl<const N: usize> FusedOp<N> for LinearOp {
             gradients[0] = Some(Matrix::new(values, [rows, width]));
         }
         // In f32, however the weights are held.
-        let x = x.view(0, [rows, width], width);
         for (i, part) in parts.iter().enumerate().filter(|(i, _)| wanted[1 + i]) {
+            let x = x.view(0, [rows, width], width);
             let values = write_rows(Held::F32, [part.outputs, width], |range, mut chunk| {
                 let start = part.start + range.start;
                 let gradient = gradient.view(start, [rows, range.len()], outputs);
@@ -130,14 +176,71 @@ impl<const N: usize> FusedOp<N> for LinearOp {
             });
             gradients[1 + i] = Some(Matrix::new(values, [part.outputs, width]));
         }
-        if self.has_bias && wanted[1 + self.weights..].contains(&true) {
+        if self.has_bias && wanted[1 + self.weights..self.states_at()].contains(&true) {
             let total = column_sums(gradient, [rows, outputs]);
             for (i, part) in parts.iter().enumerate() {
                 let values = total[part.start..][..part.outputs].to_vec();
                 gradients[1 + self.weights + i] = Some(Matrix::new(values, [part.outputs]));
             }
         }
+        if !self.low.is_empty() {
+            self.low_backward(inputs, &parts, gradient, wanted, &mut gradients);
+        }
         gradients
+    }
+
+    fn reads(&self, wanted: [bool; N]) -> [bool; N] {
+        let states = self.states_at();
+        std::array::from_fn(|input| match input {
+            0 => wanted[1..=self.weights].contains(&true),
+            input if input <= self.weights => wanted[0],
+            // A bias is small, and its width a part's.
+            input if input < states => true,
+            input if input == states => wanted[states + 1..].contains(&true),
+            _ => wanted[states],
+        })
+    }
+}
+
+impl LinearOp {
+    /// The gradients of both factors of the products of low rank.
+    fn low_backward<const N: usize>(
+        &self,
+        inputs: &[Matrix; N],
+        parts: &[Part<'_>],
+        gradient: &Matrix,
+        wanted: [bool; N],
+        gradients: &mut [Option<Matrix>; N],
+    ) {
+        let [rows, outputs] = [gradient.shape()[0], gradient.shape()[1]];
+        let of_part = |part: &Part<'_>, rows: &Range<usize>| {
+            let start = rows.start * outputs + part.start;
+            gradient.view(start, [rows.len(), part.outputs], outputs)
+        };
+        let states = &inputs[self.states_at()];
+        if wanted[self.states_at()] {
+            let width = states.shape()[1];
+            let values = write_rows(states.held(), [rows, width], |range, mut chunk| {
+                for part in parts {
+                    if let Some(low) = &part.low {
+                        let product = Product::new(of_part(part, &range), low.right());
+                        product.add(&mut after(&mut chunk, low.columns.start), width);
+                    }
+                }
+            });
+            gradients[self.states_at()] = Some(Matrix::new(values, [rows, width]));
+        }
+        for part in parts {
+            let Some(low) = part.low.as_ref().filter(|low| wanted[low.input]) else { continue };
+            let rank = low.columns.len();
+            let left = low.left(states, &(0..rows));
+            let values = write_rows(Held::F32, [part.outputs, rank], |range, mut chunk| {
+                let start = part.start + range.start;
+                let gradient = gradient.view(start, [rows, range.len()], outputs);
+                Product::new(gradient.t(), left).write(&mut chunk, rank);
+            });
+            gradients[low.input] = Some(Matrix::new(values, [part.outputs, rank]));
+        }
     }
 }
 

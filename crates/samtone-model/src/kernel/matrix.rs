@@ -78,6 +78,17 @@ impl Matrix {
         Self(tensor.to_contiguous())
     }
 
+    /// The shape and the type alone, without the elements.
+    pub(super) fn hollow(&self) -> Self {
+        let shape = self.0.layout().shape().clone();
+        let strides = vec![0; shape.num_dims()];
+        let (bytes, dtype) = match self.held() {
+            Held::F32 => (Bytes::from_elems(vec![0.0_f32]), DType::F32),
+            Held::Bf16 => (Bytes::from_elems(vec![bf16::ZERO]), DType::BF16),
+        };
+        Self(FlexTensor::new(bytes, Layout::new(shape, strides, 0), dtype))
+    }
+
     pub(super) fn shape(&self) -> &[usize] {
         self.0.layout().shape().as_slice()
     }

@@ -63,4 +63,8 @@ impl FusedOp<1> for MeanOp {
         });
         [of_x]
     }
+
+    fn reads(&self, _wanted: [bool; 1]) -> [bool; 1] {
+        [false]
+    }
 }

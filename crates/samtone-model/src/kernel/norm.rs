@@ -181,6 +181,11 @@ impl<const N: usize> FusedOp<N> for NormOp {
         }
         gradients
     }
+
+    fn reads(&self, _wanted: [bool; N]) -> [bool; N] {
+        // The normalised rows are saved.
+        std::array::from_fn(|input| input == self.gamma_at())
+    }
 }
 
 /// `row · γ + β`

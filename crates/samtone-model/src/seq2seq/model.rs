@@ -16,6 +16,7 @@ use crate::arch::t5::{Cache, Decoder, T5Embedder, T5Stack};
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, cross_entropy, layout, skips_padding, unpadded};
+use crate::blocks::pass::Pass;
 use crate::error::ModelError;
 use crate::folder::CONFIG;
 use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
@@ -149,7 +150,7 @@ impl<B: Backend> Seq2Seq<B> {
         let layout = layout(&read, &self.embedder.words());
         let dropout = dropout
             .map(|Dropout { key, first_row }| Dropout { key: key.child("decoder"), first_row });
-        let x = self.embedder.forward(layout.ids(&read), &layout, dropout);
+        let x = self.embedder.forward(layout.ids(&read), Pass::new(&layout, dropout));
         let x = self.decoder.forward(x, &layout, (memory, &memory_layout), dropout);
         self.score(unpadded(x, &layout))
     }
@@ -208,8 +209,9 @@ impl<B: Backend> Seq2Seq<B> {
     fn encode(&self, inputs: &TokenBatch, dropout: Option<Dropout>) -> (Tensor<B, 2>, Layout) {
         self.check(inputs);
         let layout = layout(inputs, &self.embedder.words());
-        let x = self.embedder.forward(layout.ids(inputs), &layout, dropout);
-        (self.encoder.forward(0..self.encoder.depth(), x, &layout, dropout), layout)
+        let pass = Pass::new(&layout, dropout);
+        let x = self.embedder.forward(layout.ids(inputs), pass);
+        (self.encoder.forward(0..self.encoder.depth(), x, pass), layout)
     }
 
     /// What the decoder reads to write `targets`: the start, then all but the last token.

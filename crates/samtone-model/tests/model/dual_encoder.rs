@@ -94,6 +94,9 @@ fn shared_parameters_count_once() {
     assert_eq!(count(Sharing::AdeSte), (embedder, 2 * stack, 2 * projection));
     assert_eq!(count(Sharing::AdeFte), (embedder, 2 * stack, 2 * projection));
     assert_eq!(count(Sharing::AdeSpl), (2 * embedder, 2 * stack, projection));
+    // Of either tower in both layers rank 16 beside two maps of 8 x 8.
+    let adapters = 2 * 2 * 2 * (16 * 8 + 8 * 16);
+    assert_eq!(count(Sharing::AdeAdapter), (embedder, stack + adapters, 2 * projection));
 }
 
 #[test]
@@ -118,7 +121,12 @@ fn a_step_reaches_shared_parameters_from_both_sides_and_frozen_ones_from_none() 
             assert_eq!(dead, own.map(|p| p.path.clone()).collect::<Vec<_>>(), "{sharing}");
         }
         let frozen = model.parameters().iter().filter(|p| !p.is_trainable);
-        let expected = if sharing == Sharing::AdeFte { 5 } else { 0 };
+        let expected = match sharing {
+            Sharing::AdeFte => 5,
+            // The encoder, and the projections unless they are asked for.
+            Sharing::AdeAdapter => 5 + 2 * 16 + 2,
+            _ => 0,
+        };
         assert_eq!(frozen.count(), expected);
     }
 }
@@ -329,7 +337,12 @@ fn embeddings_and_gradients_in_bf16_are_near_those_in_f32() {
 }
 
 /// Adds `step` to one element of one parameter.
-fn nudge(model: DualEncoder<Flex>, path: &str, element: usize, step: f64) -> DualEncoder<Flex> {
+pub(crate) fn nudge(
+    model: DualEncoder<Flex>,
+    path: &str,
+    element: usize,
+    step: f64,
+) -> DualEncoder<Flex> {
     use burn::module::{Module, ModuleMapper, Param, ParamId};
     struct Nudge(ParamId, usize, f64);
     impl<B: Backend> ModuleMapper<B> for Nudge {

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use samtone_loss::LossConfig;
-use samtone_model::{DenseLayers, DualEncoderConfig, EncoderConfig, Pooling, Precision, Sharing};
+use samtone_model::{
+    AdapterConfig, DenseLayers, DualEncoderConfig, EncoderConfig, Freeze, Pooling, Precision,
+    Sharing,
+};
 use serde::{Deserialize, Serialize};
 
 use super::ablate::{AblateConfig, LossVariant, SecondStageConfig};
@@ -63,6 +66,13 @@ pub struct ModelConfig {
     /// How the towers share parameters; `sde`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sharing: Option<Sharing>,
+    /// Adapters on the encoder of `path`, whose own weights are frozen then; the folder's, else none, or
+    /// where `sharing` is `ade-adapter` those of rank 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterConfig>,
+    /// What is not trained; nothing, but what is under adapters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
     /// How token states become one vector; `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pooling: Option<Pooling>,
@@ -97,7 +107,15 @@ impl ModelConfig {
             pooling: self.pooling.unwrap_or_default(),
             projection: self.projection.map(DenseLayers::from),
             normalize: self.normalize.unwrap_or(true),
+            adapter: self.adapters(),
+            freeze: self.freeze.unwrap_or_default(),
         }
+    }
+
+    /// The adapters that are asked for: `ade-adapter` wants some in any case.
+    pub(crate) fn adapters(&self) -> Option<AdapterConfig> {
+        let wants = self.sharing == Some(Sharing::AdeAdapter);
+        self.adapter.clone().or_else(|| wants.then(AdapterConfig::default))
     }
 
     /// The most token ids that a vocabulary made for the training may have.
@@ -137,7 +155,8 @@ pub struct TrainConfig {
     pub bucket: usize,
     /// The update rule.
     pub optimizer: OptimizerName,
-    /// The highest learning rate; if absent 3e-5 for a model that is there, 5e-4 for random weights.
+    /// The highest learning rate; if absent 3e-5 for a model that is there, 2e-4 for adapters on one, 5e-4
+    /// for random weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
     /// The projection's highest learning rate; `lr` if absent.
@@ -222,6 +241,8 @@ impl TrainConfig {
 pub(crate) const LR_FROM_RANDOM: f64 = 5e-4;
 /// That of a model that is there: what BERT and its like are fine-tuned with.
 pub(crate) const LR_FROM_MODEL: f64 = 3e-5;
+/// That of adapters, which start from nothing.
+pub(crate) const LR_OF_ADAPTERS: f64 = 2e-4;
 
 /// How long the learning rate rises: a number of steps, or a share of all as `"10%"`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

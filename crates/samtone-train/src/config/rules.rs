@@ -1,6 +1,7 @@
 //! Which values go together: what is wrong with a configuration, in a sentence that names the key.
 
 use samtone_eval::Metric;
+use samtone_model::Sharing;
 
 use super::experiment::{EvalConfig, ExperimentConfig, ModelConfig, TrainConfig};
 use super::settings::Configuration;
@@ -101,6 +102,10 @@ fn model(model: &ModelConfig) -> Mistake {
         let why = "`model.encoder` and `model.path` are both given: a folder has its own sizes";
         return Some(why.into());
     }
+    if model.path.is_none() && model.adapters().is_some() {
+        let why = "`model.adapter` and `ade-adapter` need `model.path`: adapters change a model that is there";
+        return Some(why.into());
+    }
     let lengths =
         [("query_max_len", model.query_max_len), ("document_max_len", model.document_max_len)];
     for (key, length) in lengths {
@@ -110,8 +115,12 @@ fn model(model: &ModelConfig) -> Mistake {
             ));
         }
     }
-    let built = model.dual_encoder(model.vocab_size()).validate();
-    built.err().map(|error| format!("`model`: {error}"))
+    let mut built = model.dual_encoder(model.vocab_size());
+    if model.path.is_some() {
+        // The folder says how many there are.
+        built.freeze.layers = 0;
+    }
+    built.validate().err().map(|error| format!("`model`: {error}"))
 }
 
 /// How the run's model is chosen.
@@ -186,7 +195,11 @@ fn second_stage(config: &ExperimentConfig) -> Mistake {
 }
 
 fn grid(config: &ExperimentConfig) -> Mistake {
-    config.ablate.as_ref()?;
+    let grid = config.ablate.as_ref()?;
+    if grid.sharing.contains(&Sharing::AdeAdapter) && config.model.path.is_none() {
+        let why = "`ablate.sharing` holds `ade-adapter`, which needs `model.path`";
+        return Some(why.into());
+    }
     let names: Vec<String> = config.variants().into_iter().map(|loss| loss.name).collect();
     for (i, name) in names.iter().enumerate() {
         if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {

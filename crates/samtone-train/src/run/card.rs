@@ -20,6 +20,8 @@ pub(crate) struct Card<'a> {
     pub(crate) summary: &'a Summary,
     /// Numbers in all parameters, a shared one counted once.
     pub(crate) parameters: usize,
+    /// Those of them that were trained.
+    pub(crate) trained: usize,
     /// Dimensions of an embedding.
     pub(crate) dim: usize,
     /// How the run was started.
@@ -29,7 +31,7 @@ pub(crate) struct Card<'a> {
 impl Card<'_> {
     /// The card as Markdown, with the front matter that model hubs read.
     pub(crate) fn render(&self) -> String {
-        let Self { config, parameters, dim, .. } = self;
+        let Self { config, parameters, trained, dim, .. } = self;
         let model = &config.model;
         let start = match &model.path {
             Some(path) => format!("the weights of `{}`", path.display()),
@@ -38,12 +40,17 @@ impl Card<'_> {
         let sections = [
             FRONT_MATTER.to_owned(),
             format!(
-                "# A dual encoder for text retrieval\n\nQueries and documents to vectors of {dim} dimensions, compared by {}.\nTrained with samtone {} from {start}: {parameters} parameters, `{}` towers, {} pooling.\n{}",
+                "# A dual encoder for text retrieval\n\nQueries and documents to vectors of {dim} dimensions, compared by {}.\nTrained with samtone {} from {start}: {parameters} parameters{}, `{}` towers, {} pooling.\n{}",
                 match self.similarity() {
                     Similarity::Cosine => "cosine",
                     Similarity::Dot => "their dot product",
                 },
                 env!("CARGO_PKG_VERSION"),
+                if trained < parameters {
+                    format!(", {trained} of them trained")
+                } else {
+                    String::new()
+                },
                 model.sharing.unwrap_or_default(),
                 name(&model.pooling),
                 self.changes(),
@@ -104,11 +111,24 @@ impl Card<'_> {
             Similarity::Dot => "dot_score",
         };
         format!(
-            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}asked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.{score}(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\nQueries are cut to {} tokens, documents to {}.\n{}",
+            "## Use it\n\n```python\nfrom sentence_transformers import SentenceTransformer, util\n\n{load}asked = queries.encode([\"which well is dry?\"], prompt_name=\"query\")\nfound = documents.encode([\"The old well ran dry.\"], prompt_name=\"document\")\nprint(util.{score}(asked, found))\n```\n\n```sh\nsamtone eval --model path/to/this/folder --data DATA --split test\n```\n\n{}Queries are cut to {} tokens, documents to {}.\n{}",
+            self.base(),
             lengths[0],
             lengths[1],
             self.shorter()
         )
+    }
+
+    /// What an adapter needs beside itself.
+    fn base(&self) -> String {
+        let model = &self.config.model;
+        match (&model.adapter, &model.path) {
+            (Some(_), Some(path)) => format!(
+                "The folder holds adapters of low rank on `{}`, which must be there; sentence-transformers puts them on with `peft`.\n`samtone export --merge` writes a model that needs neither.\n",
+                path.display()
+            ),
+            _ => String::new(),
+        }
     }
 
     /// How to have fewer dimensions, where the training was for that.

@@ -421,6 +421,7 @@ impl Ending<'_> {
             train: &self.prepared.train,
             summary,
             parameters: self.parameters,
+            trained: fitted.retriever.model.num_trainable(),
             dim: fitted.retriever.dim(),
             command: self.command,
         };

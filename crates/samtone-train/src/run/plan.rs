@@ -4,13 +4,14 @@
 //! Memory is counted from the tensors that a step holds at its three peaks; each count names them.
 //! The lengths come from the run's own batches. Time is measured on the device, on a small batch.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use samtone_loss::Loss;
-use samtone_model::{DualEncoder, EncoderConfig, Retriever, Side};
+use samtone_model::{DualEncoder, EncoderConfig, Parameter, Part, Retriever, Side};
 use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
@@ -38,6 +39,10 @@ pub struct Plan {
     pub recomputes: bool,
     /// Parameters of the model, a shared one counted once.
     pub parameters: usize,
+    /// Those of them that are trained: not what is frozen.
+    pub trained: usize,
+    /// Those of them that are adapters'.
+    pub adapters: usize,
     /// Tokens that a step computes, padding included where it is computed: the mean over batches.
     pub tokens_per_step: f64,
     /// The most tokens whose activations exist at once.
@@ -120,6 +125,7 @@ pub(crate) fn choose<B: Backend>(
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
         let memory = Memory {
             parameters: model.num_parameters() as u64,
+            trained: model.num_trainable() as u64,
             activations: longest as u64 * activation_bytes(model, &sample, recomputes),
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
             scores: score_bytes(loss, batch_size, train.negatives()),
@@ -132,6 +138,8 @@ pub(crate) fn choose<B: Backend>(
             is_cached,
             recomputes,
             parameters: model.num_parameters(),
+            trained: model.num_trainable(),
+            adapters: adapters(model),
             tokens_per_step: tokens as f64 / sample.len() as f64,
             longest_chunk: longest,
             peak_bytes: memory.peak(),
@@ -185,6 +193,7 @@ const PROCESS: u64 = 40 << 20;
 /// What a step holds, in bytes but for the parameters.
 struct Memory {
     parameters: u64,
+    trained: u64,
     activations: u64,
     embeddings: u64,
     scores: u64,
@@ -198,19 +207,33 @@ impl Memory {
     /// The largest of the three moments. It depends on nothing measured: the chunk decides the last
     /// digits of the result, so the same configuration must always choose the same.
     fn peak(&self) -> u64 {
-        let word = 4 * self.parameters;
-        // Beside the weights, two words a parameter are moments.
+        let (weights, word) = (4 * self.parameters, 4 * self.trained);
+        // Beside the weights, two words a trained parameter are moments.
         // Backward: moments, gradients, and with chunks those summed before.
         let gradients = word * if self.sums { 2 } else { 1 };
         let backward = 2 * word + gradients + self.activations + self.embeddings;
         // The loss: the tiles, beside the activations of a batch that goes through whole.
         let held = if self.holds { self.activations } else { 0 };
         let loss = 2 * word + held + self.embeddings + self.scores;
-        // A checkpoint: moments, the bytes of the weights, and of the moments the optimiser's record,
-        // its bytes, and those once more around them.
+        // A checkpoint: moments, the bytes of the trained weights, and of the moments the optimiser's
+        // record, its bytes, and those once more around them.
         let checkpoint = 2 * word + word + 3 * 2 * word;
-        PROCESS + word + backward.max(loss).max(checkpoint)
+        PROCESS + weights + backward.max(loss).max(checkpoint)
     }
+}
+
+/// Numbers in all adapters.
+fn adapters<B: Backend>(model: &DualEncoder<B>) -> usize {
+    let adapters = model.parameters().iter().filter(|parameter| parameter.is_adapter);
+    adapters.map(Parameter::num_elements).sum()
+}
+
+/// Floats that one token keeps in one layer until the backward pass has used them.
+struct Layer {
+    /// Whatever is trained.
+    kept: usize,
+    /// The inputs of maps, for the gradients of their weights.
+    inputs: usize,
 }
 
 /// Bytes that one token's activations take until the backward pass has used them.
@@ -220,48 +243,77 @@ fn activation_bytes<B: Backend>(
     recomputes: bool,
 ) -> u64 {
     let config = &model.config().encoder;
-    let (layers, layer, heads) = match config {
+    let (layer, heads) = match config {
         EncoderConfig::Bert(bert) => {
-            // Queries, keys and values (3), attention's output and its projection (2), two norms
-            // with their normalised values (4), the feed-forward output (1); the feed-forward
-            // block before and after its nonlinearity.
-            (bert.layers, 10 * bert.hidden + 2 * bert.intermediate, bert.heads)
+            // Queries, keys and values (3), attention's output (1), two norms' normalised values (2);
+            // the feed-forward block before its nonlinearity. Two norms' values and the feed-forward
+            // block after it go into maps.
+            let kept = 6 * bert.hidden + bert.intermediate;
+            (Layer { kept, inputs: 2 * bert.hidden + bert.intermediate }, bert.heads)
         }
         EncoderConfig::T5(t5) => {
-            // Two norms with their normalised values (4), two block outputs and two sums (4);
-            // queries, keys, values and attention's output; the feed-forward block, its gate, and
-            // their product.
+            // Two norms' normalised values (2), two block outputs (2); queries, keys, values and
+            // attention's output; the feed-forward block and its gate. Two norms' values and the
+            // feed-forward block's, once more with a gate, go into maps.
             let inner = t5.heads * t5.head_dim;
-            let feed_forward = if t5.gated { 4 } else { 2 } * t5.intermediate;
-            (t5.layers, 8 * t5.hidden + 4 * inner + feed_forward, t5.heads)
+            let [kept, inputs] = if t5.gated { [2, 2] } else { [1, 1] };
+            let kept = 4 * t5.hidden + 4 * inner + kept * t5.intermediate;
+            (Layer { kept, inputs: 2 * t5.hidden + inputs * t5.intermediate }, t5.heads)
         }
         // Rows of the table, and their means.
-        EncoderConfig::Static(_) => (0, 0, 1),
+        EncoderConfig::Static(_) => (Layer { kept: 0, inputs: 0 }, 1),
         EncoderConfig::Rotary(rotary) => {
-            // Two norms with their normalised values (4), two block outputs and two sums (4);
-            // queries, keys and values before and after they turn (and between, where heads have
-            // norms), and attention's output; the gate and the gated (2), and their product.
+            // Two norms' normalised values (2), two block outputs (2); queries, keys and values before
+            // and after they turn (and between, where heads have norms), and attention's output; the
+            // gate and the gated. Two norms' values and the product of the gate go into maps.
             let queries = rotary.heads * rotary.head_dim;
             let projected = queries + 2 * rotary.kv_heads * rotary.head_dim;
-            let feed_forward = 3 * rotary.intermediate;
-            (
-                rotary.layers,
-                8 * rotary.hidden + 3 * projected + queries + feed_forward,
-                rotary.heads,
-            )
+            let kept = 4 * rotary.hidden + 3 * projected + queries + 2 * rotary.intermediate;
+            (Layer { kept, inputs: 2 * rotary.hidden + rotary.intermediate }, rotary.heads)
         }
     };
     let embedder = 4 * config.hidden();
-    let (layer, embedder) = if model.skips_padding() {
-        (layer, embedder)
+    let layers = trained_layers(model);
+    let (of_layers, embedder): (Vec<usize>, usize) = if model.skips_padding() {
+        (layers.map(|number| layer_floats(model, &layer, number)).collect(), embedder)
     } else {
-        // Plain operations keep every step of norms, masks and softmax as well.
+        // Plain operations keep every step of norms, masks and softmax as well, and all inputs.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
-        (5 * layer / 2 + 6 * heads * longest, 3 * embedder)
+        let one = layer.kept + layer.inputs;
+        (vec![5 * one / 2 + 6 * heads * longest; layers.len()], 3 * embedder)
     };
     // What each layer reads, and one layer whole; or all.
-    let layers = if recomputes { layers * config.hidden() + layer } else { layers * layer };
-    4 * (layers + embedder) as u64
+    let floats = if recomputes {
+        config.layers() * config.hidden() + of_layers.iter().max().copied().unwrap_or(0)
+    } else {
+        of_layers.iter().sum::<usize>()
+    };
+    4 * (floats + embedder) as u64
+}
+
+/// The layers that the backward pass goes through: from the lowest one with something trained below or
+/// in it.
+fn trained_layers<B: Backend>(model: &DualEncoder<B>) -> Range<usize> {
+    let layers = model.config().encoder.layers();
+    let lowest = model.parameters().iter().filter(|p| p.is_trainable).map(|p| match p.part {
+        Part::Embedder => 0,
+        Part::Layer(layer) => layer.min(layers),
+        Part::FinalNorm | Part::Head | Part::Projection => layers,
+    });
+    lowest.min().unwrap_or(layers)..layers
+}
+
+/// Floats that one token keeps in the layer of a number.
+fn layer_floats<B: Backend>(model: &DualEncoder<B>, layer: &Layer, number: usize) -> usize {
+    let own = model.parameters().iter().filter(|p| p.part == Part::Layer(number));
+    let trained: Vec<&Parameter> = own.filter(|p| p.is_trainable && p.shape.len() == 2).collect();
+    if trained.iter().any(|p| !p.is_adapter) {
+        return layer.kept + layer.inputs;
+    }
+    // What several A of one tower read is counted for each.
+    let of_tower = trained.iter().filter(|p| p.side != Some(Side::Document));
+    let downs = of_tower.filter(|p| p.name.ends_with("lora_A.weight"));
+    layer.kept + downs.map(|p| p.shape.iter().sum::<usize>()).sum::<usize>()
 }
 
 /// Embeddings, their gradients, and both once more inside the loss.

@@ -5,12 +5,15 @@ use std::path::Path;
 
 use burn::tensor::backend::Backend;
 use samtone_model::{
-    DenseLayers, DualEncoder, ModelError, ModelFolder, Retriever, Side, SideSettings,
+    DenseLayers, DualEncoder, DualEncoderConfig, ModelError, ModelFolder, Retriever, Side,
+    SideSettings,
 };
 use samtone_text::TextTokenizer;
 use serde::Serialize;
 
-use crate::config::{ExperimentConfig, LR_FROM_MODEL, LR_FROM_RANDOM, Warmup};
+use crate::config::{
+    ExperimentConfig, LR_FROM_MODEL, LR_FROM_RANDOM, LR_OF_ADAPTERS, ModelConfig, Warmup,
+};
 use crate::error::TrainError;
 use crate::run::identity::Identity;
 use crate::run::prepare::{Prepared, Sources, TrainSet, train_sets, train_tokenizer};
@@ -64,7 +67,8 @@ impl ExperimentConfig {
         if train.steps.is_none() {
             train.epochs.get_or_insert(1.0);
         }
-        let (lr, warmup) = match folder {
+        let (lr, warmup) = match &folder {
+            Some(folder) if folder.config.adapter.is_some() => (LR_OF_ADAPTERS, Warmup::FROM_MODEL),
             Some(_) => (LR_FROM_MODEL, Warmup::FROM_MODEL),
             None => (LR_FROM_RANDOM, Warmup::FROM_RANDOM),
         };
@@ -82,6 +86,7 @@ impl ExperimentConfig {
         settle("model.sharing", &mut model.sharing, &mut shape.sharing, &mut changed);
         settle("model.pooling", &mut model.pooling, &mut shape.pooling, &mut changed);
         settle("model.normalize", &mut model.normalize, &mut shape.normalize, &mut changed);
+        let has_projection = shape.projection.is_some();
         if let Some(asked) = model.projection
             && shape.projection.as_ref().map(DenseLayers::dim) != Some(asked)
         {
@@ -89,7 +94,17 @@ impl ExperimentConfig {
             changed.push(format!("`model.projection`: {own} → {asked}"));
             shape.projection = Some(asked.into());
         }
+        let is_drawn = shape.projection.is_some() && !has_projection;
         model.projection = shape.projection.as_ref().map(DenseLayers::dim);
+        settle_adapter(model, shape, &mut changed)?;
+        shape.freeze = model.freeze.unwrap_or_default();
+        shape.validate()?;
+        let is_frozen = shape.adapter.is_some() || shape.freeze.base;
+        if is_drawn && is_frozen && !shape.freeze.train_head {
+            let problem =
+                "is drawn anew and would stay so: train it with `model.freeze.train_head`";
+            return Err(TrainError::Misfit { key: "model.projection", problem: problem.into() });
+        }
         let limit = shape.encoder.max_tokens();
         let [query, document] = Side::ALL.map(|side| folder.max_tokens(side));
         let sides = [
@@ -126,6 +141,10 @@ impl ExperimentConfig {
     /// The defaults of random weights.
     fn settle_random(&mut self) -> Result<(), TrainError> {
         let model = &mut self.model;
+        if model.adapters().is_some() {
+            let problem = "needs `model.path`: adapters change a model that is there".into();
+            return Err(TrainError::Misfit { key: "model.adapter", problem });
+        }
         let limit = model.encoder.get_or_insert_default().max_tokens();
         model.sharing.get_or_insert_default();
         model.pooling.get_or_insert_default();
@@ -179,6 +198,34 @@ impl ExperimentConfig {
         )));
         taken
     }
+}
+
+/// Takes the adapters that are asked for, or those that are there; a folder's own are not replaced.
+fn settle_adapter(
+    model: &mut ModelConfig,
+    shape: &mut DualEncoderConfig,
+    changed: &mut Vec<String>,
+) -> Result<(), TrainError> {
+    match (&model.adapter, &shape.adapter) {
+        (Some(asked), Some(own)) if asked != own => {
+            return Err(TrainError::Misfit {
+                key: "model.adapter",
+                problem:
+                    "is another than the model's own: leave it out to train that further, or merge \
+                          it first (`samtone export --merge`)"
+                        .into(),
+            });
+        }
+        (_, Some(own)) => model.adapter = Some(own.clone()),
+        (_, None) => {
+            model.adapter = model.adapters();
+            shape.adapter.clone_from(&model.adapter);
+            if let Some(adapter) = &shape.adapter {
+                changed.push(format!("`model.adapter`: none → r = {}", adapter.r));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes `asked` where it is given, and notes it if that is something else; else what is there.
@@ -257,6 +304,10 @@ impl<B: Backend> Session<B> {
             None => random(&train, &config, vocabulary, device)?,
         };
         check_dims(&config, retriever.dim())?;
+        if retriever.model.num_trainable() == 0 {
+            let problem = "leaves nothing to train".into();
+            return Err(TrainError::Misfit { key: "model.freeze", problem });
+        }
         let mut identity = Identity::new(&config, changed);
         for (name, sum) in sources.sums() {
             identity.reads(name, sum);

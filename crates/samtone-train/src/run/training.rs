@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
 
-use burn::module::{AutodiffModule, Module};
+use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder, RecorderError};
 use burn::tensor::backend::AutodiffBackend;
@@ -21,6 +21,7 @@ use crate::run::checkpoint::{Checkpoints, Saved};
 use crate::run::proc::peak_rss_bytes;
 use crate::run::record::{Event, Log, StepRecord};
 use crate::run::summary::{Best, Metrics};
+use crate::run::weights::{self, Weights};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::step::gradients;
 use crate::step::optimizer::ModelOptimizer;
@@ -285,6 +286,7 @@ impl<S> State<S> {
     }
 }
 
+/// What is trained of the model.
 const MODEL: &str = "model.bin";
 const OPTIMIZER: &str = "optimizer.bin";
 const STATE: &str = "state.json";
@@ -299,6 +301,8 @@ pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
     model: T::Model,
     optimizer: ModelOptimizer<B, T::Model>,
     state: State<T::State>,
+    /// The sum of the weights that are not trained.
+    frozen: String,
     /// The processes before this one.
     before: Before,
 }
@@ -322,7 +326,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             legs: Before::default(),
             task: task_state,
         };
-        Self { task, course, model, optimizer, state, before: Before::default() }
+        let frozen = weights::frozen_sum(&model);
+        Self { task, course, model, optimizer, state, frozen, before: Before::default() }
     }
 
     /// Trains on the batches of `batch_of`, from the newest checkpoint in `place` if there is one; the
@@ -510,7 +515,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     /// The files of a checkpoint.
     fn files(&mut self) -> Result<[(&'static str, Vec<u8>); 3], TrainError> {
         self.state.task = self.task.state();
-        let record = self.model.clone().into_record();
+        let record: Weights<B> = (self.frozen.clone(), weights::trained(&self.model));
         let model =
             Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
         let optimizer = self.optimizer.to_bytes().map_err(TrainError::Checkpoint)?;
@@ -551,15 +556,17 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         [model, optimizer, state]: [Vec<u8>; 3],
         device: &B::Device,
     ) -> Result<Self, TrainError> {
-        let model =
+        let record: Weights<B> =
             Recorder::<B>::load(&recorder(), model, device).map_err(TrainError::Checkpoint)?;
+        let model =
+            weights::restored(self.model, record, &self.frozen).map_err(TrainError::Checkpoint)?;
         let optimizer =
             self.optimizer.with_bytes(optimizer, device).map_err(TrainError::Checkpoint)?;
         let state: State<T::State> = serde_json::from_slice(&state)
             .map_err(|error| RecorderError::DeserializeError(error.to_string()))
             .map_err(TrainError::Checkpoint)?;
         self.task.restore(state.task.clone());
-        Ok(Self { model: self.model.load_record(model), optimizer, state, ..self })
+        Ok(Self { model, optimizer, state, ..self })
     }
 }
 

@@ -274,7 +274,7 @@ mod tests {
             sharing: Sharing::Sde,
             pooling: Pooling::Mean,
             projection: Some(4.into()),
-            normalize: true,
+            ..DualEncoderConfig::default()
         };
         let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
         let parameters = model.parameters().to_vec();

@@ -607,6 +607,82 @@ fn a_model_that_is_there_is_judged_before_its_first_step() {
     assert!((row["difference"].as_f64().unwrap() - gained).abs() < 1e-12);
 }
 
+/// One tower and two on one base: a checkpoint holds what is trained, and a run goes on from it to the
+/// same bytes; what it ships opens through its base, and merged without it.
+#[test]
+fn adapters_learn_and_resume_and_their_base_stays_where_it_is() {
+    let bench = Bench::new("");
+    bench.train("base", &[]);
+    let start = format!("model.path={}", bench.path("base/model").display());
+    let samtone = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
+        let output = command.args(arguments).args(["--backend", &backend()]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (sharing, tower) in [("sde", "model"), ("ade-adapter", "model/document")] {
+        let sharing = format!("model.sharing={sharing}");
+        let mut keys = vec!["--set", &start, "--set", &sharing];
+        for key in ["model.adapter.r=4", "model.adapter.dropout=0.1", "train.lr=0.02"] {
+            keys.extend(["--set", key]);
+        }
+        let config = bench.path("config.toml").display().to_string();
+        let planned = samtone(&[&["plan", "--config", &config], &keys[..]].concat());
+        assert!(
+            planned.contains("of them adapters', ") && planned.contains(" frozen"),
+            "{planned}"
+        );
+        keys.extend(["--set", "train.checkpoint_every=8"]);
+        bench.train("whole", &keys);
+        bench.train("torn", &keys);
+        for gone in ["checkpoints/step-16", "checkpoints/step-20", "model"] {
+            fs::remove_dir_all(bench.path("torn").join(gone)).unwrap();
+        }
+        fs::remove_file(bench.path("torn/summary.json")).unwrap();
+        let output = bench.command("torn").arg("--resume").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let weights = format!("{tower}/adapter_model.safetensors");
+        if is_exact() {
+            for file in ["summary.json", &weights] {
+                assert!(bench.bytes("whole", file) == bench.bytes("torn", file), "{file} differs");
+            }
+        }
+        let losses = losses(&bench.path("whole"));
+        assert!(losses[19] < 0.9 * losses[0], "{losses:?}");
+        // A and B of two maps of 32 x 32, of one tower or two, among 30,000 numbers.
+        let kept = bench.bytes("whole", "checkpoints/step-20/model.bin").len();
+        assert!(kept < 3 * 4 * 2 * 2 * 2 * 4 * 32, "{kept} bytes");
+        assert!(!bench.path("whole").join(tower).join("model.safetensors").exists());
+        let card = String::from_utf8(bench.bytes("whole", "model/README.md")).unwrap();
+        assert!(
+            card.contains("of them trained") && card.contains("`samtone export --merge`"),
+            "{card}"
+        );
+
+        let (model, merged) = (bench.path("whole"), bench.path("merged"));
+        let [model, out] = [&model, &merged].map(|path| path.display().to_string());
+        let said = samtone(&["export", "--model", &model, "--merge", "--out", &out]);
+        assert!(said.contains("differ by at most"), "{said}");
+        assert!(Path::new(&tower.replace("model", &out)).join("model.safetensors").is_file());
+        for folder in ["whole", "torn", "merged"] {
+            fs::remove_dir_all(bench.path(folder)).unwrap();
+        }
+    }
+    let refused = |keys: &[&str], words: &[&str]| {
+        let mut command = bench.command("refused");
+        command.arg("--config").arg(bench.path("config.toml"));
+        for key in keys {
+            command.args(["--set", key]);
+        }
+        check_refused(command, 1, words);
+    };
+    refused(&["model.adapter.r=4"], &["`model.path`", "adapters change a model that is there"]);
+    refused(&[&start, "model.adapter.targets=[\"q\"]"], &["names `q`", "`query`"]);
+    refused(&[&start, "model.adapter.r=4", "model.projection=8"], &["`model.freeze.train_head`"]);
+    refused(&[&start, "model.freeze.base=true"], &["`model.freeze` leaves nothing to train"]);
+    refused(&[&start, "model.freeze.layers=2"], &["`freeze.layers` is 2"]);
+}
+
 #[test]
 fn embeddings_that_may_be_cut_are_judged_at_each_length() {
     let bench = Bench::new("");

@@ -27,7 +27,11 @@ fn check(documents: &[String], queries: &[String], config: Bm25Config) {
     for k in [0, 1, 2, 10, 100, documents.len() + 5, usize::MAX] {
         let found = index.search_all(queries, k);
         for (query, found) in queries.iter().zip(&found) {
-            assert_eq!(bits(found), bits(&plain.search(query, k)), "`{query}`, k = {k}, {config:?}");
+            assert_eq!(
+                bits(found),
+                bits(&plain.search(query, k)),
+                "`{query}`, k = {k}, {config:?}"
+            );
         }
     }
     for query in queries.iter().take(3) {
@@ -106,7 +110,9 @@ fn queries(seed: u64, documents: &[String]) -> Vec<String> {
         // More terms than a window of the usual width has room for.
         text(&(1..700).collect::<Vec<_>>()),
     ];
-    queries.extend((0..12).map(|i| documents[below(seed + i, documents.len() as u64) as usize].clone()));
+    queries.extend(
+        (0..12).map(|i| documents[below(seed + i, documents.len() as u64) as usize].clone()),
+    );
     queries
 }
 

@@ -37,8 +37,12 @@ const HEADS: [&str; 12] = [
     "generator_lm_head",
 ];
 
-const BERT: Names =
-    Names { rules: &[], words: "embeddings.word_embeddings.weight", left_out: &HEADS };
+const BERT: Names = Names {
+    rules: &[],
+    words: "embeddings.word_embeddings.weight",
+    left_out: &HEADS,
+    adapted: &["query", "value"],
+};
 
 const DISTILBERT: Names = Names {
     rules: &[
@@ -51,6 +55,7 @@ const DISTILBERT: Names = Names {
         ("transformer.layer.{}.ffn.lin2", &["encoder.layer.{}.output.dense"]),
         ("transformer.layer.{}.output_layer_norm", &["encoder.layer.{}.output.LayerNorm"]),
     ],
+    adapted: &["q_lin", "v_lin"],
     ..BERT
 };
 
@@ -62,6 +67,7 @@ const MPNET: Names = Names {
         ("encoder.layer.{}.attention.attn.o", &["encoder.layer.{}.attention.output.dense"]),
         ("encoder.layer.{}.attention.LayerNorm", &["encoder.layer.{}.attention.output.LayerNorm"]),
     ],
+    adapted: &["q", "v"],
     ..BERT
 };
 

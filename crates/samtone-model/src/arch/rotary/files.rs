@@ -12,7 +12,7 @@ mod names;
 mod read;
 mod write;
 
-pub(crate) use names::{dialect, names};
+pub(crate) use names::{dialect, module_names, names};
 pub(crate) use read::read;
 pub(crate) use write::write;
 

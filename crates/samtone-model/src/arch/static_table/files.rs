@@ -21,7 +21,7 @@ use crate::folder::{CONFIG, unsupported};
 pub(crate) const TABLE: &str = "embedding.weight";
 
 /// The file that is written calls it as this crate does.
-pub(crate) const NAMES: Names = Names { rules: &[], words: TABLE, left_out: &[] };
+pub(crate) const NAMES: Names = Names { rules: &[], words: TABLE, left_out: &[], adapted: &[] };
 
 /// Whether model2vec's own folder normalizes embeddings; none: it is another folder.
 ///

@@ -5,9 +5,10 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 
 use crate::blocks::attention::Attention;
-use crate::blocks::dropout::{Dropout, DropoutSite};
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, RmsNorm, drop, linear};
+use crate::blocks::pass::Pass;
 use crate::blocks::sight::Sight;
 use crate::config::{Activation, T5Config};
 use crate::error::ModelError;
@@ -24,17 +25,17 @@ pub(crate) mod site {
     pub(crate) const MEMORY_OUTPUT: u64 = 6;
 }
 
-/// The dropout sites of one layer; the embedder's layer is 0, the first transformer layer's 1.
+/// The dropout sites of one layer in a pass; the embedder's layer is 0, the first transformer layer's 1.
 #[derive(Clone, Copy)]
-pub(crate) struct Sites {
-    pub(crate) dropout: Option<Dropout>,
+pub(crate) struct Sites<'a> {
+    pub(crate) pass: Pass<'a>,
     pub(crate) layer: usize,
     pub(crate) rate: f64,
 }
 
-impl Sites {
+impl Sites<'_> {
     pub(crate) fn of(self, operation: u64) -> Option<DropoutSite> {
-        DropoutSite::new(self.dropout, self.layer, operation, self.rate)
+        DropoutSite::new(self.pass.dropout, self.layer, operation, self.rate)
     }
 }
 
@@ -77,11 +78,12 @@ impl<B: Backend> AttentionBlock<B> {
     pub(crate) fn forward(
         &self,
         x: Tensor<B, 2>,
-        layout: &Layout,
         distance_bias: Tensor<B, 2>,
         is_causal: bool,
-        sites: Sites,
+        sites: Sites<'_>,
     ) -> Tensor<B, 2> {
+        let pass = sites.pass;
+        let layout = pass.layout;
         let attention = Attention {
             layout,
             heads: self.heads,
@@ -92,18 +94,19 @@ impl<B: Backend> AttentionBlock<B> {
             dropout: sites.of(site::ATTENTION),
         };
         let normed = self.norm.forward(x.clone());
-        let attended = attention.forward(linear(normed, self.maps(), None));
-        x + drop(self.output.forward(attended), sites.of(site::ATTENTION_OUTPUT), layout)
+        let attended = attention.forward(linear(normed, self.maps(), None, Some(pass)));
+        let attended = self.output.forward_in(attended, pass);
+        x + drop(attended, sites.of(site::ATTENTION_OUTPUT), layout)
     }
 
     /// Every token attends to the tokens of `memory`, the states of the text of the same number.
     pub(crate) fn forward_to(
         &self,
         x: Tensor<B, 2>,
-        layout: &Layout,
         (memory, memory_layout): (Tensor<B, 2>, &Layout),
-        sites: Sites,
+        sites: Sites<'_>,
     ) -> Tensor<B, 2> {
+        let layout = sites.pass.layout;
         let attention = Attention {
             layout,
             heads: self.heads,
@@ -120,7 +123,7 @@ impl<B: Backend> AttentionBlock<B> {
 
     /// Queries, keys and values of states, side by side, `[rows, 3 · heads · head_dim]`.
     pub(crate) fn project(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        linear(self.norm.forward(x), self.maps(), None)
+        linear(self.norm.forward(x), self.maps(), None, None)
     }
 
     /// Queries of states, `[rows, heads · head_dim]`.
@@ -130,7 +133,7 @@ impl<B: Backend> AttentionBlock<B> {
 
     /// Keys and values of a memory, side by side, `[rows, 2 · heads · head_dim]`.
     pub(crate) fn keys_and_values(&self, memory: Tensor<B, 2>) -> Tensor<B, 2> {
-        linear(memory, [&self.key, &self.value], None)
+        linear(memory, [&self.key, &self.value], None, None)
     }
 
     /// What was attended to, `[rows, heads · head_dim]`, added to the block's input.
@@ -172,22 +175,24 @@ impl<B: Backend> FeedForwardBlock<B> {
         Ok(Self { norm, inner, gated, output, activation })
     }
 
-    pub(crate) fn forward(&self, x: Tensor<B, 2>, layout: &Layout, sites: Sites) -> Tensor<B, 2> {
-        let inner = drop(self.inner(x.clone()), sites.of(site::INNER), layout);
-        x + drop(self.output.forward(inner), sites.of(site::FEED_FORWARD), layout)
+    pub(crate) fn forward(&self, x: Tensor<B, 2>, sites: Sites<'_>) -> Tensor<B, 2> {
+        let pass = sites.pass;
+        let inner = drop(self.inner(x.clone(), Some(pass)), sites.of(site::INNER), pass.layout);
+        let output = self.output.forward_in(inner, pass);
+        x + drop(output, sites.of(site::FEED_FORWARD), pass.layout)
     }
 
     /// [`forward`](Self::forward) without dropout, for rows that are no whole texts.
     pub(crate) fn step(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let output = self.output.forward(self.inner(x.clone()));
+        let output = self.output.forward(self.inner(x.clone(), None));
         x + output
     }
 
-    fn inner(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    fn inner(&self, x: Tensor<B, 2>, pass: Option<Pass<'_>>) -> Tensor<B, 2> {
         let normed = self.norm.forward(x);
-        let inner = self.inner.forward_then(normed.clone(), self.activation);
+        let inner = linear(normed.clone(), [&self.inner], Some(self.activation), pass);
         match &self.gated {
-            Some(gated) => inner * gated.forward(normed),
+            Some(gated) => inner * linear(normed, [gated], None, pass),
             None => inner,
         }
     }

@@ -10,6 +10,7 @@ use super::relative_positions;
 use crate::blocks::dropout::{Dropout, DropoutSite};
 use crate::blocks::layout::{Layout, index};
 use crate::blocks::ops::{RmsNorm, drop};
+use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
@@ -75,13 +76,14 @@ impl<B: Backend> Decoder<B> {
         memory: (Tensor<B, 2>, &Layout),
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
+        let pass = Pass::new(layout, dropout);
         let bias = self.positions.distances(layout.longest());
         let rate = self.config.dropout;
         for (i, layer) in self.layers.iter().enumerate() {
-            let sites = Sites { dropout, layer: i + 1, rate };
-            x = layer.attention.forward(x, layout, bias.clone(), true, sites);
-            x = layer.memory.forward_to(x, layout, memory.clone(), sites);
-            x = layer.feed_forward.forward(x, layout, sites);
+            let sites = Sites { pass, layer: i + 1, rate };
+            x = layer.attention.forward(x, bias.clone(), true, sites);
+            x = layer.memory.forward_to(x, memory.clone(), sites);
+            x = layer.feed_forward.forward(x, sites);
         }
         let x = self.final_norm.forward(x);
         let last = self.layers.len() + 1;

@@ -8,9 +8,9 @@ use burn::tensor::backend::Backend;
 
 use super::block::{AttentionBlock, FeedForwardBlock, Sites, site};
 use super::relative_positions;
-use crate::blocks::dropout::{Dropout, DropoutSite};
-use crate::blocks::layout::Layout;
+use crate::blocks::dropout::DropoutSite;
 use crate::blocks::ops::{RmsNorm, drop};
+use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
@@ -66,19 +66,19 @@ impl<B: Backend> T5Stack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        layout: &Layout,
-        dropout: Option<Dropout>,
+        pass: Pass<'_>,
     ) -> Tensor<B, 2> {
+        let Pass { layout, dropout, .. } = pass;
         let biases: Vec<_> =
             self.positions.iter().map(|table| table.distances(layout.longest())).collect();
         let rate = self.dropout;
         let is_last = layers.end == self.depth();
         for i in layers {
             let layer = &self.layers[i];
-            let sites = Sites { dropout, layer: i + 1, rate };
+            let sites = Sites { pass, layer: i + 1, rate };
             let bias = biases[i.min(biases.len() - 1)].clone();
-            x = layer.attention.forward(x, layout, bias, false, sites);
-            x = layer.feed_forward.forward(x, layout, sites);
+            x = layer.attention.forward(x, bias, false, sites);
+            x = layer.feed_forward.forward(x, sites);
         }
         if !is_last {
             return x;

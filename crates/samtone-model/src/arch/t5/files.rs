@@ -19,6 +19,7 @@ pub(crate) const NAMES: Names = Names {
     rules: &[("shared", &["shared"]), ("encoder.embed_tokens", &["shared"])],
     words: TABLE,
     left_out: &["decoder", "lm_head"],
+    adapted: &["q", "v"],
 };
 
 /// The configuration; absent keys have the defaults of transformers' configuration classes.

@@ -30,7 +30,8 @@ const PROBES: [&str; 6] = [
 #[command(after_help = "\
 Examples:
   samtone export --model runs/first/model --out for-python
-  samtone export --model runs/first/model --layout router --out for-python")]
+  samtone export --model runs/first/model --layout router --out for-python
+  samtone export --model runs/adapted --merge --out for-everyone")]
 pub(crate) struct Args {
     /// The model: its folder, a run's, or its name in the Hugging Face cache.
     #[arg(long, value_name = "MODEL")]
@@ -41,6 +42,9 @@ pub(crate) struct Args {
     /// How two towers are laid out.
     #[arg(long, value_enum, default_value_t)]
     layout: Layout,
+    /// Put adapters into the weights that they are on: a model like any other.
+    #[arg(long)]
+    merge: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -125,15 +129,17 @@ fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     let open = || {
         let model = model_folder(&args.model)?;
         let retriever = Retriever::<B>::open(&model, device)?;
-        anyhow::Ok((model, retriever))
+        let merged = args.merge.then(|| retriever.clone().merged(device)).transpose()?;
+        anyhow::Ok((model, retriever, merged))
     };
-    let (model, retriever) =
+    let (model, retriever, merged) =
         open().with_context(|| format!("cannot export `{}`", args.model.display()))?;
+    let exported = merged.as_ref().unwrap_or(&retriever);
     let write = || {
         match args.layout {
-            Layout::Towers => retriever.save(&args.out)?,
+            Layout::Towers => exported.save(&args.out)?,
             // The model's card says how to load its towers, which a router is not.
-            Layout::Router => return Ok(retriever.save_router(&args.out)?),
+            Layout::Router => return Ok(exported.save_router(&args.out)?),
         }
         let card = model.join(CARD);
         if card.is_file() {
@@ -155,7 +161,7 @@ fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     Ok(Result {
         out: args.out.clone(),
         dim: retriever.dim(),
-        parameters: retriever.model.num_parameters(),
+        parameters: exported.model.num_parameters(),
         largest_difference,
         texts: PROBES.len() * Side::ALL.len(),
     })

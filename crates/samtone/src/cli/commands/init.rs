@@ -106,7 +106,7 @@ fn model(path: Option<&Path>) -> anyhow::Result<String> {
          # What is absent stays as the folder has it; shorter texts train faster.\n\
          # query_max_len = {query}\n# document_max_len = {document}\n\
          # query_prompt = {}\n# document_prompt = {}\n\
-         # sharing = \"sde\" # two towers: \"ade\", \"ade-ste\", \"ade-fte\", \"ade-spl\"\n",
+         # sharing = \"sde\" # two towers: \"ade\", \"ade-ste\", \"ade-fte\", \"ade-spl\", \"ade-adapter\"\n",
         quoted(path),
         prompt(&folder.query.prompt),
         prompt(&folder.document.prompt)

@@ -52,12 +52,12 @@ fn text(plan: &Plan) -> String {
     let judging = plan.evaluation_seconds.unwrap_or(f64::NAN);
     format!(
         "batches of {} pairs go through {passes}{kept}\n\
-         {} parameters; {:.0} tokens a step, at most {} with their activations at once\n\
+         {}; {:.0} tokens a step, at most {} with their activations at once\n\
          peak memory about {:.2} GB of the {:.1} GB it may take{}; {:.2} GB of it for score tiles\n\
          about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n\
          about {:.1} min to judge the model, {} times of it on the way\n",
         plan.batch_size,
-        plan.parameters,
+        parameters(plan),
         plan.tokens_per_step,
         plan.longest_chunk,
         gigabytes(plan.peak_bytes),
@@ -70,4 +70,17 @@ fn text(plan: &Plan) -> String {
         judging / 60.0,
         plan.evaluations,
     )
+}
+
+/// How many parameters there are, and of how many a step knows more than the weights.
+fn parameters(plan: &Plan) -> String {
+    let all = format!("{} parameters", plan.parameters);
+    let adapters = match plan.adapters {
+        0 => String::new(),
+        adapters => format!(", {adapters} of them adapters'"),
+    };
+    match plan.parameters - plan.trained {
+        0 => all + &adapters,
+        frozen => format!("{all}, {} trained{adapters}, {frozen} frozen", plan.trained),
+    }
 }

@@ -38,6 +38,7 @@ const MODERN_BERT: Names = Names {
     ],
     words: "embeddings.tok_embeddings.weight",
     left_out: &HEADS,
+    adapted: &["Wqkv"],
 };
 
 const NOMIC_BERT: Names = Names {
@@ -62,9 +63,11 @@ const NOMIC_BERT: Names = Names {
     ],
     words: "embeddings.word_embeddings.weight",
     left_out: &HEADS,
+    adapted: &["Wqkv"],
 };
 
-/// Transformers' own names of NomicBERT and GTE, which it writes no files with, but some do.
+/// Transformers' own names of NomicBERT and GTE, which it writes no files with, but some do. They are
+/// what an adapter calls its modules by.
 const TRANSFORMERS: Names = Names {
     rules: &[
         ("embeddings.word_embeddings", &["embed_tokens"]),
@@ -74,6 +77,7 @@ const TRANSFORMERS: Names = Names {
     ],
     words: "embeddings.word_embeddings.weight",
     left_out: &HEADS,
+    adapted: &["q_proj", "v_proj"],
 };
 
 const NEW: Names = Names {
@@ -100,12 +104,14 @@ const NEW: Names = Names {
     ],
     words: "embeddings.word_embeddings.weight",
     left_out: &HEADS,
+    adapted: &["qkv_proj"],
 };
 
 const LLAMA: Names = Names {
     rules: &[("layers.{}.post_attention_layernorm", &["layers.{}.pre_feedforward_layernorm"])],
     words: "embed_tokens.weight",
     left_out: &HEADS,
+    adapted: &["q_proj", "v_proj"],
 };
 
 const GEMMA: Names = Names { rules: &[], ..LLAMA };
@@ -118,6 +124,15 @@ pub(crate) fn names(kin: RotaryKin) -> &'static [&'static Names] {
         RotaryKin::Gte | RotaryKin::New => &[&NEW, &TRANSFORMERS],
         RotaryKin::Gemma3 => &[&GEMMA],
         _ => &[&LLAMA],
+    }
+}
+
+/// How transformers calls the modules of a kin; of one that it runs by the code beside the weights, as
+/// that does.
+pub(crate) fn module_names(kin: RotaryKin) -> &'static Names {
+    match kin {
+        RotaryKin::NomicBert | RotaryKin::Gte => &TRANSFORMERS,
+        kin => names(kin)[0],
     }
 }
 
