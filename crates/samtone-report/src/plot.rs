@@ -15,6 +15,10 @@ use crate::{
 pub(crate) const NAME_CHARS: usize = 60;
 /// Most points drawn of one curve; more are thinned, extremes kept.
 const CURVE_POINTS: usize = 4000;
+/// Most points drawn of all curves, and the fewest that one of them gets.
+const ALL_POINTS: usize = 8000;
+const FEWEST_POINTS: usize = 50;
+
 /// A drawing over two axes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plot {
@@ -37,14 +41,27 @@ pub(crate) struct Plot {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Marks {
-    Lines { smoothing: f64, series: Vec<Line> },
-    Points { series: Vec<Cloud> },
-    Bars { edges: Vec<f64>, reference: Option<f64>, series: Vec<Bars> },
+    /// Without a smoothing where the values are what they are. Muted series are the last.
+    Lines {
+        smoothing: Option<f64>,
+        reference: Option<f64>,
+        series: Vec<Line>,
+    },
+    Points {
+        series: Vec<Cloud>,
+    },
+    Bars {
+        edges: Vec<f64>,
+        reference: Option<f64>,
+        series: Vec<Bars>,
+    },
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) name: String,
+    #[serde(rename = "muted", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_muted: bool,
     /// `None` where the value is not finite.
     pub(crate) points: Vec<(f64, Option<f64>)>,
 }
@@ -87,14 +104,20 @@ impl Plot {
             Figure::LearningCurves(figure) => Some(lines(figure)),
             Figure::Scatter(figure) => Some(points(figure, max_chars)),
             Figure::Histogram(figure) => Some(bars(figure)),
-            Figure::MetricTable(_) | Figure::NeighbourBrowser(_) | Figure::KeyValues(_) => None,
+            Figure::MetricTable(_)
+            | Figure::NeighbourBrowser(_)
+            | Figure::KeyValues(_)
+            | Figure::Table(_)
+            | Figure::Examples(_) => None,
         }
     }
 
     /// The names in the legend.
     pub(crate) fn names(&self) -> Vec<&str> {
         match &self.marks {
-            Marks::Lines { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
+            Marks::Lines { series, .. } => {
+                series.iter().filter(|s| !s.is_muted).map(|s| s.name.as_str()).collect()
+            }
             Marks::Points { series } => series.iter().map(|s| s.name.as_str()).collect(),
             Marks::Bars { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
         }
@@ -109,13 +132,17 @@ fn lines(figure: &LearningCurves) -> Plot {
     let (left, right) = padded_flat(extent(finite().map(|p| p.0)).unwrap_or((0.0, 1.0)));
     let (bottom, top) = padded(extent(finite().map(|p| p.1)).unwrap_or((0.0, 1.0)), 0.05);
 
+    let mut curves: Vec<&Curve> = figure.curves.iter().collect();
+    curves.sort_by_key(|curve| curve.is_muted);
+
     let mut notes = Vec::new();
     let longest = figure.curves.iter().map(|curve| curve.points.len()).max().unwrap_or(0);
-    if longest > CURVE_POINTS {
+    let most = (ALL_POINTS / figure.curves.len().max(1)).clamp(FEWEST_POINTS, CURVE_POINTS);
+    if longest > most {
         notes.push(format!(
             "Drawn from the lowest and highest value of {} bins; the files beside the report hold \
              every value.",
-            count(CURVE_POINTS / 2)
+            count(most / 2)
         ));
     }
     let all: usize = figure.curves.iter().map(|curve| curve.points.len()).sum();
@@ -132,16 +159,17 @@ fn lines(figure: &LearningCurves) -> Plot {
         domain: [left, right, bottom, top],
         summary: Summary {
             head: vec!["curve", "values", "first", "last", "lowest", "highest"],
-            rows: figure.curves.iter().map(curve_summary).collect(),
+            rows: curves.iter().copied().map(curve_summary).collect(),
         },
         marks: Marks::Lines {
-            smoothing: first_smoothing(longest),
-            series: figure
-                .curves
+            smoothing: (!figure.is_exact).then(|| first_smoothing(longest)),
+            reference: figure.reference.filter(|x| (left..=right).contains(x)),
+            series: curves
                 .iter()
                 .map(|curve| Line {
                     name: clean(&curve.name, NAME_CHARS),
-                    points: thinned(&curve.points),
+                    is_muted: curve.is_muted,
+                    points: thinned(&curve.points, most),
                 })
                 .collect(),
         },
@@ -170,18 +198,18 @@ fn curve_summary(curve: &Curve) -> Vec<String> {
     vec![name, values, number(first), number(last), number(low), number(high)]
 }
 
-/// At most [`CURVE_POINTS`] points: of each bin of neighbours the lowest and the highest.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, Option<f64>)> {
+/// At most `most` points: of each bin of neighbours the lowest and the highest.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, Option<f64>)> {
     let short = |&(x, y): &(f64, f64)| (rounded(x), y.is_finite().then(|| rounded(y)));
     let usable = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         points.iter().filter(|p| p.0.is_finite()).copied().collect()
     };
     let points = usable(points);
-    if points.len() <= CURVE_POINTS {
+    if points.len() <= most {
         return points.iter().map(short).collect();
     }
-    let bin = points.len().div_ceil(CURVE_POINTS / 2);
-    let mut out = Vec::with_capacity(CURVE_POINTS);
+    let bin = points.len().div_ceil(most / 2);
+    let mut out = Vec::with_capacity(most);
     for bin in points.chunks(bin) {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
         let finite = || bin.iter().filter(|p| p.1.is_finite());
@@ -353,7 +381,7 @@ mod tests {
     fn thinning_keeps_the_spike() {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
         points[77_777].1 = 9.0;
-        let thin = thinned(&points);
+        let thin = thinned(&points, CURVE_POINTS);
         assert!(thin.len() <= CURVE_POINTS);
         assert!(thin.contains(&(77_777.0, Some(9.0))));
     }
