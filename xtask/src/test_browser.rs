@@ -177,7 +177,9 @@ fn tables_sort(page: &mut Page<'_>) -> Result<()> {
         })",
     )?;
     ensure!(wrong == json!([]), "not sorted: {wrong}");
-    let is_there = page.eval("document.querySelector('button.sort')?.focus() ?? document.activeElement.matches('.sort')")?;
+    let is_there = page.eval(
+        "document.querySelector('button.sort')?.focus() ?? document.activeElement.matches('.sort')",
+    )?;
     if is_there == true {
         let order = "document.querySelector('button.sort').parentElement.ariaSort";
         let before = page.eval(order)?;
@@ -345,7 +347,7 @@ fn smoothing_works(page: &mut Page<'_>) -> Result<()> {
                 if (!range) return true;
                 const drawn = () => figure.querySelector('svg.live .line:not(.muted)').getAttribute('d');
                 const before = drawn();
-                range.value = 0.9;
+                range.value = range.value > 0.5 ? 0.3 : 0.9;
                 range.dispatchEvent(new Event('input'));
                 return drawn() !== before;
             })(figure.querySelector('input[type=range]'))",

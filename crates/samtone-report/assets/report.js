@@ -13,6 +13,8 @@ const LEAST_MARGIN = 52;
 const MOST_NAMED = 8;
 /** Tables with more rows can be filtered. */
 const FEW_ROWS = 12;
+/** Queries that are shown at first. */
+const FEW_QUERIES = 20;
 /** Milliseconds between two questions for what is new. */
 const ASK_EVERY = 1500;
 
@@ -774,20 +776,30 @@ function browse(node) {
     return html("option", { value }, name + count);
   }));
   const count = html("span", { class: "choice", role: "status" });
+  let most = FEW_QUERIES;
+  const all = html("button", { type: "button", class: "all" }, "Show all");
+  all.addEventListener("click", () => {
+    most = Infinity;
+    update();
+  });
   const update = () => {
     const needle = search.value.trim().toLowerCase();
-    let shown = 0;
+    let matching = 0;
     queries.forEach((query, i) => {
       const matches = texts[i].includes(needle) && (!select.value || of(query).includes(select.value));
-      query.hidden = !matches;
-      shown += matches;
+      query.hidden = !matches || matching >= most;
+      matching += matches;
     });
-    count.textContent = `${grouped(shown)} of ${grouped(queries.length)} queries`;
+    all.hidden = matching <= most;
+    const shown = Math.min(matching, most);
+    const found = matching < queries.length ? `, ${grouped(matching)} match` : "";
+    count.textContent = `${grouped(shown)} of ${grouped(queries.length)} queries${found}`;
   };
   search.addEventListener("input", update);
   select.addEventListener("change", update);
   const tools = html("div", { class: "tools" }, html("span", { class: "choice finder" }, search, select), html("span", { class: "gap" }), count);
   list.before(tools);
+  list.after(all);
   update();
 }
 

@@ -18,6 +18,8 @@ const CURVE_POINTS: usize = 4000;
 /// Most points drawn of all curves, and the fewest that one of them gets.
 const ALL_POINTS: usize = 8000;
 const FEWEST_POINTS: usize = 50;
+/// Of more curves the course is what is seen: they are thinned to means.
+const FEW_CURVES: usize = 8;
 
 /// A drawing over two axes.
 #[derive(Debug, Serialize)]
@@ -138,12 +140,11 @@ fn lines(figure: &LearningCurves) -> Plot {
     let mut notes = Vec::new();
     let longest = figure.curves.iter().map(|curve| curve.points.len()).max().unwrap_or(0);
     let most = (ALL_POINTS / figure.curves.len().max(1)).clamp(FEWEST_POINTS, CURVE_POINTS);
+    let is_crowd = figure.curves.len() > FEW_CURVES;
     if longest > most {
-        notes.push(format!(
-            "Drawn from the lowest and highest value of {} bins; the files beside the report hold \
-             every value.",
-            count(most / 2)
-        ));
+        let (what, bins) =
+            if is_crowd { ("mean", most) } else { ("lowest and highest value", most / 2) };
+        notes.push(format!("Drawn from the {what} of {} bins.", count(bins)));
     }
     let all: usize = figure.curves.iter().map(|curve| curve.points.len()).sum();
     let broken = all - finite().count();
@@ -162,14 +163,18 @@ fn lines(figure: &LearningCurves) -> Plot {
             rows: curves.iter().copied().map(curve_summary).collect(),
         },
         marks: Marks::Lines {
-            smoothing: (!figure.is_exact).then(|| first_smoothing(longest)),
+            smoothing: (!figure.is_exact).then(|| first_smoothing(longest.min(most))),
             reference: figure.reference.filter(|x| (left..=right).contains(x)),
             series: curves
                 .iter()
                 .map(|curve| Line {
                     name: clean(&curve.name, NAME_CHARS),
                     is_muted: curve.is_muted,
-                    points: thinned(&curve.points, most),
+                    points: if is_crowd {
+                        averaged(&curve.points, most)
+                    } else {
+                        thinned(&curve.points, most)
+                    },
                 })
                 .collect(),
         },
@@ -198,13 +203,30 @@ fn curve_summary(curve: &Curve) -> Vec<String> {
     vec![name, values, number(first), number(last), number(low), number(high)]
 }
 
+/// A point as it is drawn; without a y where that is not finite.
+fn short(&(x, y): &(f64, f64)) -> (f64, Option<f64>) {
+    (rounded(x), y.is_finite().then(|| rounded(y)))
+}
+
+/// The points that have a place on the x axis.
+fn placed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    points.iter().filter(|p| p.0.is_finite()).copied().collect()
+}
+
+/// At most `most` points: of each bin of neighbours the mean, at its last x.
+fn averaged(points: &[(f64, f64)], most: usize) -> Vec<(f64, Option<f64>)> {
+    let points = placed(points);
+    let mean = |bin: &[(f64, f64)]| {
+        let finite: Vec<f64> = bin.iter().map(|p| p.1).filter(|y| y.is_finite()).collect();
+        (bin[bin.len() - 1].0, finite.iter().sum::<f64>() / finite.len() as f64)
+    };
+    let bin = points.len().div_ceil(most).max(1);
+    points.chunks(bin).map(|bin| short(&mean(bin))).collect()
+}
+
 /// At most `most` points: of each bin of neighbours the lowest and the highest.
 fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, Option<f64>)> {
-    let short = |&(x, y): &(f64, f64)| (rounded(x), y.is_finite().then(|| rounded(y)));
-    let usable = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        points.iter().filter(|p| p.0.is_finite()).copied().collect()
-    };
-    let points = usable(points);
+    let points = placed(points);
     if points.len() <= most {
         return points.iter().map(short).collect();
     }
@@ -384,6 +406,16 @@ mod tests {
         let thin = thinned(&points, CURVE_POINTS);
         assert!(thin.len() <= CURVE_POINTS);
         assert!(thin.contains(&(77_777.0, Some(9.0))));
+    }
+
+    #[test]
+    fn means_keep_the_course_the_end_and_the_gaps() {
+        let points: Vec<(f64, f64)> = (1..=6).map(|i| (f64::from(i), f64::from(i * i))).collect();
+        let mean = [(2.0, Some(2.5)), (4.0, Some(12.5)), (6.0, Some(30.5))];
+        assert_eq!(averaged(&points, 3), mean);
+        let gap = [(1.0, f64::NAN), (2.0, f64::NAN), (3.0, 1.0)];
+        assert_eq!(averaged(&gap, 2), [(2.0, None), (3.0, Some(1.0))]);
+        assert_eq!(averaged(&[], 3), []);
     }
 
     #[test]

@@ -34,6 +34,4 @@ pub use cache::seal;
 pub use document_text::DocumentText;
 pub use error::TextError;
 pub use random::Key;
-pub use tokenizer::{
-    MASK, PairTokens, SENTINELS, SeenText, SeenToken, TextTokenizer, sentinel,
-};
+pub use tokenizer::{MASK, PairTokens, SENTINELS, SeenText, SeenToken, TextTokenizer, sentinel};

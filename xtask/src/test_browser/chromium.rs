@@ -231,7 +231,8 @@ impl Page<'_> {
         // Enter presses a button by the text that it gives.
         let (kind, text) = if key == "Enter" { ("keyDown", "\r") } else { ("rawKeyDown", "") };
         let code = if key == "Enter" { 13 } else { 0 };
-        let event = json!({ "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code });
+        let event =
+            json!({ "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code });
         self.call("Input.dispatchKeyEvent", &event)?;
         self.call("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": key }))?;
         Ok(())

@@ -176,7 +176,8 @@ impl<'a> Batches<'a> {
         let rows = order.batch(turn);
         let (wanted, key) = (self.hard_negatives, self.key.at(index as u64).at(0));
         let negatives = choose_negatives(set, positives, &rows, wanted, key);
-        let negatives: Vec<usize> = negatives.into_iter().map(|negative| negative.document).collect();
+        let negatives: Vec<usize> =
+            negatives.into_iter().map(|negative| negative.document).collect();
         let own = |place: usize| negatives[place * wanted..(place + 1) * wanted].to_vec();
         let pairs = rows.iter().take(count).enumerate();
         (&*set.dataset, pairs.map(|(place, &row)| (&set.pairs[row], own(place))).collect())

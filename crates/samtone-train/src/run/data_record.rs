@@ -320,7 +320,11 @@ fn examples<B: Backend>(
         Ok(SeenPair {
             query: query(pair.query)?,
             document: document(pair.document)?,
-            negatives: negatives.into_iter().take(NEGATIVES).map(document).collect::<Result<_, _>>()?,
+            negatives: negatives
+                .into_iter()
+                .take(NEGATIVES)
+                .map(document)
+                .collect::<Result<_, _>>()?,
         })
     };
     rows.into_iter().map(pair).collect()

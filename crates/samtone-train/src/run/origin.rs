@@ -79,7 +79,10 @@ fn given(config: &ExperimentConfig) -> Vec<String> {
         flat(&serde_json::to_value(config).expect("a configuration is representable"))
     };
     let (own, default) = (leaves(config), leaves(&ExperimentConfig::default()));
-    own.into_iter().filter(|(key, value)| default.get(key) != Some(value)).map(|own| own.0).collect()
+    own.into_iter()
+        .filter(|(key, value)| default.get(key) != Some(value))
+        .map(|own| own.0)
+        .collect()
 }
 
 #[cfg(test)]

@@ -255,7 +255,11 @@ impl Prepared {
 
     /// What the run is judged on, and what it is to the run.
     pub(crate) fn judged(&self) -> Vec<(&'static str, &TestSet)> {
-        let own = self.dev.iter().map(|set| ("dev", set)).chain(self.test.iter().map(|set| ("test", set)));
+        let own = self
+            .dev
+            .iter()
+            .map(|set| ("dev", set))
+            .chain(self.test.iter().map(|set| ("test", set)));
         own.chain(self.zero_shot.iter().map(|set| ("zero-shot", set))).collect()
     }
 

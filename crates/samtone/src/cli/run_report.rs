@@ -85,12 +85,20 @@ fn highlights(
 ) -> Report {
     let own = results.own.rows.first().and_then(|row| row.values.first().copied()?);
     if let (Some(name), Some(own)) = (results.own.metrics.first(), own) {
-        report = report.highlight(results.own.title.replace("Metrics", name), format!("{:.4}", own.value), "");
+        report = report.highlight(
+            results.own.title.replace("Metrics", name),
+            format!("{:.4}", own.value),
+            "",
+        );
         for gain in gains {
             let Some(row) = gain.rows.iter().find(|row| row.metric == *name) else { continue };
             let star = if row.p_holm < SIGNIFICANT { "significant" } else { "may be chance" };
             let label = format!("against {}", gain.baseline);
-            report = report.highlight(label, signed(row.difference), format!("{star}, p {:.4}", row.p_holm));
+            report = report.highlight(
+                label,
+                signed(row.difference),
+                format!("{star}, p {:.4}", row.p_holm),
+            );
         }
     }
     if let Some(summary) = &run.summary {
@@ -107,15 +115,19 @@ fn highlights(
 fn progress(report: Report, run: &RunFiles) -> Report {
     let status = &run.status;
     let share = 100.0 * status.step as f64 / status.steps.max(1) as f64;
-    let left = status.seconds_left.map_or_else(String::new, |left| {
-        format!("{} left for the steps", duration(left))
-    });
+    let left = status
+        .seconds_left
+        .map_or_else(String::new, |left| format!("{} left for the steps", duration(left)));
     let mut report = report.highlight(status.state.name(), format!("{share:.0} %"), left);
     if let Some(loss) = status.loss {
         report = report.highlight("loss", format!("{loss:.4} nats"), "mean since the line before");
     }
     if let Some((name, value)) = status.dev.iter().next() {
-        report = report.highlight(format!("{name} on dev"), format!("{value:.4}"), "the last evaluation");
+        report = report.highlight(
+            format!("{name} on dev"),
+            format!("{value:.4}"),
+            "the last evaluation",
+        );
     }
     if let Some(speed) = status.pairs_per_second {
         report = report.highlight("speed", format!("{speed:.0} pairs/s"), "since the run began");

@@ -8,7 +8,6 @@ use samtone_skill::{InfuseConfig, InfuseSummary, Prediction, QaConfig, QaSummary
 use samtone_train::run::{Environment, StepRecord, logged};
 use serde::Serialize;
 
-
 /// Questions shown as right, and as many as wrong.
 const SHOWN: usize = 12;
 

@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 
 /// Seconds since 1970 as `29 November 2026, 20:10 UTC`.
 pub(crate) fn date(seconds: u64) -> String {
-    let Some(at) = i64::try_from(seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok())
+    let Some(at) =
+        i64::try_from(seconds).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok())
     else {
         return "–".into();
     };
@@ -47,8 +48,7 @@ pub(crate) fn count(count: usize) -> String {
     match count {
         0..1_000_000 => whole,
         _ => {
-            let (size, unit) =
-                scaled(count as f64 / 1e6, &["million", "billion", "trillion"]);
+            let (size, unit) = scaled(count as f64 / 1e6, &["million", "billion", "trillion"]);
             format!("{whole} ({} {unit})", three(size))
         }
     }
@@ -104,7 +104,13 @@ mod tests {
     fn durations_have_their_two_largest_units() {
         let words = [0.04, 7.26, 59.7, 3_601.0, 3_661.0, 90_000.0, 86_400.0].map(duration);
         let expected = [
-            "0.0 seconds", "7.3 seconds", "1 minute", "1 hour", "1 hour 1 minute", "1 day 1 hour", "1 day",
+            "0.0 seconds",
+            "7.3 seconds",
+            "1 minute",
+            "1 hour",
+            "1 hour 1 minute",
+            "1 day 1 hour",
+            "1 day",
         ];
         assert_eq!(words, expected);
         assert_eq!(duration(f64::NAN), "–");

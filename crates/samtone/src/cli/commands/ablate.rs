@@ -122,15 +122,17 @@ fn report(
     found: &Ablation,
     command: &str,
 ) -> anyhow::Result<()> {
-    let mut metrics =
-        MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics)
-            .ranked()
-            .description(format!(
-                "The range is one standard deviation over the seeds to either side. Bold is the best of a \
+    let mut metrics = MetricTable::new(
+        format!("Mean over seeds on {}", found.split),
+        &found.metrics,
+    )
+    .ranked()
+    .description(format!(
+        "The range is one standard deviation over the seeds to either side. Bold is the best of a \
                  column; a star: it differs from {} under the same sharing (p < 0.05 of the paired \
                  randomisation test over queries, after Holm's correction).",
-                found.baseline
-            ));
+        found.baseline
+    ));
     for row in &found.rows {
         let values = found.metrics.iter().map(|metric| {
             let AblationResult { mean, sd, p_holm, .. } = row.results[metric];
@@ -177,9 +179,10 @@ fn report(
 /// Differences to the baseline, a row a loss and sharing.
 fn against(found: &Ablation) -> Table {
     let columns = ["loss", "sharing"].into_iter().map(Column::new);
-    let metrics = found.metrics.iter().flat_map(|metric| {
-        [Column::new(metric).better(Better::Higher), Column::new("p (Holm)")]
-    });
+    let metrics = found
+        .metrics
+        .iter()
+        .flat_map(|metric| [Column::new(metric).better(Better::Higher), Column::new("p (Holm)")]);
     let title = format!("Against {}", found.baseline);
     let table = Table::new(title, columns.chain(metrics))
         .description("Mean differences over the seeds; bold is the largest gain, a star p < 0.05.");

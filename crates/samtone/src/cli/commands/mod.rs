@@ -90,7 +90,10 @@ enum Command {
 /// The commands by what they are for, as `samtone --help` lists them.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Data", &["import", "split", "lint", "mine", "score", "bm25"]),
-    ("Train", &["download", "init", "plan", "train", "status", "watch", "runs", "ablate", "infuse", "qa"]),
+    (
+        "Train",
+        &["download", "init", "plan", "train", "status", "watch", "runs", "ablate", "infuse", "qa"],
+    ),
     ("Judge", &["eval", "compare", "report", "analyze"]),
     ("Use", &["ask", "encode", "search", "export"]),
     ("Check", &["backends", "gradients", "loss"]),

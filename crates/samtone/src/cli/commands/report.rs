@@ -113,7 +113,11 @@ pub(crate) fn named(runs: Vec<RunFiles>, out: &Path) -> Vec<NamedRun> {
         let page = files.folder.strip_prefix(parent).map(|below| below.join("report.html"));
         let page = page.ok().filter(|page| parent.join(page).is_file());
         NamedRun {
-            name: if rest.as_os_str().is_empty() { files.name() } else { rest.display().to_string() },
+            name: if rest.as_os_str().is_empty() {
+                files.name()
+            } else {
+                rest.display().to_string()
+            },
             page: page.map_or_else(String::new, |page| page.display().to_string()),
             files,
         }
@@ -123,7 +127,8 @@ pub(crate) fn named(runs: Vec<RunFiles>, out: &Path) -> Vec<NamedRun> {
 
 /// How many of the first parts of their paths all runs share; never the last part.
 fn common(runs: &[RunFiles]) -> usize {
-    let parts = |run: &RunFiles| run.folder.components().map(|c| c.as_os_str().to_owned()).collect();
+    let parts =
+        |run: &RunFiles| run.folder.components().map(|c| c.as_os_str().to_owned()).collect();
     let all: Vec<Vec<_>> = runs.iter().map(parts).collect();
     let least = all.iter().map(|parts| parts.len().saturating_sub(1)).min().unwrap_or(0);
     (0..least).find(|&at| all.iter().any(|parts| parts[at] != all[0][at])).unwrap_or(least)

@@ -52,8 +52,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let shared = Shared { devices: &args.devices, node: args.node.zip(args.head.as_deref()) };
-    let Done { folder, outcome, .. } =
-        args.run.run::<ExperimentConfig>("quick-start", shared)?;
+    let Done { folder, outcome, .. } = args.run.run::<ExperimentConfig>("quick-start", shared)?;
     let results = run_report::results(&folder, &outcome.config, &outcome.summary)?;
     let gains = run_report::gains(&folder, &outcome.config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results, &gains);

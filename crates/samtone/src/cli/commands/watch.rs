@@ -48,9 +48,11 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
             "`--port` takes another; without it any that is free is taken",
         )
     })?;
-    let address = server.server_addr().to_ip().ok_or_else(|| anyhow!("the server has no address"))?;
+    let address =
+        server.server_addr().to_ip().ok_or_else(|| anyhow!("the server has no address"))?;
     let served = Served { run: &args.run, url: format!("http://{address}/") };
-    format.print(&served, |served| format!("{} is shown at {}", served.run.display(), served.url))?;
+    format
+        .print(&served, |served| format!("{} is shown at {}", served.run.display(), served.url))?;
     let mut page = Page::default();
     for request in server.incoming_requests() {
         let answered = page.answer(request, address, &args.run);
@@ -124,8 +126,13 @@ fn line(name: &str, value: &str) -> Header {
 /// Sizes and times of what a page is made of.
 fn stamps(run: &Path) -> Vec<(u64, Option<SystemTime>)> {
     let names = [
-        "metrics.jsonl", "baseline/metrics.jsonl", "data.json", "origin.json", "summary.json",
-        "queries.json", "environment.json",
+        "metrics.jsonl",
+        "baseline/metrics.jsonl",
+        "data.json",
+        "origin.json",
+        "summary.json",
+        "queries.json",
+        "environment.json",
     ];
     let stamp = |name: &str| {
         let metadata = std::fs::metadata(run.join(name));

@@ -1,6 +1,8 @@
 //! What a run trains on.
 
-use samtone_report::{Cell, Column, Example, ExampleText, Examples, KeyValues, Piece, Section, Table};
+use samtone_report::{
+    Cell, Column, Example, ExampleText, Examples, KeyValues, Piece, Section, Table,
+};
 use samtone_train::run::{DataRecord, Findings, SeenPiece, SeenRow, TokenLengths, TrainedSet};
 
 use crate::words::{grouped, percent};
@@ -23,10 +25,8 @@ fn whole(number: usize) -> Cell {
 
 fn sizes(data: &DataRecord) -> Table {
     let columns = ["set", "for", "queries", "documents", "pairs", "own negatives a pair"];
-    let mut table = Table::new("Sizes", columns.map(Column::new)).description(format!(
-        "Every row of a batch takes {} hard negatives.",
-        data.negatives
-    ));
+    let mut table = Table::new("Sizes", columns.map(Column::new))
+        .description(format!("Every row of a batch takes {} hard negatives.", data.negatives));
     for set in &data.train {
         let (fewest, most, mean) = set.own_negatives;
         let negatives = match (fewest, most) {
@@ -45,7 +45,8 @@ fn sizes(data: &DataRecord) -> Table {
     for set in &data.judged {
         let name = Cell::text(format!("{}, {}", set.name, set.split));
         let sizes = [Cell::text(&set.role), whole(set.queries), whole(set.documents)];
-        table = table.row([name].into_iter().chain(sizes).chain([Cell::default(), Cell::default()]));
+        table =
+            table.row([name].into_iter().chain(sizes).chain([Cell::default(), Cell::default()]));
     }
     table
 }
@@ -75,7 +76,8 @@ fn findings(set: &TrainedSet) -> KeyValues {
             "Not checked: more than 100,000 texts take minutes. `samtone lint` checks them.",
         );
     };
-    let figure = KeyValues::new(title).description("What `samtone lint` finds, with the first ids.");
+    let figure =
+        KeyValues::new(title).description("What `samtone lint` finds, with the first ids.");
     let mut figure = found.counts.iter().fold(figure, |figure, (kind, count)| {
         let examples = found.examples.get(kind).map_or_else(String::new, |ids| {
             format!(": {}{}", ids.join(", "), if ids.len() < *count { ", …" } else { "" })

@@ -52,11 +52,13 @@ fn browsed(query: &ShownQuery, shown: &ShownQueries) -> BrowsedQuery {
 
 /// Where every system ranks the right document `id`.
 fn ranks(id: &str, query: &ShownQuery, systems: &[String]) -> String {
-    let rank = |(system, found): (&String, &samtone_train::run::ShownRanking)| {
-        match found.right.iter().find(|right| right.0 == id) {
-            Some((_, rank, score)) => format!("{system}: rank {rank}, score {score:.4}"),
-            None => format!("{system}: not found"),
-        }
+    let rank = |(system, found): (&String, &samtone_train::run::ShownRanking)| match found
+        .right
+        .iter()
+        .find(|right| right.0 == id)
+    {
+        Some((_, rank, score)) => format!("{system}: rank {rank}, score {score:.4}"),
+        None => format!("{system}: not found"),
     };
     systems.iter().zip(&query.found).map(rank).collect::<Vec<_>>().join(" · ")
 }

@@ -21,9 +21,11 @@ pub(super) fn section(run: &RunFiles) -> anyhow::Result<Section> {
         }));
     }
     let read = KeyValues::new("What it read").description("BLAKE3 sums, of identity.json.");
-    let read = run.identity.inputs.iter().fold(read, |read, (name, sum)| {
-        read.copied_row(name, short(sum), sum)
-    });
+    let read = run
+        .identity
+        .inputs
+        .iter()
+        .fold(read, |read, (name, sum)| read.copied_row(name, short(sum), sum));
     Ok(section.figure(read).figure(configuration(run)?))
 }
 
@@ -52,7 +54,10 @@ fn run_figure(run: &RunFiles) -> KeyValues {
             .row("processes, one after the other", environment.legs);
     }
     figure
-        .row("steps", count(run.summary.as_ref().map_or(run.identity.steps, |summary| summary.steps)))
+        .row(
+            "steps",
+            count(run.summary.as_ref().map_or(run.identity.steps, |summary| summary.steps)),
+        )
         .row("pairs whose activations exist at once", count(run.identity.chunk))
 }
 
@@ -83,7 +88,9 @@ fn configuration(run: &RunFiles) -> anyhow::Result<KeyValues> {
     let config = serde_json::to_value(&run.config).context("cannot show the configuration")?;
     let figure = KeyValues::from_json("Configuration", &config);
     let Some(origin) = &run.origin else {
-        return Ok(figure.description("Every key as resolved, config.toml in the run folder; a dash is no value."));
+        return Ok(figure.description(
+            "Every key as resolved, config.toml in the run folder; a dash is no value.",
+        ));
     };
     let is_given = |name: &str| origin.given.iter().any(|given| given == name);
     Ok(figure.mark("changed", is_given).description(

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use samtone_eval::significance::{CompareConfig, ComparedRun, Comparison, compare};
 use samtone_eval::{Evaluation, Metric};
-use samtone_report::{
-    Better, Cell, Column, Estimate, MetricRow, MetricTable, Section, Table,
-};
+use samtone_report::{Better, Cell, Column, Estimate, MetricRow, MetricTable, Section, Table};
 use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{Summary, evaluation_path};
 
@@ -196,7 +194,8 @@ fn dev_values(run: &RunFiles) -> Table {
     };
     let start = summary.and_then(|summary| summary.start.as_ref());
     let judged: Vec<_> = run.steps().iter().filter(|step| !step.dev.is_empty()).collect();
-    if let Some(start) = start.filter(|start| !judged.is_empty() && !start.on_the_way().is_empty()) {
+    if let Some(start) = start.filter(|start| !judged.is_empty() && !start.on_the_way().is_empty())
+    {
         table = table.marked_row(START, cells(0, start.on_the_way()));
     }
     let best = summary.and_then(|summary| summary.best.as_ref());
@@ -205,7 +204,8 @@ fn dev_values(run: &RunFiles) -> Table {
         table = table.marked_row(if is_best { "best" } else { "" }, cells(step.step, &step.dev));
     }
     if let Some(best) = best {
-        table.description += &format!(" The model is that of the step marked as best, by {}.", best.metric);
+        table.description +=
+            &format!(" The model is that of the step marked as best, by {}.", best.metric);
     }
     table
 }

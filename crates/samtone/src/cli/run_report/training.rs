@@ -19,10 +19,8 @@ pub(super) fn section(run: &RunFiles) -> Section {
         }
         if let Some(best) = summary.and_then(|summary| summary.best.as_ref()) {
             figure = figure.reference(best.step as f64);
-            figure.description += &format!(
-                " The broken line marks step {}, the best by {}.",
-                best.step, best.metric
-            );
+            figure.description +=
+                &format!(" The broken line marks step {}, the best by {}.", best.step, best.metric);
         }
         section = section.figure(figure);
     }
@@ -45,7 +43,8 @@ pub(super) fn section(run: &RunFiles) -> Section {
     let memory = |step: &StepRecord| step.rss_bytes.map_or(f64::NAN, |bytes| bytes as f64 / 1e9);
     if trainings.iter().any(|(_, steps)| steps.iter().any(|step| step.rss_bytes.is_some())) {
         let figure = curves("Memory", "GB", trainings, memory).exact();
-        section = section.figure(figure.description("What the process holds in the machine's memory."));
+        section =
+            section.figure(figure.description("What the process holds in the machine's memory."));
     }
     section
 }
@@ -105,7 +104,8 @@ fn rates(
             (pair[1].step as f64, (done(&pair[1]) - done(&pair[0])) / seconds)
         };
         let first = steps.first().map(|step| (step.step as f64, since_begin(step)));
-        figure.curve(Curve::new(name, first.into_iter().chain(steps.windows(2).map(rate)).collect()))
+        figure
+            .curve(Curve::new(name, first.into_iter().chain(steps.windows(2).map(rate)).collect()))
     })
 }
 

@@ -93,7 +93,10 @@ impl Leaderboard {
             let mean = values.map_or_else(Cell::default, |values| {
                 Cell::number(values.iter().sum::<f64>() / values.len() as f64)
             });
-            [Cell::text(&run.name).file(&run.page), mean].into_iter().chain(cells).collect::<Vec<_>>()
+            [Cell::text(&run.name).file(&run.page), mean]
+                .into_iter()
+                .chain(cells)
+                .collect::<Vec<_>>()
         });
         Some(rows.fold(table, Table::row))
     }

@@ -43,7 +43,8 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     }
     let corrected = holm(&pairs.iter().map(|pair| pair.3).collect::<Vec<_>>());
     let cell = |row: usize, column: usize| {
-        let place = pairs.iter().position(|pair| (pair.0, pair.1) == (row.min(column), row.max(column)));
+        let place =
+            pairs.iter().position(|pair| (pair.0, pair.1) == (row.min(column), row.max(column)));
         let Some(place) = place else { return Cell::default() };
         let difference = if row < column { pairs[place].2 } else { -pairs[place].2 };
         let text = format!("{} (p {:.3})", signed(difference), corrected[place]);

@@ -16,8 +16,10 @@ use super::leaderboard::Judged;
 pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<Option<Table>> {
     let configs: Vec<BTreeMap<String, String>> =
         runs.iter().map(leaves).collect::<anyhow::Result<_>>()?;
-    let keys: std::collections::BTreeSet<&String> = configs.iter().flat_map(BTreeMap::keys).collect();
-    let differs = |key: &&String| configs.iter().any(|config| config.get(*key) != configs[0].get(*key));
+    let keys: std::collections::BTreeSet<&String> =
+        configs.iter().flat_map(BTreeMap::keys).collect();
+    let differs =
+        |key: &&String| configs.iter().any(|config| config.get(*key) != configs[0].get(*key));
     let keys: Vec<&String> = keys.into_iter().filter(differs).collect();
     if keys.is_empty() {
         return Ok(None);

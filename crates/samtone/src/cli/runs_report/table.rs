@@ -23,7 +23,8 @@ pub(super) fn runs(runs: &[NamedRun], own: Option<&Judged>) -> Table {
     );
     runs.iter().enumerate().fold(table, |table, (place, run)| {
         let files = &run.files;
-        let scores = metrics.iter().map(|&m| own.map_or_else(Cell::default, |own| own.cell(place, m)));
+        let scores =
+            metrics.iter().map(|&m| own.map_or_else(Cell::default, |own| own.cell(place, m)));
         let loss = files.summary.as_ref().map(|summary| summary.train_loss).or(files.status.loss);
         let steps = files.summary.as_ref().map_or(files.status.step, |summary| summary.steps);
         let environment = files.environment.as_ref();
