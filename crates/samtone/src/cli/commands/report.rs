@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use samtone_report::Report;
 use samtone_train::run::{is_begun, runs_under};
 use serde::Serialize;
@@ -68,16 +69,10 @@ fn is_run(folder: &Path) -> bool {
 
 /// The runs in `folders`, of which one page is written to `out`.
 fn read(folders: &[PathBuf], out: &Path) -> anyhow::Result<Vec<NamedRun>> {
-    let mut found = Vec::new();
-    for folder in folders {
-        if is_run(folder) {
-            found.push(folder.clone());
-        } else {
-            found.extend(below(folder)?);
-        }
-    }
+    let found: Vec<Vec<PathBuf>> =
+        folders.iter().map(|folder| gather(folder)).collect::<anyhow::Result<_>>()?;
     let mut runs = Vec::new();
-    for folder in found {
+    for folder in found.into_iter().flatten() {
         match RunFiles::read(&folder) {
             Ok(files) => runs.push(files),
             Err(error) => warn(format_args!("`{}` is left out: {error:#}", folder.display())),
@@ -90,18 +85,24 @@ fn read(folders: &[PathBuf], out: &Path) -> anyhow::Result<Vec<NamedRun>> {
     Ok(named(runs, out))
 }
 
-/// The runs below `folder`.
-fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if !is_begun(folder) {
-        return Ok(runs_under(folder)?);
+/// The run in `folder`, or those below it.
+fn gather(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if is_run(folder) {
+        return Ok(vec![folder.into()]);
     }
-    // An ablation.
-    let mut found = Vec::new();
-    for entry in folder.read_dir()?.flatten().filter(|entry| entry.path().is_dir()) {
-        found.extend(runs_under(&entry.path())?);
-    }
-    found.sort();
-    Ok(found)
+    // An ablation has a configuration of its own above its runs.
+    let parts = if is_begun(folder) { folders_in(folder)? } else { runs_under(folder)? };
+    let gathered: Vec<Vec<PathBuf>> =
+        parts.iter().map(|part| gather(part)).collect::<anyhow::Result<_>>()?;
+    Ok(gathered.concat())
+}
+
+fn folders_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let wrong = || format!("cannot read `{}`", folder.display());
+    let entries = folder.read_dir().with_context(wrong)?.flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    Ok(folders)
 }
 
 /// Each run by what its folder has that not all have, with its page as seen from `out`.
