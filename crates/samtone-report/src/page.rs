@@ -258,7 +258,7 @@ impl<'a> Page<'a> {
     fn summary(&mut self, summary: &Summary) {
         self.out.put(
             "<details class=\"numbers\"><summary>Numbers</summary><div class=\"scroll\" \
-             tabindex=\"0\"><table><thead><tr>",
+             tabindex=\"0\" role=\"region\" aria-label=\"Numbers\"><table><thead><tr>",
         );
         for head in &summary.head {
             self.out.push(format_args!("<th scope=\"col\">{head}</th>"));

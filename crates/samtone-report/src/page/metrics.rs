@@ -1,6 +1,6 @@
 //! Metrics of several systems, as a table with a small drawing in each cell.
 
-use crate::markup::{BEST, Markup, STAR};
+use crate::markup::{BEST, Markup, STAR, name};
 use crate::scale::{extent, number, padded};
 use crate::{Estimate, MetricTable};
 
@@ -18,10 +18,11 @@ pub(super) fn write(out: &mut Markup, table: &MetricTable) {
             ends.map(|ends| padded(ends, 0.06))
         })
         .collect();
-    out.put(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\
-         <thead><tr><th scope=\"col\"><span class=\"unseen\">System</span></th>",
-    );
+    let title = name(&table.title);
+    out.push(format_args!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\"><table>\
+         <thead><tr><th scope=\"col\"><span class=\"unseen\">System</span></th>"
+    ));
     for (metric, axis) in table.metrics.iter().zip(&axes) {
         let metric = out.text(metric);
         out.push(format_args!("<th scope=\"col\"><bdi>{metric}</bdi>"));

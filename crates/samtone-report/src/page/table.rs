@@ -7,10 +7,11 @@ use crate::{Cell, Table};
 
 /// Writes `table`.
 pub(super) fn write(out: &mut Markup, table: &Table) {
-    out.put(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">\
-         <table class=\"sorted\"><thead><tr>",
-    );
+    let title = name(&table.title);
+    out.push(format_args!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\">\
+         <table class=\"sorted\"><thead><tr>"
+    ));
     for column in &table.columns {
         let column = name(&column.name);
         out.push(format_args!("<th scope=\"col\"><bdi>{column}</bdi></th>"));

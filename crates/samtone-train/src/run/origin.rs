@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Configuration, ExperimentConfig};
+use crate::config::ExperimentConfig;
 use crate::error::TrainError;
 use crate::run::identity::flat;
 use crate::run::run_folder::RunFolder;
@@ -88,6 +88,7 @@ fn given(config: &ExperimentConfig) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Configuration;
 
     #[test]
     fn what_is_given_is_what_differs_from_the_defaults() {
