@@ -1,10 +1,12 @@
 //! `cargo xtask test-browser`: the reports in a real browser.
 //!
 //! Drives headless Chromium over a report with every figure, one with hostile texts in every place,
-//! and those of a short quick start: its training and the analysis of both its models. Wants a `chromium`
-//! on the path (Debian's package is one) or in the variable `CHROMIUM`.
+//! one of a hundred runs, and those of a short quick start: its training, the analysis of both its
+//! models, the page of several runs, and what `samtone watch` serves. Wants a `chromium` on the path
+//! (Debian's package is one) or in the variable `CHROMIUM`.
 
 mod chromium;
+mod live;
 
 use std::{
     env, fs,
@@ -21,49 +23,58 @@ use crate::check::build;
 /// Widths in pixels and the name of each.
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
+/// A4 between margins of 1 cm, at 96 pixels an inch.
+const PAPER: (u32, u32) = (718, 1047);
 
-/// Makes the reports and checks each; screenshots land beside them.
+/// Makes the reports and checks each, or those that are named alone; screenshots land in a folder.
 pub(crate) fn test_browser() -> Result<()> {
     let folder = target_folder().join("browser");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create `{}`", folder.display()))?;
     let mut browser = Chromium::start()?;
-    let mut sound = 0;
-    let mut check = |report: &Path| -> Result<()> {
+    let named: Vec<PathBuf> = env::args_os().skip(2).map(PathBuf::from).collect();
+    let is_own = named.is_empty();
+    let reports = if is_own { make(&folder)? } else { named };
+    for report in &reports {
         let report = fs::canonicalize(report)
             .with_context(|| format!("no report at `{}`", report.display()))?;
-        sound += 1;
-        check(&mut browser, &report, &folder).with_context(|| format!("in `{}`", report.display()))
-    };
+        check(&mut browser, &report, &folder)
+            .with_context(|| format!("in `{}`", report.display()))?;
+    }
+    if is_own {
+        let (samtone, run) = (build()?.join("samtone"), folder.join("runs/quick-start"));
+        live::check(&mut browser, &samtone, &run).context("live")?;
+    }
+    let (sound, folder) = (reports.len(), folder.display());
+    eprintln!("test-browser: {sound} reports are sound; screenshots in {folder}");
+    Ok(())
+}
 
+/// Makes a report of every kind in `folder`.
+fn make(folder: &Path) -> Result<Vec<PathBuf>> {
     let programs = build()?;
     let (gallery, samtone) = (programs.join("examples/gallery"), programs.join("samtone"));
-    run(&gallery, "", &[("", &folder)])?;
-    check(&folder.join("gallery.html"))?;
-    check(&folder.join("hostile.html"))?;
-
-    let [trained, analysis] = ["quick-start", "analysis"].map(|name| folder.join(name));
-    for made in [&trained, &analysis] {
-        if made.exists() {
-            fs::remove_dir_all(made)
-                .with_context(|| format!("cannot remove `{}`", made.display()))?;
-        }
+    run(&gallery, "", &[("", folder)])?;
+    let runs = folder.join("runs");
+    if runs.exists() {
+        fs::remove_dir_all(&runs).with_context(|| format!("cannot remove `{}`", runs.display()))?;
     }
-    run(&samtone, "train --set train.steps=60", &[("--run-dir", &trained)])?;
-    check(&trained.join("report.html"))?;
-    let models = ["model", "baseline/model"].map(|model| trained.join(model));
+    let (trained, other) = (runs.join("quick-start"), runs.join("other"));
+    let more = "--set train.eval_every=20 --set train.best_by=ndcg@10";
+    run(&samtone, &format!("train --set train.steps=60 {more}"), &[("--run-dir", &trained)])?;
+    let more = "--set train.baseline=none --set train.lr=1e-3 --set seed=1";
+    run(&samtone, &format!("train --set train.steps=30 {more}"), &[("--run-dir", &other)])?;
+    let several = folder.join("several.html");
+    run(&samtone, "report", &[("", &runs), ("--out", &several)])?;
+    let (analysis, models) =
+        (runs.join("analysis"), ["model", "baseline/model"].map(|model| trained.join(model)));
     run(
         &samtone,
         "analyze --data embedded --points 100 --queries 20",
         &[("--model", &models[0]), ("--model", &models[1]), ("--out", &analysis)],
     )?;
-    check(&analysis.join("report.html"))?;
-
-    // A report of one's own can be named: a longer training run's, say.
-    for report in env::args_os().skip(2) {
-        check(Path::new(&report))?;
-    }
-    eprintln!("test-browser: {sound} reports are sound; screenshots in {}", folder.display());
-    Ok(())
+    let drawn = ["gallery.html", "hostile.html", "many.html", "several.html"];
+    let written = [trained, other, analysis].map(|made| made.join("report.html"));
+    Ok(drawn.iter().map(|name| folder.join(name)).chain(written).collect())
 }
 
 /// `PROGRAM WORDS`, then each option with its path.
@@ -90,6 +101,7 @@ fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
     let stem =
         named.unwrap_or(report).file_stem().unwrap_or_default().to_string_lossy().into_owned();
 
+    opens_fast(browser, &url)?;
     let mut page = browser.open(&url, DESKTOP)?;
     drawings_come_alive(&mut page).context("drawings")?;
     hover_shows_text(&mut page).context("hover")?;
@@ -98,6 +110,8 @@ fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
     keys_work(&mut page).context("keyboard")?;
     smoothing_works(&mut page).context("smoothing")?;
     neighbours_filter(&mut page).context("neighbours")?;
+    tables_sort(&mut page).context("tables")?;
+    buttons_copy(&mut page).context("copy buttons")?;
     texts_stay_text(&mut page).context("hostile text")?;
     names_are_there(&mut page).context("accessible names")?;
     page.call("Page.printToPDF", &json!({})).context("print")?;
@@ -116,7 +130,77 @@ fn check(browser: &mut Chromium, report: &Path, folder: &Path) -> Result<()> {
             page.close()?;
         }
     }
+    let mut page = browser.open(&url, PAPER)?;
+    page.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }))?;
+    fits(&mut page, PAPER.0).context("on paper")?;
+    fs::write(folder.join(format!("{stem}-paper.png")), page.screenshot()?)?;
+    page.close()?;
     works_without_script(browser, &url).context("without script")
+}
+
+/// Milliseconds in which a page is loaded and its script is done.
+const LONGEST_LOAD: f64 = 1000.0;
+
+/// How often a page is opened: the fastest counts, as the machine may do something else meanwhile.
+const OPENED: usize = 3;
+
+fn opens_fast(browser: &mut Chromium, url: &str) -> Result<()> {
+    let mut fastest = f64::INFINITY;
+    for _ in 0..OPENED {
+        let mut page = browser.open(url, DESKTOP)?;
+        let loaded = page.eval("performance.getEntriesByType('navigation')[0].loadEventEnd")?;
+        fastest = fastest.min(loaded.as_f64().context("a time")?);
+        page.close()?;
+    }
+    ensure!(fastest < LONGEST_LOAD, "the page takes {fastest:.0} ms to open");
+    eprintln!("{url}: open after {fastest:.0} ms");
+    Ok(())
+}
+
+/// A click, and Enter, on a head sorts the rows by its column, each the other way round.
+fn tables_sort(page: &mut Page<'_>) -> Result<()> {
+    let wrong = page.eval(
+        "[...document.querySelectorAll('figure.table')].flatMap(figure => {
+            const rows = () => [...figure.querySelector('tbody').rows];
+            const before = rows().length;
+            return [...figure.querySelectorAll('thead th')].flatMap((head, column) => {
+                const orders = [1, 2].map(() => {
+                    head.querySelector('button').click();
+                    const numbers = rows().map(row => row.cells[column].dataset.number).filter(n => n !== undefined).map(Number);
+                    const sign = head.ariaSort === 'ascending' ? 1 : -1;
+                    const isSorted = numbers.every((n, i) => i === 0 || sign * (n - numbers[i - 1]) >= 0);
+                    return isSorted && rows().length === before ? head.ariaSort : 'unsorted';
+                });
+                const isRight = orders[0] !== orders[1] && !orders.includes('unsorted');
+                return isRight ? [] : [`${head.textContent}: ${orders}`];
+            });
+        })",
+    )?;
+    ensure!(wrong == json!([]), "not sorted: {wrong}");
+    let is_there = page.eval(
+        "document.querySelector('button.sort')?.focus() ?? document.activeElement.matches('.sort')",
+    )?;
+    if is_there == true {
+        let order = "document.querySelector('button.sort').parentElement.ariaSort";
+        let before = page.eval(order)?;
+        page.key("Enter")?;
+        ensure!(page.eval(order)? != before, "Enter on a head sorts nothing");
+    }
+    Ok(())
+}
+
+/// A copy button says what became of it.
+fn buttons_copy(page: &mut Page<'_>) -> Result<()> {
+    let silent = page.eval(
+        "(async () => {
+            const buttons = [...document.querySelectorAll('button.copy')];
+            buttons.forEach(button => button.click());
+            await new Promise(resolve => setTimeout(resolve, 200));
+            return buttons.filter(button => button.textContent === 'Copy').length;
+        })()",
+    )?;
+    ensure!(silent == 0, "{silent} copy buttons do nothing");
+    Ok(())
 }
 
 fn drawings_come_alive(page: &mut Page<'_>) -> Result<()> {
@@ -261,9 +345,9 @@ fn smoothing_works(page: &mut Page<'_>) -> Result<()> {
             plot,
             "(range => {
                 if (!range) return true;
-                const drawn = () => figure.querySelector('svg.live .line').getAttribute('d');
+                const drawn = () => figure.querySelector('svg.live .line:not(.muted)').getAttribute('d');
                 const before = drawn();
-                range.value = 0.9;
+                range.value = range.value > 0.5 ? 0.3 : 0.9;
                 range.dispatchEvent(new Event('input'));
                 return drawn() !== before;
             })(figure.querySelector('input[type=range]'))",
@@ -298,7 +382,7 @@ fn texts_stay_text(page: &mut Page<'_>) -> Result<()> {
         "[
             String(window.pwned),
             document.scripts.length,
-            document.querySelectorAll('img, iframe, link, base, object, embed, form, textarea, b:not(.tip b), a:not(nav a, .skip), meta[http-equiv=refresh], image, use, foreignObject').length,
+            document.querySelectorAll('img, iframe, link, base, object, embed, form, textarea, b:not(.tip b), a:not(nav a, .skip, .table a[href^=\"./\"]), meta[http-equiv=refresh], image, use, foreignObject').length,
             [...document.querySelectorAll('*')].filter(node => [...node.attributes].some(a => a.name.startsWith('on'))).length,
         ]",
     )?;

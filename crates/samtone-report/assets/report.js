@@ -9,6 +9,14 @@ const MOST_ZOOM = 400;
 const REACH = 28;
 /** Pixels left of an axis, at least. */
 const LEAST_MARGIN = 52;
+/** Most series that are named at once beside the pointer. */
+const MOST_NAMED = 8;
+/** Tables with more rows can be filtered. */
+const FEW_ROWS = 12;
+/** Queries that are shown at first. */
+const FEW_QUERIES = 20;
+/** Milliseconds between two questions for what is new. */
+const ASK_EVERY = 1500;
 
 // ---------------------------------------------------------------------------------------------
 // Elements
@@ -107,7 +115,8 @@ class Lines {
   constructor(plot) {
     this.series = plot.series;
     this.axes = true;
-    this.setSmoothing(plot.smoothing);
+    this.reference = plot.reference;
+    this.setSmoothing(plot.smoothing ?? 0);
     this.steps = [...new Set(this.series.flatMap((s) => s.points.map((p) => p[0])))];
     this.steps.sort((a, b) => a - b);
     this.xLabel = plot.x_label;
@@ -120,12 +129,20 @@ class Lines {
 
   draw(view, index) {
     const group = svg("g");
+    if (this.series[index].muted) {
+      group.append(svg("path", { class: "line muted", d: this.path(view, this.smoothed[index]) }));
+      return group;
+    }
     if (this.smoothing > 0) {
       group.append(svg("path", { class: "raw", d: this.path(view, this.series[index].points) }));
     }
     const d = this.path(view, this.smoothed[index]);
     group.append(svg("path", { class: "line", d, "stroke-dasharray": dashes(index) }));
     return group;
+  }
+
+  drawOver(view) {
+    return guide(view, this.reference);
   }
 
   path(view, points) {
@@ -161,23 +178,34 @@ class Lines {
     return Math.min(this.steps.length - 1, Math.max(0, mark + dx));
   }
 
-  describe(view, mark) {
+  describe(view, mark, pointer) {
     const x = this.steps[mark];
     const shapes = [svg("path", { class: "mark guide", d: `M${view.x(x)} ${view.top}V${view.bottom}` })];
     const rows = [];
     let top = view.bottom;
+    let found = [];
     for (const index of view.visible) {
       // Series need not share their steps: each shows its last value up to here.
       const at = lastUpTo(this.smoothed[index], x);
-      if (at === null) continue;
-      const [px, py] = this.smoothed[index][at];
-      const y = view.y(py);
+      if (at !== null) found.push([index, at, view.y(this.smoothed[index][at][1])]);
+    }
+    if (found.length > MOST_NAMED) {
+      if (pointer !== null) found.sort((a, b) => Math.abs(a[2] - pointer) - Math.abs(b[2] - pointer));
+      found = found.slice(0, MOST_NAMED).sort((a, b) => a[2] - b[2]);
+    }
+    for (const [index, at, y] of found) {
+      const px = this.smoothed[index][at][0];
       top = Math.min(top, y);
       shapes.push(svg("circle", { class: `mark dot series-${index % 8}`, cx: view.x(px), cy: y, r: 4 }));
       rows.push([index, this.series[index].name, number(this.series[index].points[at][1])]);
     }
     return { x: view.x(x), y: top, title: `${this.xLabel} ${number(x)}`, rows, shapes };
   }
+}
+
+/** The x that is marked, if one is. */
+function guide(view, x) {
+  return x === null ? [] : [svg("path", { class: "reference", d: `M${view.x(x)} ${view.top}V${view.bottom}` })];
 }
 
 /** The index of the last point at or before `x` that holds a value. */
@@ -281,8 +309,7 @@ class Bars {
   }
 
   drawOver(view) {
-    if (this.reference === null) return [];
-    return [svg("path", { class: "reference", d: `M${view.x(this.reference)} ${view.top}V${view.bottom}` })];
+    return guide(view, this.reference);
   }
 
   /** A mark is a bin. */
@@ -422,9 +449,11 @@ class Figure {
     this.node = node;
     this.plot = plot;
     this.index = index;
-    this.marks = new { lines: Lines, points: Points, bars: Bars }[plot.kind](plot);
+    this.marks = marksOf(plot);
     this.hidden = new Set();
     this.mark = null;
+    /** The pointer's height, where one points. */
+    this.pointer = null;
     this.pointers = new Map();
 
     this.canvas = node.querySelector(".canvas");
@@ -464,6 +493,7 @@ class Figure {
   makeTools() {
     const tools = html("div", { class: "tools", role: "group", "aria-label": "Controls" });
     this.plot.series.forEach((series, index) => {
+      if (series.muted) return;
       const button = html(
         "button",
         { type: "button", class: `legend series-${index % 8}`, "aria-pressed": "true", onclick: () => this.toggle(index, button) },
@@ -473,11 +503,14 @@ class Figure {
       tools.append(button);
     });
     tools.append(html("span", { class: "gap" }));
-    if (this.plot.kind === "lines") {
+    const muted = this.plot.series.filter((series) => series.muted).length;
+    if (muted) tools.append(html("span", { class: "choice" }, `grey: ${muted} others`));
+    if (this.plot.kind === "lines" && this.plot.smoothing !== null) {
       const output = html("output", {}, this.marks.smoothing.toFixed(2));
       const range = html("input", {
         type: "range", min: 0, max: 0.99, step: 0.01, value: this.marks.smoothing,
         oninput: () => {
+          this.isSmoothed = true;
           this.marks.setSmoothing(Number(range.value));
           output.textContent = this.marks.smoothing.toFixed(2);
           this.draw();
@@ -514,8 +547,10 @@ class Figure {
     const clip = `clip-${this.index}`;
     const frame = svg("rect", { x: view.left, y: view.top, width: view.plotWidth, height: view.plotHeight });
     const body = svg("g", { "clip-path": `url(#${clip})` });
-    for (const index of view.visible) {
-      body.append(svg("g", { class: `series series-${index % 8}` }, marks.draw(view, index)));
+    const isMuted = (index) => Boolean(this.plot.series[index].muted);
+    for (const index of [...view.visible].sort((a, b) => isMuted(b) - isMuted(a) || a - b)) {
+      const color = isMuted(index) ? "" : ` series-${index % 8}`;
+      body.append(svg("g", { class: `series${color}` }, marks.draw(view, index)));
     }
     body.append(...(marks.drawOver?.(view) ?? []));
     this.overlay = svg("g", { "aria-hidden": "true" });
@@ -564,12 +599,13 @@ class Figure {
       this.tip.hidden = true;
       return;
     }
-    const about = this.marks.describe(this.view, mark);
+    const about = this.marks.describe(this.view, mark, this.pointer);
     this.overlay.replaceChildren(...about.shapes);
     this.tip.replaceChildren(html("p", {}, html("b", { dir: "auto" }, about.title)));
     for (const [index, name, value] of about.rows ?? []) {
-      const sample = swatch(this.plot.kind, index);
-      this.tip.append(html("p", { class: `row series-${index % 8}` }, sample, html("bdi", {}, name), html("span", {}, value)));
+      const isMuted = this.plot.series[index].muted;
+      const sample = isMuted ? html("span", { class: "swatch" }) : swatch(this.plot.kind, index);
+      this.tip.append(html("p", { class: isMuted ? "row" : `row series-${index % 8}` }, sample, html("bdi", {}, name), html("span", {}, value)));
     }
     if (about.text) this.tip.append(html("p", { dir: "auto" }, about.text));
     if (about.other) {
@@ -590,6 +626,23 @@ class Figure {
     if (top < -40) top = y * scale + 16;
     this.tip.style.left = `${Math.max(0, Math.min(left, room))}px`;
     this.tip.style.top = `${top}px`;
+  }
+
+  /** Shows another plot of the same kind and series, as the reader has set this one. */
+  update(plot) {
+    const smoothing = this.marks.smoothing;
+    const isWhole = this.view.zoom <= 1.001;
+    this.plot = plot;
+    this.marks = marksOf(plot);
+    if (this.isSmoothed) this.marks.setSmoothing(smoothing);
+    const shown = this.view.shown;
+    this.view = new View(plot.domain, this.marks.axes, this.canvas.clientWidth || 640);
+    if (!isWhole) {
+      this.view.shown = shown;
+      this.view.clamp();
+    }
+    this.mark = null;
+    this.draw();
   }
 
   resize() {
@@ -638,6 +691,7 @@ class Figure {
     const before = this.pointers.get(event.pointerId);
     if (!before || (this.pointers.size === 1 && this.view.zoom <= 1.001)) {
       if (before) this.pointers.set(event.pointerId, at);
+      this.pointer = at[1];
       this.select(this.marks.nearest(this.view, ...at));
       return;
     }
@@ -675,6 +729,7 @@ class Figure {
       this.view.pan(-40 * arrow[0], -40 * arrow[1]);
       this.draw();
     } else if (arrow && (arrow[0] || !this.marks.axes)) {
+      this.pointer = null;
       this.select(this.marks.step(this.view, this.mark, ...arrow));
     } else if (event.key === "+" || event.key === "=") this.zoom(1.6, ...middle);
     else if (event.key === "-") this.zoom(1 / 1.6, ...middle);
@@ -683,6 +738,10 @@ class Figure {
     else return;
     event.preventDefault();
   }
+}
+
+function marksOf(plot) {
+  return new { lines: Lines, points: Points, bars: Bars }[plot.kind](plot);
 }
 
 /** A series' sample for the legend. */
@@ -698,41 +757,275 @@ function swatch(kind, index) {
 // ---------------------------------------------------------------------------------------------
 // The neighbour browser: show what is asked for
 
+const STATES = [
+  ["wrong", "wrong under every model"],
+  ["split", "models disagree"],
+  ["right", "right under every model"],
+];
+
 function browse(node) {
-  const queries = [...node.querySelectorAll(".queries > details")];
+  const list = node.querySelector(".queries");
+  const queries = [...list.querySelectorAll(":scope > details")];
   const texts = queries.map((query) => query.textContent.toLowerCase());
+  const groups = JSON.parse(list.dataset.groups).map((name, i) => [String(i), name]);
+  const of = (query) => (groups.length ? query.dataset.groups.split(" ") : [query.dataset.state]);
+  const choices = [["", "all queries"], ...(groups.length ? groups : STATES)];
   const search = html("input", { type: "search", placeholder: "Find in queries and documents", "aria-label": "Find" });
-  const select = html(
-    "select",
-    { "aria-label": "Show" },
-    html("option", { value: "" }, "all queries"),
-    html("option", { value: "wrong" }, "wrong under every model"),
-    html("option", { value: "split" }, "models disagree"),
-    html("option", { value: "right" }, "right under every model"),
-  );
+  const select = html("select", { "aria-label": "Show" }, ...choices.map(([value, name]) => {
+    const count = value ? ` (${queries.filter((query) => of(query).includes(value)).length})` : "";
+    return html("option", { value }, name + count);
+  }));
   const count = html("span", { class: "choice", role: "status" });
+  let most = FEW_QUERIES;
+  const all = html("button", { type: "button", class: "all" }, "Show all");
+  all.addEventListener("click", () => {
+    most = Infinity;
+    update();
+  });
   const update = () => {
     const needle = search.value.trim().toLowerCase();
-    let shown = 0;
+    let matching = 0;
     queries.forEach((query, i) => {
-      const matches = texts[i].includes(needle) && (!select.value || query.dataset.state === select.value);
-      query.hidden = !matches;
-      shown += matches;
+      const matches = texts[i].includes(needle) && (!select.value || of(query).includes(select.value));
+      query.hidden = !matches || matching >= most;
+      matching += matches;
     });
-    count.textContent = `${grouped(shown)} of ${grouped(queries.length)} queries`;
+    all.hidden = matching <= most;
+    const shown = Math.min(matching, most);
+    const found = matching < queries.length ? `, ${grouped(matching)} match` : "";
+    count.textContent = `${grouped(shown)} of ${grouped(queries.length)} queries${found}`;
   };
   search.addEventListener("input", update);
   select.addEventListener("change", update);
   const tools = html("div", { class: "tools" }, html("span", { class: "choice finder" }, search, select), html("span", { class: "gap" }), count);
-  node.querySelector(".queries").before(tools);
+  list.before(tools);
+  list.after(all);
   update();
 }
 
 // ---------------------------------------------------------------------------------------------
+// Tables: sort by a column, find rows
 
-const { plots } = JSON.parse(document.getElementById("data").textContent);
-for (const node of document.querySelectorAll("figure[data-plot]")) {
-  const index = Number(node.dataset.plot);
-  new Figure(node, plots[index], index);
+function sortable(node) {
+  const body = node.querySelector("tbody");
+  const rows = [...body.rows];
+  const heads = [...node.querySelectorAll("thead th")];
+  const key = (row, column) => {
+    const cell = row.cells[column];
+    return cell.dataset.number === undefined ? cell.textContent : Number(cell.dataset.number);
+  };
+  // Numbers before texts, and what is a dash last, in either order.
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    if (typeof a === typeof b) return a.localeCompare(b, undefined, { numeric: true });
+    return 0;
+  };
+  const isLast = (value, other) => value === "–" || (typeof value === "string" && typeof other === "number");
+  heads.forEach((head, column) => {
+    const button = html("button", { type: "button", class: "sort" }, ...head.childNodes);
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      // Numbers are sought for their highest first.
+      const first = rows.some((row) => typeof key(row, column) === "number") ? "descending" : "ascending";
+      const second = first === "ascending" ? "descending" : "ascending";
+      const order = head.ariaSort === first ? second : first;
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const sorted = [...rows].sort((a, b) => {
+        const [x, y] = [key(a, column), key(b, column)];
+        if (isLast(x, y) !== isLast(y, x)) return isLast(x, y) ? 1 : -1;
+        return sign * compare(x, y);
+      });
+      body.append(...sorted);
+    });
+  });
+  if (rows.length > FEW_ROWS) node.querySelector(".scroll").before(finder(rows));
 }
-for (const node of document.querySelectorAll("figure.neighbours")) browse(node);
+
+/** A box that hides the rows without what is written in it. */
+function finder(rows) {
+  const texts = rows.map((row) => row.textContent.toLowerCase());
+  const count = html("span", { class: "choice", role: "status" });
+  const search = html("input", { type: "search", placeholder: "Find in rows", "aria-label": "Find" });
+  const update = () => {
+    const needle = search.value.trim().toLowerCase();
+    rows.forEach((row, i) => (row.hidden = !texts[i].includes(needle)));
+    const shown = rows.filter((row) => !row.hidden).length;
+    count.textContent = `${grouped(shown)} of ${grouped(rows.length)} rows`;
+  };
+  search.addEventListener("input", update);
+  update();
+  return html("div", { class: "tools" }, html("span", { class: "choice finder" }, search), html("span", { class: "gap" }), count);
+}
+
+// ---------------------------------------------------------------------------------------------
+// Copy buttons
+
+function copyable(node) {
+  const button = html("button", { type: "button", class: "copy" }, "Copy");
+  const say = (word) => {
+    button.textContent = word;
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  };
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(node.dataset.copied);
+      say("Copied");
+    } catch {
+      // Where a page may not, the reader can: what is to be copied is selected.
+      getSelection().selectAllChildren(node.querySelector("pre") ?? node.firstElementChild);
+      say("Selected");
+    }
+  });
+  node.append(button);
+}
+
+// ---------------------------------------------------------------------------------------------
+// The whole page, and what becomes of it while a run goes on
+
+/** The live figures, by their elements. */
+const figures = new Map();
+
+function plotsOf(page) {
+  return JSON.parse(page.getElementById("data").textContent).plots;
+}
+
+/** Makes what is in `root` interactive. */
+function awaken(root, plots) {
+  const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
+  for (const node of all("figure[data-plot]")) {
+    const index = Number(node.dataset.plot);
+    figures.set(node.id, new Figure(node, plots[index], figures.size));
+  }
+  all("figure.neighbours").forEach(browse);
+  all("figure.table").forEach(sortable);
+  all("[data-copied]").forEach(copyable);
+}
+
+/** Whether two plots differ in their points alone. */
+function alike(a, b) {
+  const names = (plot) => plot.series.map((series) => series.name).join("\n");
+  return a.kind === b.kind && names(a) === names(b);
+}
+
+/** Puts the parts of `next` in the place of those of `now`; what is the same stays as the reader left it. */
+function renew(parent, selector, next, sources, put) {
+  const wanted = [...next.querySelectorAll(`:scope > ${selector}`)];
+  const ids = new Set(wanted.map((node) => node.id));
+  for (const node of parent.querySelectorAll(`:scope > ${selector}`)) if (!ids.has(node.id)) node.remove();
+  let before = null;
+  for (const node of wanted) {
+    const now = document.getElementById(node.id);
+    const isSame = now && sources.get(node.id) === node.outerHTML;
+    const kept = isSame ? now : put(now, node);
+    if ((before ? before.nextElementSibling : parent.firstElementChild) !== kept) {
+      if (before) before.after(kept);
+      else parent.prepend(kept);
+    }
+    before = kept;
+  }
+}
+
+class Live {
+  constructor() {
+    this.sources = sourcesOf(document);
+    this.version = "";
+    this.note = html("p", { class: "live-note", role: "status" }, "Live");
+    document.querySelector("header").prepend(this.note);
+  }
+
+  async run() {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY));
+      if (document.hidden) continue;
+      try {
+        const answer = await fetch(location.href, { cache: "no-store", headers: { "If-None-Match": this.version } });
+        if (answer.status === 200) {
+          this.version = answer.headers.get("ETag") ?? "";
+          this.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+        }
+        this.say("Live");
+      } catch {
+        this.say("No longer served: this is how it stood last.");
+      }
+    }
+  }
+
+  say(words) {
+    if (this.note.textContent !== words) this.note.textContent = words;
+  }
+
+  /** Shows what `page` has that this page has not. */
+  show(page) {
+    const plots = plotsOf(page);
+    const sources = sourcesOf(page);
+    document.title = page.title;
+    this.showHead(page);
+    const put = (now, node) => this.put(now, node, plots);
+    renew(document.querySelector("main"), "section", page.querySelector("main"), this.sources, (now, node) => {
+      if (!now) return this.adopt(node, plots);
+      for (const part of ["h2", ".prose"]) {
+        const [old, text] = [now.querySelector(`:scope > ${part}`), node.querySelector(`:scope > ${part}`)];
+        if (old && text && old.textContent !== text.textContent) old.textContent = text.textContent;
+      }
+      renew(now.querySelector(".figures"), "figure", node.querySelector(".figures"), this.sources, put);
+      return now;
+    });
+    this.sources = sources;
+  }
+
+  showHead(page) {
+    const [now, next] = [document.querySelector("header"), page.querySelector("header")];
+    const source = next.outerHTML;
+    if (source !== this.head) {
+      this.head = source;
+      const node = document.importNode(next, true);
+      now.replaceChildren(this.note, ...node.childNodes);
+      now.querySelectorAll("[data-copied]").forEach(copyable);
+    }
+    const [links, fresh] = [document.querySelector("nav"), page.querySelector("nav")];
+    if (links && fresh && links.innerHTML !== fresh.innerHTML) links.replaceChildren(...document.importNode(fresh, true).childNodes);
+    else if (!links && fresh) now.after(document.importNode(fresh, true));
+  }
+
+  adopt(node, plots) {
+    const own = document.importNode(node, true);
+    // It is drawn at the width that it has in the page.
+    const place = html("div", { class: "figures" }, own);
+    document.querySelector("main").append(place);
+    awaken(own, plots);
+    place.replaceWith(own);
+    return own;
+  }
+
+  put(now, node, plots) {
+    const figure = now && figures.get(now.id);
+    const plot = plots[Number(node.dataset.plot)];
+    if (figure && plot && alike(figure.plot, plot)) {
+      now.className = node.className;
+      for (const part of ["figcaption p", ".numbers table"]) {
+        const [old, next] = [now.querySelector(part), node.querySelector(part)];
+        if (old && next) old.replaceChildren(...document.importNode(next, true).childNodes);
+      }
+      figure.update(plot);
+      return now;
+    }
+    const own = this.adopt(node, plots);
+    if (now) {
+      const open = [...now.querySelectorAll("details")].map((details) => details.open);
+      own.querySelectorAll("details").forEach((details, i) => (details.open = open[i] ?? details.open));
+      now.remove();
+    }
+    return own;
+  }
+}
+
+/** The markup of the sections and figures of a page, as it was served. */
+function sourcesOf(page) {
+  return new Map([...page.querySelectorAll("main section, main figure")].map((node) => [node.id, node.outerHTML]));
+}
+
+const live = document.body.hasAttribute("data-live") ? new Live() : null;
+awaken(document, plotsOf(document));
+live?.run();

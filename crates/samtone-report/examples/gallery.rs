@@ -1,7 +1,7 @@
 //! What `cargo xtask test-browser` drives a browser over; `page.rs` is the example to copy.
 //!
-//! Writes two reports into a folder: every figure with plausible numbers, and every figure with
-//! hostile texts. `cargo xtask test-browser` drives a browser over both.
+//! Writes reports into a folder: every figure with plausible numbers, every figure with hostile texts,
+//! and the page of a hundred runs. `cargo xtask test-browser` drives a browser over all of them.
 //!
 //! ```text
 //! cargo run -p samtone-report --example gallery -- FOLDER
@@ -13,8 +13,9 @@ mod hostile;
 use std::{error::Error, path::PathBuf};
 
 use samtone_report::{
-    BrowsedQuery, Curve, Estimate, Histogram, KeyValues, LearningCurves, MetricTable, Neighbour,
-    NeighbourBrowser, Point, Ranking, Report, Scatter, Section, Tsne,
+    Better, BrowsedQuery, Cell, Column, Curve, Estimate, Example, ExampleText, Examples, Histogram,
+    KeyValues, LearningCurves, MetricTable, Neighbour, NeighbourBrowser, Piece, Point, Ranking,
+    RelevantDocument, Report, Scatter, Section, Table, Tsne,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.write_figures(folder.join(name))?;
         report.write(folder.join(format!("{name}.html")))?;
     }
+    many().write(folder.join("many.html"))?;
     Ok(())
 }
 
@@ -72,6 +74,11 @@ fn gallery(words: &Words) -> Result<Report, Box<dyn Error>> {
         .section(towers)
         .section(scores)
         .section(Section::new(words.name("Neighbours", 24)).figure(neighbours(words, &models)))
+        .section(
+            Section::new(words.name("Data", 25))
+                .figure(lengths(words))
+                .figure(examples(words)),
+        )
         .section(setting(words)))
 }
 
@@ -171,6 +178,7 @@ fn neighbours(words: &Words, models: &[String; 2]) -> NeighbourBrowser {
                 text: words.text("A document about", i * 3 + rank),
                 score: 0.9 - 0.05 * rank as f64 - 0.01 * offset as f64,
                 is_relevant: rank == right,
+                note: words.name("BM25 rank 4", 29),
             };
             Ranking {
                 first_relevant: (right < 7).then_some(right + 1),
@@ -181,6 +189,12 @@ fn neighbours(words: &Words, models: &[String; 2]) -> NeighbourBrowser {
             id: words.name(&format!("q{i}"), i),
             text: words.text("A question about", i),
             rankings: vec![ranking(0), ranking(i % 3)],
+            groups: vec![words.name(["won against BM25", "lost against BM25"][i % 2], 26 + i % 2)],
+            relevant: vec![RelevantDocument {
+                id: words.name(&format!("d{}", i * 5), i),
+                text: words.text("A document about", i * 3),
+                note: words.name("rank 3, score 0.71, BM25 rank 9", 28),
+            }],
         });
     }
     browser
@@ -199,8 +213,120 @@ fn setting(words: &Words) -> Section {
         .row(words.name("device", 19), words.name("cpu", 20))
         .row("pairs per second", 412.6);
     Section::new("Setting")
-        .figure(KeyValues::from_json("Configuration", &config))
+        .figure(
+            KeyValues::from_json("Configuration", &config)
+                .mark("changed", |name| name.ends_with("lr") || name == "seed"),
+        )
         .figure(environment)
+}
+
+fn lengths(words: &Words) -> Table {
+    let columns = ["texts", "50 %", "90 %", "longest", "limit", "cut"];
+    let name = |(i, name): (usize, &str)| Column::new(words.name(name, 31 + i));
+    let row = |name: &str, i| {
+        let numbers = [9.0, 14.0, 31.0, 64.0].map(|n| Cell::shown(format!("{n}"), n));
+        let cut = Cell::shown("2.5 %", 0.025);
+        [Cell::text(words.name(name, i))]
+            .into_iter()
+            .chain(numbers)
+            .chain([cut])
+            .collect::<Vec<_>>()
+    };
+    Table::new(words.name("Lengths", 30), columns.into_iter().enumerate().map(name))
+        .description("Tokens, prompts and special tokens among them.")
+        .row(row("queries", 37))
+        .row(row("documents", 38))
+}
+
+fn examples(words: &Words) -> Examples {
+    let mut figure = Examples::new(words.name("As the model sees them", 39))
+        .description("The first pairs of the first step.");
+    for i in 0..4 {
+        let text = |role: &str, prompt: &str, cut: bool| {
+            let sentence = SENTENCES[(2 * i + usize::from(cut)) % SENTENCES.len()];
+            let tokens = sentence.split(' ').map(|word| Piece::Token(words.name(word, 40 + i)));
+            let prompt =
+                prompt.split_terminator(' ').map(|word| Piece::Prompt(words.name(word, 50)));
+            ExampleText {
+                role: words.name(role, 60),
+                detail: words.name("12 tokens", 61),
+                pieces: std::iter::once(Piece::Special("[CLS]".into()))
+                    .chain(prompt)
+                    .chain(tokens)
+                    .chain([Piece::Special("[SEP]".into())])
+                    .collect(),
+                cut: if cut {
+                    words.text("and what is beyond the limit", i)
+                } else {
+                    String::new()
+                },
+            }
+        };
+        let texts = vec![text("query", "query :", false), text("document", "", i % 2 == 0)];
+        figure.examples.push(Example { title: words.text("Pair", i), texts });
+    }
+    figure
+}
+
+/// The page of a hundred runs.
+fn many() -> Report {
+    let mut random = Random(11);
+    let names: Vec<String> = (0..100)
+        .map(|i| {
+            format!(
+                "{}/{}/seed-{}",
+                ["samtone", "in-batch", "pair", "gte"][i % 4],
+                ["sde", "ade"][i / 4 % 2],
+                i / 8
+            )
+        })
+        .collect();
+    let columns = [
+        Column::new("run"),
+        Column::new("state"),
+        Column::new("mrr@10").better(Better::Higher),
+        Column::new("ndcg@10").better(Better::Higher),
+        Column::new("training loss"),
+        Column::new("steps"),
+        Column::new("time"),
+        Column::new("loss.preset"),
+        Column::new("train.lr"),
+    ];
+    let mut table = Table::new("Runs", columns).description(
+        "Bold is the best of its column. A star: it differs from the first run (p < 0.05 after Holm).",
+    );
+    let mut losses = LearningCurves::new("Loss", "step", "loss (nats)");
+    for (i, name) in names.iter().enumerate() {
+        let value = 0.6 + 0.02 * random.gaussian();
+        let own = Cell::number(value);
+        let cells = [
+            Cell::text(name).file(format!("{name}/report.html")),
+            Cell::text("finished"),
+            if value > 0.63 { own.significant() } else { own },
+            Cell::number(value + 0.04),
+            Cell::number(2.0 - value),
+            Cell::shown("1 000", 1000.0),
+            Cell::shown(format!("{} min", 10 + i % 7), (10 + i % 7) as f64),
+            Cell::text(name.split('/').next().unwrap_or_default()),
+            Cell::shown("5e-5", 5e-5),
+        ];
+        table = table.marked_row(if i == 0 { "baseline" } else { "" }, cells);
+        let points = (0..500).map(|step| {
+            let step = f64::from(step);
+            (step, 2.0 - value + 4.0 * (-step / 90.0).exp() + 0.05 * random.gaussian())
+        });
+        let curve = Curve::new(name, points.collect());
+        losses = losses.curve(if i < 8 { curve } else { curve.muted() });
+    }
+    let mut dev = LearningCurves::new("mrr@10 on dev", "step", "mrr@10").exact();
+    for curve in &losses.curves {
+        let points = curve.points.iter().step_by(50).map(|(x, y)| (*x, 0.8 - y / 8.0)).collect();
+        dev = dev.curve(Curve { points, ..curve.clone() });
+    }
+    Report::new("100 runs")
+        .summary("Invented numbers: this page shows how many runs a report can hold.")
+        .section(Section::new("Results").figure(table))
+        .section(Section::new("Training").figure(losses).figure(dev))
 }
 
 const DIM: usize = 24;

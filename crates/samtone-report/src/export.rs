@@ -8,7 +8,7 @@ use crate::plot::Plot;
 use crate::svg::{self, Style};
 use crate::text::{slug, unique};
 use crate::theme::LIGHT;
-use crate::{Figure, Report, ReportError};
+use crate::{Cell, Figure, Piece, Report, ReportError};
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     fs::write(path, bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
@@ -67,7 +67,7 @@ fn write_figures(report: &Report, folder: &Path) -> Result<(), ReportError> {
     Ok(())
 }
 
-/// The figure as a drawing; `None` for the two that are text.
+/// The figure as a drawing; `None` for those that are text.
 pub(crate) fn draw(figure: &Figure, style: Style<'_>) -> Option<String> {
     match figure {
         Figure::MetricTable(table) => Some(svg::draw_table(table, style)),
@@ -136,12 +136,45 @@ fn csv(figure: &Figure) -> Vec<u8> {
         }
         Figure::KeyValues(figure) => {
             out.row(["name", "value"]);
-            for (name, value) in &figure.rows {
-                out.row([name.as_str(), value]);
+            for row in &figure.rows {
+                out.row([row.name.as_str(), &row.value]);
+            }
+        }
+        Figure::Table(figure) => {
+            out.row(figure.columns.iter().map(|column| column.name.as_str()));
+            for row in &figure.rows {
+                let cells = (0..figure.columns.len()).map(|column| row.cells.get(column));
+                let cells = cells.map(|cell| cell.map_or_else(String::new, value));
+                out.row(cells.collect::<Vec<_>>().iter().map(String::as_str));
+            }
+        }
+        Figure::Examples(figure) => {
+            out.row(["example", "text", "kind", "piece"]);
+            for example in &figure.examples {
+                for text in &example.texts {
+                    let row =
+                        |kind, piece| [example.title.as_str(), text.role.as_str(), kind, piece];
+                    for piece in &text.pieces {
+                        let kind = match piece {
+                            Piece::Token(_) => "token",
+                            Piece::Prompt(_) => "prompt",
+                            Piece::Special(_) => "special",
+                        };
+                        out.row(row(kind, piece.text()));
+                    }
+                    if !text.cut.is_empty() {
+                        out.row(row("cut", &text.cut));
+                    }
+                }
             }
         }
     }
     out.into_bytes()
+}
+
+/// A cell's number with all its digits, or its text.
+fn value(cell: &Cell) -> String {
+    cell.number.map_or_else(|| cell.text.clone(), |number| number.to_string())
 }
 
 /// Rows of comma-separated fields, quoted where they must be.
@@ -153,7 +186,7 @@ impl Csv {
         Self(builder.terminator(csv::Terminator::CRLF).from_writer(Vec::new()))
     }
 
-    fn row<const N: usize>(&mut self, fields: [&str; N]) {
+    fn row<'a>(&mut self, fields: impl IntoIterator<Item = &'a str>) {
         self.0.write_record(fields).expect("rows of one length, written to memory");
     }
 

@@ -45,6 +45,7 @@
 mod error;
 mod export;
 mod figure;
+mod markup;
 mod page;
 mod plot;
 #[cfg(feature = "png")]
@@ -59,8 +60,9 @@ mod tsne;
 
 pub use error::ReportError;
 pub use figure::{
-    BrowsedQuery, Curve, Estimate, Figure, Histogram, HistogramGroup, KeyValues, LearningCurves,
-    MetricRow, MetricTable, Neighbour, NeighbourBrowser, Point, Ranking, Scatter,
+    Better, BrowsedQuery, Cell, Column, Curve, Estimate, Example, ExampleText, Examples, Figure,
+    Histogram, HistogramGroup, KeyValue, KeyValues, LearningCurves, MetricRow, MetricTable,
+    Neighbour, NeighbourBrowser, Piece, Point, Ranking, RelevantDocument, Scatter, Table, TableRow,
 };
 pub use report::{Highlight, Report, Section};
 #[cfg(feature = "tsne")]

@@ -5,8 +5,13 @@
 //! security policy names the one script and the one style sheet by hash and forbids every request,
 //! so that a mistake in escaping could not run anything either.
 
+mod examples;
+mod key_values;
+mod metrics;
+mod neighbours;
+mod table;
+
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -15,15 +20,12 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::export::{self, figure_names};
-use crate::plot::{NAME_CHARS, Plot, Summary};
-use crate::scale::{extent, number, padded};
+use crate::markup::{Markup, cut};
+use crate::plot::{Plot, Summary};
 use crate::svg::{self, Style};
-use crate::text::{clean, embed_json, escape, slug, unique};
+use crate::text::{embed_json, escape, slug, unique};
 use crate::theme::{DARK, LIGHT};
-use crate::{
-    Estimate, Figure, KeyValues, MetricTable, NeighbourBrowser, Ranking, Report, ReportError,
-    Section,
-};
+use crate::{Figure, Report, ReportError, Section};
 
 /// The most bytes a page may take.
 const MAX_BYTES: usize = 3_000_000;
@@ -70,8 +72,7 @@ fn render(report: &Report) -> Result<String, ReportError> {
 /// A page under way.
 struct Page<'a> {
     report: &'a Report,
-    max_chars: usize,
-    out: String,
+    out: Markup,
     plots: Vec<Plot>,
 }
 
@@ -83,16 +84,7 @@ struct Data<'a> {
 
 impl<'a> Page<'a> {
     fn new(report: &'a Report, max_chars: usize) -> Self {
-        Self { report, max_chars, out: String::new(), plots: Vec::new() }
-    }
-
-    fn push(&mut self, markup: std::fmt::Arguments<'_>) {
-        self.out.write_fmt(markup).expect("a string takes everything");
-    }
-
-    /// Text from outside, cut and escaped.
-    fn text(&self, text: &str) -> String {
-        cut(text, self.max_chars)
+        Self { report, out: Markup::new(max_chars), plots: Vec::new() }
     }
 
     fn finish(mut self) -> String {
@@ -102,27 +94,27 @@ impl<'a> Page<'a> {
         self.highlights();
         if !report.command.is_empty() {
             let command = cut(&report.command, 4000);
-            self.push(format_args!(
-                "<div class=\"command\"><span>To repeat it</span><pre tabindex=\"0\" \
-                 aria-label=\"Command\"><code>{command}</code></pre></div>\n"
+            self.out.push(format_args!(
+                "<div class=\"command\" data-copied=\"{command}\"><span>To repeat it</span>\
+                 <pre tabindex=\"0\" aria-label=\"Command\"><code>{command}</code></pre></div>\n"
             ));
         }
-        self.out.push_str("</header>\n");
+        self.out.put("</header>\n");
         let anchors = section_anchors(report);
         self.contents(&anchors);
-        self.out.push_str("<main id=\"content\">\n");
+        self.out.put("<main id=\"content\">\n");
         let mut names = figure_names(report).into_iter();
         for (section, anchor) in report.sections.iter().zip(&anchors) {
             self.section(section, anchor, names.by_ref());
         }
         let data = embed_json(&Data { plots: &self.plots });
-        self.push(format_args!(
+        self.out.push(format_args!(
             "</main>\n<footer>Written by samtone {}. This page is complete: it loads nothing.\
              </footer>\n<script type=\"application/json\" id=\"data\">{data}</script>\n\
              <script>{SCRIPT}</script>\n</body>\n</html>\n",
             env!("CARGO_PKG_VERSION")
         ));
-        self.out
+        self.out.finish()
     }
 
     /// Everything up to the title.
@@ -134,20 +126,23 @@ impl<'a> Page<'a> {
             DARK.css(),
             LIGHT.css()
         );
+        // A page that is served asks its server for what is new, and nobody else.
+        let (connect, live) =
+            if self.report.is_live { ("; connect-src 'self'", " data-live") } else { ("", "") };
         let hash = |source: &str| BASE64.encode(Sha256::digest(source.as_bytes()));
-        self.push(format_args!(
+        self.out.push(format_args!(
             r##"<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'{connect}; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="samtone {}">
 <title>{title}</title>
 <style>{style}</style>
 </head>
-<body>
+<body{live}>
 <a class="skip" href="#content">Skip to the content</a>
 <header>
 <h1 dir="auto">{title}</h1>
@@ -162,52 +157,53 @@ impl<'a> Page<'a> {
     fn paragraph(&mut self, class: &str, text: &str, max_chars: usize) {
         if !text.is_empty() {
             let text = cut(text, max_chars);
-            self.push(format_args!("<p class=\"{class}\" dir=\"auto\">{text}</p>\n"));
+            self.out.push(format_args!("<p class=\"{class}\" dir=\"auto\">{text}</p>\n"));
         }
     }
 
     /// Links to the sections, if there are several.
     fn contents(&mut self, anchors: &[String]) {
         if anchors.len() > 1 {
-            self.out.push_str("<nav aria-label=\"Sections\"><ul>");
+            self.out.put("<nav aria-label=\"Sections\"><ul>");
             for (section, anchor) in self.report.sections.iter().zip(anchors) {
                 let title = cut(&section.title, 60);
-                self.push(format_args!("<li><a href=\"#{anchor}\" dir=\"auto\">{title}</a></li>"));
+                self.out
+                    .push(format_args!("<li><a href=\"#{anchor}\" dir=\"auto\">{title}</a></li>"));
             }
-            self.out.push_str("</ul></nav>\n");
+            self.out.put("</ul></nav>\n");
         }
     }
 
     /// A section, its figures under the next of `names`.
     fn section(&mut self, section: &Section, anchor: &str, names: impl Iterator<Item = String>) {
-        self.push(format_args!(
+        self.out.push(format_args!(
             "<section id=\"{anchor}\" aria-labelledby=\"title-of-{anchor}\">\n\
              <h2 id=\"title-of-{anchor}\" dir=\"auto\">{}</h2>\n",
             cut(&section.title, 200)
         ));
         self.paragraph("prose", &section.text, 4000);
-        self.out.push_str("<div class=\"figures\">\n");
+        self.out.put("<div class=\"figures\">\n");
         let wide = wide(&section.figures);
         for ((figure, wide), name) in section.figures.iter().zip(wide).zip(names) {
             self.figure(figure, &name, wide);
         }
-        self.out.push_str("</div>\n</section>\n");
+        self.out.put("</div>\n</section>\n");
     }
 
     fn highlights(&mut self) {
         if self.report.highlights.is_empty() {
             return;
         }
-        self.out.push_str("<dl class=\"highlights\">");
+        self.out.put("<dl class=\"highlights\">");
         for highlight in &self.report.highlights {
-            let (label, value) = (self.text(&highlight.label), self.text(&highlight.value));
-            let detail = self.text(&highlight.detail);
-            self.push(format_args!(
+            let (label, value) = (self.out.text(&highlight.label), self.out.text(&highlight.value));
+            let detail = self.out.text(&highlight.detail);
+            self.out.push(format_args!(
                 "<div><dt dir=\"auto\">{label}</dt><dd><strong dir=\"auto\">{value}</strong>\
                  <span dir=\"auto\">{detail}</span></dd></div>"
             ));
         }
-        self.out.push_str("</dl>\n");
+        self.out.put("</dl>\n");
     }
 
     fn figure(&mut self, figure: &Figure, name: &str, is_wide: bool) {
@@ -217,20 +213,15 @@ impl<'a> Page<'a> {
             Figure::MetricTable(_) => "metrics",
             Figure::NeighbourBrowser(_) => "neighbours",
             Figure::KeyValues(_) => "key-values",
+            Figure::Table(_) => "table",
+            Figure::Examples(_) => "texts",
         };
         let wide = if is_wide { " wide" } else { "" };
         let index = self.plots.len();
-        let plot = Plot::of(figure, self.max_chars);
+        let plot = Plot::of(figure, self.out.max_chars());
         let data = if plot.is_some() { format!(" data-plot=\"{index}\"") } else { String::new() };
-        let (title, description) = match figure {
-            Figure::LearningCurves(figure) => (&figure.title, &figure.description),
-            Figure::MetricTable(figure) => (&figure.title, &figure.description),
-            Figure::Scatter(figure) => (&figure.title, &figure.description),
-            Figure::Histogram(figure) => (&figure.title, &figure.description),
-            Figure::NeighbourBrowser(figure) => (&figure.title, &figure.description),
-            Figure::KeyValues(figure) => (&figure.title, &figure.description),
-        };
-        self.push(format_args!(
+        let (title, description) = figure.caption();
+        self.out.push(format_args!(
             "<figure class=\"{class}{wide}\" id=\"figure-{name}\"{data} \
              aria-labelledby=\"title-of-figure-{name}\">\n<figcaption><h3 id=\"title-of-figure-{name}\" \
              dir=\"auto\">{}</h3>",
@@ -238,178 +229,54 @@ impl<'a> Page<'a> {
         ));
         if !description.is_empty() {
             let description = cut(description, 1000);
-            self.push(format_args!(
+            self.out.push(format_args!(
                 "<p id=\"text-of-figure-{name}\" dir=\"auto\">{description}</p>"
             ));
         }
-        self.out.push_str("</figcaption>\n");
+        self.out.put("</figcaption>\n");
         match figure {
-            Figure::MetricTable(table) => self.metric_table(table),
-            Figure::NeighbourBrowser(browser) => self.neighbours(browser),
-            Figure::KeyValues(table) => self.key_values(table),
+            Figure::MetricTable(table) => metrics::write(&mut self.out, table),
+            Figure::NeighbourBrowser(browser) => neighbours::write(&mut self.out, browser),
+            Figure::KeyValues(table) => key_values::write(&mut self.out, table),
+            Figure::Table(figure) => table::write(&mut self.out, figure),
+            Figure::Examples(figure) => examples::write(&mut self.out, figure),
             Figure::LearningCurves(_) | Figure::Scatter(_) | Figure::Histogram(_) => {}
         }
         if let Some(plot) = plot {
             let style = Style { theme: &LIGHT, has_title: false, outlines: None };
             let drawing = svg::draw(&plot, style);
-            self.push(format_args!("<div class=\"canvas\">{drawing}</div>\n"));
+            self.out.push(format_args!("<div class=\"canvas\">{drawing}</div>\n"));
             for note in &plot.notes {
-                self.push(format_args!("<p class=\"note\">{note}</p>\n"));
+                self.out.push(format_args!("<p class=\"note\">{note}</p>\n"));
             }
             self.summary(&plot.summary);
             self.plots.push(plot);
         }
-        self.out.push_str("</figure>\n");
+        self.out.put("</figure>\n");
     }
 
     fn summary(&mut self, summary: &Summary) {
-        self.out.push_str(
+        self.out.put(
             "<details class=\"numbers\"><summary>Numbers</summary><div class=\"scroll\" \
-             tabindex=\"0\"><table><thead><tr>",
+             tabindex=\"0\" role=\"region\" aria-label=\"Numbers\"><table><thead><tr>",
         );
         for head in &summary.head {
-            self.push(format_args!("<th scope=\"col\">{head}</th>"));
+            self.out.push(format_args!("<th scope=\"col\">{head}</th>"));
         }
-        self.out.push_str("</tr></thead><tbody>");
+        self.out.put("</tr></thead><tbody>");
         for row in &summary.rows {
-            self.out.push_str("<tr>");
+            self.out.put("<tr>");
             for (column, cell) in row.iter().enumerate() {
                 let cell = escape(cell);
                 if column == 0 {
-                    self.push(format_args!("<th scope=\"row\" dir=\"auto\">{cell}</th>"));
+                    self.out.push(format_args!("<th scope=\"row\" dir=\"auto\">{cell}</th>"));
                 } else {
-                    self.push(format_args!("<td>{cell}</td>"));
+                    self.out.push(format_args!("<td>{cell}</td>"));
                 }
             }
-            self.out.push_str("</tr>");
+            self.out.put("</tr>");
         }
-        self.out.push_str("</tbody></table></div></details>\n");
-    }
-
-    fn metric_table(&mut self, table: &MetricTable) {
-        let axes: Vec<Option<(f64, f64)>> = (0..table.metrics.len())
-            .map(|column| {
-                let estimates = table.rows.iter().filter_map(|row| *row.values.get(column)?);
-                let ends = estimates.flat_map(|estimate| {
-                    let (low, high) = estimate.interval.unwrap_or((estimate.value, estimate.value));
-                    [low, estimate.value, high]
-                });
-                // A single value has nothing to lie beside.
-                let ends = extent(ends).filter(|(low, high)| low < high);
-                ends.map(|ends| padded(ends, 0.06))
-            })
-            .collect();
-        self.out.push_str(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table>\
-             <thead><tr><th scope=\"col\"><span class=\"unseen\">System</span></th>",
-        );
-        for metric in &table.metrics {
-            let metric = self.text(metric);
-            self.push(format_args!("<th scope=\"col\" dir=\"auto\">{metric}</th>"));
-        }
-        self.out.push_str("</tr></thead><tbody>\n");
-        let best: Vec<Option<f64>> =
-            (0..table.metrics.len()).map(|column| table.best(column)).collect();
-        for row in &table.rows {
-            let class = if row.is_baseline { " class=\"baseline\"" } else { "" };
-            let name = self.text(&row.name);
-            let tag = if row.is_baseline { " <small>baseline</small>" } else { "" };
-            self.push(format_args!("<tr{class}><th scope=\"row\"><bdi>{name}</bdi>{tag}</th>"));
-            for (column, axis) in axes.iter().enumerate() {
-                match row.values.get(column).copied().flatten() {
-                    Some(estimate) => {
-                        self.estimate(estimate, *axis, best[column] == Some(estimate.value));
-                    }
-                    None => self.out.push_str("<td>–</td>"),
-                }
-            }
-            self.out.push_str("</tr>\n");
-        }
-        self.out.push_str("</tbody></table></div>\n");
-    }
-
-    /// A cell: the value, bold if it `is_best`, its interval in figures, and both as a small drawing on
-    /// the `axis`.
-    fn estimate(&mut self, estimate: Estimate, axis: Option<(f64, f64)>, is_best: bool) {
-        let class = if is_best { "value best" } else { "value" };
-        self.push(format_args!("<td><span class=\"{class}\">{}</span>", number(estimate.value)));
-        if let Some((from, to)) = estimate.finite_interval() {
-            let (from, to) = (number(from), number(to));
-            self.push(format_args!(" <span class=\"interval\">{from} to {to}</span>"));
-        }
-        if let Some((low, high)) = axis.filter(|_| estimate.value.is_finite()) {
-            let x = |value: f64| (1000.0 * (value - low) / (high - low)).round() / 10.0;
-            self.out.push_str(
-                "<svg class=\"whisker\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" \
-                 aria-hidden=\"true\"><path class=\"axis\" d=\"M0 4H100\"/>",
-            );
-            if let Some((from, to)) = estimate.finite_interval() {
-                self.push(format_args!("<path class=\"range\" d=\"M{} 4H{}\"/>", x(from), x(to)));
-            }
-            self.push(format_args!("<path class=\"dot\" d=\"M{} 0V8\"/></svg>", x(estimate.value)));
-        }
-        self.out.push_str("</td>");
-    }
-
-    fn neighbours(&mut self, browser: &NeighbourBrowser) {
-        // The controls are made by the script: without it they would do nothing.
-        self.out.push_str("<div class=\"queries\">\n");
-        for query in &browser.queries {
-            let best = query.rankings.iter().filter_map(|ranking| ranking.first_relevant).min();
-            let worst = query.rankings.iter().map(|r| r.first_relevant.unwrap_or(usize::MAX)).max();
-            let state = match (best, worst) {
-                (Some(1), Some(1)) => "right",
-                (Some(1), _) => "split",
-                _ => "wrong",
-            };
-            let (text, id) = (self.text(&query.text), name(&query.id));
-            self.push(format_args!(
-                "<details data-state=\"{state}\"><summary><span class=\"query\"><bdi \
-                 class=\"id\">{id}</bdi> <bdi>{text}</bdi></span><span class=\"ranks\">"
-            ));
-            for (model, ranking) in browser.models.iter().zip(&query.rankings) {
-                let model = name(model);
-                let (class, rank) = rank(ranking);
-                self.push(format_args!(
-                    "<span class=\"rank {class}\"><bdi>{model}</bdi> {rank}</span>"
-                ));
-            }
-            self.out.push_str("</span></summary>\n<div class=\"models\">\n");
-            for (model, ranking) in browser.models.iter().zip(&query.rankings) {
-                let model = name(model);
-                let (class, rank) = rank(ranking);
-                self.push(format_args!(
-                    "<div><h4><bdi>{model}</bdi> <span class=\"rank {class}\">{rank}</span></h4><ol>"
-                ));
-                for document in &ranking.documents {
-                    let (id, text) = (name(&document.id), self.text(&document.text));
-                    let (class, tag) = if document.is_relevant {
-                        (" class=\"relevant\"", "<span class=\"tag\">right</span> ")
-                    } else {
-                        ("", "")
-                    };
-                    let score = number(document.score);
-                    self.push(format_args!(
-                        "<li{class}><p class=\"meta\">{tag}<bdi class=\"id\">{id}</bdi> \
-                         <span class=\"score\">{score}</span></p><p dir=\"auto\">{text}</p></li>"
-                    ));
-                }
-                self.out.push_str("</ol></div>\n");
-            }
-            self.out.push_str("</div></details>\n");
-        }
-        self.out.push_str("</div>\n");
-    }
-
-    fn key_values(&mut self, table: &KeyValues) {
-        self.out.push_str("<dl class=\"pairs\">\n");
-        for (name, value) in &table.rows {
-            let (name, value) = (self.text(name), self.text(value));
-            self.push(format_args!(
-                "<div><dt><bdi>{name}</bdi></dt><dd dir=\"auto\">{value}</dd></div>\n"
-            ));
-        }
-        self.out.push_str("</dl>\n");
+        self.out.put("</tbody></table></div></details>\n");
     }
 }
 
@@ -418,8 +285,9 @@ impl<'a> Page<'a> {
 fn wide(figures: &[Figure]) -> Vec<bool> {
     let is_wide = |figure: &Figure| match figure {
         Figure::LearningCurves(_) | Figure::Histogram(_) | Figure::Scatter(_) => false,
-        Figure::MetricTable(_) | Figure::NeighbourBrowser(_) => true,
+        Figure::MetricTable(_) | Figure::NeighbourBrowser(_) | Figure::Examples(_) => true,
         Figure::KeyValues(table) => table.rows.len() > NARROW_ROWS,
+        Figure::Table(table) => table.columns.len() > NARROW_COLUMNS,
     };
     let mut wide: Vec<bool> = figures.iter().map(is_wide).collect();
     for run in wide.chunk_by_mut(|a, b| a == b) {
@@ -435,24 +303,8 @@ fn wide(figures: &[Figure]) -> Vec<bool> {
 /// The most rows that names and values take in one column.
 const NARROW_ROWS: usize = 24;
 
-/// Text from outside, cut and escaped.
-fn cut(text: &str, max_chars: usize) -> String {
-    escape(&clean(text, max_chars))
-}
-
-/// A name or id from outside, cut and escaped.
-fn name(text: &str) -> String {
-    cut(text, NAME_CHARS)
-}
-
-/// How well a ranking did: a class, and the first right document's rank in words.
-fn rank(ranking: &Ranking) -> (&'static str, String) {
-    match ranking.first_relevant {
-        Some(1) => ("right", "rank 1".to_owned()),
-        Some(rank) => ("wrong", format!("rank {rank}")),
-        None => ("wrong", "not found".to_owned()),
-    }
-}
+/// The most columns of a table beside another figure.
+const NARROW_COLUMNS: usize = 4;
 
 /// An anchor a section: from its title, made unique.
 fn section_anchors(report: &Report) -> Vec<String> {

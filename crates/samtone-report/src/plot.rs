@@ -15,6 +15,12 @@ use crate::{
 pub(crate) const NAME_CHARS: usize = 60;
 /// Most points drawn of one curve; more are thinned, extremes kept.
 const CURVE_POINTS: usize = 4000;
+/// Most points drawn of all curves, and the fewest that one of them gets.
+const ALL_POINTS: usize = 8000;
+const FEWEST_POINTS: usize = 50;
+/// Of more curves the course is what is seen: they are thinned to means.
+const FEW_CURVES: usize = 8;
+
 /// A drawing over two axes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plot {
@@ -37,14 +43,27 @@ pub(crate) struct Plot {
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Marks {
-    Lines { smoothing: f64, series: Vec<Line> },
-    Points { series: Vec<Cloud> },
-    Bars { edges: Vec<f64>, reference: Option<f64>, series: Vec<Bars> },
+    /// Without a smoothing where the values are what they are. Muted series are the last.
+    Lines {
+        smoothing: Option<f64>,
+        reference: Option<f64>,
+        series: Vec<Line>,
+    },
+    Points {
+        series: Vec<Cloud>,
+    },
+    Bars {
+        edges: Vec<f64>,
+        reference: Option<f64>,
+        series: Vec<Bars>,
+    },
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) name: String,
+    #[serde(rename = "muted", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_muted: bool,
     /// `None` where the value is not finite.
     pub(crate) points: Vec<(f64, Option<f64>)>,
 }
@@ -87,14 +106,20 @@ impl Plot {
             Figure::LearningCurves(figure) => Some(lines(figure)),
             Figure::Scatter(figure) => Some(points(figure, max_chars)),
             Figure::Histogram(figure) => Some(bars(figure)),
-            Figure::MetricTable(_) | Figure::NeighbourBrowser(_) | Figure::KeyValues(_) => None,
+            Figure::MetricTable(_)
+            | Figure::NeighbourBrowser(_)
+            | Figure::KeyValues(_)
+            | Figure::Table(_)
+            | Figure::Examples(_) => None,
         }
     }
 
     /// The names in the legend.
     pub(crate) fn names(&self) -> Vec<&str> {
         match &self.marks {
-            Marks::Lines { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
+            Marks::Lines { series, .. } => {
+                series.iter().filter(|s| !s.is_muted).map(|s| s.name.as_str()).collect()
+            }
             Marks::Points { series } => series.iter().map(|s| s.name.as_str()).collect(),
             Marks::Bars { series, .. } => series.iter().map(|s| s.name.as_str()).collect(),
         }
@@ -109,14 +134,17 @@ fn lines(figure: &LearningCurves) -> Plot {
     let (left, right) = padded_flat(extent(finite().map(|p| p.0)).unwrap_or((0.0, 1.0)));
     let (bottom, top) = padded(extent(finite().map(|p| p.1)).unwrap_or((0.0, 1.0)), 0.05);
 
+    let mut curves: Vec<&Curve> = figure.curves.iter().collect();
+    curves.sort_by_key(|curve| curve.is_muted);
+
     let mut notes = Vec::new();
     let longest = figure.curves.iter().map(|curve| curve.points.len()).max().unwrap_or(0);
-    if longest > CURVE_POINTS {
-        notes.push(format!(
-            "Drawn from the lowest and highest value of {} bins; the files beside the report hold \
-             every value.",
-            count(CURVE_POINTS / 2)
-        ));
+    let most = (ALL_POINTS / figure.curves.len().max(1)).clamp(FEWEST_POINTS, CURVE_POINTS);
+    let is_crowd = figure.curves.len() > FEW_CURVES;
+    if longest > most {
+        let (what, bins) =
+            if is_crowd { ("mean", most) } else { ("lowest and highest value", most / 2) };
+        notes.push(format!("Drawn from the {what} of {} bins.", count(bins)));
     }
     let all: usize = figure.curves.iter().map(|curve| curve.points.len()).sum();
     let broken = all - finite().count();
@@ -132,16 +160,21 @@ fn lines(figure: &LearningCurves) -> Plot {
         domain: [left, right, bottom, top],
         summary: Summary {
             head: vec!["curve", "values", "first", "last", "lowest", "highest"],
-            rows: figure.curves.iter().map(curve_summary).collect(),
+            rows: curves.iter().copied().map(curve_summary).collect(),
         },
         marks: Marks::Lines {
-            smoothing: first_smoothing(longest),
-            series: figure
-                .curves
+            smoothing: (!figure.is_exact).then(|| first_smoothing(longest.min(most))),
+            reference: figure.reference.filter(|x| (left..=right).contains(x)),
+            series: curves
                 .iter()
                 .map(|curve| Line {
                     name: clean(&curve.name, NAME_CHARS),
-                    points: thinned(&curve.points),
+                    is_muted: curve.is_muted,
+                    points: if is_crowd {
+                        averaged(&curve.points, most)
+                    } else {
+                        thinned(&curve.points, most)
+                    },
                 })
                 .collect(),
         },
@@ -170,18 +203,35 @@ fn curve_summary(curve: &Curve) -> Vec<String> {
     vec![name, values, number(first), number(last), number(low), number(high)]
 }
 
-/// At most [`CURVE_POINTS`] points: of each bin of neighbours the lowest and the highest.
-fn thinned(points: &[(f64, f64)]) -> Vec<(f64, Option<f64>)> {
-    let short = |&(x, y): &(f64, f64)| (rounded(x), y.is_finite().then(|| rounded(y)));
-    let usable = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        points.iter().filter(|p| p.0.is_finite()).copied().collect()
+/// A point as it is drawn; without a y where that is not finite.
+fn short(&(x, y): &(f64, f64)) -> (f64, Option<f64>) {
+    (rounded(x), y.is_finite().then(|| rounded(y)))
+}
+
+/// The points that have a place on the x axis.
+fn placed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    points.iter().filter(|p| p.0.is_finite()).copied().collect()
+}
+
+/// At most `most` points: of each bin of neighbours the mean, at its last x.
+fn averaged(points: &[(f64, f64)], most: usize) -> Vec<(f64, Option<f64>)> {
+    let points = placed(points);
+    let mean = |bin: &[(f64, f64)]| {
+        let finite: Vec<f64> = bin.iter().map(|p| p.1).filter(|y| y.is_finite()).collect();
+        (bin[bin.len() - 1].0, finite.iter().sum::<f64>() / finite.len() as f64)
     };
-    let points = usable(points);
-    if points.len() <= CURVE_POINTS {
+    let bin = points.len().div_ceil(most).max(1);
+    points.chunks(bin).map(|bin| short(&mean(bin))).collect()
+}
+
+/// At most `most` points: of each bin of neighbours the lowest and the highest.
+fn thinned(points: &[(f64, f64)], most: usize) -> Vec<(f64, Option<f64>)> {
+    let points = placed(points);
+    if points.len() <= most {
         return points.iter().map(short).collect();
     }
-    let bin = points.len().div_ceil(CURVE_POINTS / 2);
-    let mut out = Vec::with_capacity(CURVE_POINTS);
+    let bin = points.len().div_ceil(most / 2);
+    let mut out = Vec::with_capacity(most);
     for bin in points.chunks(bin) {
         let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
         let finite = || bin.iter().filter(|p| p.1.is_finite());
@@ -353,9 +403,19 @@ mod tests {
     fn thinning_keeps_the_spike() {
         let mut points: Vec<(f64, f64)> = (0..100_000).map(|i| (f64::from(i), 1.0)).collect();
         points[77_777].1 = 9.0;
-        let thin = thinned(&points);
+        let thin = thinned(&points, CURVE_POINTS);
         assert!(thin.len() <= CURVE_POINTS);
         assert!(thin.contains(&(77_777.0, Some(9.0))));
+    }
+
+    #[test]
+    fn means_keep_the_course_the_end_and_the_gaps() {
+        let points: Vec<(f64, f64)> = (1..=6).map(|i| (f64::from(i), f64::from(i * i))).collect();
+        let mean = [(2.0, Some(2.5)), (4.0, Some(12.5)), (6.0, Some(30.5))];
+        assert_eq!(averaged(&points, 3), mean);
+        let gap = [(1.0, f64::NAN), (2.0, f64::NAN), (3.0, 1.0)];
+        assert_eq!(averaged(&gap, 2), [(2.0, None), (3.0, Some(1.0))]);
+        assert_eq!(averaged(&[], 3), []);
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub struct Report {
     pub highlights: Vec<Highlight>,
     /// The sections, in reading order.
     pub sections: Vec<Section>,
+    /// Whether a server gives the page anew while it changes: the page then asks the address that it came
+    /// from for what is new, and shows it.
+    #[serde(skip)]
+    pub is_live: bool,
 }
 
 /// One of the few numbers a reader should see first.
@@ -90,6 +94,13 @@ impl Report {
             value: value.into(),
             detail: detail.into(),
         });
+        self
+    }
+
+    /// The page is served, and shows what is new.
+    #[must_use]
+    pub fn live(mut self) -> Self {
+        self.is_live = true;
         self
     }
 

@@ -202,10 +202,14 @@ pub(crate) fn draw(plot: &Plot, style: Style<'_>) -> String {
         axes(&mut canvas, plot, &frame);
     }
     match &plot.marks {
-        Marks::Lines { smoothing, series } => lines(&mut canvas, &frame, series, *smoothing),
+        Marks::Lines { smoothing, reference, series } => {
+            lines(&mut canvas, &frame, series, smoothing.unwrap_or(0.0));
+            guide(&mut canvas, &frame, *reference);
+        }
         Marks::Points { series } => points(&mut canvas, &frame, series),
         Marks::Bars { edges, reference, series } => {
-            bars(&mut canvas, &frame, edges, *reference, series);
+            bars(&mut canvas, &frame, edges, series);
+            guide(&mut canvas, &frame, *reference);
         }
     }
     let bottom = frame.bottom() + if is_plane { 12.0 } else { 50.0 };
@@ -297,7 +301,14 @@ fn axes(canvas: &mut Canvas<'_>, plot: &Plot, frame: &Frame) {
 }
 
 fn lines(canvas: &mut Canvas<'_>, frame: &Frame, series: &[Line], smoothing: f64) {
-    for (index, line) in series.iter().enumerate() {
+    for line in series.iter().filter(|line| line.is_muted) {
+        canvas.push(format_args!(
+            r#"<path d="{}" fill="none" stroke="{}" stroke-opacity=".35"/>"#,
+            line_path(&smooth(&line.points, smoothing), frame),
+            canvas.theme.muted
+        ));
+    }
+    for (index, line) in series.iter().enumerate().filter(|(_, line)| !line.is_muted) {
         let color = canvas.theme.series(index);
         if smoothing > 0.0 {
             canvas.push(format_args!(
@@ -348,13 +359,7 @@ fn points(canvas: &mut Canvas<'_>, frame: &Frame, series: &[Cloud]) {
     }
 }
 
-fn bars(
-    canvas: &mut Canvas<'_>,
-    frame: &Frame,
-    edges: &[f64],
-    reference: Option<f64>,
-    series: &[Bars],
-) {
+fn bars(canvas: &mut Canvas<'_>, frame: &Frame, edges: &[f64], series: &[Bars]) {
     for (index, group) in series.iter().enumerate() {
         let mut path = format!("M{} {}", frame.x(edges[0]), frame.bottom());
         for (bin, count) in group.counts.iter().enumerate() {
@@ -368,6 +373,10 @@ fn bars(
             dash_attribute(index)
         ));
     }
+}
+
+/// The x that is marked, if one is.
+fn guide(canvas: &mut Canvas<'_>, frame: &Frame, reference: Option<f64>) {
     if let Some(value) = reference {
         let (x, color) = (frame.x(value), canvas.theme.text);
         canvas.push(format_args!(

@@ -10,13 +10,18 @@ use serde::Serialize;
 /// `text` on one line, at most `max_chars` characters long, the last an ellipsis if it was cut.
 ///
 /// White space runs become one space. Control characters and noncharacters, which neither HTML nor
-/// XML can hold, become U+FFFD.
+/// XML can hold, become U+FFFD. Of marks that stack on one letter the first few are kept: hundreds would
+/// cover the lines around.
 pub(crate) fn clean(text: &str, max_chars: usize) -> String {
     let mut out = String::with_capacity(text.len().min(4 * max_chars));
-    let (mut chars, mut cut) = (0, 0);
+    let (mut chars, mut cut, mut marks) = (0, 0, 0);
     for word in text.split_whitespace() {
         let separator = (chars > 0).then_some(' ');
         for char in separator.into_iter().chain(word.chars()) {
+            marks = if is_stacking(char) { marks + 1 } else { 0 };
+            if marks > MOST_MARKS {
+                continue;
+            }
             if chars == max_chars {
                 out.truncate(cut);
                 out.push('…');
@@ -30,6 +35,14 @@ pub(crate) fn clean(text: &str, max_chars: usize) -> String {
         }
     }
     out
+}
+
+/// Marks that stand on one letter: Vietnamese and polytonic Greek take two, phonetic alphabets three.
+const MOST_MARKS: usize = 4;
+
+/// Whether the character is of a block of marks that stack on the letter before.
+fn is_stacking(char: char) -> bool {
+    matches!(char, '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}' | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// Whether HTML or XML 1.0 forbids the character, white space aside.
@@ -111,6 +124,12 @@ mod tests {
             clean("a\0b\u{1b}c\u{ffff}d\u{fdd0}", 20),
             "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}"
         );
+    }
+
+    #[test]
+    fn clean_keeps_a_few_of_the_marks_on_a_letter() {
+        let marked = format!("e{}x\u{301}", "\u{301}".repeat(50));
+        assert_eq!(clean(&marked, 20), format!("e{}x\u{301}", "\u{301}".repeat(4)));
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub(crate) struct Theme {
     pub(crate) border: &'static str,
     /// Grid lines.
     pub(crate) grid: &'static str,
+    /// Behind what is set apart within a figure.
+    pub(crate) tint: &'static str,
+    /// The shadow of what lies beyond an edge.
+    pub(crate) shade: &'static str,
     pub(crate) accent: &'static str,
     pub(crate) right: &'static str,
     pub(crate) wrong: &'static str,
@@ -33,11 +37,13 @@ pub(crate) const LIGHT: Theme = Theme {
     muted: "#5a6577",
     border: "#dde1e8",
     grid: "#e9ecf1",
+    tint: "#eef2f8",
+    shade: "#c3cad6",
     accent: "#1f5fbf",
     right: "#0b7a53",
     wrong: "#b3401c",
     series: [
-        "#2468c8", "#d1580e", "#0f8262", "#8a45c4", "#b0286e", "#8f6a00", "#0d7a94", "#5b6472",
+        "#154379", "#a31d12", "#1b7886", "#9e71f5", "#760734", "#a46e1a", "#0d9f95", "#7747bc",
     ],
 };
 
@@ -49,11 +55,13 @@ pub(crate) const DARK: Theme = Theme {
     muted: "#a1adbf",
     border: "#2b3442",
     grid: "#252d3a",
+    tint: "#222b39",
+    shade: "#05070a",
     accent: "#7db4ff",
     right: "#54d3a0",
     wrong: "#ff9f7a",
     series: [
-        "#6eaaff", "#ff9a52", "#4bcf9f", "#c497ff", "#ff85bd", "#e0b53e", "#4fcfe6", "#aab6c6",
+        "#557bb5", "#c86820", "#7df03b", "#ffaafb", "#c67fff", "#e69410", "#1eb993", "#dfe3c9",
     ],
 };
 
@@ -68,6 +76,8 @@ impl Theme {
             ("muted", self.muted),
             ("border", self.border),
             ("grid", self.grid),
+            ("tint", self.tint),
+            ("shade", self.shade),
             ("accent", self.accent),
             ("right", self.right),
             ("wrong", self.wrong),
@@ -121,12 +131,15 @@ pub(crate) fn round(value: f64) -> f64 {
 mod tests {
     use super::*;
 
+    /// Linear red, green or blue of a colour, whose digits stand `at` 1, 3 or 5.
+    fn channel(color: &str, at: usize) -> f64 {
+        let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
+        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+    }
+
     fn luminance(color: &str) -> f64 {
-        let channel = |at| {
-            let value = f64::from(u8::from_str_radix(&color[at..at + 2], 16).unwrap()) / 255.0;
-            if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-        };
-        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+        let [red, green, blue] = [1, 3, 5].map(|at| channel(color, at));
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
     }
 
     fn contrast(a: &str, b: &str) -> f64 {
@@ -137,12 +150,76 @@ mod tests {
     #[test]
     fn contrast_meets_aa() {
         for theme in [LIGHT, DARK] {
-            for surface in [theme.page, theme.surface] {
+            for surface in [theme.page, theme.surface, theme.tint] {
                 for text in [theme.text, theme.muted, theme.accent, theme.right, theme.wrong] {
                     assert!(contrast(text, surface) >= 4.5, "{text} on {surface}");
                 }
-                for mark in theme.series {
-                    assert!(contrast(mark, surface) >= 3.0, "{mark} on {surface}");
+            }
+            for (surface, mark) in
+                [theme.page, theme.surface].iter().flat_map(|s| theme.series.map(|m| (s, m)))
+            {
+                assert!(contrast(mark, surface) >= 3.0, "{mark} on {surface}");
+            }
+        }
+    }
+
+    /// How eyes without one kind of cone see linear red, green and blue: Machado, Oliveira and Fernandes
+    /// 2009, severity 1, doi:10.1109/TVCG.2009.113. The first is the whole eye.
+    const EYES: [[[f64; 3]; 3]; 4] = [
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        [
+            [0.152_286, 1.052_583, -0.204_868],
+            [0.114_503, 0.786_281, 0.099_216],
+            [-0.003_882, -0.048_116, 1.051_998],
+        ],
+        [
+            [0.367_322, 0.860_646, -0.227_968],
+            [0.280_085, 0.672_501, 0.047_413],
+            [-0.011_820, 0.042_940, 0.968_881],
+        ],
+        [
+            [1.255_528, -0.076_749, -0.178_779],
+            [-0.078_411, 0.930_809, 0.147_602],
+            [0.004_733, 0.691_367, 0.303_900],
+        ],
+    ];
+
+    /// Oklab of a colour as an eye sees it (Ottosson 2020).
+    fn seen(color: &str, eye: [[f64; 3]; 3]) -> [f64; 3] {
+        let product = |matrix: [[f64; 3]; 3], v: [f64; 3]| {
+            matrix.map(|row| row[0] * v[0] + row[1] * v[1] + row[2] * v[2])
+        };
+        let linear =
+            product(eye, [1, 3, 5].map(|at| channel(color, at))).map(|v| v.clamp(0.0, 1.0));
+        let cones = [
+            [0.412_221_470_8, 0.536_332_536_3, 0.051_445_992_9],
+            [0.211_903_498_2, 0.680_699_545_1, 0.107_396_956_6],
+            [0.088_302_461_9, 0.281_718_837_6, 0.629_978_700_5],
+        ];
+        let lab = [
+            [0.210_454_255_3, 0.793_617_785_0, -0.004_072_046_8],
+            [1.977_998_495_1, -2.428_592_205_0, 0.450_593_709_9],
+            [0.025_904_037_1, 0.782_771_766_2, -0.808_675_766_0],
+        ];
+        product(lab, product(cones, linear).map(f64::cbrt))
+    }
+
+    /// Colours that lie nearer in Oklab are hard to tell apart side by side: 0.02 is about what can just
+    /// be seen, lines and points are thin.
+    const APART: f64 = 0.1;
+
+    #[test]
+    fn series_are_told_apart_by_every_eye() {
+        for theme in [LIGHT, DARK] {
+            for eye in EYES {
+                let seen = theme.series.map(|color| seen(color, eye));
+                for (i, a) in seen.iter().enumerate() {
+                    for (j, b) in seen.iter().enumerate().take(i) {
+                        let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
+                        let apart = squares.sum::<f64>().sqrt();
+                        let [a, b] = [theme.series[i], theme.series[j]];
+                        assert!(apart >= APART, "{a} and {b}: {apart:.3}");
+                    }
                 }
             }
         }

@@ -34,4 +34,4 @@ pub use cache::seal;
 pub use document_text::DocumentText;
 pub use error::TextError;
 pub use random::Key;
-pub use tokenizer::{MASK, PairTokens, SENTINELS, TextTokenizer, sentinel};
+pub use tokenizer::{MASK, PairTokens, SENTINELS, SeenText, SeenToken, TextTokenizer, sentinel};

@@ -423,6 +423,41 @@ impl TextTokenizer {
         Ok(ids[..ids.len().min(max_len)].to_vec())
     }
 
+    /// What [`encode`](Self::encode) makes of `text`, to be looked at.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_text::TextTokenizer;
+    ///
+    /// let tokenizer = TextTokenizer::train_wordpiece(&["a well holds water"], 60, true)?;
+    /// let seen = tokenizer.seen("A well holds water", 4)?;
+    /// let tokens: Vec<&str> = seen.tokens.iter().map(|token| &*token.text).collect();
+    /// assert_eq!(tokens, ["[CLS]", "a", "well", "[SEP]"]);
+    /// assert_eq!((&"A well holds water"[seen.end..], seen.whole), (" holds water", 6));
+    /// # Ok::<(), samtone_text::TextError>(())
+    /// ```
+    pub fn seen(&self, text: &str, max_len: usize) -> Result<SeenText, TextError> {
+        let room = self.room(max_len)?;
+        // Unlike the other, this notes where in the text a token stands.
+        let encoding = self.inner.encode(text, false).map_err(encode_error(text))?;
+        let written = |id: &u32| self.inner.id_to_token(*id).unwrap_or_default();
+        let special = |id: &u32| SeenToken { text: written(id), start: None };
+        let own = encoding.get_ids().iter().zip(encoding.get_offsets()).take(room);
+        let own = own.map(|(id, offsets)| SeenToken { text: written(id), start: Some(offsets.0) });
+        let tokens = self.before.iter().map(special).chain(own);
+        let is_cut = encoding.len() > room;
+        let last = encoding.get_offsets().get(room.wrapping_sub(1)).filter(|_| is_cut);
+        Ok(SeenText {
+            tokens: tokens.chain(self.after.iter().map(special)).collect(),
+            whole: encoding.len() + self.special_tokens(),
+            end: if is_cut { last.map_or(0, |offsets| offsets.1) } else { text.len() },
+        })
+    }
+
     /// The same tokenizer for texts without special tokens: none is added, and a text without any token
     /// becomes one of `pad_id`, which no text should have.
     #[must_use]
@@ -517,6 +552,26 @@ impl TextTokenizer {
     pub fn inner(&self) -> &Tokenizer {
         &self.inner
     }
+}
+
+/// The tokens of a text, to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenText {
+    /// The tokens that are kept, special ones among them.
+    pub tokens: Vec<SeenToken>,
+    /// Tokens of the whole text, special ones among them.
+    pub whole: usize,
+    /// The byte of the text at which the kept tokens end: its length unless it is cut.
+    pub end: usize,
+}
+
+/// A token of a [`SeenText`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenToken {
+    /// As the vocabulary writes it.
+    pub text: String,
+    /// The byte of the text at which it begins; none of a special token.
+    pub start: Option<usize>,
 }
 
 impl std::fmt::Debug for TextTokenizer {

@@ -12,8 +12,9 @@ mod unreadable;
 pub(crate) mod written;
 
 pub use self::ablate::{AblateConfig, LossVariant, SecondStageConfig};
+pub(crate) use self::data::is_pairs_file;
+pub use self::data::set_name;
 pub use self::data::{DataConfig, EMBEDDED, TrainingData, TrainingSet};
-pub(crate) use self::data::{is_pairs_file, set_name};
 pub use self::experiment::{
     Chunk, EvalConfig, ExperimentConfig, ModelConfig, Recompute, Sampler, TrainConfig, Warmup,
 };

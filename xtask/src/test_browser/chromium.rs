@@ -194,7 +194,9 @@ impl Page<'_> {
 
     /// The value of a JavaScript expression.
     pub(super) fn eval(&mut self, expression: &str) -> Result<Value> {
-        let parameters = json!({ "expression": expression, "returnByValue": true });
+        let parameters = json!({
+            "expression": expression, "returnByValue": true, "awaitPromise": true, "userGesture": true,
+        });
         let answer = self.call("Runtime.evaluate", &parameters)?;
         if let Some(thrown) = answer.get("exceptionDetails") {
             bail!("{expression}\nthrew {}", thrown["exception"]["description"]);
@@ -226,9 +228,13 @@ impl Page<'_> {
 
     /// Presses and releases a key, by the name its event carries.
     pub(super) fn key(&mut self, key: &str) -> Result<()> {
-        for kind in ["rawKeyDown", "keyUp"] {
-            self.call("Input.dispatchKeyEvent", &json!({ "type": kind, "key": key }))?;
-        }
+        // Enter presses a button by the text that it gives.
+        let (kind, text) = if key == "Enter" { ("keyDown", "\r") } else { ("rawKeyDown", "") };
+        let code = if key == "Enter" { 13 } else { 0 };
+        let event =
+            json!({ "type": kind, "key": key, "text": text, "windowsVirtualKeyCode": code });
+        self.call("Input.dispatchKeyEvent", &event)?;
+        self.call("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": key }))?;
         Ok(())
     }
 
@@ -258,15 +264,26 @@ impl Page<'_> {
 
     /// Fails if anything but `url` was requested.
     pub(super) fn requested_only(&self, url: &str) -> Result<()> {
-        let requested: Vec<&str> = self
-            .browser
+        let requested = self.requested();
+        ensure!(requested == [url], "the page requested {requested:?}");
+        Ok(())
+    }
+
+    /// Fails if anything was requested but what begins with `url`.
+    pub(super) fn requested_only_from(&self, url: &str) -> Result<()> {
+        let others: Vec<&str> =
+            self.requested().into_iter().filter(|asked| !asked.starts_with(url)).collect();
+        ensure!(others.is_empty(), "the page requested {others:?}");
+        Ok(())
+    }
+
+    fn requested(&self) -> Vec<&str> {
+        self.browser
             .events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent")
             .filter_map(|event| event["params"]["request"]["url"].as_str())
-            .collect();
-        ensure!(requested == [url], "the page requested {requested:?}");
-        Ok(())
+            .collect()
     }
 
     pub(super) fn close(self) -> Result<()> {

@@ -124,7 +124,7 @@ pub(crate) fn is_pairs_file(path: &Path) -> bool {
 }
 
 /// The name of a set that models are judged on: its folder's.
-pub(crate) fn set_name(folder: &Path) -> String {
+pub fn set_name(folder: &Path) -> String {
     folder
         .file_name()
         .map_or_else(|| folder.display().to_string(), |name| name.to_string_lossy().into())

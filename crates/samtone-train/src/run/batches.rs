@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use samtone_data::{BatchConfig, PairBatches, Positives};
+use samtone_data::{BatchConfig, Dataset, Pair, PairBatches, Positives};
 use samtone_loss::Relations;
 use samtone_text::{Key, TokenCache};
 
@@ -169,6 +169,20 @@ impl<'a> Batches<'a> {
         StepBatch { source: index, rows, batch }
     }
 
+    /// The first `count` pairs of the first step with their hard negatives, and the data that they are of.
+    pub(crate) fn first_rows(&self, count: usize) -> (&Dataset, Vec<(&Pair, Vec<usize>)>) {
+        let (index, turn) = self.turns[0];
+        let Source { set, order, positives, .. } = &self.sources[index];
+        let rows = order.batch(turn);
+        let (wanted, key) = (self.hard_negatives, self.key.at(index as u64).at(0));
+        let negatives = choose_negatives(set, positives, &rows, wanted, key);
+        let negatives: Vec<usize> =
+            negatives.into_iter().map(|negative| negative.document).collect();
+        let own = |place: usize| negatives[place * wanted..(place + 1) * wanted].to_vec();
+        let pairs = rows.iter().take(count).enumerate();
+        (&*set.dataset, pairs.map(|(place, &row)| (&set.pairs[row], own(place))).collect())
+    }
+
     /// The error for a batch that gave no finite number, its ids saved beside the run.
     pub(crate) fn save_not_finite(
         &self,
@@ -289,8 +303,6 @@ fn turns(weights: &[f64], steps: usize, key: Key) -> Vec<(usize, u64)> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use samtone_data::Dataset;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! What is found of a model before its first step.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use samtone_eval::Evaluation;
@@ -12,6 +12,7 @@ use crate::error::TrainError;
 use crate::run::dev_sample;
 use crate::run::judge::{Judge, evaluation_path, keep, means, watched};
 use crate::run::prepare::{Prepared, TestSet, TokenRows};
+use crate::run::ranking;
 use crate::run::record::Event;
 use crate::run::summary::{BeforeTraining, Metrics};
 
@@ -44,7 +45,10 @@ impl Beginning {
             observe(Event::Phase("judging the start"));
             for (split, set, metrics) in sets {
                 let Some(set) = set else { continue };
-                let kept = evaluation_path(folder, &format!("start/{split}"));
+                let kept = Kept {
+                    evaluation: evaluation_path(folder, &format!("start/{split}")),
+                    ranking: prepared.speaks(set).then(|| ranking::path(folder, "start")),
+                };
                 *metrics = once(&mut judge, set, prepared.rows(set), None, &kept, observe)?;
                 observe(Event::Start { split, metrics });
             }
@@ -52,11 +56,19 @@ impl Beginning {
         let among = dev_sample(&mut judge, found.is_some(), prepared, config, folder, observe)?;
         if let (Some(found), Some(among), Some(dev)) = (&mut found, &among, &prepared.dev) {
             let (rows, among) = (prepared.rows(dev), Some(&among[..]));
-            let kept = evaluation_path(folder, "start/dev-sample");
+            let evaluation = evaluation_path(folder, "start/dev-sample");
+            let kept = Kept { evaluation, ranking: None };
             found.dev_sample = once(&mut judge, dev, rows, among, &kept, observe)?;
         }
         Ok(Self { start: found, among })
     }
+}
+
+/// Where what is found is kept.
+struct Kept {
+    evaluation: PathBuf,
+    /// Where the set speaks for the run.
+    ranking: Option<PathBuf>,
 }
 
 /// What `judge` finds on `set`, or what it has found and `kept` before the run was interrupted.
@@ -65,13 +77,17 @@ fn once<B: Backend>(
     set: &TestSet,
     rows: &TokenRows,
     among: Option<&[usize]>,
-    kept: &Path,
+    kept: &Kept,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Metrics, TrainError> {
-    if kept.exists() {
-        return Ok(means(&Evaluation::read(kept)?));
+    if kept.evaluation.exists() {
+        return Ok(means(&Evaluation::read(&kept.evaluation)?));
     }
-    keep(&judge.on(set, rows, among, &mut watched(observe))?, kept)
+    let (found, hits) = judge.found(set, rows, among, &mut watched(observe))?;
+    if let Some(path) = &kept.ranking {
+        ranking::keep(set, &hits, path)?;
+    }
+    keep(&found, &kept.evaluation)
 }
 
 /// The documents that dev evaluations on the way look in, if there are any and not in all; the nearest

@@ -41,6 +41,9 @@ pub struct Environment {
     /// Share of the computed tokens that were padding, in `[0, 1)`; 0 where the operations leave
     /// padding out (Flex).
     pub padded_share: f64,
+    /// When it ended, in seconds since 1970 (UTC).
+    #[serde(default)]
+    pub ended: Option<u64>,
     /// Most memory the process ever held, in bytes, where the system tells it.
     pub peak_rss_bytes: Option<u64>,
 }
@@ -63,6 +66,7 @@ impl Environment {
             pairs_per_second: work.per_second(work.pairs),
             tokens_per_second: work.per_second(work.tokens),
             padded_share: work.padded_share(),
+            ended: None,
             peak_rss_bytes: Some(legs.peak_rss_bytes).filter(|&bytes| bytes > 0),
         }
     }

@@ -9,16 +9,21 @@
 //!       tokens/             the tokenised texts, unless `data.token_cache` says where; may be deleted
 //!       model/              the trained model's folder
 //!       summary.json        results alone
+//!       origin.json         when, where and how it was begun
+//!       data.json           what is trained on: sizes, lengths, findings, the first pairs
 //!       evaluations/        each query's values: test, dev, bm25, zero-shot/NAME, dims/N of a run
 //!                           with `[matryoshka]`, and start/test, start/dev of the model before its
 //!                           first step, where it was judged
+//!       rankings/           what was found for each query of the split that speaks for the run: model,
+//!                           start, bm25
+//!       queries.json        queries to look at: won, lost and worst, with texts
 //!       dev-sample.json     the documents that dev evaluations on the way look in, where not all
 //!       environment.json    machine, versions, times, speeds
 //!       node                which of several nodes wrote the folder
 //!       .lock               held by the process that writes the folder
 //!       non-finite-batch.json  what gave no finite loss, where that ended the run
 //!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
-//!                           model, evaluations
+//!                           model, evaluations, rankings
 //! ```
 //!
 //! The command line adds `report.html`, `figures/` and, on request, `tensorboard/`.
@@ -42,12 +47,16 @@ use crate::error::TrainError;
 use crate::run::batches::Batches;
 use crate::run::beginning::Beginning;
 use crate::run::card::Card;
+use crate::run::data_record::DataRecord;
 use crate::run::environment::Environment;
 use crate::run::fit::{DevSet, Fitted, Lessons, fit};
 use crate::run::identity::Identity;
 use crate::run::judge::{Judge, evaluation_path, judge_bm25, keep, watched};
+use crate::run::origin::{Origin, seconds_since_1970};
 use crate::run::plan;
 use crate::run::prepare::{Prepared, TestSet};
+use crate::run::queries;
+use crate::run::ranking;
 use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
@@ -146,6 +155,7 @@ pub fn run<B: AutodiffBackend>(
     }
     let vocabulary = folder.vocabulary();
     let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
+    let given = config;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
     folder.take(identity)?;
@@ -189,6 +199,8 @@ pub fn run<B: AutodiffBackend>(
         ..identity.clone()
     };
     folder.begin(&begun, &config.to_toml(), vocabulary)?;
+    Origin::keep(&folder, given, options.command)?;
+    DataRecord::keep(&folder, &prepared, &batches, retriever, config)?;
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
     let dev = prepared.dev.as_ref();
@@ -208,8 +220,10 @@ pub fn run<B: AutodiffBackend>(
 
     let environment = Environment {
         devices: workers.count(),
+        ended: Some(seconds_since_1970()),
         ..Environment::new(options.backend, parameters, &trained.work, longest.and(started))
     };
+    queries::keep(&folder, &prepared, config, &summary)?;
     folder.write_json(ENVIRONMENT, &environment)?;
     folder.write_json(SUMMARY, &summary)?;
     let (config, changed) = (config.clone(), identity.changed.clone());
@@ -344,7 +358,8 @@ impl Ending<'_> {
             summary.zero_shot.insert(set.name.clone(), keep(&found, &kept)?);
         }
         if let Some(test) = &self.prepared.test {
-            let found = judge_bm25(test, &config.eval)?;
+            let (found, hits) = judge_bm25(test, &config.eval)?;
+            ranking::keep(test, &hits, &ranking::path(folder, "bm25"))?;
             summary.bm25 = keep(&found, &evaluation_path(folder, "bm25"))?;
         }
         Ok(())
@@ -363,7 +378,10 @@ impl Ending<'_> {
         let mut judged_if = |set: &Option<TestSet>, name| match set {
             Some(set) => {
                 let rows = self.prepared.rows(set);
-                let found = judge.on(set, rows, None, &mut watched(observe))?;
+                let (found, hits) = judge.found(set, rows, None, &mut watched(observe))?;
+                if self.prepared.speaks(set) {
+                    ranking::keep(set, &hits, &ranking::path(folder, "model"))?;
+                }
                 keep(&found, &evaluation_path(folder, name))
             }
             None => Ok(Metrics::new()),

@@ -164,7 +164,7 @@ impl Identity {
 }
 
 /// Every leaf of `value` by its dotted key, as it is written.
-fn flat(value: &Value) -> BTreeMap<String, String> {
+pub(crate) fn flat(value: &Value) -> BTreeMap<String, String> {
     fn add(key: &str, value: &Value, leaves: &mut BTreeMap<String, String>) {
         match value {
             Value::Null => {}

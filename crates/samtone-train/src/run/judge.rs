@@ -50,11 +50,26 @@ impl<'a, B: Backend> Judge<'a, B> {
         among: Option<&[usize]>,
         observe: &mut Observe<'_>,
     ) -> Result<Evaluation, EvalError> {
+        Ok(self.found(set, rows, among, observe)?.0)
+    }
+
+    /// The same, with what was found for each judged query.
+    ///
+    /// # Errors
+    /// As [`on`](Self::on).
+    pub(crate) fn found(
+        &mut self,
+        set: &TestSet,
+        rows: &TokenRows,
+        among: Option<&[usize]>,
+        observe: &mut Observe<'_>,
+    ) -> Result<(Evaluation, Vec<Vec<Hit>>), EvalError> {
         let hits = match among {
             None => self.search(set, rows, self.config.top_k, observe)?,
             Some(among) => self.search_among(among, set, rows, observe)?,
         };
-        score(&JudgedSplit::new(&set.dataset, &set.split), &hits, self.config)
+        let found = score(&JudgedSplit::new(&set.dataset, &set.split), &hits, self.config)?;
+        Ok((found, hits))
     }
 
     /// The `k` nearest documents of each judged query of `set`.
@@ -164,13 +179,17 @@ impl<'a, B: Backend> Judge<'a, B> {
     }
 }
 
-/// The metrics of `config` for BM25 (k1 = 0.9, b = 0.4) on `set`, query by query.
+/// The metrics of `config` for BM25 (k1 = 0.9, b = 0.4) on `set`, query by query, and what it found.
 ///
 /// # Errors
 /// A metric that cannot be computed.
-pub(crate) fn judge_bm25(set: &TestSet, config: &EvalConfig) -> Result<Evaluation, EvalError> {
+pub(crate) fn judge_bm25(
+    set: &TestSet,
+    config: &EvalConfig,
+) -> Result<(Evaluation, Vec<Vec<Hit>>), EvalError> {
     let hits = by_bm25(set, config.top_k);
-    score(&JudgedSplit::new(&set.dataset, &set.split), &hits, config)
+    let found = score(&JudgedSplit::new(&set.dataset, &set.split), &hits, config)?;
+    Ok((found, hits))
 }
 
 /// The `k` nearest documents of each judged query of `set` by BM25.

@@ -243,6 +243,26 @@ impl Prepared {
         full as f64 / pairs.max(1) as f64
     }
 
+    /// The set that speaks for the run, test before dev.
+    pub(crate) fn speaking(&self) -> Option<&TestSet> {
+        self.test.as_ref().or(self.dev.as_ref())
+    }
+
+    /// Whether `set` is the one that speaks for the run.
+    pub(crate) fn speaks(&self, set: &TestSet) -> bool {
+        self.speaking().is_some_and(|speaking| std::ptr::eq(speaking, set))
+    }
+
+    /// What the run is judged on, and what it is to the run.
+    pub(crate) fn judged(&self) -> Vec<(&'static str, &TestSet)> {
+        let own = self
+            .dev
+            .iter()
+            .map(|set| ("dev", set))
+            .chain(self.test.iter().map(|set| ("test", set)));
+        own.chain(self.zero_shot.iter().map(|set| ("zero-shot", set))).collect()
+    }
+
     /// The token rows of a training set's data.
     pub(crate) fn train_rows(&self, set: &TrainSet) -> &TokenRows {
         &self.rows[set.source]

@@ -2,7 +2,16 @@
 
 /// Most memory the process ever held, in bytes, where the system tells it.
 pub fn peak_rss_bytes() -> Option<u64> {
-    let kibibytes: u64 = field("/proc/self/status", "VmHWM")?.split(' ').next()?.parse().ok()?;
+    own_memory("VmHWM")
+}
+
+/// Memory the process holds now, in bytes, where the system tells it.
+pub(crate) fn rss_bytes() -> Option<u64> {
+    own_memory("VmRSS")
+}
+
+fn own_memory(name: &str) -> Option<u64> {
+    let kibibytes: u64 = field("/proc/self/status", name)?.split(' ').next()?.parse().ok()?;
     Some(kibibytes * 1024)
 }
 

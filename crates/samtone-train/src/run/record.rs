@@ -76,6 +76,9 @@ pub struct StepRecord {
     pub tokens_per_second: f64,
     /// Share of the computed tokens that were padding, since then, in `[0, 1)`.
     pub padded_share: f64,
+    /// Memory that the process holds, in bytes, where the system tells it and the line is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rss_bytes: Option<u64>,
     /// Dev metrics after this step, where they were taken.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub dev: Metrics,

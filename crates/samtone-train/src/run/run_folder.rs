@@ -162,6 +162,16 @@ impl<'a> RunFolder<'a> {
         }
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.path
+    }
+
+    /// Whether it has a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).is_file()
+    }
+
     /// Replaces one of its files.
     ///
     /// # Errors

@@ -70,7 +70,7 @@ impl Status {
         }
         let steps = Identity::read(folder)?.steps;
         let log = folder.join("metrics.jsonl");
-        let records = records(&log);
+        let records = logged(&log);
         let last = records.last();
         let state = if folder.join(SUMMARY).is_file() {
             State::Finished
@@ -103,7 +103,7 @@ impl Status {
 }
 
 /// The lines of a `metrics.jsonl` that are whole: the last may be in the making.
-fn records(path: &Path) -> Vec<StepRecord> {
+pub fn logged(path: &Path) -> Vec<StepRecord> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::run::checkpoint::{Checkpoints, Saved};
-use crate::run::proc::peak_rss_bytes;
+use crate::run::proc::{peak_rss_bytes, rss_bytes};
 use crate::run::record::{Event, Log, StepRecord};
 use crate::run::summary::{Best, Metrics};
 use crate::run::weights::{self, Weights};
@@ -391,6 +391,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 observe(Event::Step(&record));
                 if self.is_to_log(&record) {
                     record.loss = self.state.mean_to_log();
+                    record.rss_bytes = rss_bytes();
                     log.write(&record)?;
                 }
                 if is_best || self.is_to_save() {

@@ -7,11 +7,14 @@ mod encoding;
 mod error;
 mod output;
 mod progress;
+mod run_files;
 mod run_report;
 mod runner;
+mod runs_report;
 mod skill_report;
 mod stream;
 mod tensorboard;
+mod words;
 
 use std::process::ExitCode;
 

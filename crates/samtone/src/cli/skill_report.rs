@@ -5,10 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 use samtone_report::{Curve, KeyValues, LearningCurves, MetricTable, Report, Section};
 use samtone_skill::{InfuseConfig, InfuseSummary, Prediction, QaConfig, QaSummary};
-use samtone_train::run::{Environment, StepRecord};
+use samtone_train::run::{Environment, StepRecord, logged};
 use serde::Serialize;
-
-use crate::run_report::steps;
 
 /// Questions shown as right, and as many as wrong.
 const SHOWN: usize = 12;
@@ -33,7 +31,7 @@ pub(crate) fn write_infusion(
             "masked objects written",
         )
         .highlight("training loss", format!("{:.4} nats", summary.train_loss), "a token");
-    let mut trainings = vec![("infusion".to_owned(), steps(&folder.join("metrics.jsonl"))?)];
+    let mut trainings = vec![("infusion".to_owned(), logged(&folder.join("metrics.jsonl")))];
     if !summary.exact_match.is_empty() {
         let splits: Vec<&String> = summary.questions.keys().collect();
         let mut figure =
@@ -44,7 +42,7 @@ pub(crate) fn write_infusion(
             figure =
                 if name == "infused" { figure.row(name, row) } else { figure.baseline(name, row) };
             let metrics = folder.join(format!("qa-{name}")).join("metrics.jsonl");
-            trainings.push((format!("questions, {name}"), steps(&metrics)?));
+            trainings.push((format!("questions, {name}"), logged(&metrics)));
         }
         report = report.section(Section::new("Results").figure(figure));
     }
@@ -79,7 +77,7 @@ pub(crate) fn write_qa(
     let figure = MetricTable::new("Exact match", splits)
         .row("fine-tuned", result.exact_match.values().copied().collect::<Vec<_>>());
     report = report.section(Section::new("Results").figure(figure));
-    let training = ("questions".to_owned(), steps(&folder.join("metrics.jsonl"))?);
+    let training = ("questions".to_owned(), logged(&folder.join("metrics.jsonl")));
     report = report.section(curves(&[training]));
     let predictions = folder.join("predictions-test.jsonl");
     if predictions.exists() {

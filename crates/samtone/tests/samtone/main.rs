@@ -9,6 +9,7 @@ mod csv_page;
 #[cfg(unix)]
 mod outputs;
 mod pages;
+mod reports;
 mod skill;
 mod train;
 #[cfg(feature = "flex")]

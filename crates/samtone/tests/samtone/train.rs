@@ -14,12 +14,12 @@ use samtone_eval::{Evaluation, Metric};
 use samtone_train::run::{Checkpoints, StepRecord, Summary, evaluation_path};
 
 /// A folder with a data set and a configuration that trains in a second or two.
-struct Bench {
+pub(crate) struct Bench {
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new(more: &str) -> Self {
+    pub(crate) fn new(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         World::generate(0, 200).dataset().save(&folder.path().join("data")).unwrap();
         let config = format!(
@@ -50,7 +50,7 @@ log_every = 1
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -63,7 +63,7 @@ log_every = 1
     }
 
     #[track_caller]
-    fn train(&self, run: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn train(&self, run: &str, arguments: &[&str]) -> Output {
         let config = self.path("config.toml");
         let output =
             self.command(run).arg("--config").arg(config).args(arguments).output().unwrap();

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use samtone_report::{Estimate, KeyValues, MetricTable, Report, Section};
+use samtone_report::{
+    Better, Cell, Column, Estimate, KeyValues, MetricTable, Report, Section, Table,
+};
 use samtone_train::TrainError;
 use samtone_train::ablation::{Ablation, AblationResult, GridRun, cells, table as compared};
 use samtone_train::config::{Configuration, ExperimentConfig, Override};
@@ -12,8 +14,10 @@ use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use crate::device::DeviceArgs;
 use crate::error::Usage;
 use crate::output::{Format, say, table};
-use crate::run_report::{self, Training};
+use crate::run_files::RunFiles;
+use crate::run_report::{self, SIGNIFICANT, signed};
 use crate::runner::Runner;
+use crate::runs_report;
 
 /// Train losses × sharing × seeds and compare them in one table.
 ///
@@ -107,10 +111,8 @@ fn train(cell: &GridRun, args: &Args, command: &str) -> anyhow::Result<()> {
         command,
         show: Default::default(),
     };
-    let outcome = runner.run()?;
-    let results = run_report::results(&cell.folder, &outcome.config, &outcome.summary)?;
-    let gains = run_report::gains(&cell.folder, &outcome.config, &outcome.summary)?;
-    run_report::write(&cell.folder, &outcome, results, &gains, command)
+    runner.run()?;
+    run_report::write(&cell.folder)
 }
 
 fn report(
@@ -120,14 +122,24 @@ fn report(
     found: &Ablation,
     command: &str,
 ) -> anyhow::Result<()> {
-    let mut metrics =
-        MetricTable::new(format!("Mean over seeds on {}", found.split), &found.metrics)
-            .ranked()
-            .description("The range is one standard deviation over the seeds to either side.");
+    let mut metrics = MetricTable::new(
+        format!("Mean over seeds on {}", found.split),
+        &found.metrics,
+    )
+    .ranked()
+    .description(format!(
+        "The range is one standard deviation over the seeds to either side. Bold is the best of a \
+                 column; a star: it differs from {} under the same sharing (p < 0.05 of the paired \
+                 randomisation test over queries, after Holm's correction).",
+        found.baseline
+    ));
     for row in &found.rows {
         let values = found.metrics.iter().map(|metric| {
-            let AblationResult { mean, sd, .. } = row.results[metric];
-            sd.map_or(Estimate::new(mean), |sd| Estimate::with_interval(mean, mean - sd, mean + sd))
+            let AblationResult { mean, sd, p_holm, .. } = row.results[metric];
+            let value = sd.map_or(Estimate::new(mean), |sd| {
+                Estimate::with_interval(mean, mean - sd, mean + sd)
+            });
+            if p_holm.is_some_and(|p| p < SIGNIFICANT) { value.significant() } else { value }
         });
         let name = format!("{}, {}", row.loss, row.sharing);
         let values: Vec<Estimate> = values.collect();
@@ -142,44 +154,49 @@ fn report(
         let values = values.map(|metric| found.bm25.get(metric).copied().unwrap_or(f64::NAN));
         metrics = metrics.baseline("BM25", values.collect::<Vec<f64>>());
     }
-    let mut details = KeyValues::new(format!("Against {}", found.baseline));
-    for row in &found.rows {
-        for metric in &found.metrics {
-            let name = format!("{}, {}, {metric}", row.loss, row.sharing);
-            details = details.row(name, value(&row.results[metric]));
-        }
-    }
-    let first = cells.iter().filter(|cell| Some(&cell.seed) == found.seeds.first());
-    let trainings: Vec<Training> = first
-        .map(|cell| {
-            let steps = run_report::steps(&cell.folder.join("metrics.jsonl"))?;
-            Ok((format!("{}, {}", cell.loss, cell.sharing), steps))
-        })
-        .collect::<anyhow::Result<_>>()?;
-    let mut training = Section::new("Training")
-        .text("The runs of the first seed; each run folder has a report of its own.")
-        .figure(run_report::loss_curves(&trainings));
-    if let Some(metric) = found.metrics.first()
-        && let Some(figure) = run_report::dev_curves(metric, &trainings)
-    {
-        training = training.figure(figure);
-    }
     let config = serde_json::to_value(config).context("cannot show the configuration")?;
     let seeds: Vec<String> = found.seeds.iter().map(u64::to_string).collect();
-    let seeds = format!("{} {}", seeds_in_words(found), seeds.join(", "));
     let report = Report::new("Ablation")
         .summary(format!(
-            "{} pairs of a loss and a way of sharing, with {}; p-values of the paired randomisation test over queries, after Holm's correction.",
+            "{} pairs of a loss and a way of sharing, with {} {}; p-values of the paired randomisation test over queries, after Holm's correction.",
             found.rows.len(),
-            seeds
+            seeds_in_words(found),
+            seeds.join(", ")
         ))
         .command(command)
-        .section(Section::new("Results").figure(metrics).figure(details))
-        .section(training)
+        .section(Section::new("Results").figure(metrics).figure(against(found)));
+    let files = cells.iter().map(|cell| RunFiles::read(&cell.folder)).collect::<Result<_, _>>()?;
+    let runs = super::report::named(files, &folder.join("report.html"));
+    let sections = runs_report::sections(&runs)?.into_iter();
+    let report = sections
+        .fold(report, Report::section)
         .section(Section::new("Setting").figure(KeyValues::from_json("Configuration", &config)));
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;
     Ok(())
+}
+
+/// Differences to the baseline, a row a loss and sharing.
+fn against(found: &Ablation) -> Table {
+    let columns = ["loss", "sharing"].into_iter().map(Column::new);
+    let metrics = found
+        .metrics
+        .iter()
+        .flat_map(|metric| [Column::new(metric).better(Better::Higher), Column::new("p (Holm)")]);
+    let title = format!("Against {}", found.baseline);
+    let table = Table::new(title, columns.chain(metrics))
+        .description("Mean differences over the seeds; bold is the largest gain, a star p < 0.05.");
+    let rows = found.rows.iter().filter(|row| row.loss != found.baseline).map(|row| {
+        let cells = found.metrics.iter().flat_map(|metric| {
+            let AblationResult { difference, p_holm, .. } = row.results[metric];
+            let cell = difference.map_or_else(Cell::default, |d| Cell::shown(signed(d), d));
+            let p = p_holm.map_or_else(Cell::default, |p| Cell::shown(format!("{p:.4}"), p));
+            [if p_holm.is_some_and(|p| p < SIGNIFICANT) { cell.significant() } else { cell }, p]
+        });
+        let names = [Cell::text(&row.loss), Cell::text(row.sharing.to_string())];
+        names.into_iter().chain(cells).collect::<Vec<_>>()
+    });
+    rows.fold(table, Table::row)
 }
 
 /// Mean ± deviation, with the p-value where there is one.

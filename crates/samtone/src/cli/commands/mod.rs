@@ -22,6 +22,7 @@ mod mine;
 mod plan;
 mod qa;
 pub(crate) mod reading;
+pub(crate) mod report;
 mod rerank;
 mod score;
 mod scorer;
@@ -30,6 +31,7 @@ mod split;
 mod status;
 mod train;
 mod trec;
+mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -64,6 +66,8 @@ enum Command {
     Encode(encode::Args),
     Status(status::Args),
     Runs(status::RunsArgs),
+    Watch(watch::Args),
+    Report(report::Args),
     Export(export::Args),
     Search(search::Args),
     Ask(ask::Args),
@@ -86,8 +90,11 @@ enum Command {
 /// The commands by what they are for, as `samtone --help` lists them.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Data", &["import", "split", "lint", "mine", "score", "bm25"]),
-    ("Train", &["download", "init", "plan", "train", "status", "runs", "ablate", "infuse", "qa"]),
-    ("Judge", &["eval", "compare", "analyze"]),
+    (
+        "Train",
+        &["download", "init", "plan", "train", "status", "watch", "runs", "ablate", "infuse", "qa"],
+    ),
+    ("Judge", &["eval", "compare", "report", "analyze"]),
     ("Use", &["ask", "encode", "search", "export"]),
     ("Check", &["backends", "gradients", "loss"]),
     ("Shell", &["completions", "man"]),
@@ -151,6 +158,8 @@ impl Cli {
             Command::Encode(args) => encode::run(&args, self.format),
             Command::Status(args) => status::run(&args, self.format),
             Command::Runs(args) => status::list(&args, self.format),
+            Command::Watch(args) => watch::run(&args, self.format),
+            Command::Report(args) => report::run(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
             Command::Ask(args) => ask::run(&args, self.format),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use samtone_eval::significance::Comparison;
-use samtone_report::{Estimate, MetricTable};
+use samtone_report::Estimate;
 use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{Outcome, Summary};
 use samtone_train::share::Seat;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::device::BackendChoice;
 use crate::output::{Format, table};
-use crate::run_report;
+use crate::run_report::{self, Results};
 use crate::runner::{Done, Ended, RunArgs, Shared};
 
 /// Train a dual encoder, judge it and write a run folder.
@@ -52,13 +52,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let shared = Shared { devices: &args.devices, node: args.node.zip(args.head.as_deref()) };
-    let Done { folder, outcome, command } =
-        args.run.run::<ExperimentConfig>("quick-start", shared)?;
+    let Done { folder, outcome, .. } = args.run.run::<ExperimentConfig>("quick-start", shared)?;
     let results = run_report::results(&folder, &outcome.config, &outcome.summary)?;
     let gains = run_report::gains(&folder, &outcome.config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results, &gains);
     if !outcome.was_finished {
-        run_report::write(&folder, &outcome, results, &gains, &command)?;
+        run_report::write(&folder)?;
     }
     let ended =
         Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
@@ -74,23 +73,26 @@ struct Result<'a> {
     gains: &'a [Comparison],
 }
 
-fn text(folder: &Path, outcome: &Outcome, results: &MetricTable, gains: &[Comparison]) -> String {
+fn text(folder: &Path, outcome: &Outcome, results: &Results, gains: &[Comparison]) -> String {
     let Outcome { summary, environment, .. } = outcome;
     let (split, _) = summary.judged();
     let mut header = vec![split];
-    header.extend(results.metrics.iter().map(String::as_str));
+    header.extend(results.own.metrics.iter().map(String::as_str));
     let cell = |estimate: &Option<Estimate>| match estimate {
         None => "–".into(),
-        Some(Estimate { value, interval: None }) => format!("{value:.4}"),
-        Some(Estimate { value, interval: Some((low, high)) }) => {
+        Some(Estimate { value, interval: None, .. }) => format!("{value:.4}"),
+        Some(Estimate { value, interval: Some((low, high)), .. }) => {
             format!("{value:.4}\n{low:.3} – {high:.3}")
         }
     };
-    let rows = results.rows.iter().map(|row| {
+    let Results { own, dims, zero_shot } = results;
+    let rows = own.rows.iter().chain(&dims.rows).chain(&zero_shot.rows);
+    let rows = rows.map(|row| {
         std::iter::once(row.name.clone()).chain(row.values.iter().map(cell)).collect::<Vec<_>>()
     });
     // Without a dev and a test set there is nothing to show.
-    let table = if results.rows.is_empty() { String::new() } else { table(&header, rows) + "\n" };
+    let is_empty = own.rows.is_empty() && zero_shot.rows.is_empty();
+    let table = if is_empty { String::new() } else { table(&header, rows) + "\n" };
     let gained: Vec<String> = gains
         .iter()
         .filter_map(|gain| Some((gain, gain.rows.first()?)))

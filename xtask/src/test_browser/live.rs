@@ -1,0 +1,113 @@
+//! What `samtone watch` serves, while a run folder grows.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::DESKTOP;
+use super::chromium::{Chromium, Page};
+
+/// How long the page may take to show what is new: it asks every one and a half seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Watches a copy of the finished `run` that gets its last lines while the page is open.
+pub(super) fn check(browser: &mut Chromium, samtone: &Path, run: &Path) -> Result<()> {
+    let folder = run.with_file_name("watched");
+    fs::create_dir_all(&folder)?;
+    for name in ["config.toml", "identity.json", "origin.json", "data.json"] {
+        fs::copy(run.join(name), folder.join(name)).with_context(|| format!("no `{name}`"))?;
+    }
+    let lines = fs::read_to_string(run.join("metrics.jsonl"))?;
+    let half = lines[..lines.len() / 2].rfind('\n').context("lines")? + 1;
+    fs::write(folder.join("metrics.jsonl"), &lines[..half])?;
+
+    let mut server = Server::start(samtone, &folder)?;
+    let mut page = browser.open(&server.url, DESKTOP)?;
+    page.eval("void (window.isTheSame = true)")?;
+    let curve = "document.querySelector('figure[data-plot] svg.live .line').getAttribute('d')";
+    let before = page.eval(curve)?;
+    page.eval("document.querySelector('details.numbers').open = true")?;
+    File::options()
+        .append(true)
+        .open(folder.join("metrics.jsonl"))?
+        .write_all(&lines.as_bytes()[half..])?;
+    wait(&mut page, &format!("{curve} !== {before}"), "the curve does not grow")?;
+    let kept = page.eval("[window.isTheSame, document.querySelector('details.numbers').open]")?;
+    ensure!(kept == serde_json::json!([true, true]), "the page was loaded anew: {kept}");
+
+    for name in ["summary.json", "environment.json", "queries.json", "evaluations", "baseline"] {
+        copy(&run.join(name), &folder.join(name))?;
+    }
+    wait(&mut page, "!!document.querySelector('figure.metrics')", "the results do not come")?;
+    page.requested_only_from(&server.url)?;
+    server.end();
+    wait(
+        &mut page,
+        "document.querySelector('.live-note').textContent.startsWith('No longer')",
+        "the page does not say that its server has ended",
+    )?;
+    page.close()
+}
+
+fn wait(page: &mut Page<'_>, condition: &str, otherwise: &str) -> Result<()> {
+    let started = Instant::now();
+    while page.eval(condition)? != true {
+        ensure!(started.elapsed() < PATIENCE, "{otherwise}");
+        sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// Copies a file or a folder; what is not there is left out.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if from.is_dir() {
+        fs::create_dir_all(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    } else if from.is_file() {
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}
+
+/// `samtone watch`, ended with this.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(samtone: &Path, folder: &Path) -> Result<Self> {
+        let mut process = Command::new(samtone)
+            .arg("watch")
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start `samtone watch`")?;
+        let mut line = String::new();
+        let out = process.stdout.take().context("a pipe was asked for")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+        let url = url.with_context(|| format!("no address in {line:?}"))?.to_owned();
+        Ok(Self { process, url })
+    }
+
+    fn end(&mut self) {
+        // Nothing can be done about a failure here.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
