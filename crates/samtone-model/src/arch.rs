@@ -69,7 +69,7 @@ impl<B: Backend> TokenEmbedder<B> {
         }
     }
 
-    pub(crate) fn forward(&self, batch: &TokenBatch, pass: Pass<'_>) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, batch: &TokenBatch, pass: Pass<'_, B>) -> Tensor<B, 2> {
         let ids = pass.layout.ids(batch);
         match self {
             Self::Bert(bert) => bert.forward(ids, None, pass),
@@ -119,7 +119,7 @@ impl<B: Backend> Stack<B> {
         &self,
         layers: Range<usize>,
         x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         match self {
             Self::Bert(bert) => bert.forward(layers, x, pass),

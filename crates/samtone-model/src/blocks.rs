@@ -14,3 +14,4 @@ pub(crate) mod pooling;
 pub(crate) mod relative_positions;
 pub(crate) mod rotary;
 pub(crate) mod sight;
+pub(crate) mod streamed;

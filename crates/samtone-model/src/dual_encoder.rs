@@ -199,7 +199,7 @@ impl<B: Backend> DualEncoder<B> {
         dropout: Option<Dropout>,
     ) -> (Tensor<B, 2>, Layout) {
         let (x, layout) = self.embedded(side, batch, dropout);
-        let pass = Pass { layout: &layout, side, dropout };
+        let pass = Pass::of(side, &layout, dropout);
         (self.through(0..self.depth(), x, pass), layout)
     }
 
@@ -213,7 +213,7 @@ impl<B: Backend> DualEncoder<B> {
         self.check(batch);
         let embedder = own(&self.embedders, side).expect("every tower has a token embedder");
         let layout = embedder.layout(batch);
-        let x = embedder.forward(batch, Pass { layout: &layout, side, dropout });
+        let x = embedder.forward(batch, Pass::of(side, &layout, dropout));
         (x, layout)
     }
 
@@ -227,7 +227,7 @@ impl<B: Backend> DualEncoder<B> {
         &self,
         layers: Range<usize>,
         x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         match own(&self.stacks, pass.side) {
             Some(stack) => stack.forward(layers, x, pass),

@@ -11,6 +11,7 @@ use samtone_text::TokenBatch;
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::pass::Pass;
+use crate::blocks::streamed::Cuts;
 use crate::dual_encoder::DualEncoder;
 use crate::parameter::Part;
 use crate::side::Side;
@@ -42,7 +43,7 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let mut states = vec![x];
         for layer in 0..plain.depth() {
             let x = states[layer].clone();
-            let pass = Pass { layout: &layout, side, dropout };
+            let pass = Pass::of(side, &layout, dropout);
             states.push(plain.through(layer..layer + 1, x, pass));
         }
         let embeddings = plain.pooled(side, states[plain.depth()].clone(), &layout);
@@ -64,26 +65,34 @@ impl<B: AutodiffBackend> DualEncoder<B> {
             return;
         };
         // The gradient by what `graph` read, if it is asked for.
-        let mut back = |graph: Tensor<B, 2>, read: Option<Tensor<B, 2>>, wanted| {
+        let mut back = |graph: Tensor<B, 2>, read: Option<Tensor<B, 2>>, wanted, cuts: Cuts<B>| {
             let mut gradients = (graph * Tensor::from_inner(wanted)).sum().backward();
-            let of_read = read.and_then(|read| read.grad_remove(&mut gradients));
-            sum.accumulate(self, GradientsParams::from_grads(gradients, self));
-            of_read
+            let before = cuts.surrogate(&mut gradients).map(|before| before.backward());
+            let of_read = std::iter::once(gradients).chain(before).filter_map(|mut gradients| {
+                let of_read = read.as_ref().and_then(|read| read.grad_remove(&mut gradients));
+                sum.accumulate(self, GradientsParams::from_grads(gradients, self));
+                of_read
+            });
+            of_read.reduce(|a, b| a + b)
         };
         let mut next = || Tensor::<B, 2>::from_inner(states.pop().expect("a state for each layer"));
         let x = next().require_grad();
-        let mut wanted = back(self.pooled(side, x.clone(), &layout), Some(x), wanted);
+        let mut wanted =
+            back(self.pooled(side, x.clone(), &layout), Some(x), wanted, Cuts::default());
         for layer in (0..self.depth()).rev() {
             let part = Part::Layer(layer);
             let Some(of_output) = wanted.filter(|_| lowest <= part) else { return };
-            let x = if lowest < part { next().require_grad() } else { next() };
-            let pass = Pass { layout: &layout, side, dropout };
+            // Where the graph is cut it may hold no trained parameter before the cut.
+            let reads = lowest < part || !self.skips_padding();
+            let x = if reads { next().require_grad() } else { next() };
+            let cuts = Cuts::default();
+            let pass = Pass { cuts: Some(&cuts), ..Pass::of(side, &layout, dropout) };
             let y = self.through(layer..layer + 1, x.clone(), pass);
-            wanted = back(y, (lowest < part).then_some(x), of_output);
+            wanted = back(y, (lowest < part).then_some(x), of_output, cuts);
         }
         if let Some(of_output) = wanted {
             let (x, _) = self.embedded(side, &batch, dropout);
-            back(x, None, of_output);
+            back(x, None, of_output, Cuts::default());
         }
     }
 }

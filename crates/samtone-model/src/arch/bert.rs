@@ -118,7 +118,7 @@ impl<B: Backend> BertEmbedder<B> {
         &self,
         ids: Vec<usize>,
         types: Option<Vec<usize>>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         let Pass { layout, dropout, .. } = pass;
         let positions = self.rows_of_positions(&ids, layout);
@@ -228,7 +228,7 @@ impl<B: Backend> BertStack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         let Pass { layout, dropout, .. } = pass;
         let bias = match &self.relative_positions {
@@ -251,7 +251,7 @@ impl<B: Backend> BertStack<B> {
         &self,
         layer: &BertLayer<B>,
         x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
         distance_bias: Option<Tensor<B, 2>>,
         site: impl Fn(u64, f64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
@@ -267,7 +267,7 @@ impl<B: Backend> BertStack<B> {
             dropout: site(site::ATTENTION, attention_dropout),
         };
         let parts = [&layer.query, &layer.key, &layer.value];
-        let attended = attention.forward(linear(x.clone(), parts, None, Some(pass)));
+        let attended = attention.forward(linear(x.clone(), parts, None, Some(pass)), pass.cuts);
         let attended = layer.attention_output.forward_in(attended, pass);
         let site_here = site(site::ATTENTION_OUTPUT, dropout);
         let x = layer.attention_norm.forward_sum(attended, x, site_here, layout);

@@ -98,7 +98,7 @@ impl<B: Backend> RotaryEmbedder<B> {
     }
 
     /// Token ids of every row → hidden states, `[rows, hidden]`.
-    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_>) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_, B>) -> Tensor<B, 2> {
         let words = self.words.val();
         let mut x = match &self.token_types {
             Some(types) => {
@@ -188,7 +188,7 @@ impl<B: Backend> RotaryLayer<B> {
     }
 
     /// Queries, keys and values side by side, `[rows, (heads + 2 · kv_heads) · head_dim]`.
-    fn project(&self, x: Tensor<B, 2>, head_dim: usize, pass: Pass<'_>) -> Tensor<B, 2> {
+    fn project(&self, x: Tensor<B, 2>, head_dim: usize, pass: Pass<'_, B>) -> Tensor<B, 2> {
         let Some([of_queries, of_keys]) = &self.head_norms else {
             return linear(x, [&self.query, &self.key, &self.value], None, Some(pass));
         };
@@ -238,7 +238,7 @@ impl<B: Backend> RotaryStack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         let Pass { layout, dropout, .. } = pass;
         let config = &self.config;
@@ -267,7 +267,7 @@ impl<B: Backend> RotaryStack<B> {
         &self,
         layer: &RotaryLayer<B>,
         x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
         (turns, sight): (&Turns, Sight),
         site: impl Fn(u64, f64) -> Option<DropoutSite>,
     ) -> Tensor<B, 2> {
@@ -287,7 +287,8 @@ impl<B: Backend> RotaryStack<B> {
             sight,
             dropout: site(site::ATTENTION, self.config.attention_dropout),
         };
-        let attended = attention.forward(turn(projected, turns, heads + kv_heads));
+        let turned = turn(projected, turns, heads + kv_heads);
+        let attended = attention.forward(turned, pass.cuts);
         let branch = layer.attention_output.forward_in(attended, pass);
         let place = site(site::ATTENTION_OUTPUT, dropout);
         let x = self.join(branch, x, layer.after_attention.as_ref(), place, layout);

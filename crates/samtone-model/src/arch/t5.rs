@@ -54,7 +54,7 @@ impl<B: Backend> T5Embedder<B> {
     }
 
     /// Token ids of every row → hidden states, `[rows, hidden]`.
-    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_>) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, ids: Vec<usize>, pass: Pass<'_, B>) -> Tensor<B, 2> {
         let site = DropoutSite::new(pass.dropout, 0, site::HIDDEN, self.dropout);
         drop(self.rows(ids), site, pass.layout)
     }

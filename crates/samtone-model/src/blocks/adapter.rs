@@ -57,7 +57,7 @@ impl<B: Backend> Adapter<B> {
     }
 
     /// Where its A drops elements in `pass`.
-    pub(crate) fn site(&self, pass: Pass<'_>) -> Option<DropoutSite> {
+    pub(crate) fn site(&self, pass: Pass<'_, B>) -> Option<DropoutSite> {
         let layer = self.down.as_ref().map_or(0, |down| down.id.val());
         DropoutSite::of_stream(pass.dropout, layer, SITE, self.dropout)
     }

@@ -5,6 +5,8 @@
 //! batch cut into chunks, padded further or spread over threads drops the same elements, and the
 //! two passes of gradient caching agree.
 
+use std::ops::Range;
+
 use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use samtone_text::Key;
@@ -96,26 +98,29 @@ impl DropoutSite {
         x.clone() * Tensor::from_data(mask, (&x.device(), x.dtype()))
     }
 
-    /// Drops attention weights, `[batch, heads, queries, keys]`, of padded layouts.
-    pub(crate) fn apply_to_attention<B: Backend>(
+    /// The factors of the attention weights of some queries and keys of padded layouts, keys from a
+    /// multiple of four on: `[batch, heads, queries, keys]`, as `like`.
+    pub(crate) fn attention_factors<B: Backend>(
         &self,
-        weights: Tensor<B, 4>,
-        query_layout: &Layout,
-        key_layout: &Layout,
+        like: &Tensor<B, 4>,
+        [query_layout, key_layout]: [&Layout; 2],
+        [queries, keys]: [&Range<usize>; 2],
     ) -> Tensor<B, 4> {
-        let [batch, heads, queries, keys] = weights.dims();
-        let mut mask = vec![1.0; batch * heads * queries * keys];
+        let shape = like.dims();
+        let heads = shape[1];
+        let mut factors = vec![1.0; shape.iter().product()];
         let lengths = query_layout.lengths().iter().zip(key_layout.lengths());
         for (text, (&length, &seen)) in lengths.enumerate() {
+            let seen = seen.min(keys.end).saturating_sub(keys.start);
             for head in 0..heads {
-                for query in 0..length {
-                    let start = ((text * heads + head) * queries + query) * keys;
-                    self.fill(text, attention_line(head, query), 0, &mut mask[start..][..seen]);
+                for query in queries.start..length.min(queries.end) {
+                    let row = (text * heads + head) * queries.len() + query - queries.start;
+                    let factors = &mut factors[row * keys.len()..][..seen];
+                    self.fill(text, attention_line(head, query), keys.start, factors);
                 }
             }
         }
-        let mask = TensorData::new(mask, [batch, heads, queries, keys]);
-        weights.clone() * Tensor::from_data(mask, (&weights.device(), weights.dtype()))
+        Tensor::from_data(TensorData::new(factors, shape), (&like.device(), like.dtype()))
     }
 }
 

@@ -61,7 +61,7 @@ impl<B: Backend> Linear<B> {
     }
 
     /// `[rows, in]` → `[rows, out]`
-    pub(crate) fn forward_in(&self, x: Tensor<B, 2>, pass: Pass<'_>) -> Tensor<B, 2> {
+    pub(crate) fn forward_in(&self, x: Tensor<B, 2>, pass: Pass<'_, B>) -> Tensor<B, 2> {
         linear(x, [self], None, Some(pass))
     }
 
@@ -82,7 +82,7 @@ pub(crate) fn linear<B: Backend, const N: usize>(
     x: Tensor<B, 2>,
     maps: [&Linear<B>; N],
     activation: Option<Activation>,
-    pass: Option<Pass<'_>>,
+    pass: Option<Pass<'_, B>>,
 ) -> Tensor<B, 2> {
     let products = maps.map(Linear::product);
     if maps.iter().all(|map| map.adapters.is_empty()) {
@@ -105,7 +105,7 @@ struct LowRank<B: Backend> {
 fn low_rank<B: Backend, const N: usize>(
     x: &Tensor<B, 2>,
     adapters: [Option<&Adapter<B>>; N],
-    pass: Pass<'_>,
+    pass: Pass<'_, B>,
 ) -> LowRank<B> {
     let mut columns = 0;
     let mut of_holders = Vec::new();

@@ -1,23 +1,41 @@
 //! What a pass through a tower knows beside its states.
 
+use burn::tensor::backend::Backend;
+
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
+use crate::blocks::streamed::Cuts;
 use crate::side::Side;
 
 /// A pass of one batch through an encoder.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pass<'a> {
+#[derive(Debug)]
+pub(crate) struct Pass<'a, B: Backend> {
     /// How the tokens of the texts lie among the rows.
     pub(crate) layout: &'a Layout,
     /// Whose adapters take part, where the towers have their own.
     pub(crate) side: Side,
     /// What drops elements; none: nothing does.
     pub(crate) dropout: Option<Dropout>,
+    /// Where attention that is not fused cuts the graph; none: it does not.
+    pub(crate) cuts: Option<&'a Cuts<B>>,
 }
 
-impl<'a> Pass<'a> {
+impl<B: Backend> Clone for Pass<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Pass<'_, B> {}
+
+impl<'a, B: Backend> Pass<'a, B> {
     /// A pass through a model of one tower.
     pub(crate) fn new(layout: &'a Layout, dropout: Option<Dropout>) -> Self {
-        Self { layout, side: Side::Query, dropout }
+        Self::of(Side::Query, layout, dropout)
+    }
+
+    /// A pass through the tower of a side.
+    pub(crate) fn of(side: Side, layout: &'a Layout, dropout: Option<Dropout>) -> Self {
+        Self { layout, side, dropout, cuts: None }
     }
 }

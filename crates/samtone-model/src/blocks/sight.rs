@@ -33,19 +33,22 @@ impl Sight {
         (self.is_causal && length > 1) || self.window.is_some_and(|window| window + 1 < length)
     }
 
-    /// The keys of `length` that one of some queries sees, in blocks.
+    /// The keys of `length` that one of some queries sees, from a multiple of [`ALIGNED`] on.
+    pub(crate) fn seen_by(self, queries: &Range<usize>, length: usize) -> Range<usize> {
+        if !self.hides(length) {
+            return 0..length;
+        }
+        let first = self.keys(queries.start, length).start;
+        first / ALIGNED * ALIGNED..self.keys(queries.end - 1, length).end
+    }
+
+    /// The same in blocks.
     pub(crate) fn key_blocks(
         self,
         queries: &Range<usize>,
         length: usize,
     ) -> impl ExactSizeIterator<Item = Range<usize>> + use<> {
-        let seen = if self.hides(length) {
-            let first = self.keys(queries.start, length).start;
-            first / ALIGNED * ALIGNED..self.keys(queries.end - 1, length).end
-        } else {
-            0..length
-        };
-        blocks(seen, KEYS)
+        blocks(self.seen_by(queries, length), KEYS)
     }
 
     /// Keys of the widest block.
@@ -59,7 +62,8 @@ pub(crate) fn query_blocks(queries: usize) -> impl ExactSizeIterator<Item = Rang
     blocks(0..queries, QUERIES)
 }
 
-fn blocks(of: Range<usize>, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
+/// A range in blocks of one size but for the last.
+pub(crate) fn blocks(of: Range<usize>, size: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
     of.clone().step_by(size).map(move |start| start..of.end.min(start + size))
 }
 

@@ -11,6 +11,7 @@ use samtone_testing::model::{config, fixture_batch, gradients};
 use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
 use samtone_text::{Key, TextTokenizer, TokenBatch};
 
+use crate::dual_encoder::check_layers;
 use crate::parity::{OTHER_ENCODERS, fixture};
 
 /// Two layers, the second of which sees no further than `window`.
@@ -33,6 +34,22 @@ fn rotary(kin: RotaryKin, is_causal: bool, window: Option<usize>) -> EncoderConf
     })
 }
 
+/// Two layers that see everything.
+fn bert(kin: BertKin) -> EncoderConfig {
+    EncoderConfig::Bert(BertConfig {
+        kin,
+        vocab_size: 30,
+        hidden: 8,
+        layers: 2,
+        heads: 2,
+        intermediate: 12,
+        max_positions: 800,
+        token_types: 0,
+        attention_dropout: 0.0,
+        ..BertConfig::default()
+    })
+}
+
 /// Texts longer than a block of queries, of which the first has `longest` tokens.
 fn long_batch(longest: u32) -> TokenBatch {
     let row = |length: u32| (0..length).map(|at| 1 + at * at % 29).collect();
@@ -42,26 +59,30 @@ fn long_batch(longest: u32) -> TokenBatch {
 /// Tokens beyond one block of keys.
 const BEYOND: u32 = 520;
 
+#[test]
+fn a_long_text_goes_back_block_by_block() {
+    let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
+    for encoder in [
+        rotary(RotaryKin::ModernBert, false, Some(40)),
+        rotary(RotaryKin::Qwen3, true, None),
+        bert(BertKin::Mpnet),
+    ] {
+        let config = config(encoder, Sharing::Sde, Pooling::Mean);
+        let model = DualEncoder::init(&config, 1, &Default::default()).unwrap();
+        let model = model.cast(FloatDType::F64);
+        check_layers(&model, (Side::Query, long_batch(BEYOND)), dropout, BLOCK_TOLERANCE);
+    }
+}
+
+/// Sums over hundreds of tokens in f64.
+const BLOCK_TOLERANCE: f64 = 1e-9;
+
 /// Sums over hundreds of tokens, rounded in f32.
 const LONG_TOLERANCE: f64 = 2e-5;
 
 #[test]
 fn a_long_text_is_the_same_block_by_block() {
     type B = Autodiff<Flex>;
-    let bert = |kin| {
-        EncoderConfig::Bert(BertConfig {
-            kin,
-            vocab_size: 30,
-            hidden: 8,
-            layers: 2,
-            heads: 2,
-            intermediate: 12,
-            max_positions: 800,
-            token_types: 0,
-            attention_dropout: 0.0,
-            ..BertConfig::default()
-        })
-    };
     let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
     for (longest, encoder) in [
         (300, rotary(RotaryKin::ModernBert, false, Some(3))),

@@ -26,14 +26,21 @@ pub(crate) mod site {
 }
 
 /// The dropout sites of one layer in a pass; the embedder's layer is 0, the first transformer layer's 1.
-#[derive(Clone, Copy)]
-pub(crate) struct Sites<'a> {
-    pub(crate) pass: Pass<'a>,
+pub(crate) struct Sites<'a, B: Backend> {
+    pub(crate) pass: Pass<'a, B>,
     pub(crate) layer: usize,
     pub(crate) rate: f64,
 }
 
-impl Sites<'_> {
+impl<B: Backend> Clone for Sites<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B: Backend> Copy for Sites<'_, B> {}
+
+impl<B: Backend> Sites<'_, B> {
     pub(crate) fn of(self, operation: u64) -> Option<DropoutSite> {
         DropoutSite::new(self.pass.dropout, self.layer, operation, self.rate)
     }
@@ -80,7 +87,7 @@ impl<B: Backend> AttentionBlock<B> {
         x: Tensor<B, 2>,
         distance_bias: Tensor<B, 2>,
         is_causal: bool,
-        sites: Sites<'_>,
+        sites: Sites<'_, B>,
     ) -> Tensor<B, 2> {
         let pass = sites.pass;
         let layout = pass.layout;
@@ -94,7 +101,7 @@ impl<B: Backend> AttentionBlock<B> {
             dropout: sites.of(site::ATTENTION),
         };
         let normed = self.norm.forward(x.clone());
-        let attended = attention.forward(linear(normed, self.maps(), None, Some(pass)));
+        let attended = attention.forward(linear(normed, self.maps(), None, Some(pass)), pass.cuts);
         let attended = self.output.forward_in(attended, pass);
         x + drop(attended, sites.of(site::ATTENTION_OUTPUT), layout)
     }
@@ -104,7 +111,7 @@ impl<B: Backend> AttentionBlock<B> {
         &self,
         x: Tensor<B, 2>,
         (memory, memory_layout): (Tensor<B, 2>, &Layout),
-        sites: Sites<'_>,
+        sites: Sites<'_, B>,
     ) -> Tensor<B, 2> {
         let layout = sites.pass.layout;
         let attention = Attention {
@@ -175,7 +182,7 @@ impl<B: Backend> FeedForwardBlock<B> {
         Ok(Self { norm, inner, gated, output, activation })
     }
 
-    pub(crate) fn forward(&self, x: Tensor<B, 2>, sites: Sites<'_>) -> Tensor<B, 2> {
+    pub(crate) fn forward(&self, x: Tensor<B, 2>, sites: Sites<'_, B>) -> Tensor<B, 2> {
         let pass = sites.pass;
         let inner = drop(self.inner(x.clone(), Some(pass)), sites.of(site::INNER), pass.layout);
         let output = self.output.forward_in(inner, pass);
@@ -188,7 +195,7 @@ impl<B: Backend> FeedForwardBlock<B> {
         x + output
     }
 
-    fn inner(&self, x: Tensor<B, 2>, pass: Option<Pass<'_>>) -> Tensor<B, 2> {
+    fn inner(&self, x: Tensor<B, 2>, pass: Option<Pass<'_, B>>) -> Tensor<B, 2> {
         let normed = self.norm.forward(x);
         let inner = linear(normed.clone(), [&self.inner], Some(self.activation), pass);
         match &self.gated {

@@ -66,7 +66,7 @@ impl<B: Backend> T5Stack<B> {
         &self,
         layers: Range<usize>,
         mut x: Tensor<B, 2>,
-        pass: Pass<'_>,
+        pass: Pass<'_, B>,
     ) -> Tensor<B, 2> {
         let Pass { layout, dropout, .. } = pass;
         let biases: Vec<_> =
