@@ -2,7 +2,7 @@
 //! reads, and the pass back computes one layer after the other again (Chen et al. 2016,
 //! arXiv:1604.06174).
 
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Module};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
@@ -82,15 +82,19 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         for layer in (0..self.depth()).rev() {
             let part = Part::Layer(layer);
             let Some(of_output) = wanted.filter(|_| lowest <= part) else { return };
-            // Where the graph is cut it may hold no trained parameter before the cut.
-            let reads = lowest < part || !self.skips_padding();
-            let x = if reads { next().require_grad() } else { next() };
+            // Where the graph is cut, it may hold no trained parameter before the cut.
+            let is_wanted = lowest < part || !self.skips_padding();
+            let x = if is_wanted { next().require_grad() } else { next() };
             let cuts = Cuts::default();
             let pass = Pass { cuts: Some(&cuts), ..Pass::of(side, &layout, dropout) };
-            let y = self.through(layer..layer + 1, x.clone(), pass);
-            wanted = back(y, (lowest < part).then_some(x), of_output, cuts);
+            // A backward pass drops what else hangs on leaves that were in one before, and there are
+            // two where the graph is cut: its parameters are new leaves.
+            let fresh = (!self.skips_padding()).then(|| self.clone().fork(&x.device()));
+            let model = fresh.as_ref().unwrap_or(self);
+            let y = model.through(layer..layer + 1, x.clone(), pass);
+            wanted = back(y, is_wanted.then_some(x), of_output, cuts);
         }
-        if let Some(of_output) = wanted {
+        if let Some(of_output) = wanted.filter(|_| lowest == Part::Embedder) {
             let (x, _) = self.embedded(side, &batch, dropout);
             back(x, None, of_output, Cuts::default());
         }
