@@ -93,7 +93,7 @@ impl<B: Backend> DualEncoder<B> {
         let places = peft::places(config)?;
         let of_each = [[None], [Some(Side::Query)], [Some(Side::Document)]];
         let adapters = |side: Option<Side>| {
-            let sides = match side {
+            let sides: &[Option<Side>] = match side {
                 None if sharing == Sharing::AdeAdapter => sides(false),
                 side => &of_each[side.map_or(0, |side| 1 + side as usize)],
             };
