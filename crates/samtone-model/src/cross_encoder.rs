@@ -13,7 +13,8 @@ use crate::config::{Freeze, Pooling};
 use crate::error::ModelError;
 use crate::folder::{CrossEncoderFolder, ScoreActivation};
 use crate::length_batches::length_batches;
-use crate::parameter::{Builder, Init, Part};
+use crate::parameter::{Builder, Init};
+use crate::part::Part;
 
 /// A cross-encoder: how relevant a document is to a query, by one BERT that reads both (Nogueira and
 /// Cho 2019, arXiv:1901.04085).

@@ -20,7 +20,8 @@ use crate::config::{DualEncoderConfig, Freeze, Sharing};
 use crate::error::ModelError;
 use crate::folder::names::{DOWN, UP};
 use crate::folder::peft;
-use crate::parameter::{self, Adapters, Builder, Init, Parameter, Part, Source};
+use crate::parameter::{self, Adapters, Builder, Init, Parameter, Source};
+use crate::part::Part;
 use crate::precision::Precision;
 use crate::projection::layer_name;
 use crate::side::{Side, own};
@@ -94,7 +95,7 @@ impl<B: Backend> DualEncoder<B> {
         let places = peft::places(config)?;
         let of_each = [[None], [Some(Side::Query)], [Some(Side::Document)]];
         let adapters = |side: Option<Side>| {
-            let sides = match side {
+            let sides: &[Option<Side>] = match side {
                 None if sharing == Sharing::AdeAdapter => sides(false),
                 side => &of_each[side.map_or(0, |side| 1 + side as usize)],
             };

@@ -6,7 +6,9 @@
 //! positions, from ModernBERT to Qwen3. [`Retriever`] is that
 //! with its tokenizer and the settings of each side: texts go in. [`ModelFolder`] opens what Hugging
 //! Face, sentence-transformers or samtone wrote, and [`Retriever::save`] writes what
-//! sentence-transformers opens. [`CrossEncoder`] reads a query and a document together and scores them.
+//! sentence-transformers opens. [`AdapterConfig`] puts adapters of low rank (LoRA) on an encoder, in
+//! PEFT's folders; [`Freeze`] says what else is not trained. [`CrossEncoder`] reads a query and a
+//! document together and scores them.
 //!
 //! This crate knows neither contrastive losses nor optimisers; it reads text only where a model folder
 //! brings its tokenizer.

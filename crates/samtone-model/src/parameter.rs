@@ -8,7 +8,7 @@ use samtone_text::Key;
 use crate::adapter::{Place, Places};
 use crate::config::freeze::Freeze;
 use crate::error::ModelError;
-pub use crate::part::Part;
+use crate::part::Part;
 use crate::side::Side;
 
 /// One trainable or frozen tensor of a dual encoder.

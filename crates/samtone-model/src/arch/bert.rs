@@ -24,7 +24,8 @@ use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::blocks::sight::Sight;
 use crate::error::ModelError;
-use crate::parameter::{Builder, Init, Part};
+use crate::parameter::{Builder, Init};
+use crate::part::Part;
 
 /// The standard deviation of every weight of a new BERT.
 const INIT: Init = Init::Normal(0.02);

@@ -23,7 +23,8 @@ use crate::blocks::pass::Pass;
 use crate::blocks::rotary::{Frequencies, Turns};
 use crate::blocks::sight::Sight;
 use crate::error::ModelError;
-use crate::parameter::{Builder, Init, Part};
+use crate::parameter::{Builder, Init};
+use crate::part::Part;
 
 /// The standard deviation of every weight of a new one.
 const INIT: Init = Init::Normal(0.02);

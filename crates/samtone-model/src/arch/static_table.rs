@@ -11,7 +11,8 @@ use burn::tensor::{Tensor, TensorData};
 use self::config::StaticConfig;
 use crate::blocks::ops::embed;
 use crate::error::ModelError;
-use crate::parameter::{Builder, Init, Part};
+use crate::parameter::{Builder, Init};
+use crate::part::Part;
 
 /// A row for each token.
 #[derive(Module, Debug)]

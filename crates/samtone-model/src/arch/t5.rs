@@ -26,7 +26,8 @@ use crate::blocks::ops::{Linear, drop, embed};
 use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::error::ModelError;
-use crate::parameter::{Builder, Init, Part};
+use crate::parameter::{Builder, Init};
+use crate::part::Part;
 
 /// Words to hidden states: the table alone.
 #[derive(Module, Debug)]

@@ -45,7 +45,7 @@ impl<B: Backend> Adapter<B> {
             let holds = place.holder == name;
             let down = holds.then(|| tensor(DOWN, [rank, inputs], bound)).transpose()?;
             let up = tensor(UP, [outputs, rank], Init::Zeros)?;
-            Ok(Self { down, up, scale, dropout })
+            Ok::<_, ModelError>(Self { down, up, scale, dropout })
         };
         sides.iter().map(make).collect()
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::json::{read_json, read_json_if_there};
 use super::limits::{Limits, Task};
+use super::peft;
 use super::settings::SETTINGS;
 use super::stages::{Stage, read_modules};
 use super::tokenizer::TokenizerSettings;

@@ -10,7 +10,7 @@ use crate::config::{DualEncoderConfig, Freeze, Similarity};
 use crate::dual_encoder::DualEncoder;
 use crate::error::ModelError;
 use crate::folder::checkpoint::HostTensor;
-use crate::folder::{SideSettings, TowerFolder, TowerWeights, locate, read_towers};
+use crate::folder::{SideSettings, TowerFolder, locate, read_towers};
 use crate::parameter;
 use crate::projection::DenseLayers;
 use crate::side::Side;

@@ -249,6 +249,10 @@ impl AdapterFolder {
             bias: self.key("bias", "none, all or lora_only")?.unwrap_or(AdapterBias::None),
             ..AdapterConfig::default()
         };
+        // An embedding's adapter, a magnitude.
+        let is_known =
+            |name: &str| !name.contains(".lora_") || name.ends_with(DOWN) || name.ends_with(UP);
+        weights.check_names(is_known)?;
         let (mut targets, mut whole) = (BTreeSet::new(), BTreeSet::new());
         for name in weights.names() {
             match parted(name) {

@@ -19,7 +19,8 @@ use crate::blocks::ops::{Linear, cross_entropy, layout, skips_padding, unpadded}
 use crate::blocks::pass::Pass;
 use crate::error::ModelError;
 use crate::folder::CONFIG;
-use crate::parameter::{self, Builder, Init, Parameter, Part, Source};
+use crate::parameter::{self, Builder, Init, Parameter, Source};
+use crate::part::Part;
 use crate::visit::{self, DeadParameter};
 
 /// T5's encoder-decoder: token batches to token batches.

@@ -227,8 +227,7 @@ fn towers_that_should_share_but_differ_are_refused() {
             sharing: Sharing::Sde,
             projection: Some(5.into()),
             pooling: Pooling::Last,
-            normalize: true,
-            ..DualEncoderConfig::default()
+            ..Default::default()
         };
         let model = DualEncoder::<Flex>::init(&config, 4, &Default::default()).unwrap();
         let tokenizer = TextTokenizer::train_wordpiece(&TEXTS, 60, true).unwrap();

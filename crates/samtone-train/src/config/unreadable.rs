@@ -170,7 +170,7 @@ mod tests {
         check(
             "model.sharing=both",
             "unknown variant `both`",
-            Some("there are: `sde`, `ade`, `ade-ste`, `ade-fte`, `ade-spl`"),
+            Some("there are: `sde`, `ade`, `ade-ste`, `ade-fte`, `ade-spl`, `ade-adapter`"),
         );
         let presets = "in-batch`, `in-batch-both`, `samtone-query`, `samtone-document`, `samtone`, \
                        `pair`, `gecko`, `gte`, `qwen3`, `st`, `t5x";

@@ -14,7 +14,8 @@ use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::RelativePositions;
 use crate::config::T5Config;
 use crate::error::ModelError;
-use crate::parameter::{Builder, Part};
+use crate::parameter::Builder;
+use crate::part::Part;
 
 /// One layer of the decoder.
 #[derive(Module, Debug)]
