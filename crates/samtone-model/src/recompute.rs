@@ -13,7 +13,7 @@ use crate::blocks::layout::Layout;
 use crate::blocks::pass::Pass;
 use crate::blocks::streamed::Cuts;
 use crate::dual_encoder::DualEncoder;
-use crate::parameter::Part;
+use crate::part::Part;
 use crate::side::Side;
 
 /// What each layer of a tower read in one pass, and what the last one gave; all that is kept of it.
@@ -64,13 +64,14 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let Some(lowest) = of_side.filter(|p| p.is_trainable).map(|p| p.part).min() else {
             return;
         };
-        // The gradient by what `graph` read, if it is asked for.
-        let mut back = |graph: Tensor<B, 2>, read: Option<Tensor<B, 2>>, wanted, cuts: Cuts<B>| {
+        // The gradient by what a graph of `model` read, if it is asked for.
+        let mut back = |model: &Self, graph, read: Option<Tensor<B, 2>>, wanted, cuts: Cuts<B>| {
+            let graph: Tensor<B, 2> = graph;
             let mut gradients = (graph * Tensor::from_inner(wanted)).sum().backward();
             let before = cuts.surrogate(&mut gradients).map(|before| before.backward());
             let of_read = std::iter::once(gradients).chain(before).filter_map(|mut gradients| {
                 let of_read = read.as_ref().and_then(|read| read.grad_remove(&mut gradients));
-                sum.accumulate(self, GradientsParams::from_grads(gradients, self));
+                sum.accumulate(model, GradientsParams::from_grads(gradients, model));
                 of_read
             });
             of_read.reduce(|a, b| a + b)
@@ -78,7 +79,7 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let mut next = || Tensor::<B, 2>::from_inner(states.pop().expect("a state for each layer"));
         let x = next().require_grad();
         let mut wanted =
-            back(self.pooled(side, x.clone(), &layout), Some(x), wanted, Cuts::default());
+            back(self, self.pooled(side, x.clone(), &layout), Some(x), wanted, Cuts::default());
         for layer in (0..self.depth()).rev() {
             let part = Part::Layer(layer);
             let Some(of_output) = wanted.filter(|_| lowest <= part) else { return };
@@ -92,11 +93,11 @@ impl<B: AutodiffBackend> DualEncoder<B> {
             let fresh = (!self.skips_padding()).then(|| self.clone().fork(&x.device()));
             let model = fresh.as_ref().unwrap_or(self);
             let y = model.through(layer..layer + 1, x.clone(), pass);
-            wanted = back(y, is_wanted.then_some(x), of_output, cuts);
+            wanted = back(model, y, is_wanted.then_some(x), of_output, cuts);
         }
         if let Some(of_output) = wanted.filter(|_| lowest == Part::Embedder) {
             let (x, _) = self.embedded(side, &batch, dropout);
-            back(x, None, of_output, Cuts::default());
+            back(self, x, None, of_output, Cuts::default());
         }
     }
 }
