@@ -135,8 +135,7 @@ def commands(folder, scale):
     def stopped():
         """A run of 20 steps that ended after 10: its later checkpoint is gone."""
         shutil.copytree(folder / "run", folder / "resumed", dirs_exist_ok=True)
-        newest = max((folder / "resumed/checkpoints").iterdir(), key=lambda it: it.stat().st_mtime)
-        shutil.rmtree(newest)
+        shutil.rmtree(folder / "resumed/checkpoints/step-20")
 
     def part():
         with open(folder / "data/corpus.jsonl") as lines, open(folder / "part.jsonl", "w") as out:

@@ -356,7 +356,8 @@ fn id_hash(id: &str) -> u64 {
 fn keys<T: Sync>(records: &[T], hash_of: impl Fn(&T) -> [u8; 16] + Sync) -> Vec<usize> {
     let hashes: Vec<[u8; 16]> = records.par_iter().map(&hash_of).collect();
     // Any eight bytes of a hash are one.
-    let part = |index: usize| hashes[index][..8].iter().fold(0, |part, &byte| part << 8 | u64::from(byte));
+    let part =
+        |index: usize| hashes[index][..8].iter().fold(0, |part, &byte| part << 8 | u64::from(byte));
     let mut firsts = Index::default();
     let first = |index: usize| {
         let found = firsts.find(part(index), |other| hashes[other] == hashes[index]);

@@ -63,9 +63,9 @@ const CHUNK: u64 = 4096;
 
 /// The most frequent words, in their order.
 const FUNCTION_WORDS: [&str; 32] = [
-    "the", "of", "and", "to", "a", "in", "is", "for", "or", "that", "are", "it", "on", "with", "as",
-    "be", "by", "this", "from", "can", "at", "an", "you", "your", "what", "how", "was", "not", "have",
-    "if", "which", "will",
+    "the", "of", "and", "to", "a", "in", "is", "for", "or", "that", "are", "it", "on", "with",
+    "as", "be", "by", "this", "from", "can", "at", "an", "you", "your", "what", "how", "was",
+    "not", "have", "if", "which", "will",
 ];
 
 impl Collection {
@@ -85,6 +85,7 @@ impl Collection {
     ///
     /// # Panics
     /// If `scale` is not in `(0, 100]`.
+    #[expect(clippy::cast_sign_loss, reason = "a scale is above 0")]
     pub fn new(seed: u64, scale: f64) -> Self {
         assert!(scale > 0.0 && scale <= 100.0, "a scale is above 0 and at most 100, not {scale}");
         let of = |size: u64| (size as f64 * scale).round() as u64;
@@ -185,12 +186,16 @@ impl Collection {
     /// A training query's triples: query, positive, negative.
     fn triples(&self, query: u64) -> String {
         let positive = self.answer(query);
-        let negatives = (1..=NEGATIVES).map(|step| self.sibling(positive, step));
-        negatives.map(|negative| format!("{query}\t{positive}\t{negative}\n")).collect()
+        let mut lines = String::new();
+        for step in 1..=NEGATIVES {
+            lines.push_str(&format!("{query}\t{positive}\t{}\n", self.sibling(positive, step)));
+        }
+        lines
     }
 }
 
 /// The rank of a word, the most frequent being 0, of a uniform number: r about as often as 1/r.
+#[expect(clippy::cast_sign_loss, reason = "a power of a positive number is positive")]
 fn rank(unit: f64) -> u64 {
     VOCABULARY.powf(unit) as u64 - 1
 }
@@ -264,7 +269,8 @@ mod tests {
         let sizes = [passages.len(), train.len(), dev.len()];
         assert_eq!(sizes, [8842, 503, 7]);
         assert_eq!((train_qrels.len(), dev_qrels.len(), triples.len()), (503, 7, 503 * 7));
-        let texts: HashMap<&str, &str> = passages.iter().map(|line| (&*line[0], &*line[1])).collect();
+        let texts: HashMap<&str, &str> =
+            passages.iter().map(|line| (&*line[0], &*line[1])).collect();
         let queries: HashMap<&str, &str> =
             train.iter().chain(&dev).map(|line| (&*line[0], &*line[1])).collect();
         for line in train_qrels.iter().chain(&dev_qrels) {

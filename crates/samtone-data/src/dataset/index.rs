@@ -46,8 +46,11 @@ impl Index {
     /// The records that stand from a hash's place on, up to a free slot.
     fn probe(&self, hash: u64) -> impl Iterator<Item = usize> {
         let mask = self.slots.len().saturating_sub(1);
-        let places = (0..self.slots.len()).map(move |step| (hash as usize).wrapping_add(step) & mask);
-        places.map_while(move |place| self.slots[place].checked_sub(1)).map(|number| number as usize)
+        let places =
+            (0..self.slots.len()).map(move |step| (hash as usize).wrapping_add(step) & mask);
+        places
+            .map_while(move |place| self.slots[place].checked_sub(1))
+            .map(|number| number as usize)
     }
 }
 

@@ -116,10 +116,7 @@ pub(super) fn leakage(
     }
 }
 
-pub(super) fn lengths(
-    texts: &Texts<'_>,
-    options: &LintOptions<'_>,
-) -> Result<Lengths, DataError> {
+pub(super) fn lengths(texts: &Texts<'_>, options: &LintOptions<'_>) -> Result<Lengths, DataError> {
     /// Texts that are encoded at a time.
     const GROUP: usize = 4096;
     let all = 0..texts.len();

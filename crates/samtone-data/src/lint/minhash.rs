@@ -122,7 +122,8 @@ pub(super) fn near_any<'a>(
     threshold: f64,
 ) -> Vec<usize> {
     let pairs = similar(others + texts, text, threshold, |i, fellows| {
-        let compared = if i < others { 0 } else { fellows.partition_point(|&(_, it)| (it as usize) < others) };
+        let compared =
+            if i < others { 0 } else { fellows.partition_point(|&(_, it)| (it as usize) < others) };
         &fellows[..compared]
     });
     let mut found: Vec<usize> = pairs.into_iter().map(|(_, b)| b - others).collect();

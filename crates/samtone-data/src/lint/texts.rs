@@ -96,8 +96,7 @@ impl<'a> Texts<'a> {
 
     /// The ids of the texts that are one of `others` word for word, then of those that nearly are.
     pub(super) fn among(&self, others: &Texts<'_>, threshold: f64) -> [Vec<&'a str>; 2] {
-        let known: HashSet<_> =
-            (0..others.len()).map(|i| text_hash("", &others.text(i))).collect();
+        let known: HashSet<_> = (0..others.len()).map(|i| text_hash("", &others.text(i))).collect();
         let (same, rest): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|&i| known.contains(&text_hash("", &self.text(i))));
         let count = others.len();

@@ -81,7 +81,8 @@ impl PostingsBuilder {
         let mut before = None;
         for (documents, counts) in documents.chunks(BLOCK).zip(counts.chunks(BLOCK)) {
             let postings = documents.iter().zip(counts);
-            let most = postings.map(|(&document, &count)| weight(document, count)).fold(0.0, f32::max);
+            let most =
+                postings.map(|(&document, &count)| weight(document, count)).fold(0.0, f32::max);
             if documents.len() == BLOCK {
                 pack(&mut self.packed, before, documents, counts);
             } else {
@@ -372,10 +373,14 @@ mod tests {
             }
             let postings = postings(&documents, &counts);
             let mut found = (Vec::new(), Vec::new());
-            postings.of(0).each_in(&(0..u32::MAX), |_| false, |document, count| {
-                found.0.push(document);
-                found.1.push(count);
-            });
+            postings.of(0).each_in(
+                &(0..u32::MAX),
+                |_| false,
+                |document, count| {
+                    found.0.push(document);
+                    found.1.push(count);
+                },
+            );
             assert_eq!(found, (documents, counts), "{len} postings");
         }
     }
@@ -396,7 +401,9 @@ mod tests {
                 all.each_in(&window, |_| false, |document, count| found.push((document, count)));
                 let here = &found[before..];
                 assert!(here.iter().all(|&(_, count)| count as f32 <= most));
-                assert!(here.iter().all(|&(document, _)| next.is_some_and(|next| next <= document)));
+                assert!(
+                    here.iter().all(|&(document, _)| next.is_some_and(|next| next <= document))
+                );
             }
             assert!(found.iter().copied().eq(documents.iter().copied().zip(counts.clone())));
             for document in (0..end).step_by(width.min(7) as usize) {

@@ -118,7 +118,8 @@ impl Best {
 
     /// The hits, best first, in no more room than they need.
     pub(crate) fn into_hits(self) -> Vec<Hit> {
-        let mut hits: Vec<Hit> = self.heap.into_sorted_vec().into_iter().map(|worst| worst.0).collect();
+        let mut hits: Vec<Hit> =
+            self.heap.into_sorted_vec().into_iter().map(|worst| worst.0).collect();
         hits.shrink_to_fit();
         hits
     }

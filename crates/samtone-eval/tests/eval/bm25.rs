@@ -54,10 +54,8 @@ fn ndcg(folder: &Path, split: &str) -> f64 {
     let qrels = Qrels::read(folder.join(format!("qrels/{split}.tsv"))).expect("valid judgments");
     let queries = records(&folder.join("queries.jsonl.gz"));
     check_exactness(&texts, &queries);
-    let judged: Vec<Record> = queries
-        .into_iter()
-        .filter(|query| qrels.documents(&query.id).next().is_some())
-        .collect();
+    let judged: Vec<Record> =
+        queries.into_iter().filter(|query| qrels.documents(&query.id).next().is_some()).collect();
     let texts: Vec<&str> = judged.iter().map(|query| query.text.as_str()).collect();
     let ids: Vec<&str> = judged.iter().map(|query| query.id.as_str()).collect();
     let documents: Vec<&str> = documents.iter().map(|document| document.id.as_str()).collect();
@@ -82,7 +80,11 @@ fn check_exactness(texts: &[String], queries: &[Record]) {
             for k in [10, 1000] {
                 let found = index.search_all(&queries, k);
                 queries.par_iter().zip(found).for_each(|(query, found)| {
-                    assert_eq!(exact::bits(&found), exact::bits(&plain.search(query, k)), "{query}");
+                    assert_eq!(
+                        exact::bits(&found),
+                        exact::bits(&plain.search(query, k)),
+                        "{query}"
+                    );
                 });
             }
         }

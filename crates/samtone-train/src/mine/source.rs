@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use samtone_data::Dataset;
-use samtone_eval::{EvalError, Run};
 use samtone_eval::bm25::{Analyzer, Bm25, Bm25Config};
 use samtone_eval::search::{Hit, Similarity, top_k};
+use samtone_eval::{EvalError, Run};
 use samtone_text::DocumentText;
 
 use crate::error::TrainError;
@@ -111,10 +111,7 @@ impl<'a> Lexical<'a> {
 }
 
 /// What is read of each document.
-fn passages(
-    dataset: &Dataset,
-    mode: DocumentText,
-) -> impl Iterator<Item = Cow<'_, str>> + Clone {
+fn passages(dataset: &Dataset, mode: DocumentText) -> impl Iterator<Item = Cow<'_, str>> + Clone {
     dataset.documents().iter().map(move |document| document.passage(mode))
 }
 

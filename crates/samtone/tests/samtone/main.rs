@@ -9,6 +9,9 @@ mod csv_page;
 #[cfg(unix)]
 mod outputs;
 mod pages;
+#[cfg(all(target_os = "linux", feature = "flex"))]
+#[expect(clippy::print_stderr, reason = "what was held is worth a line")]
+mod size;
 mod skill;
 mod train;
 #[cfg(feature = "flex")]
