@@ -68,11 +68,11 @@ fn commands_hold_little_of_a_large_collection() {
     let kept = [&bm25[..], &["--index", "index"]].concat();
     // About half as much again as was held on two cores.
     for (most, arguments) in [
-        (60, &import[..]),
-        (150, &["lint", "data"]),
-        (350, &bm25),
-        (350, &kept),
-        (200, &kept),
+        (40, &import[..]),
+        (110, &["lint", "data"]),
+        (400, &bm25),
+        (450, &kept),
+        (150, &kept),
         (200, &["train", "--config", "train.toml", "--run-dir", "run"]),
     ] {
         let held = peak(home, arguments);
