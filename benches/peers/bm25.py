@@ -1,11 +1,9 @@
 """BM25 beside bm25s and tantivy: 1,000 queries, 1,000,000 passages, top 100.
 
-    cargo run --release -p samtone-data --example collection -- made 0.15
     cargo build --release -p samtone-benches --bin bm25_speed
-    python benches/peers/bm25.py target/release/bm25_speed --collection made [--threads 2] [--repeat 7]
+    python benches/peers/bm25.py target/release/bm25_speed [--threads 2] [--repeat 7]
 
-Every side gets the same words: function words, which samtone leaves out, are taken out of passages and
-queries before. k1 is 1.2 and b 0.75, which tantivy fixes. A side is a process of its own: it builds its
+Every side gets the same words, all of which it indexes. k1 is 1.2 and b 0.75, which tantivy fixes. A side is a process of its own: it builds its
 index, then searches for all queries a turn, from text to hits; what it held at most, and how long building
 took, are said at the end, with the share of hits that it has in common with samtone. The mapped forms
 build in one process and are searched in another. Needs bm25s, tantivy and numba, which makes bm25s faster.
@@ -17,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import made
 import turns
 
 K1, B = 1.2, 0.75
@@ -83,7 +82,8 @@ def tantivy_side(folder, k, threads, is_mapped):
     if is_mapped and kept.exists():
         index = tantivy.Index(schema, path=str(kept))
     else:
-        kept.mkdir(exist_ok=True)
+        if is_mapped:
+            kept.mkdir()
         index = tantivy.Index(schema, path=str(kept)) if is_mapped else tantivy.Index(schema)
         writer = index.writer(256 << 20, threads)
         with open(folder / "texts") as lines:
@@ -117,40 +117,19 @@ if sys.argv[1] == "--side":
     sys.exit()
 
 parser = turns.parser(__doc__, repeat=7)
-parser.add_argument("--collection", type=Path, required=True, help="the folder of the made collection")
 parser.add_argument("--passages", type=int, default=1_000_000)
 parser.add_argument("--queries", type=int, default=1_000)
 parser.add_argument("-k", type=int, default=100)
 options = turns.parse(parser)
 os.environ["NUMBA_NUM_THREADS"] = str(options.threads)
 
-# The function words of samtone_data::made, all of which samtone leaves out or ranks by.
-FUNCTION_WORDS = set(
-    "the of and to a in is for or that are it on with as be by this from can at an you your what how was "
-    "not have if which will".split()
-)
-
-
-def content(path, out, count):
-    """Writes the content words of the first `count` lines; how many lines there were."""
-    written = 0
-    with open(path) as lines, open(out, "w") as out:
-        for line in lines:
-            words = line.rstrip("\n").split("\t")[1].split()
-            words = [word for word in words if word not in FUNCTION_WORDS]
-            # A query of function words alone is none.
-            print(*words, file=out)
-            written += 1
-            if written == count:
-                break
-    return written
-
-
 turns.peers("bm25s", "tantivy", "numba")
 with tempfile.TemporaryDirectory() as folder:
     folder = Path(folder)
-    passages = content(options.collection / "collection.tsv", folder / "texts", options.passages)
-    queries = content(options.collection / "queries.dev.tsv", folder / "queries", options.queries)
+    passages, queries = made.zipf(options.passages, options.queries)
+    for name, lines in (("texts", passages), ("queries", queries)):
+        with open(folder / name, "w") as out:
+            out.writelines(line + "\n" for line in lines)
     ours = (options.program, folder / "texts", folder / "queries", options.k, K1, B)
     peer = lambda name, is_mapped: turns.Program(
         sys.executable, __file__, "--side", name, folder, options.k, options.threads, is_mapped
@@ -166,7 +145,7 @@ with tempfile.TemporaryDirectory() as folder:
         begun = {name: float(program.line()) for name, program in programs.items()}
         seconds = turns.take(programs, options.repeat)
         form = ", mapped" if is_mapped else ""
-        work = f"{queries:,} queries × {passages:,} passages, top {options.k}{form}"
+        work = f"{options.queries:,} queries × {options.passages:,} passages, top {options.k}{form}"
         turns.rows(work, "f32", seconds)
         found = {}
         for name, program in programs.items():

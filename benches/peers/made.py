@@ -19,3 +19,20 @@ class Words:
         """A text whose length varies about `middle` tokens as that of sentences does."""
         tokens = round(middle * self.random.lognormvariate(0.0, 0.5))
         return self.text(min(max(tokens, 4), most))
+
+
+def zipf(passages, queries, vocabulary=3_000_000, seed=0):
+    """Passages of 20 to 50 content words, the word of rank r about as often as 1/r, and queries of 2 to 6
+    words of one passage each."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(20, 51, passages)
+    ends = np.cumsum(lengths)
+    # The 32 most frequent ranks are those of function words, which are left out.
+    ranks = (32 * (vocabulary / 32) ** rng.random(ends[-1])).astype(np.int64)
+    texts = (ranks[end - length : end] for end, length in zip(ends, lengths))
+    asked = zip(rng.integers(0, passages, queries), rng.integers(2, 7, queries))
+    name = lambda ranks: " ".join(f"w{rank}" for rank in ranks)
+    asked = [name(rng.choice(ranks[ends[i] - lengths[i] : ends[i]], count)) for i, count in asked]
+    return (name(text) for text in texts), asked

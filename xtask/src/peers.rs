@@ -50,7 +50,7 @@ struct Run {
 
 const SAMTONE: [&str; 2] = ["samtone", "samtone"];
 
-const ALL: [Comparison; 6] = [
+const ALL: [Comparison; 7] = [
     Comparison {
         name: "encoder",
         title: "The encoder",
@@ -100,6 +100,14 @@ const ALL: [Comparison; 6] = [
         runs: &[Run { arguments: "", repeat: 15 }],
     },
     Comparison {
+        name: "bm25",
+        title: "BM25",
+        about: "From text to hits, every side on the same words; `mapped`: by an index on the disk.\n",
+        program: ["samtone-benches", "bm25_speed"],
+        has_precisions: false,
+        runs: &[Run { arguments: "", repeat: 7 }],
+    },
+    Comparison {
         name: "product",
         title: "Matrix products",
         about: "Tokens × inputs × outputs of a layer; samtone's factors and results are f32 in \
@@ -125,6 +133,13 @@ fn aim(comparison: &str, kind: &str, row: &Row) -> Option<f64> {
                 0.8
             } else {
                 0.6
+            }
+        }
+        ("bm25", ..) => {
+            if peer == "tantivy" {
+                1.5
+            } else {
+                1.0
             }
         }
         // 1.5 and 3 times as many a second.

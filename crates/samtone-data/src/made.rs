@@ -85,6 +85,7 @@ impl Collection {
     ///
     /// # Panics
     /// If `scale` is not in `(0, 100]`.
+    #[expect(clippy::cast_sign_loss, reason = "a scale is above 0")]
     pub fn new(seed: u64, scale: f64) -> Self {
         assert!(scale > 0.0 && scale <= 100.0, "a scale is above 0 and at most 100, not {scale}");
         let of = |size: u64| (size as f64 * scale).round() as u64;
@@ -185,12 +186,16 @@ impl Collection {
     /// A training query's triples: query, positive, negative.
     fn triples(&self, query: u64) -> String {
         let positive = self.answer(query);
-        let negatives = (1..=NEGATIVES).map(|step| self.sibling(positive, step));
-        negatives.map(|negative| format!("{query}\t{positive}\t{negative}\n")).collect()
+        let mut lines = String::new();
+        for step in 1..=NEGATIVES {
+            lines.push_str(&format!("{query}\t{positive}\t{}\n", self.sibling(positive, step)));
+        }
+        lines
     }
 }
 
 /// The rank of a word, the most frequent being 0, of a uniform number: r about as often as 1/r.
+#[expect(clippy::cast_sign_loss, reason = "a power of a positive number is positive")]
 fn rank(unit: f64) -> u64 {
     VOCABULARY.powf(unit) as u64 - 1
 }

@@ -368,16 +368,16 @@ pub fn mine_filtered(
 struct Known<'a> {
     dataset: &'a Dataset,
     positives: samtone_data::Positives,
-    /// How many documents share a key.
-    copies: HashMap<usize, usize>,
+    /// How many documents share a key, by the key.
+    copies: Vec<u32>,
 }
 
 impl<'a> Known<'a> {
     fn new(dataset: &'a Dataset) -> Self {
         let splits: Vec<&str> = dataset.split_names().collect();
-        let mut copies = HashMap::new();
+        let mut copies = vec![0; dataset.documents().len()];
         for &key in dataset.document_keys() {
-            *copies.entry(key).or_default() += 1;
+            copies[key] += 1;
         }
         Self { dataset, positives: dataset.positives(&splits), copies }
     }
@@ -385,7 +385,7 @@ impl<'a> Known<'a> {
     /// How many documents are relevant to a query, copies included.
     fn relevant(&self, query: usize) -> usize {
         let keys = self.positives.of(self.dataset.query_keys()[query]);
-        keys.iter().map(|key| self.copies[key]).sum()
+        keys.iter().map(|&key| self.copies[key] as usize).sum()
     }
 
     /// The hits that may be negatives of `pair` and stand in the range of ranks, best first.

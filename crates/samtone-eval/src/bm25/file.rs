@@ -24,7 +24,7 @@ use memmap2::Mmap;
 use rayon::prelude::*;
 use samtone_files::write_whole;
 
-use super::Index;
+use super::index::Index;
 use super::postings::Postings;
 use super::store::Store;
 use super::terms::Terms;

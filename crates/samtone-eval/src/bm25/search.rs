@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use super::Index;
+use super::index::Index;
 use super::postings::Cursor;
 use super::weight::Weights;
 use crate::search::{Best, Hit};
@@ -64,6 +64,8 @@ pub(super) fn search(
         lengths: &index.lengths,
         weights,
         order: (0..clauses.len()).collect(),
+        bounds: Vec::with_capacity(clauses.len() + 1),
+        spared: 0,
         clauses,
         slack: slack(terms.len()),
         best: Best::new(k),
@@ -91,6 +93,10 @@ struct Search<'a> {
     clauses: Vec<Clause<'a>>,
     /// The clauses by their bounds, the least first.
     order: Vec<usize>,
+    /// What the first clauses of the order add at most, for each number of them.
+    bounds: Vec<f64>,
+    /// How many of the order are spared.
+    spared: usize,
     slack: f64,
     best: Best,
     room: &'a mut Room,
@@ -114,40 +120,39 @@ impl Search<'_> {
         }
         let clauses = &self.clauses;
         self.order.sort_unstable_by(|&a, &b| clauses[a].bound.total_cmp(&clauses[b].bound));
-        // What the first terms of the order add at most.
-        let mut bounds = Vec::with_capacity(clauses.len() + 1);
-        bounds.push(0.0);
-        bounds.extend(self.order.iter().scan(0.0, |sum, &clause| {
+        let sums = self.order.iter().scan(0.0, |sum, &clause| {
             *sum += clauses[clause].bound;
             Some(*sum)
-        }));
-        let spared = bounds[1..].partition_point(|&bound| self.is_hopeless(bound));
-        if spared == self.clauses.len() {
-            return;
+        });
+        self.bounds.clear();
+        self.bounds.push(0.0);
+        self.bounds.extend(sums);
+        self.spared = self.bounds[1..].partition_point(|&bound| self.is_hopeless(bound));
+        for place in self.spared..self.order.len() {
+            self.fill(self.order[place], window);
         }
-        let all = bounds[self.clauses.len()];
-        for place in spared..self.clauses.len() {
-            self.fill(self.order[place], all, window);
+        if self.spared == self.order.len() {
+            return;
         }
         for word in 0..self.room.candidates.len() {
             let mut bits = std::mem::take(&mut self.room.candidates[word]);
             while bits != 0 {
                 let offset = 64 * word + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                self.candidate(window.start + offset as u32, offset, spared, &bounds);
+                self.candidate(window.start + offset as u32, offset);
             }
         }
     }
 
-    /// Writes a term's weights into the rows of the window's documents that hold it; `all` is what all terms
-    /// add at most.
-    fn fill(&mut self, clause: usize, all: f64, window: &Range<u32>) {
+    /// Writes a term's weights into the rows of the window's documents that hold it.
+    fn fill(&mut self, clause: usize, window: &Range<u32>) {
         let (width, threshold) = (self.clauses.len(), f64::from(self.best.threshold()));
         let (lengths, weights, slack) = (self.lengths, self.weights, self.slack);
         let Room { rows, candidates } = &mut *self.room;
         let Clause { times, rarity, ref mut postings, bound } = self.clauses[clause];
         // A block whose documents not even all other terms could lift: their scores are too low with this
         // term's weights, and so without. The difference is rounded up.
+        let all = self.bounds[width];
         let others = all - bound + all * width as f64 * f64::EPSILON;
         let skip = |most: f32| (others + f64::from(most) * f64::from(times)) * slack <= threshold;
         postings.each_in(window, skip, |document, count| {
@@ -158,11 +163,10 @@ impl Search<'_> {
         });
     }
 
-    /// Takes a candidate if it is among the best so far, and clears its row. The terms that are not in the
-    /// row yet are the first `spared` of the order, and `bounds` what the first ones add at most.
-    fn candidate(&mut self, document: u32, offset: usize, spared: usize, bounds: &[f64]) {
+    /// Takes a candidate if it is among the best so far, and clears its row.
+    fn candidate(&mut self, document: u32, offset: usize) {
         let row = offset * self.clauses.len()..(offset + 1) * self.clauses.len();
-        if self.complete(document, row.clone(), spared, bounds) {
+        if self.complete(document, row.clone()) {
             let mut score = 0.0;
             for (weight, clause) in self.room.rows[row.clone()].iter().zip(&self.clauses) {
                 for _ in 0..clause.times {
@@ -175,28 +179,23 @@ impl Search<'_> {
     }
 
     /// Looks the spared terms up; false as soon as the document is hopeless.
-    fn complete(
-        &mut self,
-        document: u32,
-        row: Range<usize>,
-        spared: usize,
-        bounds: &[f64],
-    ) -> bool {
-        if spared == 0 {
+    fn complete(&mut self, document: u32, row: Range<usize>) -> bool {
+        if self.spared == 0 {
             return true;
         }
         let weights = self.room.rows[row.clone()].iter().zip(&self.clauses);
         let mut known: f64 =
             weights.map(|(&weight, clause)| f64::from(weight) * f64::from(clause.times)).sum();
-        for place in (0..spared).rev() {
-            if self.is_hopeless(known + bounds[place + 1]) {
+        for place in (0..self.spared).rev() {
+            if self.is_hopeless(known + self.bounds[place + 1]) {
                 return false;
             }
             let clause = self.order[place];
             let Clause { times, rarity, ref mut postings, .. } = self.clauses[clause];
             let times = f64::from(times);
             let most = f64::from(postings.most_at(document)) * times;
-            if (known + most + bounds[place]) * self.slack <= f64::from(self.best.threshold()) {
+            if (known + most + self.bounds[place]) * self.slack <= f64::from(self.best.threshold())
+            {
                 return false;
             }
             if let Some(count) = postings.count_at(document) {

@@ -1,6 +1,6 @@
 //! What a term is worth in a document.
 
-use super::Bm25Config;
+use super::config::Bm25Config;
 
 /// Lengths whose part of the formula is computed once.
 const LENGTHS: u32 = 4096;

@@ -10,6 +10,9 @@ mod csv_page;
 mod outputs;
 mod pages;
 mod reports;
+#[cfg(all(target_os = "linux", feature = "flex"))]
+#[expect(clippy::print_stderr, reason = "what was held is worth a line")]
+mod size;
 mod skill;
 mod train;
 #[cfg(feature = "flex")]

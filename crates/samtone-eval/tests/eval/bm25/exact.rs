@@ -48,10 +48,15 @@ fn text(words: &[u32]) -> String {
     words.iter().map(|word| format!("w{word}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Numbers of words: the rank r about as often as 1/r.
+/// The number of a word out of `most`, of a uniform number: r about as often as 1/r.
+#[expect(clippy::cast_sign_loss, reason = "a power of a positive number is positive")]
+fn rank(most: f64, unit: f64) -> u32 {
+    most.powf(unit) as u32
+}
+
 fn words(most: usize) -> impl Strategy<Value = String> {
-    prop::collection::vec((0.0..1.0_f64).prop_map(|x| (300.0_f64.powf(x)) as u32), 0..most)
-        .prop_map(|words| text(&words))
+    let word = (0.0..1.0_f64).prop_map(|unit| rank(300.0, unit));
+    prop::collection::vec(word, 0..most).prop_map(|words| text(&words))
 }
 
 proptest! {
@@ -88,10 +93,10 @@ fn large(seed: u64, count: u64) -> Vec<String> {
         let length = 1 + below(seed + 31 * i, 24);
         let word = |place| {
             let draw = below(seed ^ (i * 64 + place) << 20, 1 << 20) as f64 / f64::from(1 << 20);
-            let rank = 3000.0_f64.powf(draw) as u64;
+            let rank = rank(3000.0, draw);
             // The rare words of a stretch of 500 documents.
             let stretch = if rank > 100 { 10_000 * (i / 500) } else { 0 };
-            (rank + stretch) as u32
+            rank + stretch as u32
         };
         text(&(0..length).map(word).collect::<Vec<_>>())
     };
