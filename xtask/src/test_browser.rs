@@ -1,7 +1,7 @@
 //! `cargo xtask test-browser`: the reports in a real browser.
 //!
 //! Drives headless Chromium over a report with every figure, one with hostile texts in every place,
-//! one of a hundred runs, and those of a short quick start: its training, the analysis of both its
+//! some of many runs, and those of a short quick start: its training, the analysis of both its
 //! models, the page of several runs, and what `samtone watch` serves. Wants a `chromium` on the path
 //! (Debian's package is one) or in the variable `CHROMIUM`.
 
@@ -61,7 +61,7 @@ fn make(folder: &Path) -> Result<Vec<PathBuf>> {
     let (trained, other) = (runs.join("quick-start"), runs.join("other"));
     let more = "--set train.eval_every=20 --set train.best_by=ndcg@10";
     run(&samtone, &format!("train --set train.steps=60 {more}"), &[("--run-dir", &trained)])?;
-    let more = "--set train.baseline=none --set train.lr=1e-3 --set seed=1";
+    let more = "--unset train.baseline --set train.lr=1e-3 --set seed=1";
     run(&samtone, &format!("train --set train.steps=30 {more}"), &[("--run-dir", &other)])?;
     let several = folder.join("several.html");
     run(&samtone, "report", &[("", &runs), ("--out", &several)])?;
@@ -72,7 +72,7 @@ fn make(folder: &Path) -> Result<Vec<PathBuf>> {
         "analyze --data embedded --points 100 --queries 20",
         &[("--model", &models[0]), ("--model", &models[1]), ("--out", &analysis)],
     )?;
-    let drawn = ["gallery.html", "hostile.html", "many.html", "several.html"];
+    let drawn = ["gallery.html", "hostile.html", "10-runs.html", "100-runs.html", "several.html"];
     let written = [trained, other, analysis].map(|made| made.join("report.html"));
     Ok(drawn.iter().map(|name| folder.join(name)).chain(written).collect())
 }

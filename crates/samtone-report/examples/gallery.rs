@@ -1,7 +1,7 @@
 //! What `cargo xtask test-browser` drives a browser over; `page.rs` is the example to copy.
 //!
 //! Writes reports into a folder: every figure with plausible numbers, every figure with hostile texts,
-//! and the page of a hundred runs. `cargo xtask test-browser` drives a browser over all of them.
+//! and the pages of ten and of a hundred runs. `cargo xtask test-browser` drives a browser over all of them.
 //!
 //! ```text
 //! cargo run -p samtone-report --example gallery -- FOLDER
@@ -13,9 +13,9 @@ mod hostile;
 use std::{error::Error, path::PathBuf};
 
 use samtone_report::{
-    Better, BrowsedQuery, Cell, Column, Curve, Estimate, Example, ExampleText, Examples, Histogram,
+    Better, BrowsedQuery, Curve, Estimate, ExampleGroup, ExampleText, Examples, Histogram,
     KeyValues, LearningCurves, MetricTable, Neighbour, NeighbourBrowser, Piece, Point, Ranking,
-    RelevantDocument, Report, Scatter, Section, Table, Tsne,
+    RelevantDocument, Report, Scatter, Section, Table, TableCell, TableColumn, Tsne,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,7 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         report.write_figures(folder.join(name))?;
         report.write(folder.join(format!("{name}.html")))?;
     }
-    many().write(folder.join("many.html"))?;
+    for count in [10, 100] {
+        many(count).write(folder.join(format!("{count}-runs.html")))?;
+    }
     Ok(())
 }
 
@@ -222,11 +224,11 @@ fn setting(words: &Words) -> Section {
 
 fn lengths(words: &Words) -> Table {
     let columns = ["texts", "50 %", "90 %", "longest", "limit", "cut"];
-    let name = |(i, name): (usize, &str)| Column::new(words.name(name, 31 + i));
+    let name = |(i, name): (usize, &str)| TableColumn::new(words.name(name, 31 + i));
     let row = |name: &str, i| {
-        let numbers = [9.0, 14.0, 31.0, 64.0].map(|n| Cell::shown(format!("{n}"), n));
-        let cut = Cell::shown("2.5 %", 0.025);
-        [Cell::text(words.name(name, i))]
+        let numbers = [9.0, 14.0, 31.0, 64.0].map(|n| TableCell::shown(format!("{n}"), n));
+        let cut = TableCell::shown("2.5 %", 0.025);
+        [TableCell::text(words.name(name, i))]
             .into_iter()
             .chain(numbers)
             .chain([cut])
@@ -263,15 +265,15 @@ fn examples(words: &Words) -> Examples {
             }
         };
         let texts = vec![text("query", "query :", false), text("document", "", i % 2 == 0)];
-        figure.examples.push(Example { title: words.text("Pair", i), texts });
+        figure.examples.push(ExampleGroup { title: words.text("Pair", i), texts });
     }
     figure
 }
 
-/// The page of a hundred runs.
-fn many() -> Report {
+/// The page of `count` runs.
+fn many(count: usize) -> Report {
     let mut random = Random(11);
-    let names: Vec<String> = (0..100)
+    let names: Vec<String> = (0..count)
         .map(|i| {
             format!(
                 "{}/{}/seed-{}",
@@ -282,15 +284,15 @@ fn many() -> Report {
         })
         .collect();
     let columns = [
-        Column::new("run"),
-        Column::new("state"),
-        Column::new("mrr@10").better(Better::Higher),
-        Column::new("ndcg@10").better(Better::Higher),
-        Column::new("training loss"),
-        Column::new("steps"),
-        Column::new("time"),
-        Column::new("loss.preset"),
-        Column::new("train.lr"),
+        TableColumn::new("run"),
+        TableColumn::new("state"),
+        TableColumn::new("mrr@10").better(Better::Higher),
+        TableColumn::new("ndcg@10").better(Better::Higher),
+        TableColumn::new("training loss"),
+        TableColumn::new("steps"),
+        TableColumn::new("time"),
+        TableColumn::new("loss.preset"),
+        TableColumn::new("train.lr"),
     ];
     let mut table = Table::new("Runs", columns).description(
         "Bold is the best of its column. A star: it differs from the first run (p < 0.05 after Holm).",
@@ -298,17 +300,17 @@ fn many() -> Report {
     let mut losses = LearningCurves::new("Loss", "step", "loss (nats)");
     for (i, name) in names.iter().enumerate() {
         let value = 0.6 + 0.02 * random.gaussian();
-        let own = Cell::number(value);
+        let own = TableCell::number(value);
         let cells = [
-            Cell::text(name).file(format!("{name}/report.html")),
-            Cell::text("finished"),
+            TableCell::text(name).file(format!("{name}/report.html")),
+            TableCell::text("finished"),
             if value > 0.63 { own.significant() } else { own },
-            Cell::number(value + 0.04),
-            Cell::number(2.0 - value),
-            Cell::shown("1 000", 1000.0),
-            Cell::shown(format!("{} min", 10 + i % 7), (10 + i % 7) as f64),
-            Cell::text(name.split('/').next().unwrap_or_default()),
-            Cell::shown("5e-5", 5e-5),
+            TableCell::number(value + 0.04),
+            TableCell::number(2.0 - value),
+            TableCell::shown("1 000", 1000.0),
+            TableCell::shown(format!("{} min", 10 + i % 7), (10 + i % 7) as f64),
+            TableCell::text(name.split('/').next().unwrap_or_default()),
+            TableCell::shown("5e-5", 5e-5),
         ];
         table = table.marked_row(if i == 0 { "baseline" } else { "" }, cells);
         let points = (0..500).map(|step| {
@@ -323,7 +325,7 @@ fn many() -> Report {
         let points = curve.points.iter().step_by(50).map(|(x, y)| (*x, 0.8 - y / 8.0)).collect();
         dev = dev.curve(Curve { points, ..curve.clone() });
     }
-    Report::new("100 runs")
+    Report::new(format!("{count} runs"))
         .summary("Invented numbers: this page shows how many runs a report can hold.")
         .section(Section::new("Results").figure(table))
         .section(Section::new("Training").figure(losses).figure(dev))

@@ -8,7 +8,7 @@ use crate::plot::Plot;
 use crate::svg::{self, Style};
 use crate::text::{slug, unique};
 use crate::theme::LIGHT;
-use crate::{Cell, Figure, Piece, Report, ReportError};
+use crate::{Figure, Piece, Report, ReportError, TableCell};
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     fs::write(path, bytes).map_err(|source| ReportError::Write { path: path.to_owned(), source })
@@ -173,7 +173,7 @@ fn csv(figure: &Figure) -> Vec<u8> {
 }
 
 /// A cell's number with all its digits, or its text.
-fn value(cell: &Cell) -> String {
+fn value(cell: &TableCell) -> String {
     cell.number.map_or_else(|| cell.text.clone(), |number| number.to_string())
 }
 

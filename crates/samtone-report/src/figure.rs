@@ -12,13 +12,13 @@ pub(crate) mod table;
 use serde::Serialize;
 
 pub use self::curves::{Curve, LearningCurves};
-pub use self::examples::{Example, ExampleText, Examples, Piece};
+pub use self::examples::{ExampleGroup, ExampleText, Examples, Piece};
 pub use self::histogram::{Histogram, HistogramGroup};
 pub use self::key_values::{KeyValue, KeyValues};
 pub use self::metrics::{Estimate, MetricRow, MetricTable};
 pub use self::neighbours::{BrowsedQuery, Neighbour, NeighbourBrowser, Ranking, RelevantDocument};
 pub use self::scatter::{Point, Scatter};
-pub use self::table::{Better, Cell, Column, Table, TableRow};
+pub use self::table::{Better, Table, TableCell, TableColumn, TableRow};
 
 /// A figure of a [`Section`](crate::Section).
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -60,9 +60,10 @@ mod tsne;
 
 pub use error::ReportError;
 pub use figure::{
-    Better, BrowsedQuery, Cell, Column, Curve, Estimate, Example, ExampleText, Examples, Figure,
-    Histogram, HistogramGroup, KeyValue, KeyValues, LearningCurves, MetricRow, MetricTable,
-    Neighbour, NeighbourBrowser, Piece, Point, Ranking, RelevantDocument, Scatter, Table, TableRow,
+    Better, BrowsedQuery, Curve, Estimate, ExampleGroup, ExampleText, Examples, Figure, Histogram,
+    HistogramGroup, KeyValue, KeyValues, LearningCurves, MetricRow, MetricTable, Neighbour,
+    NeighbourBrowser, Piece, Point, Ranking, RelevantDocument, Scatter, Table, TableCell,
+    TableColumn, TableRow,
 };
 pub use report::{Highlight, Report, Section};
 #[cfg(feature = "tsne")]

@@ -40,7 +40,7 @@ pub(super) fn check(browser: &mut Chromium, samtone: &Path, run: &Path) -> Resul
     let kept = page.eval("[window.isTheSame, document.querySelector('details.numbers').open]")?;
     ensure!(kept == serde_json::json!([true, true]), "the page was loaded anew: {kept}");
 
-    for name in ["summary.json", "environment.json", "queries.json", "evaluations", "baseline"] {
+    for name in ["environment.json", "queries.json", "evaluations", "baseline", "summary.json"] {
         copy(&run.join(name), &folder.join(name))?;
     }
     wait(&mut page, "!!document.querySelector('figure.metrics')", "the results do not come")?;

@@ -10,19 +10,19 @@ pub struct Examples {
     /// What is shown and how to read it; may be empty.
     pub description: String,
     /// The examples.
-    pub examples: Vec<Example>,
+    pub examples: Vec<ExampleGroup>,
 }
 
 /// The texts that belong together, such as a query and its document.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Example {
+pub struct ExampleGroup {
     /// What it is called.
     pub title: String,
     /// Its texts.
     pub texts: Vec<ExampleText>,
 }
 
-/// One text of an [`Example`].
+/// One text of an [`ExampleGroup`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ExampleText {
     /// What it is, such as `query`.

@@ -7,11 +7,11 @@ use serde::Serialize;
 /// # Examples
 ///
 /// ```
-/// use samtone_report::{Better, Cell, Column, Table};
+/// use samtone_report::{Better, TableCell, TableColumn, Table};
 ///
-/// let table = Table::new("Runs", [Column::new("run"), Column::new("mrr@10").better(Better::Higher)])
-///     .row([Cell::text("a"), Cell::number(0.61)])
-///     .row([Cell::text("b"), Cell::number(0.66).significant()]);
+/// let table = Table::new("Runs", [TableColumn::new("run"), TableColumn::new("mrr@10").better(Better::Higher)])
+///     .row([TableCell::text("a"), TableCell::number(0.61)])
+///     .row([TableCell::text("b"), TableCell::number(0.66).significant()]);
 /// assert_eq!(table.rows.len(), 2);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -21,14 +21,14 @@ pub struct Table {
     /// What is shown and how to read it; may be empty.
     pub description: String,
     /// The columns.
-    pub columns: Vec<Column>,
+    pub columns: Vec<TableColumn>,
     /// The rows.
     pub rows: Vec<TableRow>,
 }
 
 /// A column of a [`Table`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Column {
+pub struct TableColumn {
     /// Its head.
     pub name: String,
     /// Which of its numbers is the best and bold; none is if absent.
@@ -49,14 +49,14 @@ pub enum Better {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TableRow {
     /// One cell a column.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<TableCell>,
     /// A word beside the first cell that sets the row apart, such as `best`; may be empty.
     pub mark: String,
 }
 
 /// A cell of a [`Table`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Cell {
+pub struct TableCell {
     /// What is read; a dash if empty.
     pub text: String,
     /// What is sorted by; the text if absent.
@@ -69,14 +69,14 @@ pub struct Cell {
 
 impl Table {
     /// A table of these columns, without rows.
-    pub fn new(title: impl Into<String>, columns: impl IntoIterator<Item = Column>) -> Self {
+    pub fn new(title: impl Into<String>, columns: impl IntoIterator<Item = TableColumn>) -> Self {
         let columns = columns.into_iter().collect();
         Self { title: title.into(), columns, ..Self::default() }
     }
 
     /// Adds a row.
     #[must_use]
-    pub fn row(self, cells: impl IntoIterator<Item = Cell>) -> Self {
+    pub fn row(self, cells: impl IntoIterator<Item = TableCell>) -> Self {
         self.marked_row("", cells)
     }
 
@@ -85,7 +85,7 @@ impl Table {
     pub fn marked_row(
         mut self,
         mark: impl Into<String>,
-        cells: impl IntoIterator<Item = Cell>,
+        cells: impl IntoIterator<Item = TableCell>,
     ) -> Self {
         let (cells, mark) = (cells.into_iter().collect(), mark.into());
         self.rows.push(TableRow { cells, mark });
@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-impl Column {
+impl TableColumn {
     /// A column whose numbers do not compete.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), better: None }
@@ -117,7 +117,7 @@ impl Column {
     }
 }
 
-impl Cell {
+impl TableCell {
     /// A text.
     pub fn text(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::markup::{BEST, Markup, STAR, name};
-use crate::{Cell, Table};
+use crate::{Table, TableCell};
 
 /// Writes `table`.
 pub(super) fn write(out: &mut Markup, table: &Table) {
@@ -44,7 +44,7 @@ pub(super) fn write(out: &mut Markup, table: &Table) {
 }
 
 /// The rest of a cell's tag, and what stands in it.
-fn write_cell(out: &mut Markup, cell: &Cell, is_best: bool) {
+fn write_cell(out: &mut Markup, cell: &TableCell, is_best: bool) {
     if let Some(number) = cell.number.filter(|number| number.is_finite()) {
         out.push(format_args!(" data-number=\"{number}\""));
     }

@@ -3,9 +3,9 @@
 use std::fs;
 
 use samtone_report::{
-    Better, BrowsedQuery, Cell, Column, Curve, Estimate, Example, ExampleText, Examples, Histogram,
+    Better, BrowsedQuery, Curve, Estimate, ExampleGroup, ExampleText, Examples, Histogram,
     KeyValues, LearningCurves, MetricTable, Neighbour, NeighbourBrowser, Piece, Point, Ranking,
-    RelevantDocument, Report, ReportError, Scatter, Section, Table,
+    RelevantDocument, Report, ReportError, Scatter, Section, Table, TableCell, TableColumn,
 };
 
 /// Every figure, with `text` in every place that takes one.
@@ -45,11 +45,15 @@ fn every_figure(text: &str) -> Report {
         cut: format!("{text} cut"),
     };
     let mut examples = Examples::new(text).description(text);
-    examples.examples = vec![Example { title: text.into(), texts: vec![seen] }];
-    let table = Table::new(text, [Column::new(text), Column::new(text).better(Better::Lower)])
-        .description(text)
-        .marked_row(format!("{text} mark"), [Cell::text(text).file(text), Cell::number(0.5)])
-        .row([Cell::text(text), Cell::shown(text, f64::NAN).significant()]);
+    examples.examples = vec![ExampleGroup { title: text.into(), texts: vec![seen] }];
+    let table =
+        Table::new(text, [TableColumn::new(text), TableColumn::new(text).better(Better::Lower)])
+            .description(text)
+            .marked_row(
+                format!("{text} mark"),
+                [TableCell::text(text).file(text), TableCell::number(0.5)],
+            )
+            .row([TableCell::text(text), TableCell::shown(text, f64::NAN).significant()]);
 
     Report::new(text).summary(text).command(text).highlight(text, text, text).section(
         Section::new(text)
@@ -112,17 +116,17 @@ fn the_best_of_a_column_is_bold_where_rows_compete() {
 #[test]
 fn the_best_number_of_a_sorted_column_is_bold_and_a_star_is_significance() {
     let columns = [
-        Column::new("run"),
-        Column::new("loss").better(Better::Lower),
-        Column::new("mrr").better(Better::Higher),
-        Column::new("step"),
+        TableColumn::new("run"),
+        TableColumn::new("loss").better(Better::Lower),
+        TableColumn::new("mrr").better(Better::Higher),
+        TableColumn::new("step"),
     ];
-    let row = |name, loss, mrr: Cell| {
-        [Cell::text(name), Cell::number(loss), mrr, Cell::shown("9 steps", 9.0)]
+    let row = |name, loss, mrr: TableCell| {
+        [TableCell::text(name), TableCell::number(loss), mrr, TableCell::shown("9 steps", 9.0)]
     };
     let table = Table::new("runs", columns)
-        .row(row("a", 2.0, Cell::number(0.25).significant()))
-        .row(row("b", 1.5, Cell::number(0.125)));
+        .row(row("a", 2.0, TableCell::number(0.25).significant()))
+        .row(row("b", 1.5, TableCell::number(0.125)));
     let page = Report::new("r").section(Section::new("s").figure(table)).to_html().unwrap();
     let after = |pattern: &str| -> Vec<String> {
         let rest = page.split(pattern).skip(1);

@@ -203,8 +203,8 @@ fn every_number_of_a_page_is_that_of_the_record() {
     assert_eq!(config("train.batch_size"), ("16".into(), true));
     assert_eq!(config("train.clip"), ("1.0".into(), false));
     let read = values("what-it-read");
-    let sum = json(&folder.join("identity.json"))["inputs"]["the tokenizer"].clone();
-    assert_eq!(read("the tokenizer").0, sum.as_str().unwrap()[..12]);
+    let sum = json(&folder.join("identity.json"))["inputs"]["the query's tokenizer"].clone();
+    assert_eq!(read("the query's tokenizer").0, sum.as_str().unwrap()[..12]);
 
     // Texts: queries, and pairs as the model sees them.
     let queries = json(&folder.join("queries.json"));

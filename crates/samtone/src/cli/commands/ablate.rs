@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use samtone_report::{
-    Better, Cell, Column, Estimate, KeyValues, MetricTable, Report, Section, Table,
+    Better, Estimate, KeyValues, MetricTable, Report, Section, Table, TableCell, TableColumn,
 };
 use samtone_train::TrainError;
 use samtone_train::ablation::{Ablation, AblationResult, GridRun, cells, table as compared};
@@ -178,22 +178,23 @@ fn report(
 
 /// Differences to the baseline, a row a loss and sharing.
 fn against(found: &Ablation) -> Table {
-    let columns = ["loss", "sharing"].into_iter().map(Column::new);
-    let metrics = found
-        .metrics
-        .iter()
-        .flat_map(|metric| [Column::new(metric).better(Better::Higher), Column::new("p (Holm)")]);
+    let columns = ["loss", "sharing"].into_iter().map(TableColumn::new);
+    let metrics = found.metrics.iter().flat_map(|metric| {
+        [TableColumn::new(metric).better(Better::Higher), TableColumn::new("p (Holm)")]
+    });
     let title = format!("Against {}", found.baseline);
     let table = Table::new(title, columns.chain(metrics))
         .description("Mean differences over the seeds; bold is the largest gain, a star p < 0.05.");
     let rows = found.rows.iter().filter(|row| row.loss != found.baseline).map(|row| {
         let cells = found.metrics.iter().flat_map(|metric| {
             let AblationResult { difference, p_holm, .. } = row.results[metric];
-            let cell = difference.map_or_else(Cell::default, |d| Cell::shown(signed(d), d));
-            let p = p_holm.map_or_else(Cell::default, |p| Cell::shown(format!("{p:.4}"), p));
+            let cell =
+                difference.map_or_else(TableCell::default, |d| TableCell::shown(signed(d), d));
+            let p =
+                p_holm.map_or_else(TableCell::default, |p| TableCell::shown(format!("{p:.4}"), p));
             [if p_holm.is_some_and(|p| p < SIGNIFICANT) { cell.significant() } else { cell }, p]
         });
-        let names = [Cell::text(&row.loss), Cell::text(row.sharing.to_string())];
+        let names = [TableCell::text(&row.loss), TableCell::text(row.sharing.to_string())];
         names.into_iter().chain(cells).collect::<Vec<_>>()
     });
     rows.fold(table, Table::row)

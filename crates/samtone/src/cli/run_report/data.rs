@@ -1,7 +1,7 @@
 //! What a run trains on.
 
 use samtone_report::{
-    Cell, Column, Example, ExampleText, Examples, KeyValues, Piece, Section, Table,
+    ExampleGroup, ExampleText, Examples, KeyValues, Piece, Section, Table, TableCell, TableColumn,
 };
 use samtone_train::run::{DataRecord, Findings, SeenPiece, SeenRow, TokenLengths, TrainedSet};
 
@@ -19,13 +19,13 @@ pub(super) fn section(data: &DataRecord) -> Section {
     if data.examples.is_empty() { section } else { section.figure(examples(data)) }
 }
 
-fn whole(number: usize) -> Cell {
-    Cell::shown(grouped(number), number as f64)
+fn whole(number: usize) -> TableCell {
+    TableCell::shown(grouped(number), number as f64)
 }
 
 fn sizes(data: &DataRecord) -> Table {
     let columns = ["set", "for", "queries", "documents", "pairs", "own negatives a pair"];
-    let mut table = Table::new("Sizes", columns.map(Column::new))
+    let mut table = Table::new("Sizes", columns.map(TableColumn::new))
         .description(format!("Every row of a batch takes {} hard negatives.", data.negatives));
     for set in &data.train {
         let (fewest, most, mean) = set.own_negatives;
@@ -34,26 +34,27 @@ fn sizes(data: &DataRecord) -> Table {
             _ => format!("{fewest} to {most}, {mean:.1} on average"),
         };
         table = table.row([
-            Cell::text(&set.name),
-            Cell::text("train"),
+            TableCell::text(&set.name),
+            TableCell::text("train"),
             whole(set.queries),
             whole(set.documents),
             whole(set.pairs),
-            Cell::shown(negatives, mean),
+            TableCell::shown(negatives, mean),
         ]);
     }
     for set in &data.judged {
-        let name = Cell::text(format!("{}, {}", set.name, set.split));
-        let sizes = [Cell::text(&set.role), whole(set.queries), whole(set.documents)];
-        table =
-            table.row([name].into_iter().chain(sizes).chain([Cell::default(), Cell::default()]));
+        let name = TableCell::text(format!("{}, {}", set.name, set.split));
+        let sizes = [TableCell::text(&set.role), whole(set.queries), whole(set.documents)];
+        table = table.row(
+            [name].into_iter().chain(sizes).chain([TableCell::default(), TableCell::default()]),
+        );
     }
     table
 }
 
 fn lengths(data: &DataRecord) -> Table {
     let columns = ["texts", "50 %", "90 %", "99 %", "longest", "limit", "fill the limit"];
-    let table = Table::new("Lengths of training texts", columns.map(Column::new)).description(
+    let table = Table::new("Lengths of training texts", columns.map(TableColumn::new)).description(
         "In tokens, prompts and special tokens among them, after the cut: so many texts have no more. \
          What fills the limit is cut, or just as long.",
     );
@@ -64,8 +65,8 @@ fn lengths(data: &DataRecord) -> Table {
     rows.fold(table, |table, (name, tokens)| {
         let TokenLengths { p50, p90, p99, max, limit, filled } = *tokens;
         let numbers = [p50, p90, p99, max, limit].map(whole);
-        let filled = Cell::shown(percent(filled), filled);
-        table.row([Cell::text(name)].into_iter().chain(numbers).chain([filled]))
+        let filled = TableCell::shown(percent(filled), filled);
+        table.row([TableCell::text(name)].into_iter().chain(numbers).chain([filled]))
     })
 }
 
@@ -98,7 +99,7 @@ fn leaks(name: &str, found: &Findings) -> Table {
     let more = ["relevant documents", "of these trained on", "nearly"];
     let table = Table::new(
         format!("Leaks into {name}"),
-        columns.into_iter().chain(more).map(Column::new),
+        columns.into_iter().chain(more).map(TableColumn::new),
     )
     .description("Judged queries and relevant documents that are in the training pairs, word for word or nearly.");
     found.leaks.iter().fold(table, |table, leak| {
@@ -110,7 +111,7 @@ fn leaks(name: &str, found: &Findings) -> Table {
             leak.leaked_documents.0,
             leak.leaked_documents.1,
         ];
-        table.row([Cell::text(&leak.set)].into_iter().chain(numbers.map(whole)))
+        table.row([TableCell::text(&leak.set)].into_iter().chain(numbers.map(whole)))
     })
 }
 
@@ -123,7 +124,7 @@ fn examples(data: &DataRecord) -> Examples {
     for pair in &data.examples {
         let own = [("query", &pair.query), ("document", &pair.document)];
         let negatives = pair.negatives.iter().map(|row| ("hard negative", row));
-        figure.examples.push(Example {
+        figure.examples.push(ExampleGroup {
             title: format!("{} – {}", pair.query.id, pair.document.id),
             texts: own.into_iter().chain(negatives).map(|(role, row)| text(role, row)).collect(),
         });

@@ -34,10 +34,17 @@ fn run_figure(run: &RunFiles) -> KeyValues {
     let folder = run.folder.display().to_string();
     figure = figure.copied_row("run folder", &folder, &folder);
     if let Some(origin) = &run.origin {
-        figure = figure
-            .row("begun", date(origin.began))
-            .copied_row("command", &origin.command, &origin.command)
-            .copied_row("working folder", &origin.folder, &origin.folder);
+        figure = figure.row("begun", date(origin.began));
+    }
+    if let Some(ended) = run.environment.as_ref().and_then(|environment| environment.ended) {
+        figure = figure.row("ended", date(ended));
+    }
+    if let Some(origin) = &run.origin {
+        figure = figure.copied_row("command", &origin.command, &origin.command).copied_row(
+            "working folder",
+            &origin.folder,
+            &origin.folder,
+        );
         if let Some(commit) = &origin.commit {
             let changed = if commit.ends_with("-dirty") { ", files changed since" } else { "" };
             let shown = format!("{}{changed}", short(commit.trim_end_matches("-dirty")));
@@ -45,9 +52,6 @@ fn run_figure(run: &RunFiles) -> KeyValues {
         }
     }
     if let Some(environment) = &run.environment {
-        if let Some(ended) = environment.ended {
-            figure = figure.row("ended", date(ended));
-        }
         figure = figure
             .row("duration, evaluations included", duration(environment.total_seconds))
             .row("in training steps", duration(environment.train_seconds))

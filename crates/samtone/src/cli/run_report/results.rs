@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use samtone_eval::significance::{CompareConfig, ComparedRun, Comparison, compare};
 use samtone_eval::{Evaluation, Metric};
-use samtone_report::{Better, Cell, Column, Estimate, MetricRow, MetricTable, Section, Table};
+use samtone_report::{
+    Better, Estimate, MetricRow, MetricTable, Section, Table, TableCell, TableColumn,
+};
 use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{Summary, evaluation_path};
 
@@ -149,7 +151,7 @@ pub(super) fn on_the_way(run: &RunFiles) -> Section {
 fn gained(gains: &[Comparison]) -> Table {
     let columns = ["metric", "against", "its mean", "own mean", "difference", "95 % interval"];
     let more = ["p", "p (Holm)", "won", "equal", "lost"];
-    let table = Table::new("What was gained", columns.into_iter().chain(more).map(Column::new))
+    let table = Table::new("What was gained", columns.into_iter().chain(more).map(TableColumn::new))
         .description(
             "Differences of means over the same queries with their 95 % bootstrap intervals; p of the \
              paired randomisation test, and after Holm's correction over the metrics of a comparison. A \
@@ -157,20 +159,21 @@ fn gained(gains: &[Comparison]) -> Table {
         );
     let rows = gains.iter().flat_map(|gain| gain.rows.iter().map(move |row| (gain, row)));
     rows.fold(table, |table, (gain, row)| {
-        let difference = Cell::shown(signed(row.difference), row.difference);
+        let difference = TableCell::shown(signed(row.difference), row.difference);
         let (low, high) = row.interval;
         let counts = [row.wins, row.ties, row.losses];
         let cells = [
-            Cell::text(&row.metric),
-            Cell::text(&gain.baseline),
-            Cell::number(row.baseline),
-            Cell::number(row.mean),
+            TableCell::text(&row.metric),
+            TableCell::text(&gain.baseline),
+            TableCell::number(row.baseline),
+            TableCell::number(row.mean),
             if row.p_holm < SIGNIFICANT { difference.significant() } else { difference },
-            Cell::shown(format!("{} to {}", signed(low), signed(high)), low),
-            Cell::shown(format!("{:.4}", row.p), row.p),
-            Cell::shown(format!("{:.4}", row.p_holm), row.p_holm),
+            TableCell::shown(format!("{} to {}", signed(low), signed(high)), low),
+            TableCell::shown(format!("{:.4}", row.p), row.p),
+            TableCell::shown(format!("{:.4}", row.p_holm), row.p_holm),
         ];
-        table.row(cells.into_iter().chain(counts.map(|n| Cell::shown(n.to_string(), n as f64))))
+        table
+            .row(cells.into_iter().chain(counts.map(|n| TableCell::shown(n.to_string(), n as f64))))
     })
 }
 
@@ -182,14 +185,15 @@ pub(crate) fn signed(value: f64) -> String {
 /// The dev evaluations of a run's own training, the best step marked.
 fn dev_values(run: &RunFiles) -> Table {
     let metrics = &run.config.eval.metrics;
-    let columns = metrics.iter().map(|name| Column::new(name).better(Better::Higher));
-    let mut table = Table::new("Dev evaluations", [Column::new("step")].into_iter().chain(columns))
-        .description("At the evaluations on the way; the highest of a column is bold.");
+    let columns = metrics.iter().map(|name| TableColumn::new(name).better(Better::Higher));
+    let mut table =
+        Table::new("Dev evaluations", [TableColumn::new("step")].into_iter().chain(columns))
+            .description("At the evaluations on the way; the highest of a column is bold.");
     let summary = run.summary.as_ref();
     let cells = |step: usize, values: &samtone_train::run::Metrics| {
         let values = metrics.iter().map(|name| values.get(name).copied());
-        let values = values.map(|value| value.map_or_else(Cell::default, Cell::number));
-        let step = Cell::shown(grouped(step), step as f64);
+        let values = values.map(|value| value.map_or_else(TableCell::default, TableCell::number));
+        let step = TableCell::shown(grouped(step), step as f64);
         std::iter::once(step).chain(values).collect::<Vec<_>>()
     };
     let start = summary.and_then(|summary| summary.start.as_ref());

@@ -63,15 +63,15 @@ pub(crate) fn loss_curves(trainings: &[Training]) -> LearningCurves {
 
 /// A dev metric of some trainings over their steps, if it was taken on the way.
 pub(crate) fn dev_curves(metric: &str, trainings: &[Training]) -> Option<LearningCurves> {
-    let judged = |step: &StepRecord| step.dev.contains_key(metric);
-    let judged: Vec<Training> = trainings
-        .iter()
-        .map(|(name, steps)| (name.clone(), steps.iter().filter(|s| judged(s)).cloned().collect()))
-        .collect();
+    let judged = |(name, steps): &Training| {
+        let judged = steps.iter().filter(|step| step.dev.contains_key(metric));
+        (name.clone(), judged.cloned().collect::<Vec<_>>())
+    };
+    let judged: Vec<Training> =
+        trainings.iter().map(judged).filter(|(_, steps)| !steps.is_empty()).collect();
     let value = |step: &StepRecord| step.dev[metric];
-    let is_there = judged.iter().any(|(_, steps)| !steps.is_empty());
     let title = format!("{metric} on dev");
-    is_there.then(|| {
+    (!judged.is_empty()).then(|| {
         curves(&title, metric, &judged, value).exact().description("At the evaluations on the way.")
     })
 }

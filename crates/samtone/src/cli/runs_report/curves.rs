@@ -20,8 +20,8 @@ pub(super) fn section(runs: &[NamedRun], own: Option<&Judged>) -> Section {
     let shown = best(runs.len(), |place| metric.and_then(|m| own?.cell(place, m).number));
     let stand_out = |mut figure: LearningCurves| {
         if shown.len() < runs.len() {
-            for (place, curve) in figure.curves.iter_mut().enumerate() {
-                curve.is_muted = !shown.contains(&place);
+            for curve in &mut figure.curves {
+                curve.is_muted = !shown.iter().any(|&place| runs[place].name == curve.name);
             }
             figure.description += " The best runs stand out, the others are grey.";
         }

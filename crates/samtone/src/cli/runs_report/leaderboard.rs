@@ -2,7 +2,7 @@
 
 use samtone_eval::significance::{CompareConfig, Comparison, compare};
 use samtone_eval::{Evaluation, Metric};
-use samtone_report::{Better, Cell, Column, Table};
+use samtone_report::{Better, Table, TableCell, TableColumn};
 use samtone_train::run::evaluation_path;
 
 use super::NamedRun;
@@ -79,21 +79,21 @@ impl Leaderboard {
         if self.sets.len() < 2 {
             return None;
         }
-        let better = |name: &str| Column::new(name).better(Better::Higher);
+        let better = |name: &str| TableColumn::new(name).better(Better::Higher);
         let columns = self.sets.iter().map(|set| better(&set.name));
-        let columns = [Column::new("run"), better("mean of all")].into_iter().chain(columns);
+        let columns = [TableColumn::new("run"), better("mean of all")].into_iter().chain(columns);
         let table = Table::new(format!("{} by data set", self.metric), columns).description(
             "Bold is the best of a column, a star a difference to the first run that is significant (p < 0.05 \
              after Holm's correction over its metrics). The mean is of the runs that were judged on every set.",
         );
         let rows = runs.iter().enumerate().map(|(place, run)| {
-            let cells: Vec<Cell> =
+            let cells: Vec<TableCell> =
                 self.sets.iter().map(|set| set.cell(place, self.metric)).collect();
             let values: Option<Vec<f64>> = cells.iter().map(|cell| cell.number).collect();
-            let mean = values.map_or_else(Cell::default, |values| {
-                Cell::number(values.iter().sum::<f64>() / values.len() as f64)
+            let mean = values.map_or_else(TableCell::default, |values| {
+                TableCell::number(values.iter().sum::<f64>() / values.len() as f64)
             });
-            [Cell::text(&run.name).file(&run.page), mean]
+            [TableCell::text(&run.name).file(&run.page), mean]
                 .into_iter()
                 .chain(cells)
                 .collect::<Vec<_>>()
@@ -118,14 +118,14 @@ impl Judged {
 
     /// What the run at `place` scored in `metric`, with a star where that is another value than the first
     /// run's by more than chance.
-    pub(super) fn cell(&self, place: usize, metric: Metric) -> Cell {
+    pub(super) fn cell(&self, place: usize, metric: Metric) -> TableCell {
         let Some(value) = self.found[place].as_ref().and_then(|found| found.mean(metric)) else {
-            return Cell::default();
+            return TableCell::default();
         };
         let name = metric.to_string();
         let against = self.against_first[place].as_ref();
         let row = against.and_then(|against| against.rows.iter().find(|row| row.metric == name));
-        let cell = Cell::number(value);
+        let cell = TableCell::number(value);
         if row.is_some_and(|row| row.p_holm < SIGNIFICANT) { cell.significant() } else { cell }
     }
 }

@@ -2,7 +2,7 @@
 
 use samtone_eval::significance::{CompareConfig, compare, holm};
 use samtone_eval::{Evaluation, Metric};
-use samtone_report::{Cell, Column, Table};
+use samtone_report::{Table, TableCell, TableColumn};
 
 use super::NamedRun;
 use super::leaderboard::Judged;
@@ -45,26 +45,26 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     let cell = |row: usize, column: usize| {
         let place =
             pairs.iter().position(|pair| (pair.0, pair.1) == (row.min(column), row.max(column)));
-        let Some(place) = place else { return Cell::default() };
+        let Some(place) = place else { return TableCell::default() };
         let difference = if row < column { pairs[place].2 } else { -pairs[place].2 };
         let text = format!("{} (p {:.3})", signed(difference), corrected[place]);
-        let cell = Cell::shown(text, difference);
+        let cell = TableCell::shown(text, difference);
         if corrected[place] < SIGNIFICANT { cell.significant() } else { cell }
     };
-    let columns = judged.iter().map(|(run, ..)| Column::new(format!("less {}", run.name)));
+    let columns = judged.iter().map(|(run, ..)| TableColumn::new(format!("less {}", run.name)));
     let which = if all > judged.len() {
         format!("The {} best of {all} runs", judged.len())
     } else {
         "All runs".into()
     };
     let title = format!("{metric} of every run against every other");
-    let table = Table::new(title, [Column::new("run")].into_iter().chain(columns)).description(format!(
+    let table = Table::new(title, [TableColumn::new("run")].into_iter().chain(columns)).description(format!(
         "{which}, the best first: a row's mean less a column's, and p of the paired randomisation test \
          after Holm's correction over all pairs. A star: below 0.05.",
     ));
     let rows = judged.iter().enumerate().map(|(row, (run, ..))| {
         let cells = (0..judged.len()).map(|column| cell(row, column));
-        std::iter::once(Cell::text(&run.name)).chain(cells).collect::<Vec<_>>()
+        std::iter::once(TableCell::text(&run.name)).chain(cells).collect::<Vec<_>>()
     });
     Ok(Some(rows.fold(table, Table::row)))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use samtone_eval::Metric;
-use samtone_report::{Better, Cell, Column, KeyValues, Table};
+use samtone_report::{Better, KeyValues, Table, TableCell, TableColumn};
 
 use super::NamedRun;
 use super::leaderboard::Judged;
@@ -27,21 +27,22 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     let metric: Option<Metric> =
         runs[0].files.config.eval.metrics.first().and_then(|name| name.parse().ok());
     let score = metric.zip(own);
-    let better = score.map(|(metric, _)| Column::new(metric.to_string()).better(Better::Higher));
-    let columns = [Column::new("run")].into_iter().chain(better);
-    let columns = columns.chain(keys.iter().map(|key| Column::new(key.as_str())));
+    let better =
+        score.map(|(metric, _)| TableColumn::new(metric.to_string()).better(Better::Higher));
+    let columns = [TableColumn::new("run")].into_iter().chain(better);
+    let columns = columns.chain(keys.iter().map(|key| TableColumn::new(key.as_str())));
     let table = Table::new("Settings that differ", columns)
         .description("The keys of the resolved configurations that are not the same in all runs.");
     let rows = runs.iter().zip(&configs).enumerate().map(|(place, (run, config))| {
         let value = |key: &&String| match config.get(*key) {
-            None => Cell::default(),
+            None => TableCell::default(),
             Some(text) => match text.parse() {
-                Ok(number) => Cell::shown(text, number),
-                Err(_) => Cell::text(text),
+                Ok(number) => TableCell::shown(text, number),
+                Err(_) => TableCell::text(text),
             },
         };
         let score = score.map(|(metric, own)| own.cell(place, metric));
-        let name = Cell::text(&run.name).file(&run.page);
+        let name = TableCell::text(&run.name).file(&run.page);
         [name].into_iter().chain(score).chain(keys.iter().map(value)).collect::<Vec<_>>()
     });
     Ok(Some(rows.fold(table, Table::row)))

@@ -199,6 +199,7 @@ fn neighbours(models: &[ModelAnalysis], sample: &Sample, top: usize) -> Neighbou
                     text: document.passage(sample.text).into_owned(),
                     score: score.into(),
                     is_relevant: right(index),
+                    note: String::new(),
                 }
             };
             Ranking {
@@ -214,6 +215,7 @@ fn neighbours(models: &[ModelAnalysis], sample: &Sample, top: usize) -> Neighbou
             id: query.id.clone(),
             text: query.text.clone(),
             rankings: models.iter().map(ranking).collect(),
+            ..BrowsedQuery::default()
         });
     }
     browser
