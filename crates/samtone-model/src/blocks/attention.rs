@@ -9,7 +9,6 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::{Layout, index};
 use crate::blocks::sight::{Sight, blocks};
-use crate::blocks::streamed::Cuts;
 #[cfg(feature = "flex")]
 use crate::kernel;
 
@@ -38,9 +37,8 @@ impl<B: Backend> Attention<'_, B> {
     /// Every token attends to the real tokens of its text: `softmax(q kᵀ · scale + bias) v`.
     ///
     /// Queries, keys and values lie side by side: `[rows, (heads + 2 · kv_heads) · head_dim]` →
-    /// `[rows, heads · head_dim]`. Where it is not fused, the graph may be cut here, and `cuts` says
-    /// where then.
-    pub(crate) fn forward(self, x: Tensor<B, 2>, cuts: Option<&Cuts<B>>) -> Tensor<B, 2> {
+    /// `[rows, heads · head_dim]`.
+    pub(crate) fn forward(self, x: Tensor<B, 2>) -> Tensor<B, 2> {
         #[cfg(feature = "flex")]
         if kernel::takes(&x) {
             let op = self.fused(None);
@@ -49,10 +47,19 @@ impl<B: Backend> Attention<'_, B> {
                 None => kernel::run(op, [kernel::input(x)]),
             };
         }
-        match cuts {
-            Some(cuts) => cuts.cut(&self, x),
-            None => self.portable(self.parts(x), self.layout),
-        }
+        self.portable(self.parts(x), self.layout)
+    }
+
+    /// Whether attention of `x` is one fused operation, which needs no graph of its scores.
+    pub(super) fn is_fused(x: &Tensor<B, 2>) -> bool {
+        #[cfg(feature = "flex")]
+        let is_fused = kernel::takes(x);
+        #[cfg(not(feature = "flex"))]
+        let is_fused = {
+            let _ = x;
+            false
+        };
+        is_fused
     }
 
     /// Queries, keys and values, side by side, head by head: each `[batch, heads, seq, head_dim]`.
@@ -64,11 +71,6 @@ impl<B: Backend> Attention<'_, B> {
             from += heads * dim;
             split(part, heads, self.layout)
         })
-    }
-
-    /// What it gives without a graph, of the same queries, keys and values side by side.
-    pub(super) fn value(&self, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        self.portable(self.parts(x), self.layout)
     }
 
     /// Every token attends to the real tokens of the text of the same number in `memory`.

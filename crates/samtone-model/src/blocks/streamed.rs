@@ -39,14 +39,26 @@ struct Cut<B: Backend> {
     dropout: Option<DropoutSite>,
 }
 
+/// [`Attention::forward`]; where it is not fused the graph is cut, if there are `cuts` to note it.
+pub(crate) fn attend<B: Backend>(
+    attention: Attention<'_, B>,
+    x: Tensor<B, 2>,
+    cuts: Option<&Cuts<B>>,
+) -> Tensor<B, 2> {
+    match cuts.filter(|_| !Attention::is_fused(&x)) {
+        Some(cuts) => cuts.cut(&attention, x),
+        None => attention.forward(x),
+    }
+}
+
 impl<B: Backend> Cuts<B> {
     /// What `attention` gives of queries, keys and values side by side, as a leaf.
-    pub(crate) fn cut(&self, attention: &Attention<'_, B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    fn cut(&self, attention: &Attention<'_, B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
         let Attention { layout, heads, kv_heads, scale, sight, dropout, .. } = *attention;
         let bias = attention.distance_bias.clone();
         let (layout, attended) = (layout.clone(), x.zeros_like());
         let mut cut = Cut { x, bias, attended, layout, heads, kv_heads, scale, sight, dropout };
-        let attended = cut.attention().value(cut.x.clone().detach()).require_grad();
+        let attended = cut.attention().forward(cut.x.clone().detach()).require_grad();
         cut.attended = attended.clone();
         self.0.borrow_mut().push(cut);
         attended
