@@ -58,7 +58,13 @@ fn gradients<B: AutodiffBackend>(
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
         teacher: Vec::new(),
     };
-    let engine = Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32 };
+    let engine = Engine {
+        objective: loss.into(),
+        chunk,
+        pad_id: 0,
+        precision: Precision::F32,
+        recomputes: false,
+    };
     let devices = vec![B::Device::default(); workers];
     let workers = Workers { devices: &devices, nodes: None };
     let out = engine.shared_gradients(&workers, model, &batch, temperature, dropout).unwrap();

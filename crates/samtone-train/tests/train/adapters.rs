@@ -40,7 +40,7 @@ fn engine() -> Engine {
     let loss = serde_json::json!({ "preset": "st", "temperature": 0.1 });
     let loss: LossConfig = serde_json::from_value(loss).unwrap();
     let objective = loss.resolve().unwrap().into();
-    Engine { objective, chunk: 8, pad_id: 0, precision: Precision::F32 }
+    Engine { objective, chunk: 8, pad_id: 0, precision: Precision::F32, recomputes: false }
 }
 
 /// The losses of training on the fixture's batch, and the model after it.
