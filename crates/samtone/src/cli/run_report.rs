@@ -64,10 +64,10 @@ fn overview(run: &RunFiles) -> Report {
         }
     };
     let report = Report::new(format!("Run {}", run.name())).summary(format!(
-        "A dual encoder ({}{parameters}), {done} of {} pairs under the {} loss. Data: {}.",
+        "A dual encoder ({}{parameters}) under the {} loss, {} pairs a step: {done}. Data: {}.",
         config.model.sharing.unwrap_or_default(),
-        config.train.batch_size,
         config.loss_name(),
+        config.train.batch_size,
         config.data.train
     ));
     match &run.origin {

@@ -28,7 +28,7 @@ pub(crate) struct NamedRun {
 /// Results that cannot be read.
 pub(crate) fn page(title: &str, runs: &[NamedRun]) -> anyhow::Result<Report> {
     let report = Report::new(title).summary(format!(
-        "{} runs side by side; `{}` is what the others are compared with.",
+        "{} runs side by side; {} is what the others are compared with.",
         grouped(runs.len()),
         runs[0].name
     ));

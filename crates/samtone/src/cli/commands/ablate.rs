@@ -168,9 +168,9 @@ fn report(
     let files = cells.iter().map(|cell| RunFiles::read(&cell.folder)).collect::<Result<_, _>>()?;
     let runs = super::report::named(files, &folder.join("report.html"));
     let sections = runs_report::sections(&runs)?.into_iter();
-    let report = sections
-        .fold(report, Report::section)
-        .section(Section::new("Setting").figure(KeyValues::from_json("Configuration", &config)));
+    let report = sections.fold(report, Report::section).section(
+        Section::new("Configuration").figure(KeyValues::from_json("Configuration", &config)),
+    );
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;
     Ok(())

@@ -179,7 +179,8 @@ fn gained(gains: &[Comparison]) -> Table {
 
 /// A number with its sign.
 pub(crate) fn signed(value: f64) -> String {
-    format!("{value:+.4}").replace('-', "−")
+    // Zero has no minus.
+    format!("{:+.4}", value + 0.0).replace('-', "−")
 }
 
 /// The dev evaluations of a run's own training, the best step marked.

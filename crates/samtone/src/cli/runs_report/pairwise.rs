@@ -47,11 +47,11 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
             pairs.iter().position(|pair| (pair.0, pair.1) == (row.min(column), row.max(column)));
         let Some(place) = place else { return TableCell::default() };
         let difference = if row < column { pairs[place].2 } else { -pairs[place].2 };
-        let text = format!("{} (p {:.3})", signed(difference), corrected[place]);
+        let text = format!("{} (p {:.4})", signed(difference), corrected[place]);
         let cell = TableCell::shown(text, difference);
         if corrected[place] < SIGNIFICANT { cell.significant() } else { cell }
     };
-    let columns = judged.iter().map(|(run, ..)| TableColumn::new(format!("less {}", run.name)));
+    let columns = judged.iter().map(|(run, ..)| TableColumn::new(format!("minus {}", run.name)));
     let which = if all > judged.len() {
         format!("The {} best of {all} runs", judged.len())
     } else {
@@ -59,7 +59,7 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     };
     let title = format!("{metric} of every run against every other");
     let table = Table::new(title, [TableColumn::new("run")].into_iter().chain(columns)).description(format!(
-        "{which}, the best first: a row's mean less a column's, and p of the paired randomisation test \
+        "{which}, the best first: a row's mean minus a column's, and p of the paired randomisation test \
          after Holm's correction over all pairs. A star: below 0.05.",
     ));
     let rows = judged.iter().enumerate().map(|(row, (run, ..))| {
