@@ -367,7 +367,10 @@ mod tests {
         assert_eq!(options("").unwrap().only.len(), ALL.len());
         assert!(options("--venv here").unwrap().venv.unwrap().is_absolute());
         for (line, message) in [
-            ("--only loss,lost", "knows encoder, loss, encode, train, search, product, not `lost`"),
+            (
+                "--only loss,lost",
+                "knows encoder, loss, encode, train, search, bm25, product, not `lost`",
+            ),
             ("--precision f16", "knows f32, bf16, not `f16`"),
             ("--repeat 0", "`--repeat` wants a number from 1, not `0`"),
             ("--repeat", "`--repeat` wants a value"),

@@ -12,6 +12,7 @@ use crate::part::Part;
 use crate::side::Side;
 
 /// One trainable or frozen tensor of a dual encoder.
+#[expect(clippy::struct_excessive_bools, reason = "what holds of a tensor, each on its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// The tower (`shared`, `query` or `document`), a dot, and the parameter's name in it.

@@ -20,6 +20,7 @@ pub(crate) struct Pass<'a, B: Backend> {
     pub(crate) cuts: Option<&'a Cuts<B>>,
 }
 
+#[expect(clippy::expl_impl_clone_on_copy, reason = "derived it would ask for `B: Copy`")]
 impl<B: Backend> Clone for Pass<'_, B> {
     fn clone(&self) -> Self {
         *self

@@ -6,6 +6,7 @@ use crate::part::Part;
 
 /// What of a model is not trained. Nothing is computed for what is frozen: no gradient, and below the
 /// lowest trained layer none of the states either.
+#[expect(clippy::struct_excessive_bools, reason = "parts that are frozen or not, one by one")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Freeze {

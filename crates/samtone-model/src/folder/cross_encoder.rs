@@ -147,7 +147,7 @@ impl CrossEncoderFolder {
                 }
             },
         };
-        let adapter = path.join(crate::folder::peft::DESCRIPTION);
+        let adapter = path.join(peft::DESCRIPTION);
         if adapter.exists() {
             let expected = "a cross-encoder with its own weights";
             return Err(unsupported(&adapter, "peft_type", "an adapter", expected));

@@ -95,7 +95,7 @@ impl ModelFolder {
                 && tower.adapter.is_none()
                 && tower.base.folder == snapshot.folder
             {
-                tower.base.name = snapshot.name.repository().to_owned();
+                snapshot.name.repository().clone_into(&mut tower.base.name);
                 tower.base.revision = Some(snapshot.commit.clone());
             }
         }

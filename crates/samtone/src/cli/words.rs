@@ -45,13 +45,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
 /// `16 969 728 (17.0 million)`.
 pub(crate) fn count(count: usize) -> String {
     let whole = grouped(count);
-    match count {
-        0..1_000_000 => whole,
-        _ => {
-            let (size, unit) = scaled(count as f64 / 1e6, &["million", "billion", "trillion"]);
-            format!("{whole} ({} {unit})", three(size))
-        }
+    if count < 1_000_000 {
+        return whole;
     }
+    let (size, unit) = scaled(count as f64 / 1e6, &["million", "billion", "trillion"]);
+    format!("{whole} ({} {unit})", three(size))
 }
 
 /// A count with narrow spaces between its thousands.

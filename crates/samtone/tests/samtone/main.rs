@@ -11,7 +11,6 @@ mod outputs;
 mod pages;
 mod reports;
 #[cfg(all(target_os = "linux", feature = "flex"))]
-#[expect(clippy::print_stderr, reason = "what was held is worth a line")]
 mod size;
 mod skill;
 mod train;

@@ -81,6 +81,7 @@ fn cells(page: &str, figure: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one page, part by part")]
 fn every_number_of_a_page_is_that_of_the_record() {
     let bench = Bench::new("baseline = \"in-batch-both\"\n");
     let printed = run(&bench, "run", &[]);

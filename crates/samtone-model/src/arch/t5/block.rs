@@ -33,6 +33,7 @@ pub(crate) struct Sites<'a, B: Backend> {
     pub(crate) rate: f64,
 }
 
+#[expect(clippy::expl_impl_clone_on_copy, reason = "derived it would ask for `B: Copy`")]
 impl<B: Backend> Clone for Sites<'_, B> {
     fn clone(&self) -> Self {
         *self

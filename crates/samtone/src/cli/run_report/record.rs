@@ -31,7 +31,9 @@ pub(super) fn section(run: &RunFiles) -> anyhow::Result<Section> {
 
 fn run_figure(run: &RunFiles) -> KeyValues {
     let mut figure = KeyValues::new("Run");
-    let folder = run.folder.display().to_string();
+    // However it was named.
+    let folder = std::path::absolute(&run.folder).unwrap_or_else(|_| run.folder.clone());
+    let folder = folder.display().to_string();
     figure = figure.copied_row("run folder", &folder, &folder);
     if let Some(origin) = &run.origin {
         figure = figure.row("begun", date(origin.began));
