@@ -682,19 +682,23 @@ fn adapters_learn_and_resume_and_their_base_stays_where_it_is() {
             fs::remove_dir_all(bench.path(folder)).unwrap();
         }
     }
-    let refused = |keys: &[&str], words: &[&str]| {
+    let refused = |code: i32, keys: &[&str], words: &[&str]| {
         let mut command = bench.command("refused");
         command.arg("--config").arg(bench.path("config.toml"));
         for key in keys {
             command.args(["--set", key]);
         }
-        check_refused(command, 1, words);
+        check_refused(command, code, words);
     };
-    refused(&["model.adapter.r=4"], &["`model.path`", "adapters change a model that is there"]);
-    refused(&[&start, "model.adapter.targets=[\"q\"]"], &["names `q`", "`query`"]);
-    refused(&[&start, "model.adapter.r=4", "model.projection=8"], &["`model.freeze.train_head`"]);
-    refused(&[&start, "model.freeze.base=true"], &["`model.freeze` leaves nothing to train"]);
-    refused(&[&start, "model.freeze.layers=2"], &["`freeze.layers` is 2"]);
+    refused(2, &["model.adapter.r=4"], &["`model.path`", "adapters change a model that is there"]);
+    refused(1, &[&start, "model.adapter.targets=[\"q\"]"], &["names `q`", "`query`"]);
+    refused(
+        1,
+        &[&start, "model.adapter.r=4", "model.projection=8"],
+        &["`model.freeze.train_head`"],
+    );
+    refused(1, &[&start, "model.freeze.base=true"], &["`model.freeze` leaves nothing to train"]);
+    refused(1, &[&start, "model.freeze.layers=2"], &["`freeze.layers` is 2"]);
 }
 
 #[test]
