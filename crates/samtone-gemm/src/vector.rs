@@ -380,7 +380,7 @@ pub(crate) mod x86 {
             unsafe { _mm256_storeu_ps(to, self.0) };
         }
 
-        // No masked store, which takes AMD's processors a dozen cycles.
+        // No masked store: AMD's processors are slow at it.
         #[inline(always)]
         unsafe fn store_first(self, mut to: *mut f32, lanes: usize) {
             unsafe {

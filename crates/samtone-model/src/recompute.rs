@@ -64,6 +64,14 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let Some(lowest) = of_side.filter(|p| p.is_trainable).map(|p| p.part).min() else {
             return;
         };
+        let trains_embedder = lowest == Part::Embedder;
+        // The lowest layer that goes back: the graph of the last one holds the norm after it.
+        let lowest = match lowest {
+            Part::Embedder => 0,
+            Part::Layer(layer) => layer,
+            Part::FinalNorm => self.depth() - 1,
+            Part::Head | Part::Projection => self.depth(),
+        };
         // The gradient by what a graph of `model` read, if it is asked for.
         let mut back = |model: &Self, graph, read: Option<Tensor<B, 2>>, wanted, cuts: Cuts<B>| {
             let graph: Tensor<B, 2> = graph;
@@ -80,11 +88,10 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         let x = next().require_grad();
         let mut wanted =
             back(self, self.pooled(side, x.clone(), &layout), Some(x), wanted, Cuts::default());
-        for layer in (0..self.depth()).rev() {
-            let part = Part::Layer(layer);
-            let Some(of_output) = wanted.filter(|_| lowest <= part) else { return };
+        for layer in (lowest..self.depth()).rev() {
+            let Some(of_output) = wanted else { return };
             // Where the graph is cut, it may hold no trained parameter before the cut.
-            let is_wanted = lowest < part || !self.skips_padding();
+            let is_wanted = layer > lowest || trains_embedder || !self.skips_padding();
             let x = if is_wanted { next().require_grad() } else { next() };
             let cuts = Cuts::default();
             let pass = Pass { cuts: Some(&cuts), ..Pass::of(side, &layout, dropout) };
@@ -95,7 +102,7 @@ impl<B: AutodiffBackend> DualEncoder<B> {
             let y = model.through(layer..layer + 1, x.clone(), pass);
             wanted = back(model, y, is_wanted.then_some(x), of_output, cuts);
         }
-        if let Some(of_output) = wanted.filter(|_| lowest == Part::Embedder) {
+        if let Some(of_output) = wanted.filter(|_| trains_embedder) {
             let (x, _) = self.embedded(side, &batch, dropout);
             back(self, x, None, of_output, Cuts::default());
         }

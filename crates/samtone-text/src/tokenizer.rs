@@ -433,7 +433,7 @@ impl TextTokenizer {
     /// ```
     /// use samtone_text::TextTokenizer;
     ///
-    /// let tokenizer = TextTokenizer::train_wordpiece(&["a well holds water"], 60, true)?;
+    /// let tokenizer = TextTokenizer::train_wordpiece(&["a well holds water"; 2], 60, true)?;
     /// let seen = tokenizer.seen("A well holds water", 4)?;
     /// let tokens: Vec<&str> = seen.tokens.iter().map(|token| &*token.text).collect();
     /// assert_eq!(tokens, ["[CLS]", "a", "well", "[SEP]"]);

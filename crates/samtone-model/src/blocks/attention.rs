@@ -50,18 +50,6 @@ impl<B: Backend> Attention<'_, B> {
         self.portable(self.parts(x), self.layout)
     }
 
-    /// Whether attention of `x` is one fused operation, which needs no graph of its scores.
-    pub(super) fn is_fused(x: &Tensor<B, 2>) -> bool {
-        #[cfg(feature = "flex")]
-        let is_fused = kernel::takes(x);
-        #[cfg(not(feature = "flex"))]
-        let is_fused = {
-            let _ = x;
-            false
-        };
-        is_fused
-    }
-
     /// Queries, keys and values, side by side, head by head: each `[batch, heads, seq, head_dim]`.
     fn parts(&self, x: Tensor<B, 2>) -> [Tensor<B, 4>; 3] {
         let dim = x.dims()[1] / (self.heads + 2 * self.kv_heads);

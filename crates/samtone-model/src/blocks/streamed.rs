@@ -39,13 +39,14 @@ struct Cut<B: Backend> {
     dropout: Option<DropoutSite>,
 }
 
-/// [`Attention::forward`]; where it is not fused the graph is cut, if there are `cuts` to note it.
+/// [`Attention::forward`]; where it is not fused, as no padded texts are, the graph is cut, if there are
+/// `cuts` to note it.
 pub(crate) fn attend<B: Backend>(
     attention: Attention<'_, B>,
     x: Tensor<B, 2>,
     cuts: Option<&Cuts<B>>,
 ) -> Tensor<B, 2> {
-    match cuts.filter(|_| !Attention::is_fused(&x)) {
+    match cuts.filter(|_| attention.layout.seq().is_some()) {
         Some(cuts) => cuts.cut(&attention, x),
         None => attention.forward(x),
     }

@@ -7,8 +7,9 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use samtone_model::{
-    Activation, BertConfig, BertKin, Dropout, DualEncoder, EncoderConfig, GradientFault, Part,
-    Pooling, Poolings, Precision, RotaryConfig, RotaryKin, Sharing, Side, T5Config,
+    Activation, BertConfig, BertKin, Dropout, DualEncoder, DualEncoderConfig, EncoderConfig,
+    Freeze, GradientFault, Part, Pooling, Poolings, Precision, RotaryConfig, RotaryKin, Sharing,
+    Side, T5Config,
 };
 use samtone_testing::model::{self, config, parameters};
 use samtone_testing::{assert_close, assert_close_to_scale, error, values, weighed_sum};
@@ -263,10 +264,6 @@ fn gradients_of_dense_layers_agree_with_central_differences() {
     }
 }
 
-/// Roundings of 2^-9 that follow one another, as a share of the length of a parameter's gradient: up
-/// to 0.087 where its terms nearly cancel. A wrong term is a share of one.
-const BF16_TOLERANCE: f64 = 0.12;
-
 /// Sums in f64, in other orders.
 const SUM_TOLERANCE: f64 = 1e-9;
 /// The same in f32.
@@ -309,8 +306,17 @@ fn layers_computed_again_give_the_same_gradients() {
     let dropout = Some(Dropout { key: Key::new(3), first_row: 0 });
     let encoders = [bert(), t5(false), t5(true)].into_iter().chain(others());
     for encoder in encoders {
-        for (sharing, side) in [(Sharing::Sde, Side::Query), (Sharing::AdeFte, Side::Document)] {
+        let layers = encoder.layers();
+        let all_layers = Freeze { embeddings: true, layers, ..Freeze::default() };
+        for (sharing, side, freeze) in [
+            (Sharing::Sde, Side::Query, Freeze::default()),
+            (Sharing::AdeFte, Side::Document, Freeze::default()),
+            (Sharing::AdeAdapter, Side::Document, Freeze::default()),
+            // Nothing below the norm after the last layer, where there is one.
+            (Sharing::Sde, Side::Query, all_layers),
+        ] {
             let config = config(encoder.clone(), sharing, Pooling::Mean);
+            let config = DualEncoderConfig { freeze, ..config };
             let model = DualEncoder::init(&config, 1, &Default::default()).unwrap();
             check_layers(&model, (side, batch()), dropout, F32_SUM_TOLERANCE);
             // In plain operations, whose graph attention cuts.
@@ -319,6 +325,10 @@ fn layers_computed_again_give_the_same_gradients() {
         }
     }
 }
+
+/// Roundings of 2^-9 that follow one another, as a share of the length of a parameter's gradient: up
+/// to 0.087 where its terms nearly cancel. A wrong term is a share of one.
+const BF16_TOLERANCE: f64 = 0.12;
 
 #[test]
 fn embeddings_and_gradients_in_bf16_are_near_those_in_f32() {

@@ -240,13 +240,9 @@ impl Engine {
             self.encode(model, side, rows, dropout)
         });
         let own = graphs.clone().map(Tensor::inner, Tensor::inner);
-        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+        let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
-        let scale = self.gradient_scale(&wanted);
-        let wanted = match shard {
-            Some(shard) => rows_of(wanted, shard.rows(batch.queries.len())),
-            None => wanted,
-        };
+        let wanted = own_rows(wanted, batch, shard);
         let gradients = surrogate_of_all(graphs, wanted, scale).backward();
         let parameters = GradientsParams::from_grads(gradients, model);
         Ok((BatchGradients { loss, log_temperature, parameters }, scale))
@@ -269,13 +265,9 @@ impl Engine {
             passes.push(pass);
             embeddings
         });
-        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+        let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
-        let scale = self.gradient_scale(&wanted);
-        let wanted = match shard {
-            Some(shard) => rows_of(wanted, shard.rows(batch.queries.len())),
-            None => wanted,
-        };
+        let wanted = own_rows(wanted, batch, shard);
         let Embeddings { queries, documents, hard_negatives } = wanted;
         let wanted = [Some(queries), Some(documents), hard_negatives.map(|x| x.flatten(0, 1))];
         let mut sum = GradientsAccumulator::new();
@@ -302,9 +294,8 @@ impl Engine {
                 .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout));
             Tensor::cat(chunks.collect(), 0)
         });
-        let ObjectiveGradients { loss, log_temperature, embeddings: wanted } =
+        let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
-        let scale = self.gradient_scale(&wanted);
         let mut sum = GradientsAccumulator::new();
         let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
@@ -313,11 +304,11 @@ impl Engine {
                     let rows = TokenBatch::pad(rows, self.pad_id);
                     let (_, pass) = model.encode_by_layers(stream.side, rows, dropout);
                     model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
-                    continue;
+                } else {
+                    let graph = self.encode(model, stream.side, rows, dropout);
+                    let gradients = surrogate(graph, wanted, scale).backward();
+                    sum.accumulate(model, GradientsParams::from_grads(gradients, model));
                 }
-                let graph = self.encode(model, stream.side, rows, dropout);
-                let gradients = surrogate(graph, wanted, scale).backward();
-                sum.accumulate(model, GradientsParams::from_grads(gradients, model));
             }
         };
         let [queries, documents, hard_negatives] = streams;
@@ -402,14 +393,15 @@ impl Engine {
         model.encode(side, &TokenBatch::pad(rows, self.pad_id), dropout)
     }
 
-    /// The loss of the embeddings of all shards and its gradients by them, from those of `shard`.
+    /// The loss of the embeddings of all shards and its gradients by them, from those of `shard`; and
+    /// the factor of the gradients on their way through the layers.
     fn loss_gradients<B: AutodiffBackend>(
         &self,
         own: Embeddings<B::InnerBackend>,
         batch: &StepRows,
         temperature: Temperature,
         shard: Option<&Shard>,
-    ) -> Result<ObjectiveGradients<B::InnerBackend>, GradientsError> {
+    ) -> Result<(ObjectiveGradients<B::InnerBackend>, f64), GradientsError> {
         let all = match shard {
             Some(shard) => Embeddings {
                 queries: shard.gather(own.queries)?,
@@ -419,7 +411,10 @@ impl Engine {
             None => own,
         };
         let StepRows { relations, teacher, .. } = batch;
-        Ok(self.objective.value_and_gradients::<B>(&all, relations, teacher, temperature)?)
+        let gradients =
+            self.objective.value_and_gradients::<B>(&all, relations, teacher, temperature)?;
+        let scale = self.gradient_scale(&gradients.embeddings);
+        Ok((gradients, scale))
     }
 }
 
@@ -437,8 +432,14 @@ fn embed<B: Backend>(
     embeddings.with_hard_negatives(encode(hard_negatives).reshape([rows, k, dim]))
 }
 
-/// Some pairs with their hard negatives.
-fn rows_of<B: Backend>(embeddings: Embeddings<B>, pairs: Range<usize>) -> Embeddings<B> {
+/// Those of the embeddings of all pairs of `batch` that are the shard's own.
+fn own_rows<B: Backend>(
+    embeddings: Embeddings<B>,
+    batch: &StepRows,
+    shard: Option<&Shard>,
+) -> Embeddings<B> {
+    let Some(shard) = shard else { return embeddings };
+    let pairs = shard.rows(batch.queries.len());
     let (first, count) = (pairs.start, pairs.len());
     embeddings.map(|x| x.narrow(0, first, count), |x| x.narrow(0, first, count))
 }
