@@ -56,7 +56,7 @@ const NEGATIVES: u64 = 7;
 const TOPIC: usize = 12;
 /// Words that are not function words.
 const VOCABULARY: f64 = 3e6;
-/// Ids of dev queries start here.
+/// Ids of dev queries start here, if there are no more training queries.
 const DEV_IDS: u64 = 1_000_000;
 /// Lines that a thread makes at a time.
 const CHUNK: u64 = 4096;
@@ -113,7 +113,7 @@ impl Collection {
         let written = samtone_files::write_folder(dir, |dir| {
             let [passages, train, dev, train_qrels, dev_qrels, triples] =
                 Self::FILES.map(|name| dir.join(name));
-            let (train_queries, dev_queries) = (0..self.train, DEV_IDS..DEV_IDS + self.dev);
+            let (train_queries, dev_queries) = (0..self.train, self.dev_ids());
             let text = |query: u64| format!("{query}\t{}\n", self.query(query));
             let judgment = |query: u64| format!("{query}\t0\t{}\t1\n", self.answer(query));
             write_lines(&passages, 0..self.passages, |i| format!("{i}\t{}\n", self.passage(i)))?;
@@ -124,6 +124,12 @@ impl Collection {
             write_lines(&triples, train_queries, |query| self.triples(query))
         });
         written.map_err(DataError::writing(dir))
+    }
+
+    /// Those of the dev queries, above all training queries'.
+    fn dev_ids(&self) -> Range<u64> {
+        let first = DEV_IDS.max(self.train);
+        first..first + self.dev
     }
 
     fn topics(&self) -> u64 {

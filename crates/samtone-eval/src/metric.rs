@@ -105,6 +105,11 @@ impl Metric {
         self.measure
     }
 
+    /// Whether a higher value is a better ranking: `judged` and `holes` tell of the judgments alone.
+    pub const fn is_quality(&self) -> bool {
+        !matches!(self.measure, Measure::Judged | Measure::Holes)
+    }
+
     /// How many documents are looked at; `None` for all.
     pub const fn cutoff(&self) -> Option<usize> {
         self.cutoff

@@ -891,12 +891,15 @@ function plotsOf(page) {
   return JSON.parse(page.getElementById("data").textContent).plots;
 }
 
+/** Figures made interactive so far: each has a number of its own, also where it takes another's place. */
+let awakened = 0;
+
 /** Makes what is in `root` interactive. */
 function awaken(root, plots) {
   const all = (selector) => [...(root.matches?.(selector) ? [root] : []), ...root.querySelectorAll(selector)];
   for (const node of all("figure[data-plot]")) {
     const index = Number(node.dataset.plot);
-    figures.set(node.id, new Figure(node, plots[index], figures.size));
+    figures.set(node.id, new Figure(node, plots[index], awakened++));
   }
   all("figure.neighbours").forEach(browse);
   all("figure.table").forEach(sortable);
@@ -945,7 +948,8 @@ class Live {
           this.version = answer.headers.get("ETag") ?? "";
           this.show(new DOMParser().parseFromString(await answer.text(), "text/html"));
         }
-        this.say("Live");
+        const isKnown = answer.status === 200 || answer.status === 304;
+        this.say(isKnown ? "Live" : `Not renewed: ${(await answer.text()) || `status ${answer.status}`}`);
       } catch {
         this.say("No longer served: this is how it stood last.");
       }

@@ -51,6 +51,15 @@ fn is_forbidden(char: char) -> bool {
     char.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
+/// [`escape`] of all of `text` with its white space: what is copied must be what was written. What HTML
+/// cannot hold becomes U+FFFD.
+pub(crate) fn exact(text: &str) -> String {
+    let is_kept = |char| !is_forbidden(char) || matches!(char, '\n' | '\t');
+    escape(
+        &text.chars().map(|char| if is_kept(char) { char } else { '\u{fffd}' }).collect::<String>(),
+    )
+}
+
 /// `text` as the content of an element or a quoted attribute, in HTML and in XML.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -130,6 +139,11 @@ mod tests {
     fn clean_keeps_a_few_of_the_marks_on_a_letter() {
         let marked = format!("e{}x\u{301}", "\u{301}".repeat(50));
         assert_eq!(clean(&marked, 20), format!("e{}x\u{301}", "\u{301}".repeat(4)));
+    }
+
+    #[test]
+    fn what_is_copied_keeps_its_white_space() {
+        assert_eq!(exact("a  \"b\"\n\tc\u{1}"), "a  &quot;b&quot;\n\tc\u{fffd}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub(super) fn open(path: &Path, origin: &Origin) -> Result<Option<Index>> {
     let mut next = |bytes: usize| {
         let start = end;
         end = end.checked_add(bytes.checked_next_multiple_of(8)?)?;
-        (end + HASH <= map.len()).then_some(start..start + bytes)
+        (end.checked_add(HASH)? <= map.len()).then_some(start..start + bytes)
     };
     let settings = next(word(&map, 24 + HASH)).ok_or_else(torn)?;
     let kept = Origin {
@@ -181,7 +181,28 @@ pub(super) fn open(path: &Path, origin: &Origin) -> Result<Option<Index>> {
             },
         })
     };
-    read().map(Some).ok_or_else(torn)
+    read().filter(fits).map(Some).ok_or_else(torn)
+}
+
+/// Whether the sections are of one index: none is read beyond its end, and the search for a term ends.
+fn fits(index: &Index) -> bool {
+    let Index { terms, postings, .. } = index;
+    let (count, blocks) = (terms.ends.len(), postings.lasts.len());
+    let last = |ends: &[u64]| ends.last().map(|&end| usize::try_from(end).unwrap_or(usize::MAX));
+    let rises = |ends: &[u64]| ends.is_sorted();
+    terms.slots.len().is_power_of_two()
+        && terms.slots.contains(&0)
+        && terms.slots.iter().all(|&slot| slot as usize <= count)
+        && rises(&terms.ends)
+        && last(&terms.ends).unwrap_or(0) == terms.text.len()
+        && postings.holding.len() == count
+        && postings.starts.len() == count + 1
+        && rises(&postings.starts)
+        && last(&postings.starts) == Some(blocks)
+        && postings.maxima.len() == blocks
+        && postings.offsets.len() == blocks + 1
+        && rises(&postings.offsets)
+        && last(&postings.offsets) == Some(postings.packed.len())
 }
 
 /// How the index at `path` differs from what is asked for.

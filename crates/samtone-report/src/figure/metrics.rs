@@ -24,8 +24,8 @@ pub struct MetricTable {
     pub metrics: Vec<String>,
     /// The rows.
     pub rows: Vec<MetricRow>,
-    /// Whether all rows compete and the highest value of a column is the best: it is bold then.
-    pub is_ranked: bool,
+    /// The metrics in which all rows compete: their highest value is bold.
+    pub ranked: Vec<String>,
 }
 
 /// One system of a [`MetricTable`].
@@ -113,17 +113,18 @@ impl MetricTable {
         self.push(name.into(), true, values)
     }
 
-    /// All rows compete, and the highest value is the best.
+    /// All rows compete in these metrics, and the highest value is the best.
     #[must_use]
-    pub fn ranked(mut self) -> Self {
-        self.is_ranked = true;
+    pub fn ranked_by<M: Into<String>>(mut self, metrics: impl IntoIterator<Item = M>) -> Self {
+        self.ranked = metrics.into_iter().map(Into::into).collect();
         self
     }
 
     /// The best value of a column, where rows compete.
     pub(crate) fn best(&self, column: usize) -> Option<f64> {
+        let is_ranked = self.metrics.get(column).is_some_and(|metric| self.ranked.contains(metric));
         let values = self.rows.iter().filter_map(|row| Some((*row.values.get(column)?)?.value));
-        values.filter(|value| self.is_ranked && value.is_finite()).max_by(f64::total_cmp)
+        values.filter(|value| is_ranked && value.is_finite()).max_by(f64::total_cmp)
     }
 
     fn push<E: Into<Estimate>>(

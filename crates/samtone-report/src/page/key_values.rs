@@ -1,7 +1,8 @@
 //! Names and values.
 
 use crate::KeyValues;
-use crate::markup::{Markup, cut, name};
+use crate::markup::{Markup, name};
+use crate::text::exact;
 
 /// Writes `table`.
 pub(super) fn write(out: &mut Markup, table: &KeyValues) {
@@ -15,8 +16,8 @@ pub(super) fn write(out: &mut Markup, table: &KeyValues) {
             out.push(format_args!(" <bdi class=\"tag\">{mark}</bdi>"));
         }
         out.put("</dt><dd");
-        if !row.copied.is_empty() {
-            let copied = cut(&row.copied, MOST_COPIED);
+        if (1..=MOST_COPIED).contains(&row.copied.len()) {
+            let copied = exact(&row.copied);
             out.push(format_args!(" data-copied=\"{copied}\""));
         }
         out.push(format_args!("><span dir=\"auto\">{value}</span></dd></div>\n"));
@@ -24,5 +25,5 @@ pub(super) fn write(out: &mut Markup, table: &KeyValues) {
     out.put("</dl>\n");
 }
 
-/// Characters that a button copies.
+/// Bytes that a button copies; of more there is none.
 const MOST_COPIED: usize = 4000;

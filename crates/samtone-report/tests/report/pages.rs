@@ -104,7 +104,7 @@ fn the_best_of_a_column_is_bold_where_rows_compete() {
         Report::new("r").section(section).to_html().unwrap()
     };
     assert!(!page(table.clone()).contains("value best\""));
-    let ranked = page(table.ranked());
+    let ranked = page(table.ranked_by(["a", "b"]));
     let bold: Vec<&str> = ranked
         .split("value best\">")
         .skip(1)

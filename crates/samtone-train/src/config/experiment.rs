@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use samtone_eval::Metric;
 use samtone_loss::LossConfig;
 use samtone_model::{
     AdapterConfig, DenseLayers, DualEncoderConfig, EncoderConfig, Freeze, Pooling, Precision,
     Sharing,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ablate::{AblateConfig, LossVariant, SecondStageConfig};
 use super::data::DataConfig;
@@ -181,6 +182,7 @@ pub struct TrainConfig {
     pub eval_every: usize,
     /// The metric of `eval.metrics` by which dev evaluations choose the run's model; the model of
     /// the last step if absent.
+    #[serde(deserialize_with = "metric_name")]
     pub best_by: Option<String>,
     /// Dev evaluations without a better `best_by` after which the run ends; 0 never ends it early.
     pub patience: usize,
@@ -375,7 +377,8 @@ pub enum Recompute {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EvalConfig {
-    /// The metrics of `summary.json`.
+    /// The metrics of `summary.json`, by the names that they are printed by.
+    #[serde(deserialize_with = "metric_names")]
     pub metrics: Vec<String>,
     /// Texts encoded at once.
     pub batch_size: usize,
@@ -400,6 +403,30 @@ impl Default for EvalConfig {
             dev_documents: 10_000,
         }
     }
+}
+
+impl EvalConfig {
+    /// The metric that queries, curves and comparisons of runs go by: the first that says how good a
+    /// ranking is.
+    pub fn leading(&self) -> Option<Metric> {
+        self.metrics.iter().filter_map(|name| name.parse().ok()).find(Metric::is_quality)
+    }
+}
+
+/// The name that the metric `name` is printed by; one of no metric is kept, to be refused by its place.
+fn printed(name: String) -> String {
+    match name.parse::<Metric>() {
+        Ok(metric) => metric.to_string(),
+        Err(_) => name,
+    }
+}
+
+fn metric_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(printed))
+}
+
+fn metric_names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    Ok(Vec::<String>::deserialize(from)?.into_iter().map(printed).collect())
 }
 
 impl ExperimentConfig {
@@ -671,5 +698,17 @@ mod tests {
         assert!(parse("[train]\nchunk = \"some\"", &[]).is_err());
         assert!(parse("[train]\nsteps = 1\nepochs = 1.0", &[]).is_err());
         assert!(parse("[eval]\nmetrics = [\"mrr@ten\"]", &[]).is_err());
+    }
+
+    #[test]
+    fn metrics_are_called_as_they_are_printed() {
+        let eval = "[eval]\nmetrics = [\"holes@10\", \"nDCG@10\", \"RR\"]\n";
+        let choice = |by: &str| format!("{eval}[train]\neval_every = 2\nbest_by = \"{by}\"\n");
+        let config = parse(&choice("ndcg_cut_10"), &[]).unwrap();
+        assert_eq!(config.eval.metrics, ["holes@10", "ndcg@10", "mrr"]);
+        assert_eq!(config.train.best_by.as_deref(), Some("ndcg@10"));
+        assert_eq!(config.eval.leading(), Some(Metric::NDCG_10));
+        let error = parse(&choice("holes@10"), &[]).unwrap_err().to_string();
+        assert!(error.contains("does not say how good a ranking is"), "{error}");
     }
 }

@@ -136,6 +136,11 @@ fn choice(config: &ExperimentConfig) -> Mistake {
             "`train.best_by` is `{metric}`: expected one of `eval.metrics`, `{known}`"
         ));
     }
+    if metric.parse::<Metric>().is_ok_and(|metric| !metric.is_quality()) {
+        return Some(format!(
+            "`train.best_by` is `{metric}`, which does not say how good a ranking is"
+        ));
+    }
     (train.eval_every == 0 || config.data.dev_split.is_empty())
         .then(|| "`train.best_by` needs `train.eval_every` and a dev split".into())
 }

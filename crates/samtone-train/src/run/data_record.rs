@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
 use crate::run::batches::Batches;
+use crate::run::identity::data_sum;
 use crate::run::prepare::{Prepared, TestSet, TokenRows, TrainSet};
 use crate::run::run_folder::RunFolder;
 
@@ -107,6 +108,9 @@ pub struct JudgedSet {
     pub queries: usize,
     /// Its documents.
     pub documents: usize,
+    /// BLAKE3 of its documents, queries and judgments, in hexadecimal; empty if not known.
+    #[serde(default)]
+    pub sum: String,
 }
 
 /// A row of a batch as the model sees it.
@@ -125,8 +129,11 @@ pub struct SeenPair {
 pub struct SeenRow {
     /// Its id.
     pub id: String,
-    /// Its tokens.
+    /// Its tokens; of many, the first and the last.
     pub tokens: Vec<SeenPiece>,
+    /// How many these are.
+    #[serde(default)]
+    pub read: usize,
     /// Tokens of the whole text.
     pub whole: usize,
     /// What is cut off; only its beginning where it is long.
@@ -143,6 +150,8 @@ pub enum SeenPiece {
     Prompt(String),
     /// Neither: a special token.
     Special(String),
+    /// So many more tokens, which are not kept.
+    More(usize),
 }
 
 /// The file in a run folder.
@@ -153,6 +162,9 @@ const EXAMPLES: usize = 10;
 
 /// Hard negatives shown of a row.
 const NEGATIVES: usize = 3;
+
+/// Tokens kept of a text's beginning, and of its end.
+const KEPT_TOKENS: [usize; 2] = [150, 30];
 
 /// Characters kept of what is cut off.
 const CUT_CHARS: usize = 200;
@@ -296,6 +308,7 @@ impl JudgedSet {
             split: set.split.clone(),
             queries: set.dataset.queries_of(&set.split).len(),
             documents: set.dataset.documents().len(),
+            sum: data_sum(&set.dataset, &[&set.split]).to_hex().to_string(),
         }
     }
 }
@@ -352,8 +365,19 @@ fn seen<B: Backend>(
         id: id.into(),
         cut: whole.get(seen.end..).unwrap_or_default().trim().chars().take(CUT_CHARS).collect(),
         whole: seen.whole,
-        tokens: seen.tokens.into_iter().map(piece).collect(),
+        read: seen.tokens.len(),
+        tokens: shortened(seen.tokens.into_iter().map(piece).collect()),
     })
+}
+
+/// The first and the last of `tokens`.
+fn shortened(mut tokens: Vec<SeenPiece>) -> Vec<SeenPiece> {
+    let [first, last] = KEPT_TOKENS;
+    if tokens.len() > first + last + 1 {
+        let more = SeenPiece::More(tokens.len() - first - last);
+        tokens.splice(first..tokens.len() - last, [more]);
+    }
+    tokens
 }
 
 #[cfg(test)]
@@ -361,6 +385,16 @@ mod tests {
     use samtone_data::embedded::World;
 
     use super::*;
+
+    #[test]
+    fn of_many_tokens_the_first_and_the_last_are_kept() {
+        let tokens = |from, to| (from..to).map(|n: usize| SeenPiece::Text(n.to_string()));
+        let kept = shortened(tokens(0, 8192).collect());
+        let expected: Vec<SeenPiece> =
+            tokens(0, 150).chain([SeenPiece::More(8192 - 180)]).chain(tokens(8162, 8192)).collect();
+        assert_eq!(kept, expected);
+        assert_eq!(shortened(tokens(0, 181).collect()).len(), 181);
+    }
 
     #[test]
     fn a_leak_of_the_judged_set_is_found() {

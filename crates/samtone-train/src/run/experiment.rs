@@ -198,8 +198,10 @@ pub fn run<B: AutodiffBackend>(
         steps: plan.steps,
         ..identity.clone()
     };
+    let is_prolonged = folder.then().is_some_and(|then| then.steps != begun.steps);
+    folder.unfinish()?;
     folder.begin(&begun, &config.to_toml(), vocabulary)?;
-    Origin::keep(&folder, given, options.command)?;
+    Origin::keep(&folder, given, options.command, is_prolonged)?;
     DataRecord::keep(&folder, &prepared, &batches, retriever, config)?;
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
@@ -208,7 +210,6 @@ pub fn run<B: AutodiffBackend>(
     let lessons = Lessons { batches: &batches, plan: &plan, dev };
     let trained = fit(retriever.clone(), lessons, config, &place, devices, observe)?;
     observe(Event::Phase("judging"));
-    folder.unfinish()?;
     let (command, place) = (options.command, &place);
     let ending = Ending { identity, prepared: &prepared, parameters, command, place };
     let mut summary = ending.judge(&trained, config, path, observe)?;

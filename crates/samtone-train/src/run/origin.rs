@@ -11,7 +11,7 @@ use crate::error::TrainError;
 use crate::run::identity::flat;
 use crate::run::run_folder::RunFolder;
 
-/// `origin.json` of a run folder: written when the run begins, never changed.
+/// `origin.json` of a run folder: written when the run begins; what prolongs it is added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// When it was begun, in seconds since 1970 (UTC).
@@ -25,6 +25,9 @@ pub struct Origin {
     pub commit: Option<String>,
     /// Keys of the configuration that were given another value than their default.
     pub given: Vec<String>,
+    /// The commands that prolonged it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prolonged: Vec<String>,
 }
 
 /// The file in a run folder.
@@ -39,19 +42,38 @@ impl Origin {
             folder: std::env::current_dir().unwrap_or_default().display().to_string(),
             commit: commit(),
             given: given(config),
+            prolonged: Vec::new(),
         }
     }
 
-    /// Writes that of the run that begins in `folder`; one that goes on has its own already.
+    /// Writes that of the run that begins in `folder`; one that goes on has its own already, to which
+    /// `command` is added where it prolongs the run.
     ///
     /// # Errors
-    /// [`TrainError::Write`].
+    /// [`TrainError::Read`], [`TrainError::Write`].
     pub(crate) fn keep(
         folder: &RunFolder<'_>,
         config: &ExperimentConfig,
         command: &str,
+        is_prolonged: bool,
     ) -> Result<(), TrainError> {
-        if folder.has(FILE) { Ok(()) } else { folder.write_json(FILE, &Self::now(config, command)) }
+        if !folder.has(FILE) {
+            return folder.write_json(FILE, &Self::now(config, command));
+        }
+        if !is_prolonged {
+            return Ok(());
+        }
+        let mut origin: Self = folder.read_json(FILE)?;
+        origin.prolonged.push(command.into());
+        let more = given(config).into_iter().filter(|key| !origin.given.contains(key));
+        origin.given.extend(more.collect::<Vec<_>>());
+        folder.write_json(FILE, &origin)
+    }
+
+    /// The commands that make the run, a line each.
+    pub fn commands(&self) -> String {
+        let prolonged = self.prolonged.iter().map(String::as_str);
+        std::iter::once(&*self.command).chain(prolonged).collect::<Vec<_>>().join("\n")
     }
 
     /// That of the run in `folder`; none of a run that was begun before it was written.

@@ -67,7 +67,7 @@ pub struct ShownDocument {
     pub score: f32,
     /// Its rank by BM25 (from 1), among the first that are kept of that.
     pub bm25_rank: Option<usize>,
-    /// Whether it reads as a right one does, and is not judged: training masks it as a negative.
+    /// Whether it reads as a right one does, and is not judged.
     pub is_copy: bool,
     /// Whether it is the positive of a training pair.
     pub is_trained: bool,
@@ -149,8 +149,8 @@ pub(crate) fn keep(
     summary: &Summary,
 ) -> Result<(), TrainError> {
     let Some(set) = prepared.speaking() else { return Ok(()) };
-    let Some(name) = config.eval.metrics.first() else { return Ok(()) };
-    let systems = systems(folder.path(), name.parse()?, config, summary)?;
+    let Some(metric) = config.eval.leading() else { return Ok(()) };
+    let systems = systems(folder.path(), metric, config, summary)?;
     if systems.first().is_none_or(|system| system.name != config.loss_name()) {
         return Ok(());
     }
@@ -159,7 +159,7 @@ pub(crate) fn keep(
     let queries = queries.into_iter().map(|(id, groups)| shown.query(id, groups)).collect();
     let mut shown = ShownQueries {
         split: set.split.clone(),
-        metric: name.clone(),
+        metric: metric.to_string(),
         judged: systems[0].values.len(),
         systems: systems.into_iter().map(|system| system.name).collect(),
         queries,

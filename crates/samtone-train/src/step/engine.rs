@@ -9,8 +9,6 @@
 //! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
 //! embeddings of all.
 
-use std::ops::Range;
-
 use burn::module::{AutodiffModule, Module};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;

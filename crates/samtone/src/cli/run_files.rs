@@ -47,8 +47,9 @@ impl RunFiles {
             identity: Identity::read(folder)?,
             origin: Origin::read(folder),
             data: DataRecord::read(folder),
-            queries: ShownQueries::read(folder),
-            environment: json(folder, ENVIRONMENT)?,
+            // Those of an earlier ending are not those of a run that was prolonged.
+            queries: summary.as_ref().and_then(|_| ShownQueries::read(folder)),
+            environment: if summary.is_some() { json(folder, ENVIRONMENT)? } else { None },
             summary,
             trainings,
             config,

@@ -12,8 +12,9 @@ use samtone_eval::significance::Comparison;
 use samtone_report::Report;
 use samtone_train::run::State;
 
-pub(crate) use self::results::{Results, SIGNIFICANT, gains, results, signed, told};
+pub(crate) use self::results::{Results, SIGNIFICANT, gains, metric_column, results, signed, told};
 pub(crate) use self::training::{dev_curves, loss_curves};
+use crate::output::warn;
 use crate::run_files::RunFiles;
 use crate::words::{count, duration, grouped};
 
@@ -23,6 +24,14 @@ pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
     report.write_figures(folder.join("figures"))?;
     report.write(folder.join("report.html"))?;
     Ok(())
+}
+
+/// [`write`] after a training, which is worth no less without its page.
+pub(crate) fn write_or_warn(folder: &Path) {
+    if let Err(error) = write(folder) {
+        let again = format!("`samtone report {}` makes it again", folder.display());
+        warn(format_args!("the run is whole, but not its page: {error:#}; {again}"));
+    }
 }
 
 /// The page of a run, as far as it has come.
@@ -38,7 +47,7 @@ pub(crate) fn page(run: &RunFiles) -> anyhow::Result<Report> {
     }
     report = report.section(training::section(run));
     if let Some(shown) = run.queries.as_ref().filter(|shown| !shown.queries.is_empty()) {
-        report = report.section(queries::section(shown));
+        report = report.section(queries::section(shown, &run.config));
     }
     if let Some(data) = &run.data {
         report = report.section(data::section(data));
@@ -71,7 +80,7 @@ fn overview(run: &RunFiles) -> Report {
         config.data.train
     ));
     match &run.origin {
-        Some(origin) => report.command(&origin.command),
+        Some(origin) => report.command(origin.commands()),
         None => report,
     }
 }
@@ -83,8 +92,11 @@ fn highlights(
     results: &Results,
     gains: &[Comparison],
 ) -> Report {
-    let own = results.own.rows.first().and_then(|row| row.values.first().copied()?);
-    if let (Some(name), Some(own)) = (results.own.metrics.first(), own) {
+    let name = run.config.eval.leading().map(|metric| metric.to_string());
+    let place = results.own.metrics.iter().position(|metric| Some(metric) == name.as_ref());
+    let first = results.own.rows.first();
+    let own = place.zip(first).and_then(|(place, row)| row.values.get(place).copied()?);
+    if let (Some(name), Some(own)) = (&name, own) {
         report = report.highlight(
             results.own.title.replace("Metrics", name),
             format!("{:.4}", own.value),

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use samtone_data::embedded::World;
 use samtone_train::run::{Environment, StepRecord, Summary};
 use serde_json::Value;
 
@@ -265,6 +266,43 @@ fn an_older_run_is_shown_with_what_it_has() {
 }
 
 #[test]
+fn the_same_ids_over_other_texts_are_another_set() {
+    let bench = Bench::new("");
+    World::generate(0, 200).dataset().save(&bench.path("other")).unwrap();
+    let corpus = bench.path("other/corpus.jsonl");
+    let texts = fs::read_to_string(&corpus).unwrap();
+    fs::write(&corpus, texts.replace("\"text\":\"", "\"text\":\"Elsewhere ")).unwrap();
+    assert_ne!(fs::read_to_string(&corpus).unwrap(), texts);
+    let elsewhere = format!("data.zero_shot=[{:?}]", bench.path("other").display().to_string());
+    bench.train("runs/here", &["--set", &elsewhere]);
+    let train = format!("data.train={:?}", bench.path("other").display().to_string());
+    bench.train("runs/there", &["--set", &train]);
+    assert!(samtone(&bench, &["report", "runs"]).status.success());
+    let page = fs::read_to_string(bench.path("runs/report.html")).unwrap();
+    let [here, there] =
+        ["here", "there"].map(|run| json(&bench.path(&format!("runs/{run}/summary.json"))));
+    let shown = |value: &Value| value["mrr@10"].as_f64().unwrap().to_string();
+    let board = cells(&page, "mrr-10-by-data-set");
+    let elsewhere = [shown(&here["zero_shot"]["other"]), shown(&there["test"])];
+    assert_eq!(board[0][2..], [shown(&here["test"]), elsewhere[0].clone()]);
+    assert_eq!(board[1][2..], ["–".to_owned(), elsewhere[1].clone()]);
+}
+
+#[test]
+fn a_run_that_is_prolonged_is_repeated_by_both_commands() {
+    let bench = Bench::new("");
+    bench.train("run", &[]);
+    bench.train("run", &["--resume", "--set", "train.steps=24"]);
+    let origin = json(&bench.path("run/origin.json"));
+    let prolonged = origin["prolonged"].as_array().unwrap();
+    assert!(prolonged.len() == 1 && prolonged[0].as_str().unwrap().contains("train.steps=24"));
+    let page = fs::read_to_string(bench.path("run/report.html")).unwrap();
+    let copied = page.split("class=\"command\" data-copied=\"").nth(1).unwrap();
+    let copied = copied.split('"').next().unwrap();
+    assert!(copied.lines().count() == 2 && copied.ends_with("train.steps=24"), "{copied}");
+}
+
+#[test]
 fn several_runs_are_one_page() {
     let bench = Bench::new("");
     for (run, lr) in [("runs/a", "1e-3"), ("runs/b", "3e-3"), ("runs/c", "1e-4")] {
@@ -310,6 +348,14 @@ fn several_runs_are_one_page() {
     );
     let shown: f64 = pairs[b][a + 1].parse().unwrap();
     assert!((shown - difference).abs() < 1e-12, "{shown} is not {difference}");
+
+    // However the place is written, and however often a run is named.
+    let output = samtone(&bench, &["report", "runs/a", "runs", "--out", "./runs/again.html"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let again = fs::read_to_string(bench.path("runs/again.html")).unwrap();
+    let names = cells(&again, "runs-on-data-test");
+    assert_eq!(names.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert!(again.contains("href=\"./b/report.html\""));
 
     let refused = samtone(&bench, &["report", "data"]);
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -376,6 +422,17 @@ fn a_run_is_served_to_this_machine_alone() {
     assert!(watch.ask("/", "example.org", "").0.starts_with("HTTP/1.1 403"));
     assert!(watch.ask("/summary.json", &own, "").0.starts_with("HTTP/1.1 404"));
     assert!(watch.ask("/../config.toml", &own, "").0.starts_with("HTTP/1.1 404"));
+    // What is sent or not read by one keeps nobody else from the page.
+    let mut claims = TcpStream::connect(&own).unwrap();
+    write!(
+        claims,
+        "POST / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 99999999999999\r\n\r\n"
+    )
+    .unwrap();
+    let mut deaf = TcpStream::connect(&own).unwrap();
+    write!(deaf, "GET / HTTP/1.1\r\nHost: {own}\r\n\r\n").unwrap();
+    let _mute = TcpStream::connect(&own).unwrap();
+    assert!(watch.ask("/", &own, "").0.starts_with("HTTP/1.1 200"));
     // Another line is another page.
     let log = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let last = log.lines().last().unwrap();

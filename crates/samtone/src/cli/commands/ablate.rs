@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use samtone_eval::Metric;
 use samtone_report::{
     Better, Estimate, KeyValues, MetricTable, Report, Section, Table, TableCell, TableColumn,
 };
@@ -112,7 +113,8 @@ fn train(cell: &GridRun, args: &Args, command: &str) -> anyhow::Result<()> {
         show: Default::default(),
     };
     runner.run()?;
-    run_report::write(&cell.folder)
+    run_report::write_or_warn(&cell.folder);
+    Ok(())
 }
 
 fn report(
@@ -126,7 +128,7 @@ fn report(
         format!("Mean over seeds on {}", found.split),
         &found.metrics,
     )
-    .ranked()
+    .ranked_by(found.metrics.iter().filter(|name| is_quality(name)))
     .description(format!(
         "The range is one standard deviation over the seeds to either side. Bold is the best of a \
                  column; a star: it differs from {} under the same sharing (p < 0.05 of the paired \
@@ -180,7 +182,9 @@ fn report(
 fn against(found: &Ablation) -> Table {
     let columns = ["loss", "sharing"].into_iter().map(TableColumn::new);
     let metrics = found.metrics.iter().flat_map(|metric| {
-        [TableColumn::new(metric).better(Better::Higher), TableColumn::new("p (Holm)")]
+        let column = TableColumn::new(metric);
+        let column = if is_quality(metric) { column.better(Better::Higher) } else { column };
+        [column, TableColumn::new("p (Holm)")]
     });
     let title = format!("Against {}", found.baseline);
     let table = Table::new(title, columns.chain(metrics))
@@ -198,6 +202,10 @@ fn against(found: &Ablation) -> Table {
         names.into_iter().chain(cells).collect::<Vec<_>>()
     });
     rows.fold(table, Table::row)
+}
+
+fn is_quality(metric: &str) -> bool {
+    metric.parse().is_ok_and(|metric: Metric| metric.is_quality())
 }
 
 /// Mean ± deviation, with the p-value where there is one.

@@ -1,6 +1,6 @@
 //! `samtone bm25`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use samtone_eval::bm25::{Analyzer, Bm25Config, StopWords};
 use samtone_train::run::{JudgedSplit, load_data};
@@ -8,7 +8,7 @@ use samtone_train::run::{JudgedSplit, load_data};
 use super::eval::{MeasureArgs, warn_of_ids};
 use super::reading::TextChoice;
 use super::{at_least_one, trec};
-use crate::error::Failure;
+use crate::error::{Failure, Usage};
 use crate::output::Format;
 use crate::stream::Writable;
 
@@ -92,7 +92,19 @@ pub(super) fn share(text: &str) -> Result<f32, &'static str> {
     number.ok_or("expected a number from 0 to 1")
 }
 
+/// Refuses to keep the index where what is found is written.
+pub(super) fn apart(index: Option<&Path>, out: Option<&Path>) -> Result<(), Usage> {
+    let absolute = |path: Option<&Path>| path.and_then(|path| std::path::absolute(path).ok());
+    match (absolute(index), absolute(out)) {
+        (Some(index), Some(out)) if index == out => {
+            Err(Usage::new("`--index` and `--out` are the same file"))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    apart(args.index.as_deref(), args.out.as_deref())?;
     let out = args.out.as_deref().map(Writable::prepare).transpose()?;
     let dataset = load_data(&args.data, &[&args.split])?;
     let split = JudgedSplit::new(&dataset, &args.split);

@@ -19,7 +19,7 @@ use samtone_train::run::{JudgedSplit, load_data};
 use serde::Serialize;
 
 use super::at_least_one;
-use super::bm25::{at_least_zero, share};
+use super::bm25::{apart, at_least_zero, share};
 use super::reading::{
     BATCH_SIZE, PrecisionChoice, SimilarityChoice, TextChoice, dims, document_text, embed,
     model_folder, similarity,
@@ -193,6 +193,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let mut config = args.config()?;
+    apart(args.index.as_deref(), Some(&args.out))?;
     let out = Writable::prepare(&args.out)?;
     let data = Readable::open(&args.data)?;
     let is_folder = data.path().is_dir() && args.data != Path::new(EMBEDDED);

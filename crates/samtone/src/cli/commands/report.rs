@@ -1,5 +1,6 @@
 //! `samtone report`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -53,6 +54,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         (None, [folder]) => folder.join("report.html"),
         (None, _) => PathBuf::from("report.html"),
     };
+    samtone_files::prepare_file(&out)
+        .with_context(|| format!("cannot write `{}`", out.display()))?;
     let runs = read(&args.runs, &out)?;
     page(&args.runs, &runs)?.write(&out)?;
     tell(&out, runs.len(), format)
@@ -71,8 +74,11 @@ fn is_run(folder: &Path) -> bool {
 fn read(folders: &[PathBuf], out: &Path) -> anyhow::Result<Vec<NamedRun>> {
     let found: Vec<Vec<PathBuf>> =
         folders.iter().map(|folder| gather(folder)).collect::<anyhow::Result<_>>()?;
-    let mut runs = Vec::new();
+    let (mut runs, mut seen) = (Vec::new(), HashSet::new());
     for folder in found.into_iter().flatten() {
+        if !seen.insert(whole(&folder)) {
+            continue; // However often it is named.
+        }
         match RunFiles::read(&folder) {
             Ok(files) => runs.push(files),
             Err(error) => warn(format_args!("`{}` is left out: {error:#}", folder.display())),
@@ -107,11 +113,12 @@ fn folders_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// Each run by what its folder has that not all have, with its page as seen from `out`.
 pub(crate) fn named(runs: Vec<RunFiles>, out: &Path) -> Vec<NamedRun> {
-    let parent = out.parent().unwrap_or(Path::new(""));
+    let parent = whole(out.parent().unwrap_or(Path::new("")));
     let common = common(&runs);
     let named = |files: RunFiles| {
         let rest: PathBuf = files.folder.components().skip(common).collect();
-        let page = files.folder.strip_prefix(parent).map(|below| below.join("report.html"));
+        let folder = whole(&files.folder);
+        let page = folder.strip_prefix(&parent).map(|below| below.join("report.html"));
         let page = page.ok().filter(|page| parent.join(page).is_file());
         NamedRun {
             name: if rest.as_os_str().is_empty() {
@@ -124,6 +131,12 @@ pub(crate) fn named(runs: Vec<RunFiles>, out: &Path) -> Vec<NamedRun> {
         }
     };
     runs.into_iter().map(named).collect()
+}
+
+/// The path from the root on, however it was written.
+fn whole(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// How many of the first parts of their paths all runs share; never the last part.

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let gains = run_report::gains(&folder, &outcome.config, &outcome.summary)?;
     let text = text(&folder, &outcome, &results, &gains);
     if !outcome.was_finished {
-        run_report::write(&folder)?;
+        run_report::write_or_warn(&folder);
     }
     let ended =
         Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
@@ -95,7 +95,10 @@ fn text(folder: &Path, outcome: &Outcome, results: &Results, gains: &[Comparison
     let table = if is_empty { String::new() } else { table(&header, rows) + "\n" };
     let gained: Vec<String> = gains
         .iter()
-        .filter_map(|gain| Some((gain, gain.rows.first()?)))
+        .filter_map(|gain| {
+            let leading = outcome.config.eval.leading()?.to_string();
+            Some((gain, gain.rows.iter().find(|row| row.metric == leading)?))
+        })
         .map(|(gain, row)| {
             format!("{} against {}: {}\n", row.metric, gain.baseline, run_report::told(row))
         })

@@ -133,11 +133,13 @@ fn examples(data: &DataRecord) -> Examples {
 }
 
 fn text(role: &str, row: &SeenRow) -> ExampleText {
-    let (read, whole) = (row.tokens.len(), row.whole);
+    // Older versions kept every token.
+    let (read, whole) = (row.read.max(row.tokens.len()), row.whole);
     let piece = |piece: &SeenPiece| match piece {
         SeenPiece::Text(text) => Piece::Token(text.clone()),
         SeenPiece::Prompt(text) => Piece::Prompt(text.clone()),
         SeenPiece::Special(text) => Piece::Special(text.clone()),
+        SeenPiece::More(tokens) => Piece::Special(format!("… {} tokens …", grouped(*tokens))),
     };
     ExampleText {
         role: role.into(),

@@ -1,29 +1,38 @@
 //! Queries won, lost and answered worst.
 
+use samtone_loss::{FalseNegatives, Loss};
 use samtone_report::{
     BrowsedQuery, Neighbour, NeighbourBrowser, Ranking, RelevantDocument, Section,
 };
+use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{ShownDocument, ShownQueries, ShownQuery};
 
 use crate::words::grouped;
 
 /// The chosen queries of a run.
-pub(super) fn section(shown: &ShownQueries) -> Section {
+pub(super) fn section(shown: &ShownQueries, config: &ExperimentConfig) -> Section {
+    let loss = config.loss.resolve();
+    let false_negatives = loss.as_ref().map_or(FalseNegatives::NONE, Loss::false_negatives);
+    let hides = Hides(false_negatives.ids || false_negatives.known);
     let mut browser = NeighbourBrowser::new("Won, lost and worst", &shown.systems).description(
         format!(
             "{} of the {} queries of {}: those whose {} differs most, and the worst. A rank is that of \
-             the first right document.",
+             the first right document; one by BM25 is told of its first documents.",
             shown.queries.len(),
             grouped(shown.judged),
             shown.split,
             shown.metric
         ),
     );
-    browser.queries = shown.queries.iter().map(|query| browsed(query, shown)).collect();
+    browser.queries = shown.queries.iter().map(|query| browsed(query, shown, hides)).collect();
     Section::new("Queries").figure(browser)
 }
 
-fn browsed(query: &ShownQuery, shown: &ShownQueries) -> BrowsedQuery {
+/// Whether training hides a document that reads as a right one from the query's negatives.
+#[derive(Clone, Copy)]
+struct Hides(bool);
+
+fn browsed(query: &ShownQuery, shown: &ShownQueries, hides: Hides) -> BrowsedQuery {
     let text = |id: &String| shown.documents.get(id).cloned().unwrap_or_default();
     let relevant = |id: &String| RelevantDocument {
         id: id.clone(),
@@ -35,7 +44,7 @@ fn browsed(query: &ShownQuery, shown: &ShownQueries) -> BrowsedQuery {
         text: text(&document.id),
         score: document.score.into(),
         is_relevant: query.right.contains(&document.id),
-        note: note(document, system),
+        note: note(document, system, hides),
     };
     let rankings = query.found.iter().zip(&shown.systems).map(|(found, system)| Ranking {
         first_relevant: found.right.first().map(|right| right.1),
@@ -64,13 +73,14 @@ fn ranks(id: &str, query: &ShownQuery, systems: &[String]) -> String {
 }
 
 /// What else is known of a document that a system found.
-fn note(document: &ShownDocument, system: &str) -> String {
+fn note(document: &ShownDocument, system: &str, hides: Hides) -> String {
     let mut notes = Vec::new();
     if system != "BM25" {
         notes.extend(document.bm25_rank.map(|rank| format!("BM25 rank {rank}")));
     }
     if document.is_copy {
-        notes.push("reads as a right one: masked in training".into());
+        let hidden = if hides.0 { ": masked in training" } else { "" };
+        notes.push(format!("reads as a right one{hidden}"));
     }
     if document.is_trained {
         notes.push("a training positive".into());

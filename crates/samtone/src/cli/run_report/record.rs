@@ -42,7 +42,8 @@ fn run_figure(run: &RunFiles) -> KeyValues {
         figure = figure.row("ended", date(ended));
     }
     if let Some(origin) = &run.origin {
-        figure = figure.copied_row("command", &origin.command, &origin.command).copied_row(
+        let commands = origin.commands();
+        figure = figure.copied_row("command", &commands, &commands).copied_row(
             "working folder",
             &origin.folder,
             &origin.folder,

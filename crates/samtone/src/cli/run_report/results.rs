@@ -40,7 +40,8 @@ pub(crate) fn results(
     let metrics: Vec<Metric> =
         config.eval.metrics.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
     let table = |title: String| MetricTable::new(title, &config.eval.metrics);
-    let mut own = table(format!("Metrics on {split}")).ranked().description(
+    let quality = metrics.iter().filter(|metric| metric.is_quality()).map(Metric::to_string);
+    let mut own = table(format!("Metrics on {split}")).ranked_by(quality).description(
         "Mean over all judged queries, with its 95 % bootstrap interval; the highest is bold.",
     );
     let mut dims = table(format!("Fewer dimensions on {split}"))
@@ -177,6 +178,12 @@ fn gained(gains: &[Comparison]) -> Table {
     })
 }
 
+/// The column of a metric: its best number is bold where it says how good a ranking is.
+pub(crate) fn metric_column(metric: Metric) -> TableColumn {
+    let column = TableColumn::new(metric.to_string());
+    if metric.is_quality() { column.better(Better::Higher) } else { column }
+}
+
 /// A number with its sign.
 pub(crate) fn signed(value: f64) -> String {
     // Zero has no minus.
@@ -186,7 +193,8 @@ pub(crate) fn signed(value: f64) -> String {
 /// The dev evaluations of a run's own training, the best step marked.
 fn dev_values(run: &RunFiles) -> Table {
     let metrics = &run.config.eval.metrics;
-    let columns = metrics.iter().map(|name| TableColumn::new(name).better(Better::Higher));
+    let known = metrics.iter().filter_map(|name| name.parse().ok());
+    let columns = known.map(metric_column);
     let mut table =
         Table::new("Dev evaluations", [TableColumn::new("step")].into_iter().chain(columns))
             .description("At the evaluations on the way; the highest of a column is bold.");

@@ -10,7 +10,8 @@ pub(super) fn section(run: &RunFiles) -> Section {
     let trainings = &run.trainings;
     let mut section = Section::new("Training").figure(loss_curves(trainings));
     let summary = run.summary.as_ref();
-    if let Some(metric) = run.config.eval.metrics.first()
+    let metric = run.config.eval.leading().map(|metric| metric.to_string());
+    if let Some(metric) = &metric
         && let Some(mut figure) = dev_curves(metric, trainings)
     {
         let start = summary.and_then(|summary| summary.start.as_ref()?.on_the_way().get(metric));

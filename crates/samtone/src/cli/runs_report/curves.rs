@@ -1,6 +1,5 @@
 //! The trainings of runs over each other.
 
-use samtone_eval::Metric;
 use samtone_report::{LearningCurves, Section};
 
 use super::NamedRun;
@@ -11,12 +10,11 @@ use crate::run_report::{dev_curves, loss_curves};
 /// Runs that stand out: as many as have colours.
 const SHOWN: usize = 8;
 
-/// The losses and the first dev metric of all runs; of many, the best stand out.
+/// The losses and the leading dev metric of all runs; of many, the best stand out.
 pub(super) fn section(runs: &[NamedRun], own: Option<&Judged>) -> Section {
     let trainings: Vec<Training> =
         runs.iter().map(|run| (run.name.clone(), run.files.steps().to_vec())).collect();
-    let name = runs[0].files.config.eval.metrics.first();
-    let metric: Option<Metric> = name.and_then(|name| name.parse().ok());
+    let metric = runs[0].files.config.eval.leading();
     let shown = best(runs.len(), |place| metric.and_then(|m| own?.cell(place, m).number));
     let stand_out = |mut figure: LearningCurves| {
         if shown.len() < runs.len() {
@@ -28,7 +26,7 @@ pub(super) fn section(runs: &[NamedRun], own: Option<&Judged>) -> Section {
         figure
     };
     let mut section = Section::new("Training").figure(stand_out(loss_curves(&trainings)));
-    if let Some(figure) = name.and_then(|name| dev_curves(name, &trainings)) {
+    if let Some(figure) = metric.and_then(|m| dev_curves(&m.to_string(), &trainings)) {
         section = section.figure(stand_out(figure));
     }
     section

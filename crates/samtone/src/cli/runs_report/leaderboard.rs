@@ -3,12 +3,12 @@
 use samtone_eval::significance::{CompareConfig, Comparison, compare};
 use samtone_eval::{Evaluation, Metric};
 use samtone_report::{Better, Table, TableCell, TableColumn};
-use samtone_train::run::evaluation_path;
+use samtone_train::run::{JudgedSet, evaluation_path};
 
 use super::NamedRun;
 use crate::run_report::SIGNIFICANT;
 
-/// The data sets of some runs, by the judgments: two sets of one name and other judgments are two.
+/// The data sets of some runs: what has other documents, queries or judgments is another set.
 pub(super) struct Leaderboard {
     metric: Metric,
     sets: Vec<Judged>,
@@ -18,13 +18,17 @@ pub(super) struct Leaderboard {
 pub(super) struct Judged {
     /// What it is called.
     pub(super) name: String,
-    /// What its judgments add up to.
-    qrels: u64,
+    /// What makes it this set and no other.
+    key: Key,
     /// By the place of the run; none of a run that was not judged on it.
     pub(super) found: Vec<Option<Evaluation>>,
     /// By the place of the run: against the first run, in all metrics that both have.
     pub(super) against_first: Vec<Option<Comparison>>,
 }
+
+/// What makes a data set this one: what its judgments add up to, and the sum of all that it holds, or
+/// its name where a run did not note one.
+type Key = (u64, String);
 
 impl Leaderboard {
     /// Reads what was judged of every run: the split that speaks for it, and its zero-shot sets.
@@ -32,8 +36,7 @@ impl Leaderboard {
     /// # Errors
     /// A result that cannot be read.
     pub(super) fn read(runs: &[NamedRun]) -> anyhow::Result<Self> {
-        let metrics = &runs[0].files.config.eval.metrics;
-        let metric = metrics.first().map_or(Ok(Metric::MRR_10), |name| name.parse())?;
+        let metric = runs[0].files.config.eval.leading().unwrap_or(Metric::MRR_10);
         let mut board = Self { metric, sets: Vec::new() };
         for (place, run) in runs.iter().enumerate() {
             let Some(summary) = &run.files.summary else { continue };
@@ -43,11 +46,13 @@ impl Leaderboard {
             if let Some((path, own)) = own.filter(|_| !judged.is_empty()) {
                 let name = format!("{}, {own}", samtone_train::config::set_name(path));
                 let path = evaluation_path(&run.files.folder, split);
-                board.add(name, Evaluation::read(path)?, place, runs.len());
+                let sum = sum(run, |set| set.role == split);
+                board.add(name, sum, Evaluation::read(path)?, place, runs.len());
             }
             for name in summary.zero_shot.keys() {
                 let path = evaluation_path(&run.files.folder, &format!("zero-shot/{name}"));
-                board.add(format!("{name}, test"), Evaluation::read(path)?, place, runs.len());
+                let sum = sum(run, |set| set.role == "zero-shot" && set.name == *name);
+                board.add(format!("{name}, test"), sum, Evaluation::read(path)?, place, runs.len());
             }
         }
         for set in &mut board.sets {
@@ -56,17 +61,25 @@ impl Leaderboard {
         Ok(board)
     }
 
-    fn add(&mut self, name: String, found: Evaluation, place: usize, runs: usize) {
-        let qrels = found.qrels();
-        let at = self.sets.iter().position(|set| set.qrels == qrels).unwrap_or_else(|| {
+    fn add(
+        &mut self,
+        name: String,
+        sum: Option<String>,
+        found: Evaluation,
+        place: usize,
+        runs: usize,
+    ) {
+        let key = (found.qrels(), sum.unwrap_or_else(|| name.clone()));
+        // What a run was judged on twice, as its own set and elsewhere, stays what it was first.
+        let at = self.sets.iter().position(|set| set.key == key).unwrap_or_else(|| {
             let namesakes = self.sets.iter().filter(|set| set.name.starts_with(&name)).count();
             let name = if namesakes > 0 { format!("{name} ({})", namesakes + 1) } else { name };
             let none = || std::iter::repeat_with(|| None).take(runs);
             let (found, against_first) = (none().collect(), (0..runs).map(|_| None).collect());
-            self.sets.push(Judged { name, qrels, found, against_first });
+            self.sets.push(Judged { name, key, found, against_first });
             self.sets.len() - 1
         });
-        self.sets[at].found[place] = Some(found);
+        self.sets[at].found[place].get_or_insert(found);
     }
 
     /// The set that the first run with results was judged on: the others are compared there.
@@ -100,6 +113,12 @@ impl Leaderboard {
         });
         Some(rows.fold(table, Table::row))
     }
+}
+
+/// The sum of the judged set of `run` that is meant, if the run noted it.
+fn sum(run: &NamedRun, is_meant: impl Fn(&JudgedSet) -> bool) -> Option<String> {
+    let set = run.files.data.as_ref()?.judged.iter().find(|set| is_meant(set))?;
+    Some(set.sum.clone()).filter(|sum| !sum.is_empty())
 }
 
 impl Judged {

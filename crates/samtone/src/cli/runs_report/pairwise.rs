@@ -1,7 +1,7 @@
 //! Every run against every other.
 
+use samtone_eval::Evaluation;
 use samtone_eval::significance::{CompareConfig, compare, holm};
-use samtone_eval::{Evaluation, Metric};
 use samtone_report::{Table, TableCell, TableColumn};
 
 use super::NamedRun;
@@ -11,15 +11,14 @@ use crate::run_report::{SIGNIFICANT, signed};
 /// Runs in the table: of more, the best.
 const MOST: usize = 12;
 
-/// Differences of the first metric, those of a row less those of a column; none of fewer than three runs,
+/// Differences of the leading metric, those of a row less those of a column; none of fewer than three runs,
 /// which the table of runs compares already.
 ///
 /// # Errors
 /// Runs that cannot be compared.
 pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<Option<Table>> {
-    let name = runs[0].files.config.eval.metrics.first();
-    let (Some(own), Some(name)) = (own, name) else { return Ok(None) };
-    let metric: Metric = name.parse()?;
+    let metric = runs[0].files.config.eval.leading();
+    let (Some(own), Some(metric)) = (own, metric) else { return Ok(None) };
     let mut judged: Vec<(&NamedRun, Evaluation, f64)> = Vec::new();
     for (run, found) in runs.iter().zip(&own.found) {
         let Some(found) = found else { continue };
@@ -37,7 +36,9 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     let mut pairs = Vec::new();
     for (i, (run, found, _)) in judged.iter().enumerate() {
         for (j, (other, others, _)) in judged.iter().enumerate().skip(i + 1) {
-            let compared = compare(&[(&other.name, others), (&run.name, found)], &config)?;
+            // Runs that count other queries are not compared.
+            let of_both = [(&*other.name, others), (&*run.name, found)];
+            let Ok(compared) = compare(&of_both, &config) else { continue };
             pairs.push((i, j, compared.rows[0].difference, compared.rows[0].p));
         }
     }

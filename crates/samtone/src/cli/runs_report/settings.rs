@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use samtone_eval::Metric;
-use samtone_report::{Better, KeyValues, Table, TableCell, TableColumn};
+use samtone_report::{KeyValues, Table, TableCell, TableColumn};
 
 use super::NamedRun;
 use super::leaderboard::Judged;
+use crate::run_report::metric_column;
 
 /// A row a run, a column a key that differs, beside what it came to; none if nothing differs.
 ///
@@ -24,11 +24,8 @@ pub(super) fn figure(runs: &[NamedRun], own: Option<&Judged>) -> anyhow::Result<
     if keys.is_empty() {
         return Ok(None);
     }
-    let metric: Option<Metric> =
-        runs[0].files.config.eval.metrics.first().and_then(|name| name.parse().ok());
-    let score = metric.zip(own);
-    let better =
-        score.map(|(metric, _)| TableColumn::new(metric.to_string()).better(Better::Higher));
+    let score = runs[0].files.config.eval.leading().zip(own);
+    let better = score.map(|(metric, _)| metric_column(metric));
     let columns = [TableColumn::new("run")].into_iter().chain(better);
     let columns = columns.chain(keys.iter().map(|key| TableColumn::new(key.as_str())));
     let table = Table::new("Settings that differ", columns)

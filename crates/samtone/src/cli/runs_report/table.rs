@@ -1,10 +1,11 @@
 //! A row a run.
 
 use samtone_eval::Metric;
-use samtone_report::{Better, Table, TableCell, TableColumn};
+use samtone_report::{Table, TableCell, TableColumn};
 
 use super::NamedRun;
 use super::leaderboard::Judged;
+use crate::run_report::metric_column;
 use crate::words::{bytes, duration, grouped};
 
 /// Results, course and cost of every run.
@@ -12,7 +13,7 @@ pub(super) fn runs(runs: &[NamedRun], own: Option<&Judged>) -> Table {
     let metrics: Vec<Metric> =
         runs[0].files.config.eval.metrics.iter().filter_map(|name| name.parse().ok()).collect();
     let metrics = if own.is_some() { metrics } else { Vec::new() };
-    let columns = metrics.iter().map(|m| TableColumn::new(m.to_string()).better(Better::Higher));
+    let columns = metrics.iter().copied().map(metric_column);
     let columns = ["run", "state"].map(TableColumn::new).into_iter().chain(columns);
     let more = ["training loss", "steps", "duration", "pairs/s", "memory", "parameters"];
     let title = own.map_or_else(|| "Runs".into(), |own| format!("Runs on {}", own.name));
