@@ -14,7 +14,9 @@ use serde::Deserialize;
 
 use crate::environment::Environment;
 use crate::error::HubError;
-use crate::files::{WEIGHTS, is_length, is_of_model, modules, split, stages, wanted};
+use crate::files::{
+    ADAPTER_WEIGHTS, WEIGHTS, is_length, is_of_model, modules, split, stages, wanted,
+};
 use crate::name::{ModelName, is_commit, is_hexadecimal};
 
 /// Fewest digits of an abbreviated commit, as git has it.
@@ -173,7 +175,13 @@ impl Held<'_> {
                 is_weight && is_of_model(folder, &stages)
             })
             .collect();
-        if weights.is_empty() {
+        let is_there = |name: &&str| there.contains(*name);
+        if there.contains("adapter_config.json") {
+            // Its base has weights of its own, elsewhere.
+            if !ADAPTER_WEIGHTS.iter().any(is_there) {
+                missing.push(ADAPTER_WEIGHTS[0].to_owned());
+            }
+        } else if weights.is_empty() {
             missing.push(WEIGHTS[0].0.to_owned());
         }
         for index in weights.into_iter().filter(|file| file.ends_with(".index.json")) {
@@ -199,7 +207,7 @@ impl Held<'_> {
         let is_untold = |name: &str| !has(name) && !is_whole && !marks.join(name).exists();
         let (is_ours, is_encoder) = (has("samtone.json"), has("config.json"));
         let mut untold = Vec::new();
-        if !is_ours && !is_encoder && !has("modules.json") {
+        if !is_ours && !is_encoder && !has("modules.json") && !has("adapter_config.json") {
             untold.push("config.json");
         }
         let has_length = || there.iter().any(|file| is_length(file));

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 /// What describes a model or its tokenizer: another one, or none, gives other embeddings.
-const ESSENTIAL: [&str; 7] = [
+const ESSENTIAL: [&str; 8] = [
+    "adapter_config.json",
     "config.json",
     "modules.json",
     "samtone.json",
@@ -31,6 +32,9 @@ pub(crate) const WEIGHTS: [(&str, &str); 2] = [
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 ];
+
+/// The weights of an adapter, of which a folder's first is read.
+pub(crate) const ADAPTER_WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
 /// The files of a repository that are wanted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -87,6 +91,9 @@ fn is_for_people(name: &str) -> bool {
 /// pickles.
 fn is_weight(files: &[&str], folder: &str, name: &str) -> bool {
     let is_there = |name: &str| files.iter().any(|file| split(file) == (folder, name));
+    if ADAPTER_WEIGHTS.iter().find(|name| is_there(name)) == Some(&name) {
+        return true;
+    }
     WEIGHTS.iter().find_map(|&(whole, index)| {
         if is_there(whole) {
             Some(name == whole)

@@ -9,4 +9,4 @@ mod config;
 mod places;
 
 pub use config::{AdapterBias, AdapterConfig, Targets};
-pub(crate) use places::{Place, Places};
+pub(crate) use places::{Place, Places, of_own_names};

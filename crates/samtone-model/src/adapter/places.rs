@@ -1,6 +1,6 @@
 //! Which maps of an encoder have an adapter, and of what rank and scale: PEFT's rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
@@ -91,6 +91,26 @@ fn of_pattern<T: Copy + PartialEq>(
     }
 }
 
+/// For the modules of an encoder, each with its name in a whole model, the value of the pattern that the
+/// latter matches: by patterns for the encoder's own names.
+///
+/// # Errors
+/// As [`patterns`] and [`of_pattern`].
+pub(crate) fn of_own_names<T: Copy + PartialEq>(
+    key: &'static str,
+    given: &BTreeMap<String, T>,
+    modules: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, T>, ModelError> {
+    let patterns = patterns(given)?;
+    let mut own = BTreeMap::new();
+    for (module, whole) in modules {
+        if let Some(value) = of_pattern(key, &patterns, whole)? {
+            own.insert(regex::escape(module), value);
+        }
+    }
+    Ok(own)
+}
+
 impl Places {
     /// The places that `config` names among the modules of an encoder with these names.
     ///
@@ -141,7 +161,8 @@ impl Places {
                 AdapterBias::All => true,
                 AdapterBias::LoraOnly => self.of(ours)?.is_some(),
             };
-        Ok(is_of_bias || self.saves(&self.names.module(ours).name))
+        let mut saved = self.config.modules_to_save.iter();
+        Ok(is_of_bias || saved.any(|name| self.is_called_in(ours, name)))
     }
 
     /// Whether a module is trained whole, itself or inside one that is.
@@ -168,28 +189,60 @@ impl Places {
         let wrong = |key, name: &str, among: &[String]| {
             Err(ModelError::NoModule { key, name: name.to_owned(), known: known(among) })
         };
-        match &self.targets {
-            Matcher::Names(names) => {
-                let is_lost = |name: &&String| !maps.iter().any(|map| is_called(map, name));
-                if let Some(lost) = names.iter().find(is_lost) {
-                    return wrong("adapter.targets", lost, &maps);
-                }
+        let is_adapted = |map: &&String| self.targets.takes(map) && !self.saves(map);
+        let adapted: Vec<String> = maps.iter().filter(is_adapted).cloned().collect();
+        if let Matcher::Names(names) = &self.targets {
+            let is_lost = |name: &&String| !adapted.iter().any(|map| is_called(map, name));
+            if let Some(lost) = names.iter().find(is_lost) {
+                return wrong("adapter.targets", lost, &maps);
             }
-            Matcher::Whole(pattern) if !maps.iter().any(|map| pattern.is_match(map)) => {
-                return wrong("adapter.targets", pattern.as_str(), &maps);
+        }
+        if adapted.is_empty() {
+            let target = match &self.targets {
+                Matcher::Whole(pattern) => pattern.as_str(),
+                Matcher::All => ALL_LINEAR,
+                Matcher::Names(_) => "",
+            };
+            return wrong("adapter.targets", target, &maps);
+        }
+        let without = |pattern: &Regex| !adapted.iter().any(|map| pattern.is_match(map));
+        if let Some(at) = self.ranks.iter().position(|(pattern, _)| without(pattern)) {
+            let pattern = self.config.rank_pattern.keys().nth(at).expect("one for each");
+            return wrong("adapter.rank_pattern", pattern, &adapted);
+        }
+        if let Some(at) = self.alphas.iter().position(|(pattern, _)| without(pattern)) {
+            let pattern = self.config.alpha_pattern.keys().nth(at).expect("one for each");
+            return wrong("adapter.alpha_pattern", pattern, &adapted);
+        }
+        self.check_saved(parameters.map(|name| parted(name).0))
+    }
+
+    /// Checks that every module to save is there, among the modules of parameters that this crate calls
+    /// `ours`, and is meant by PEFT as it is here: by the bare end of a name PEFT takes other modules, too.
+    fn check_saved<'n>(&self, ours: impl Iterator<Item = &'n str>) -> Result<(), ModelError> {
+        let key = "adapter.modules_to_save";
+        let ours: BTreeSet<&str> = ours.collect();
+        let modules: Vec<String> = ours.iter().map(|ours| self.names.module(ours).name).collect();
+        for name in &self.config.modules_to_save {
+            if !ours.iter().any(|ours| self.is_called_in(ours, name)) {
+                let last = |module: &String| module.rsplit('.').next().unwrap_or(module).to_owned();
+                let known = modules.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect();
+                return Err(ModelError::NoModule { key, name: name.clone(), known });
             }
-            Matcher::Whole(_) | Matcher::All => {}
+            let is_mistaken = |module: &&String| module.ends_with(&**name) && !self.saves(module);
+            if let Some(mistaken) = modules.iter().find(is_mistaken) {
+                let got = format!("`{name}`, by which PEFT takes `{mistaken}`, too");
+                return Err(ModelError::Config { key, got, expected: "names that end no others" });
+            }
         }
-        if maps.is_empty() {
-            return wrong("adapter.targets", ALL_LINEAR, &maps);
-        }
-        let modules: Vec<String> =
-            parameters.map(|name| self.names.module(parted(name).0).name).collect();
-        let is_lost = |name: &&String| !modules.iter().any(|module| lies_in(module, name));
-        match self.config.modules_to_save.iter().find(is_lost) {
-            Some(lost) => wrong("adapter.modules_to_save", lost, &modules),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// Whether the module that this crate calls `ours` has this name, one of its names in the file, or
+    /// lies in a module that has.
+    fn is_called_in(&self, ours: &str, name: &str) -> bool {
+        lies_in(&self.names.module(ours).name, name)
+            || self.names.other_names(ours).any(|other| lies_in(other, name))
     }
 }
 

@@ -94,6 +94,11 @@ impl Names {
         found.unwrap_or_else(alike)
     }
 
+    /// What else a file may call the whole module that this crate calls `ours`.
+    pub(crate) fn other_names(&self, ours: &str) -> impl Iterator<Item = &'static str> {
+        self.rules.iter().filter(move |(_, parts)| *parts == [ours]).map(|&(file, _)| file)
+    }
+
     /// The file's tensors under the model's names.
     pub(crate) fn read(&self, checkpoint: Checkpoint) -> Result<Checkpoint, ModelError> {
         let prefix = self.prefix(checkpoint.names()).unwrap_or_default().to_owned();

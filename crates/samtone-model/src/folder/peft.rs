@@ -10,7 +10,7 @@
 //! What a file names as targets is not asked: where its tensors are, there are adapters. Where PEFT finds
 //! a target without tensors, it puts an adapter that changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ use super::json::{read_json_if_there, write_json};
 use super::locate::find;
 use super::names::{DOWN, UP, parted};
 use super::unsupported;
-use crate::adapter::{AdapterBias, AdapterConfig, Places, Targets};
+use crate::adapter::{AdapterBias, AdapterConfig, Places, Targets, of_own_names};
 use crate::config::{DualEncoderConfig, EncoderConfig};
 use crate::error::ModelError;
 
@@ -234,11 +234,21 @@ impl AdapterFolder {
             let whole = OF_WHOLE_MODELS.iter().find_map(|prefix| name.strip_prefix(prefix));
             let (module, kind) = parted(whole.unwrap_or(name));
             let module = module.strip_suffix(".base_layer").unwrap_or(module);
-            format!("{}{kind}", module.strip_suffix(".modules_to_save").unwrap_or(module))
+            format!("{}{kind}", module.replace(".modules_to_save", ""))
         };
         let file = [WEIGHTS, PICKLE].map(|name| self.folder.join(name));
         let file = file.iter().find(|path| path.exists()).unwrap_or(&file[0]);
-        let weights = Checkpoint::read_file(file, |name| names.is_left_out(name))?.rename(own)?;
+        // With every bias trained, PEFT keeps that of the module under the one that it trains, too.
+        let is_beside = |name: &str| names.is_left_out(name) || name.contains(".original_module.");
+        let weights = Checkpoint::read_file(file, is_beside)?;
+        // Its patterns are for names in the whole model.
+        let module = |name: &str| name.strip_suffix(DOWN).map(str::to_owned);
+        let modules = weights.names().filter_map(|name| {
+            let whole = name.strip_prefix(WRAPPED).unwrap_or(name);
+            Some((module(&own(name))?, module(whole)?))
+        });
+        let modules: BTreeMap<String, String> = modules.collect();
+        let weights = weights.rename(own)?;
         let mut config = AdapterConfig {
             r: self.key("r", "a rank")?.unwrap_or(8),
             alpha: Some(self.key("lora_alpha", "a number")?.unwrap_or(8.0)),
@@ -261,6 +271,16 @@ impl AdapterFolder {
                 (module, _) => whole.insert(module.to_owned()),
             };
         }
+        let is_whole = modules.iter().any(|(own, whole)| own != whole);
+        let (ranks, alphas) = (&config.rank_pattern, &config.alpha_pattern);
+        let ranks = of_own_names("rank_pattern", ranks, &modules)?;
+        let alphas = of_own_names("alpha_pattern", alphas, &modules)?;
+        if is_whole || ranks.is_empty() {
+            config.rank_pattern = ranks;
+        }
+        if is_whole || alphas.is_empty() {
+            config.alpha_pattern = alphas;
+        }
         config.targets = Some(Targets::Names(targets.into_iter().collect()));
         config.modules_to_save = whole.into_iter().collect();
         config.validate()?;
@@ -282,6 +302,8 @@ pub(crate) fn write(
     let mut whole: Vec<String> = Vec::new();
     for (name, _) in &mut tensors {
         let (module, kind) = parted(name);
+        // PEFT puts what it trains in a module's place: T5's encoder reads its table by this name.
+        let module = if module == "shared" { "encoder.embed_tokens" } else { module };
         let is_of_bias = kind == ".bias" && adapter.bias != AdapterBias::None;
         if ![DOWN, UP].contains(&kind) && !is_of_bias && !whole.iter().any(|it| it == module) {
             whole.push(module.to_owned());

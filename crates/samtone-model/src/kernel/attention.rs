@@ -557,8 +557,10 @@ impl Softmax {
     fn add(&mut self, scores: &mut [f32]) -> f32 {
         let top = self.top.max(greatest(scores));
         if top == f32::NEG_INFINITY {
-            // Nothing is in sight yet.
-            scores.fill(0.0);
+            // Nothing is in sight yet; what is not a number stays seen.
+            for score in scores.iter_mut() {
+                *score = if score.is_nan() { f32::NAN } else { 0.0 };
+            }
             return 1.0;
         }
         for score in scores.iter_mut() {

@@ -556,6 +556,17 @@ fn an_adapter_s_tensors_are_all_there_and_all_known() {
     // As of a whole model.
     let whole = |name: &str| Some(name.replace("base_model.model.", "base_model.model.bert."));
     assert_eq!(states(&write(&whole).unwrap(), 0), states(&load::<Flex>(&adapter("bert")), 0));
+    // Its patterns are for the names that the whole model has.
+    let pattern = |prefix: &str| {
+        let module = format!("{prefix}encoder.layer.0.attention.self.value");
+        changed("bert", json!({ "alpha_pattern": { module: 9 } }))
+    };
+    write_adapter(home.path(), "bert", &pattern(""));
+    let scaled = states(&load::<Flex>(home.path()), 0);
+    write_adapter(home.path(), "bert", &pattern("bert."));
+    assert_eq!(states(&write(&whole).unwrap(), 0), scaled);
+    write_adapter(home.path(), "bert", &changed("bert", json!({ "alpha_pattern": {} })));
+    assert_ne!(states(&load::<Flex>(home.path()), 0), scaled);
     let without = |name: &str| (name != format!("{query}.lora_B.weight")).then(|| name.to_owned());
     let error = write(&without).map(drop).unwrap_err().to_string();
     assert!(error.contains("lacks tensor `encoder.layer.0.attention.self.query.lora_B"), "{error}");
@@ -579,6 +590,23 @@ fn adapters_that_cannot_be_are_named() {
     let expected = "`adapter.targets` names `q_proj`, which no module of the encoder is called: there \
                     are `dense`, `key`, `query`, `value`";
     assert_eq!(error, expected);
+    let mut refused = |adapter| {
+        folder.config.adapter = Some(adapter);
+        folder.load::<Flex>(0, &Default::default()).unwrap_err().to_string()
+    };
+    let rank_pattern = [("pooler".to_owned(), 3)].into();
+    let error = refused(AdapterConfig { rank_pattern, ..AdapterConfig::default() });
+    assert!(error.contains("`adapter.rank_pattern` names `pooler`"), "{error}");
+    // Nothing would be left with an adapter.
+    let modules_to_save = vec!["attention".to_owned()];
+    let error = refused(AdapterConfig { modules_to_save, ..AdapterConfig::default() });
+    assert!(error.contains("`adapter.targets` names `query`"), "{error}");
+    // PEFT would train all norms.
+    let mut llama = ModelFolder::open(&fixture("encoders/llama-prefixed")).unwrap();
+    let modules_to_save = vec!["norm".to_owned()];
+    llama.config.adapter = Some(AdapterConfig { modules_to_save, ..AdapterConfig::default() });
+    let error = llama.load::<Flex>(0, &Default::default()).unwrap_err().to_string();
+    assert!(error.contains("`norm`, by which PEFT takes `"), "{error}");
     folder.config.adapter = None;
     folder.config.sharing = Sharing::AdeAdapter;
     let error = folder.load::<Flex>(0, &Default::default()).unwrap_err().to_string();
@@ -593,6 +621,24 @@ fn adapters_that_cannot_be_are_named() {
     let error = own.load::<Flex>(0, &Default::default()).unwrap_err();
     assert!(error.to_string().contains("has an adapter of its own"), "{error}");
     assert!(error.hint().unwrap().contains("--merge"));
+}
+
+#[test]
+fn the_table_of_words_is_saved_by_either_of_its_names() {
+    let mut folder = ModelFolder::open(&fixture("encoders/umt5")).unwrap();
+    for name in ["shared", "embed_tokens"] {
+        let modules_to_save = vec![name.to_owned()];
+        folder.config.adapter = Some(AdapterConfig { modules_to_save, ..AdapterConfig::default() });
+        let model: DualEncoder<Flex> = folder.load(0, &Default::default()).unwrap();
+        let trained = model.parameters().iter().filter(|p| p.is_trainable && !p.is_adapter);
+        let trained: Vec<Part> = trained.map(|p| p.part).collect();
+        assert_eq!(trained, [Part::Embedder], "{name}");
+    }
+    // Every layer has positions of its own, and freezes them.
+    let model: DualEncoder<Flex> = load(&fixture("encoders/umt5"));
+    let tables = model.parameters().iter().filter(|p| p.name.contains("relative_attention_bias"));
+    let parts: Vec<Part> = tables.map(|p| p.part).collect();
+    assert_eq!(parts, [Part::Layer(0), Part::Layer(1)]);
 }
 
 #[test]

@@ -313,7 +313,11 @@ fn layer_floats<B: Backend>(model: &DualEncoder<B>, layer: &Layer, number: usize
     // What several A of one tower read is counted for each.
     let of_tower = trained.iter().filter(|p| p.side != Some(Side::Document));
     let downs = of_tower.filter(|p| p.name.ends_with("lora_A.weight"));
-    layer.kept + downs.map(|p| p.shape.iter().sum::<usize>()).sum::<usize>()
+    // Under dropout each A reads a state of its own, and keeps what of it was dropped.
+    let has_dropout = model.config().adapter.as_ref().is_some_and(|a| a.dropout > 0.0);
+    let states = if has_dropout { 2 } else { 1 };
+    let of_down = |p: &&Parameter| p.shape[0] + states * p.shape[1];
+    layer.kept + downs.map(of_down).sum::<usize>()
 }
 
 /// Embeddings, their gradients, and both once more inside the loss.

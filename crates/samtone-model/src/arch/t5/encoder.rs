@@ -36,10 +36,12 @@ pub struct T5Stack<B: Backend> {
 
 impl<B: Backend> T5Stack<B> {
     pub(crate) fn new(builder: &mut Builder<'_, B>, config: &T5Config) -> Result<Self, ModelError> {
-        builder.part(Part::Layer(0));
         let tables = if config.kin.positions_of_each_layer() { config.layers } else { 1 };
         let positions = (0..tables)
-            .map(|layer| relative_positions(builder, config, "encoder", layer))
+            .map(|layer| {
+                builder.part(Part::Layer(layer));
+                relative_positions(builder, config, "encoder", layer)
+            })
             .collect::<Result<_, _>>()?;
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
