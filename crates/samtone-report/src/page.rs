@@ -23,7 +23,7 @@ use crate::export::{self, figure_names};
 use crate::markup::{Markup, cut};
 use crate::plot::{Plot, Summary};
 use crate::svg::{self, Style};
-use crate::text::{embed_json, escape, exact, slug, unique};
+use crate::text::{MOST_COPIED, embed_json, escape, exact, slug, unique};
 use crate::theme::{DARK, LIGHT};
 use crate::{Figure, Report, ReportError, Section};
 
@@ -93,9 +93,13 @@ impl<'a> Page<'a> {
         self.paragraph("summary", &report.summary, 1000);
         self.highlights();
         if !report.command.is_empty() {
-            let command = exact(&report.command);
+            let is_short = report.command.len() <= MOST_COPIED;
+            let command =
+                if is_short { exact(&report.command) } else { cut(&report.command, MOST_COPIED) };
+            let copied =
+                if is_short { format!(" data-copied=\"{command}\"") } else { String::new() };
             self.out.push(format_args!(
-                "<div class=\"command\" data-copied=\"{command}\"><span>To repeat it</span>\
+                "<div class=\"command\"{copied}><span>To repeat it</span>\
                  <pre tabindex=\"0\" aria-label=\"Command\"><code>{command}</code></pre></div>\n"
             ));
         }

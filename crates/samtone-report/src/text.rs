@@ -51,6 +51,9 @@ fn is_forbidden(char: char) -> bool {
     char.is_control() || code & 0xfffe == 0xfffe || (0xfdd0..=0xfdef).contains(&code)
 }
 
+/// Bytes that a button copies; of more there is none.
+pub(crate) const MOST_COPIED: usize = 4000;
+
 /// [`escape`] of all of `text` with its white space: what is copied must be what was written. What HTML
 /// cannot hold becomes U+FFFD.
 pub(crate) fn exact(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::KeyValues;
 use crate::markup::{Markup, name};
-use crate::text::exact;
+use crate::text::{MOST_COPIED, exact};
 
 /// Writes `table`.
 pub(super) fn write(out: &mut Markup, table: &KeyValues) {
@@ -24,6 +24,3 @@ pub(super) fn write(out: &mut Markup, table: &KeyValues) {
     }
     out.put("</dl>\n");
 }
-
-/// Bytes that a button copies; of more there is none.
-const MOST_COPIED: usize = 4000;
