@@ -31,6 +31,7 @@ Chores:
   conformance [BACKEND...] [-- TEST...]
                     what every backend must compute alike, on these (flex, ndarray);
                     of it the tests whose names hold one of these words
+  conformance nvrtc every kernel compiled for CUDA, without a GPU; wants Python and PyPI
   test-browser [REPORT...]
                     reports in headless Chromium: hover, toggles, zoom, hostile
                     texts, no network; CI runs it after `check`

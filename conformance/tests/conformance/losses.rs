@@ -2,11 +2,11 @@
 
 use burn::tensor::DType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_loss::{Input, Loss, LossConfig, LossError, Preset, Relations, has_kernels};
+use samtone_loss::{Input, Loss, LossConfig, LossError, has_kernels};
 use samtone_testing::assert_near;
 use samtone_testing::loss::{Case, Found, Host, by_streaming, resolve};
-use samtone_text::Key;
 
+use crate::cases::{hardness, large, many_tiles, presets};
 use crate::{Tolerance, conforms, supported};
 
 conforms! {
@@ -43,36 +43,6 @@ fn compare<B: Backend>(what: &str, loss: &Loss, at: &Host, dtypes: &[DType]) {
     }
 }
 
-/// 150 pairs in tiles of 64, with repeated ids, known pairs, weights and hard negatives.
-fn large() -> Host {
-    let (rows, dim, negatives) = (150, 24, 2);
-    let key = Key::new(9);
-    let number =
-        |name: &str, i: usize| key.child(name).below(i as u64, 2_000_001) as f64 / 1e6 - 1.0;
-    let queries: Vec<f64> = (0..rows * dim).map(|i| number("query", i)).collect();
-    let documents = queries.iter().enumerate().map(|(i, x)| x + 0.7 * number("document", i));
-    let documents = documents.collect();
-    let hard = (0..rows * negatives * dim).map(|i| number("hard", i)).collect();
-    let ids = |name: &str, count: usize, range: usize| {
-        Some((0..count).map(|i| key.child(name).below(i as u64, range) as u64).collect())
-    };
-    Host {
-        rows,
-        dim,
-        negatives,
-        queries,
-        documents,
-        hard,
-        relations: Relations {
-            query_ids: ids("query-id", rows, 120),
-            document_ids: ids("document-id", rows, 130),
-            hard_negative_ids: ids("hard-id", rows * negatives, 200),
-            known: vec![(0, 149), (3, 70), (64, 63)],
-        },
-        weights: Some((0..rows).map(|i| (i % 5) as f64).collect()),
-    }
-}
-
 mod check {
     use super::*;
 
@@ -91,55 +61,21 @@ mod check {
     pub(super) fn many_tiles_with_every_mask_are_one_truth<B: AutodiffBackend>() {
         let dtypes = supported::<B::InnerBackend>(&[DType::F64, DType::F32]);
         let at = large();
-        for preset in ["samtone", "gte", "qwen3", "pair"] {
-            for masks in ["'none'", "'ids'", "{ ids = true, margin = { absolute = -0.1 } }"] {
-                let config =
-                    format!("preset = '{preset}'\ntemperature = 0.1\nfalse_negatives = {masks}");
-                let loss = resolve(&config).with_tile(64);
-                compare::<B::InnerBackend>(&config.replace('\n', ", "), &loss, &at, &dtypes);
-            }
+        for (what, loss) in many_tiles() {
+            compare::<B::InnerBackend>(&what, &loss, &at, &dtypes);
         }
-        let config = "preset = 'samtone'\nsimilarity = 'dot'\nhardness = { on = 'all', strength = 2.0 }\ntemperature = 0.5";
-        let loss = resolve(config).with_tile(64);
-        compare::<B::InnerBackend>("dot products with hardness", &loss, &at, &dtypes);
     }
 
     pub(super) fn every_preset_is_one_truth_at_any_tile_and_temperature<B: AutodiffBackend>() {
         let at = large();
-        let masks = "{ ids = true, known = true, margin = { absolute = 0.05, relative = -0.1 } }";
-        // Tiles of 37 leave some of 2 rows, fewer than a kernel has units; one of 1000 holds all.
-        for (tile, temperature) in [(37, 0.05), (1000, 0.01)] {
-            for preset in Preset::ALL {
-                let uses_hard = LossConfig::preset(preset).resolve().unwrap().uses_hard_negatives();
-                let hard_negatives: &[&str] = if uses_hard {
-                    &["hard_negatives = 'own'", "hard_negatives = 'all'"]
-                } else {
-                    &[""]
-                };
-                for hard in hard_negatives {
-                    let config = format!(
-                        "preset = '{preset}'\ntemperature = {temperature}\n{hard}\n\
-                         false_negatives = {masks}"
-                    );
-                    let what = format!("{preset}, τ {temperature}, {hard}, tiles of {tile}");
-                    let loss = resolve(&config).with_tile(tile);
-                    compare::<B::InnerBackend>(&what, &loss, &at, &[DType::F32]);
-                }
-            }
+        for (what, loss) in presets() {
+            compare::<B::InnerBackend>(&what, &loss, &at, &[DType::F32]);
         }
     }
 
     pub(super) fn hardness_is_one_truth_where_terms_share_a_matrix<B: AutodiffBackend>() {
         let at = large();
-        for on in ["in-batch", "hard", "all"] {
-            let config = format!(
-                "temperature = 0.1\nhardness = {{ on = '{on}', strength = 3.0 }}\n\
-                 [[group]]\nanchor = 'query'\ncandidates = ['cross', 'hard', 'opposite', 'opposite-hard']\n\
-                 [[group]]\nanchor = 'document'\n\
-                 candidates = ['cross', 'opposite', 'hard']"
-            );
-            let loss = resolve(&config).with_tile(40);
-            let what = format!("hardness on {on}");
+        for (what, loss) in hardness() {
             compare::<B::InnerBackend>(&what, &loss, &at, &[DType::F32]);
         }
     }

@@ -4,6 +4,7 @@
 //! ```text
 //! cargo xtask conformance                    flex and ndarray; part of `cargo xtask check`
 //! cargo xtask conformance wgpu wgpu-unfused  the same on other backends
+//! cargo xtask conformance nvrtc              CUDA's compiler takes the kernels
 //! ```
 //!
 //! The truth is the portable path of Flex in f64, computed beside, and fixtures of PyTorch,
@@ -12,6 +13,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
 
+mod cases;
 mod encoders;
 mod losses;
 mod optimizers;

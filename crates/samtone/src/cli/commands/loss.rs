@@ -15,6 +15,7 @@ use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::peak_rss_bytes;
 use serde::Serialize;
 
+use super::reading::PrecisionChoice;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::Format;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// How often to measure; the median is printed.
     #[arg(long, default_value_t = 7, value_name = "R", requires = "random")]
     repeat: usize,
+    /// The type of the random embeddings and their gradients.
+    #[arg(long, value_enum, default_value_t, requires = "random")]
+    precision: PrecisionChoice,
     /// The loss, as in `samtone-query`: any preset of the `[loss]` section.
     #[arg(long, value_name = "NAME")]
     preset: Option<Preset>,
@@ -76,7 +80,12 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let loss = resolve(args)?;
     if let Some(size) = args.random {
         ensure!(args.repeat > 0, Usage::new("`--repeat` must be at least 1"));
-        let task = Measure { loss: &loss, size, repeat: args.repeat };
+        let dtype = match args.precision {
+            PrecisionChoice::F32 => DType::F32,
+            PrecisionChoice::Bf16 => DType::BF16,
+            PrecisionChoice::F16 => DType::F16,
+        };
+        let task = Measure { loss: &loss, size, repeat: args.repeat, dtype };
         return format.print(&args.device.backend.run(task)??, Measured::text);
     }
     if let Some(path) = &args.gradients {
@@ -164,6 +173,7 @@ struct Measure<'a> {
     loss: &'a Loss,
     size: Size,
     repeat: usize,
+    dtype: DType,
 }
 
 impl OnBackend for Measure<'_> {
@@ -171,6 +181,10 @@ impl OnBackend for Measure<'_> {
 
     fn run<A: AutodiffBackend>(self, device: &A::Device) -> Self::Output {
         let Size { rows, dim } = self.size;
+        ensure!(
+            A::supports_dtype(device, self.dtype),
+            Usage::new(format!("this backend does not compute in {}", self.dtype.name()))
+        );
         let key = Key::new(0).child("loss");
         // Documents near their queries: the row's other half is noise of the same size.
         let (first, second) = (key.child("queries"), key.child("documents"));
@@ -179,7 +193,7 @@ impl OnBackend for Measure<'_> {
         let matrix = |entry: &dyn Fn(u64) -> f32| {
             let values: Vec<f32> = (0..(rows * dim) as u64).map(entry).collect();
             let data = TensorData::new(values, [rows, dim]);
-            Tensor::<A::InnerBackend, 2>::from_data(data, (device, DType::F32))
+            Tensor::<A::InnerBackend, 2>::from_data(data, (device, self.dtype))
         };
         let batch = Batch::new(matrix(&query), matrix(&document));
         let temperature = self.loss.temperature();
