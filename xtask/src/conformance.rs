@@ -111,12 +111,12 @@ fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
         bail!("{command:?} ended with {}", output.status);
     }
     let messages = String::from_utf8(output.stdout)?;
-    let made = messages.lines().filter_map(|line| {
+    let mut made = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let file = message["executable"].as_str().or_else(|| message["filenames"][0].as_str())?;
         Some(file.into())
     });
-    made.last().context("cargo made nothing")
+    made.next_back().context("cargo made nothing")
 }
 
 /// The folder, with nothing in it.
