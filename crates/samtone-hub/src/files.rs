@@ -165,6 +165,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_an_adapter_its_description_and_one_file_of_weights_are_wanted() {
+        let files = ["adapter_config.json", "adapter_model.bin", "adapter_model.safetensors"];
+        assert_eq!(wanted(&files, &[]).essential, [files[0], files[2]]);
+        assert_eq!(wanted(&files[..2], &[]).essential, files[..2]);
+    }
+
+    #[test]
     fn of_a_repository_what_a_retriever_needs_is_wanted() {
         let files = [
             ".gitattributes",

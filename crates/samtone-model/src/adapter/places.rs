@@ -91,6 +91,13 @@ fn of_pattern<T: Copy + PartialEq>(
     }
 }
 
+/// That nothing is called `name` among modules, of which the last parts are told.
+fn no_module(key: &'static str, name: &str, among: &[String]) -> ModelError {
+    let last = |module: &String| module.rsplit('.').next().unwrap_or(module).to_owned();
+    let known = among.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect();
+    ModelError::NoModule { key, name: name.to_owned(), known }
+}
+
 /// For the modules of an encoder, each with its name in a whole model, the value of the pattern that the
 /// latter matches: by patterns for the encoder's own names.
 ///
@@ -182,13 +189,7 @@ impl Places {
     ) -> Result<(), ModelError> {
         let module = |ours: &String| self.names.module(ours).name;
         let maps: Vec<String> = maps.iter().map(module).collect();
-        let last = |name: &String| name.rsplit('.').next().unwrap_or(name).to_owned();
-        let known = |names: &[String]| -> Vec<String> {
-            names.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect()
-        };
-        let wrong = |key, name: &str, among: &[String]| {
-            Err(ModelError::NoModule { key, name: name.to_owned(), known: known(among) })
-        };
+        let wrong = |key, name: &str, among: &[String]| Err(no_module(key, name, among));
         let is_adapted = |map: &&String| self.targets.takes(map) && !self.saves(map);
         let adapted: Vec<String> = maps.iter().filter(is_adapted).cloned().collect();
         if let Matcher::Names(names) = &self.targets {
@@ -206,13 +207,13 @@ impl Places {
             return wrong("adapter.targets", target, &maps);
         }
         let without = |pattern: &Regex| !adapted.iter().any(|map| pattern.is_match(map));
-        if let Some(at) = self.ranks.iter().position(|(pattern, _)| without(pattern)) {
-            let pattern = self.config.rank_pattern.keys().nth(at).expect("one for each");
-            return wrong("adapter.rank_pattern", pattern, &adapted);
+        let mut ranks = self.config.rank_pattern.keys().zip(&self.ranks);
+        if let Some((name, _)) = ranks.find(|(_, rank)| without(&rank.0)) {
+            return wrong("adapter.rank_pattern", name, &adapted);
         }
-        if let Some(at) = self.alphas.iter().position(|(pattern, _)| without(pattern)) {
-            let pattern = self.config.alpha_pattern.keys().nth(at).expect("one for each");
-            return wrong("adapter.alpha_pattern", pattern, &adapted);
+        let mut alphas = self.config.alpha_pattern.keys().zip(&self.alphas);
+        if let Some((name, _)) = alphas.find(|(_, alpha)| without(&alpha.0)) {
+            return wrong("adapter.alpha_pattern", name, &adapted);
         }
         self.check_saved(parameters.map(|name| parted(name).0))
     }
@@ -225,9 +226,7 @@ impl Places {
         let modules: Vec<String> = ours.iter().map(|ours| self.names.module(ours).name).collect();
         for name in &self.config.modules_to_save {
             if !ours.iter().any(|ours| self.is_called_in(ours, name)) {
-                let last = |module: &String| module.rsplit('.').next().unwrap_or(module).to_owned();
-                let known = modules.iter().map(last).collect::<BTreeSet<_>>().into_iter().collect();
-                return Err(ModelError::NoModule { key, name: name.clone(), known });
+                return Err(no_module(key, name, &modules));
             }
             let is_mistaken = |module: &&String| module.ends_with(&**name) && !self.saves(module);
             if let Some(mistaken) = modules.iter().find(is_mistaken) {

@@ -193,6 +193,17 @@ impl AdapterFolder {
         value.map(serde_json::from_value).transpose().map_err(|_| self.refuse(key, expected))
     }
 
+    /// The values of a key's patterns, which are for names in the whole model, by the encoder's own
+    /// names of `modules`. As in PEFT, one that no module matches is nothing.
+    fn pattern<T: Copy + PartialEq + DeserializeOwned>(
+        &self,
+        key: &'static str,
+        modules: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, T>, ModelError> {
+        let given: BTreeMap<String, T> = self.key(key, "numbers by pattern")?.unwrap_or_default();
+        of_own_names(key, &given, modules)
+    }
+
     /// The model that it belongs on: a folder, also beside the adapter's own, or a name in the cache.
     ///
     /// # Errors
@@ -241,7 +252,7 @@ impl AdapterFolder {
         // With every bias trained, PEFT keeps that of the module under the one that it trains, too.
         let is_beside = |name: &str| names.is_left_out(name) || name.contains(".original_module.");
         let weights = Checkpoint::read_file(file, is_beside)?;
-        // Its patterns are for names in the whole model.
+        // Each module with an adapter, and its name in the whole model.
         let module = |name: &str| name.strip_suffix(DOWN).map(str::to_owned);
         let modules = weights.names().filter_map(|name| {
             let whole = name.strip_prefix(WRAPPED).unwrap_or(name);
@@ -254,8 +265,8 @@ impl AdapterFolder {
             alpha: Some(self.key("lora_alpha", "a number")?.unwrap_or(8.0)),
             dropout: self.key("lora_dropout", "a rate")?.unwrap_or(0.0),
             rslora: self.key("use_rslora", "true or false")?.unwrap_or(false),
-            rank_pattern: self.key("rank_pattern", "ranks by pattern")?.unwrap_or_default(),
-            alpha_pattern: self.key("alpha_pattern", "numbers by pattern")?.unwrap_or_default(),
+            rank_pattern: self.pattern("rank_pattern", &modules)?,
+            alpha_pattern: self.pattern("alpha_pattern", &modules)?,
             bias: self.key("bias", "none, all or lora_only")?.unwrap_or(AdapterBias::None),
             ..AdapterConfig::default()
         };
@@ -270,16 +281,6 @@ impl AdapterFolder {
                 (_, ".bias") if config.bias != AdapterBias::None => false,
                 (module, _) => whole.insert(module.to_owned()),
             };
-        }
-        let is_whole = modules.iter().any(|(own, whole)| own != whole);
-        let (ranks, alphas) = (&config.rank_pattern, &config.alpha_pattern);
-        let ranks = of_own_names("rank_pattern", ranks, &modules)?;
-        let alphas = of_own_names("alpha_pattern", alphas, &modules)?;
-        if is_whole || ranks.is_empty() {
-            config.rank_pattern = ranks;
-        }
-        if is_whole || alphas.is_empty() {
-            config.alpha_pattern = alphas;
         }
         config.targets = Some(Targets::Names(targets.into_iter().collect()));
         config.modules_to_save = whole.into_iter().collect();

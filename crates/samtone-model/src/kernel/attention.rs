@@ -578,3 +578,20 @@ impl Softmax {
         if self.total > 0.0 { 1.0 / self.total } else { 0.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_no_numbers_are_not_hidden() {
+        let weights = |scores: [f32; 5]| {
+            let mut weights = scores;
+            Softmax::default().add(&mut weights);
+            weights
+        };
+        assert!(weights([f32::NAN; 5]).iter().all(|weight| weight.is_nan()));
+        // A key out of sight weighs nothing.
+        assert_eq!(weights([f32::NEG_INFINITY; 5]), [0.0; 5]);
+    }
+}

@@ -131,9 +131,6 @@ pub struct SeenRow {
     pub id: String,
     /// Its tokens; of many, the first and the last.
     pub tokens: Vec<SeenPiece>,
-    /// How many these are.
-    #[serde(default)]
-    pub read: usize,
     /// Tokens of the whole text.
     pub whole: usize,
     /// What is cut off; only its beginning where it is long.
@@ -365,7 +362,6 @@ fn seen<B: Backend>(
         id: id.into(),
         cut: whole.get(seen.end..).unwrap_or_default().trim().chars().take(CUT_CHARS).collect(),
         whole: seen.whole,
-        read: seen.tokens.len(),
         tokens: shortened(seen.tokens.into_iter().map(piece).collect()),
     })
 }

@@ -93,11 +93,11 @@ fn text(folder: &Path, outcome: &Outcome, results: &Results, gains: &[Comparison
     // Without a dev and a test set there is nothing to show.
     let is_empty = own.rows.is_empty() && zero_shot.rows.is_empty();
     let table = if is_empty { String::new() } else { table(&header, rows) + "\n" };
+    let leading = outcome.config.eval.leading().map(|metric| metric.to_string());
     let gained: Vec<String> = gains
         .iter()
         .filter_map(|gain| {
-            let leading = outcome.config.eval.leading()?.to_string();
-            Some((gain, gain.rows.iter().find(|row| row.metric == leading)?))
+            Some((gain, gain.rows.iter().find(|row| Some(&row.metric) == leading.as_ref())?))
         })
         .map(|(gain, row)| {
             format!("{} against {}: {}\n", row.metric, gain.baseline, run_report::told(row))

@@ -133,8 +133,8 @@ fn examples(data: &DataRecord) -> Examples {
 }
 
 fn text(role: &str, row: &SeenRow) -> ExampleText {
-    // Older versions kept every token.
-    let (read, whole) = (row.read.max(row.tokens.len()), row.whole);
+    let tokens = |piece: &SeenPiece| if let SeenPiece::More(tokens) = piece { *tokens } else { 1 };
+    let (read, whole) = (row.tokens.iter().map(tokens).sum::<usize>(), row.whole);
     let piece = |piece: &SeenPiece| match piece {
         SeenPiece::Text(text) => Piece::Token(text.clone()),
         SeenPiece::Prompt(text) => Piece::Prompt(text.clone()),

@@ -13,7 +13,7 @@ use crate::words::grouped;
 pub(super) fn section(shown: &ShownQueries, config: &ExperimentConfig) -> Section {
     let loss = config.loss.resolve();
     let false_negatives = loss.as_ref().map_or(FalseNegatives::NONE, Loss::false_negatives);
-    let hides = Hides(false_negatives.ids || false_negatives.known);
+    let hides_copies = false_negatives.ids || false_negatives.known;
     let mut browser = NeighbourBrowser::new("Won, lost and worst", &shown.systems).description(
         format!(
             "{} of the {} queries of {}: those whose {} differs most, and the worst. A rank is that of \
@@ -24,15 +24,12 @@ pub(super) fn section(shown: &ShownQueries, config: &ExperimentConfig) -> Sectio
             shown.metric
         ),
     );
-    browser.queries = shown.queries.iter().map(|query| browsed(query, shown, hides)).collect();
+    browser.queries =
+        shown.queries.iter().map(|query| browsed(query, shown, hides_copies)).collect();
     Section::new("Queries").figure(browser)
 }
 
-/// Whether training hides a document that reads as a right one from the query's negatives.
-#[derive(Clone, Copy)]
-struct Hides(bool);
-
-fn browsed(query: &ShownQuery, shown: &ShownQueries, hides: Hides) -> BrowsedQuery {
+fn browsed(query: &ShownQuery, shown: &ShownQueries, hides_copies: bool) -> BrowsedQuery {
     let text = |id: &String| shown.documents.get(id).cloned().unwrap_or_default();
     let relevant = |id: &String| RelevantDocument {
         id: id.clone(),
@@ -44,7 +41,7 @@ fn browsed(query: &ShownQuery, shown: &ShownQueries, hides: Hides) -> BrowsedQue
         text: text(&document.id),
         score: document.score.into(),
         is_relevant: query.right.contains(&document.id),
-        note: note(document, system, hides),
+        note: note(document, system, hides_copies),
     };
     let rankings = query.found.iter().zip(&shown.systems).map(|(found, system)| Ranking {
         first_relevant: found.right.first().map(|right| right.1),
@@ -72,14 +69,15 @@ fn ranks(id: &str, query: &ShownQuery, systems: &[String]) -> String {
     systems.iter().zip(&query.found).map(rank).collect::<Vec<_>>().join(" · ")
 }
 
-/// What else is known of a document that a system found.
-fn note(document: &ShownDocument, system: &str, hides: Hides) -> String {
+/// What else is known of a document that a system found; whether training hides one that reads as a right
+/// one.
+fn note(document: &ShownDocument, system: &str, hides_copies: bool) -> String {
     let mut notes = Vec::new();
     if system != "BM25" {
         notes.extend(document.bm25_rank.map(|rank| format!("BM25 rank {rank}")));
     }
     if document.is_copy {
-        let hidden = if hides.0 { ": masked in training" } else { "" };
+        let hidden = if hides_copies { ": masked in training" } else { "" };
         notes.push(format!("reads as a right one{hidden}"));
     }
     if document.is_trained {

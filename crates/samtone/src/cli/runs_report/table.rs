@@ -20,7 +20,7 @@ pub(super) fn runs(runs: &[NamedRun], own: Option<&Judged>) -> Table {
     let table = Table::new(title, columns.chain(more.map(TableColumn::new))).description(
         "Bold is the best of a column. A star: the difference to the first run is significant (p < 0.05 of \
          the paired randomisation test, after Holm's correction over the metrics). Runs that were judged on \
-         other judgments have a dash.",
+         another set have a dash.",
     );
     runs.iter().enumerate().fold(table, |table, (place, run)| {
         let files = &run.files;
