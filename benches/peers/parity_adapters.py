@@ -3,7 +3,7 @@
     cargo xtask parity adapters
     python benches/peers/parity_adapters.py target/release/samtone
 
-On a tiny BERT, Qwen3 and ModernBERT of random weights: an adapter that peft made, saved by
+On a tiny BERT, Qwen3, ModernBERT and T5 of random weights: an adapter that peft made, saved by
 sentence-transformers and alone, is opened by samtone; what `samtone train` makes (one adapter, and two on
 one base) is opened by sentence-transformers, as it is, as a router and merged. Prints the largest
 difference of an element of unit vectors in each case, and fails where one is above DIFFERENCE. Needs what
@@ -35,10 +35,18 @@ WORDS = "the mill by old well runs on water and dry which does not miller grinds
 QUERIES = ["which well runs dry", "the miller grinds corn", "does water run"]
 DOCUMENTS = ["the old well by the mill runs dry", "corn and water", "the river runs by the old mill"]
 SIZES = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
+T5 = dict(d_model=16, d_kv=8, d_ff=24, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu")
+# The encoder, its configuration, the modules with adapters, and which biases are trained beside them.
 KINDS = {
-    "bert": (tf.BertConfig, dict(max_position_embeddings=40), ["query", "value", "dense"]),
-    "qwen3": (tf.Qwen3Config, dict(num_key_value_heads=1, head_dim=8), ["q_proj", "v_proj", "down_proj"]),
-    "modernbert": (tf.ModernBertConfig, dict(max_position_embeddings=64), ["Wqkv", "Wi", "Wo"]),
+    "bert": (tf.BertModel, dict(max_position_embeddings=40, **SIZES), ["query", "value", "dense"], "none"),
+    "qwen3": (
+        tf.Qwen3Model,
+        dict(num_key_value_heads=1, head_dim=8, **SIZES),
+        ["q_proj", "v_proj", "down_proj"],
+        "none",
+    ),
+    "modernbert": (tf.ModernBertModel, dict(max_position_embeddings=64, **SIZES), ["Wqkv", "Wi", "Wo"], "none"),
+    "t5": (tf.T5EncoderModel, T5, ["q", "v", "wo"], "all"),
 }
 
 
@@ -53,18 +61,18 @@ def tokenizer():
 
 
 def base(kind, folder):
-    config, extra, _ = KINDS[kind]
+    encoder, sizes, _, _ = KINDS[kind]
     own, size = tokenizer()
     special = dict(pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3)
     torch.manual_seed(0)
-    encoder = tf.AutoModel.from_config(config(vocab_size=size, **SIZES, **extra, **special))
+    encoder = encoder(encoder.config_class(vocab_size=size, **sizes, **special))
     for parameter in encoder.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     plain = folder / "encoder"
     encoder.save_pretrained(plain)
     own.save_pretrained(plain)
     transformer = Transformer(str(plain))
-    stages = [transformer, Pooling(SIZES["hidden_size"], "mean"), Normalize()]
+    stages = [transformer, Pooling(encoder.config.hidden_size, "mean"), Normalize()]
     SentenceTransformer(modules=stages, device="cpu").save(str(folder / "base"))
     return folder / "base"
 
@@ -99,21 +107,22 @@ def theirs(folder):
 
 def adapted(kind, source, folder):
     """A folder of sentence-transformers' with a random adapter of peft's, and the adapter alone."""
-    targets = KINDS[kind][2]
-    settings = LoraConfig(task_type="FEATURE_EXTRACTION", r=3, lora_alpha=7, target_modules=targets)
+    encoder, _, targets, bias = KINDS[kind]
+    settings = LoraConfig(task_type="FEATURE_EXTRACTION", r=3, lora_alpha=7, target_modules=targets, bias=bias)
+
+    def shake(model):
+        torch.manual_seed(1)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name or (bias == "all" and "bias" in name):
+                parameter.data = 0.2 * torch.randn_like(parameter)
+
     model = SentenceTransformer(str(source), device="cpu")
     model.add_adapter(settings)
-    torch.manual_seed(1)
-    for name, parameter in model.named_parameters():
-        if "lora_" in name:
-            parameter.data = 0.2 * torch.randn_like(parameter)
+    shake(model)
     vectors = np.concatenate([model.encode_query(QUERIES), model.encode_document(DOCUMENTS)])
     model.save(str(folder / "stages"))
-    wrapped = get_peft_model(tf.AutoModel.from_pretrained(source), settings)
-    torch.manual_seed(1)
-    for name, parameter in wrapped.named_parameters():
-        if "lora_" in name:
-            parameter.data = 0.2 * torch.randn_like(parameter)
+    wrapped = get_peft_model(encoder.from_pretrained(source), settings)
+    shake(wrapped)
     wrapped.save_pretrained(folder / "alone")
     return vectors
 
@@ -132,6 +141,7 @@ def trained(samtone, kind, source, sharing, folder):
         [model.adapter]
         r = 3
         targets = {json.dumps(KINDS[kind][2])}
+        bias = "{KINDS[kind][3] if sharing == "sde" else "none"}"
         [train]
         steps = 6
         batch_size = 3

@@ -642,6 +642,26 @@ fn the_table_of_words_is_saved_by_either_of_its_names() {
 }
 
 #[test]
+fn relative_positions_are_biases_as_in_peft() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("model");
+    let mut folder = ModelFolder::open(&fixture("encoders/umt5")).unwrap();
+    let biased = AdapterConfig { bias: AdapterBias::All, ..AdapterConfig::default() };
+    folder.config.adapter = Some(biased.clone());
+    let retriever = Retriever::<Flex>::load(&folder, 5, &Default::default()).unwrap();
+    let trained = retriever.model.parameters().iter().filter(|p| p.is_trainable && !p.is_adapter);
+    let trained: Vec<Part> = trained.map(|p| p.part).collect();
+    assert_eq!(trained, [Part::Layer(0), Part::Layer(1)]);
+    retriever.save(&path).unwrap();
+    let file: Value =
+        serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap();
+    assert_eq!((&file["bias"], &file["modules_to_save"]), (&json!("all"), &Value::Null));
+    let again = ModelFolder::open(&path).unwrap();
+    let read = again.config.adapter.unwrap();
+    assert_eq!((read.bias, read.modules_to_save), (AdapterBias::All, Vec::new()));
+}
+
+#[test]
 fn adapters_drop_the_same_elements_whatever_shares_the_batch() {
     let mut folder = ModelFolder::open(&fixture("folders/model")).unwrap();
     folder.config.adapter = Some(on_all(2));

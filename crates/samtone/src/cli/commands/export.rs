@@ -100,6 +100,10 @@ impl OnBackend for Export<'_> {
     }
 }
 
+/// How far a folder's embeddings may be from the model's, as a share of the greatest number: a merged
+/// weight is rounded once more, in f32, and nothing else is computed otherwise.
+const TOLERANCE: f32 = 1e-3;
+
 /// The model card in a folder.
 const CARD: &str = "README.md";
 
@@ -155,8 +159,14 @@ fn export<B: Backend>(args: &Args, device: &B::Device) -> anyhow::Result<Result>
     for side in Side::ALL {
         let before = retriever.encode_texts(side, &PROBES)?;
         let after = written.encode_texts(side, &PROBES)?;
-        let differences = before.iter().zip(&after).map(|(a, b)| (a - b).abs());
-        largest_difference = differences.fold(largest_difference, f32::max);
+        let greatest = before.iter().fold(0.0_f32, |greatest, x| greatest.max(x.abs()));
+        for difference in before.iter().zip(&after).map(|(a, b)| (a - b).abs()) {
+            ensure!(
+                difference <= TOLERANCE * greatest,
+                "what was written embeds otherwise: {difference} apart, of numbers up to {greatest}"
+            );
+            largest_difference = largest_difference.max(difference);
+        }
     }
     Ok(Result {
         out: args.out.clone(),
