@@ -1,4 +1,5 @@
-//! `cargo xtask check package`: each crate can be published, and needs nothing outside its folder.
+//! `cargo xtask check package`: each crate can be published, needs nothing outside its folder, and has
+//! an example to copy.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -24,12 +25,24 @@ pub(crate) fn check() -> anyhow::Result<()> {
         }
     }
     ensure!(faults.is_empty(), "{} paths:\n{}", faults.len(), faults.join("\n"));
-    packages()
+    let published = published(&metadata()?);
+    for name in &published {
+        let folder = format!("crates/{name}/examples");
+        let mut examples = Texts::new();
+        if root().join(&folder).is_dir() {
+            rust_files(&folder, &mut examples)?;
+        }
+        let is_short = examples.iter().any(|(_, text)| text.lines().count() < LONGEST_EXAMPLE);
+        ensure!(is_short, "`{folder}` has no program of under {LONGEST_EXAMPLE} lines to copy");
+    }
+    packages(&published)
 }
 
+/// Lines from which on nobody copies an example.
+const LONGEST_EXAMPLE: usize = 60;
+
 /// `cargo package` of all that may be published, without building it again.
-fn packages() -> anyhow::Result<()> {
-    let published = published(&metadata()?);
+fn packages(published: &[String]) -> anyhow::Result<()> {
     if published.is_empty() {
         eprintln!("every package is `publish = false`");
         return Ok(());

@@ -63,6 +63,13 @@ impl<B: Backend> Embeddings<B> {
         }
     }
 
+    /// A row for every text: queries, documents, and hard negatives row by row where there are any,
+    /// `[texts, dim]` each.
+    pub fn into_rows(self) -> [Option<Tensor<B, 2>>; 3] {
+        let hard_negatives = self.hard_negatives.map(|hard| hard.flatten(0, 1));
+        [Some(self.queries), Some(self.documents), hard_negatives]
+    }
+
     pub(crate) fn sizes(&self) -> Sizes {
         let [rows, dim] = self.queries.dims();
         let negatives = self.hard_negatives.as_ref().map_or(0, |hard| hard.dims()[1]);

@@ -19,6 +19,7 @@ pub use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 pub use crate::arch::static_table::config::StaticConfig;
 pub use crate::arch::t5::config::{T5Config, T5Kin};
 use crate::error::ModelError;
+use crate::memory::LayerFloats;
 use crate::projection::{DenseLayer, DenseLayers};
 
 /// A dual encoder: the encoder's architecture and how its two towers are built from it.
@@ -149,7 +150,7 @@ impl DualEncoderConfig {
 
 /// Tokens of a text that a table reads where nobody says: as good as all, and a number that sums and
 /// products of it do not leave.
-const LONGEST_OF_TABLES: usize = 1 << 20;
+pub(crate) const LONGEST_OF_TABLES: usize = 1 << 20;
 
 /// The architecture of an encoder, with its sizes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -192,6 +193,17 @@ impl EncoderConfig {
         }
     }
 
+    /// What one token keeps in a layer for the way back.
+    pub fn layer_floats(&self) -> LayerFloats {
+        match self {
+            Self::Bert(bert) => bert.layer_floats(),
+            Self::T5(t5) => t5.layer_floats(),
+            Self::Rotary(rotary) => rotary.layer_floats(),
+            // It has none.
+            Self::Static(_) => LayerFloats { kept: 0, inputs: 0, heads: 1 },
+        }
+    }
+
     /// Ids the token embedder knows.
     pub fn vocab_size(&self) -> usize {
         match self {
@@ -212,8 +224,20 @@ impl EncoderConfig {
         }
     }
 
-    /// The longest text the encoder can read, in tokens; none: any length.
+    /// The longest text the encoder can read, in tokens; none: any length, as it has no table of
+    /// positions.
     pub fn max_tokens(&self) -> Option<usize> {
+        let is_bounded = match self {
+            Self::Bert(bert) => bert.kin.has_position_table(),
+            Self::Rotary(rotary) => rotary.is_bounded,
+            Self::T5(_) | Self::Static(_) => false,
+        };
+        self.usual_tokens().filter(|_| is_bounded)
+    }
+
+    /// The longest text the encoder was made for, in tokens: what texts are cut to where nobody asks for
+    /// another length; none: its configuration does not say.
+    pub fn usual_tokens(&self) -> Option<usize> {
         match self {
             Self::Bert(bert) => Some(bert.max_positions.saturating_sub(bert.position_offset)),
             Self::T5(_) | Self::Static(_) => None,
@@ -222,15 +246,13 @@ impl EncoderConfig {
     }
 
     /// What texts are cut to, in tokens: `asked`, or what the encoder can read if that is less; where
-    /// there is neither 512, or nothing if the encoder is a table.
+    /// nobody asks what it was made for, or 512, or nothing if it is a table of tokens.
     pub(crate) fn longest_text(&self, asked: Option<usize>) -> usize {
-        match (asked, self.max_tokens()) {
-            (Some(asked), Some(limit)) => asked.min(limit),
-            (asked, limit) => asked.or(limit).unwrap_or(match self {
-                Self::Static(_) => LONGEST_OF_TABLES,
-                _ => 512,
-            }),
-        }
+        let asked = asked.or(self.usual_tokens()).unwrap_or(match self {
+            Self::Static(_) => LONGEST_OF_TABLES,
+            _ => 512,
+        });
+        self.max_tokens().map_or(asked, |limit| asked.min(limit))
     }
 
     /// Whether texts are read without special tokens, and without any become zeros.

@@ -246,7 +246,7 @@ pub enum ModelError {
     },
     /// The tokenizer's two files contradict each other.
     #[error(
-        "`{}` has `{key}` = {got}, but the normalizer of `tokenizer.json` beside it says {other}",
+        "`{}` has `{key}` = {got}, but `tokenizer.json` beside it says {other}",
         path.display()
     )]
     TokenizerFiles {
@@ -258,6 +258,19 @@ pub enum ModelError {
         got: String,
         /// What `tokenizer.json` says.
         other: String,
+    },
+    /// An encoder whose texts transformers reads by a tokenizer of its own making.
+    #[error(
+        "transformers reads the texts of every `{model_type}` by its `{class}`, where this tokenizer has \
+         {found}"
+    )]
+    TokenizerClass {
+        /// The encoder's `model_type`.
+        model_type: &'static str,
+        /// The class.
+        class: &'static str,
+        /// What the tokenizer has otherwise.
+        found: String,
     },
     /// A length leaves no room for the text.
     #[error(

@@ -48,7 +48,7 @@ pub(crate) use peft::Base;
 pub(crate) use samtone::SamtoneFile;
 pub(crate) use settings::{Prompts, Settings};
 pub(crate) use stages::{write_modules, write_routes};
-pub(crate) use tokenizer::{TokenizerFiles, read_tokenizer, write_tokenizer};
+pub(crate) use tokenizer::{TokenizerFiles, check_class, read_tokenizer, write_tokenizer};
 pub(crate) use tower::{Layout, TowerContent, TowerFolder, read_towers};
 
 use crate::error::ModelError;

@@ -62,7 +62,7 @@ pub use error::ModelError;
 pub use folder::SideSettings;
 pub use folder::checkpoint::{Checkpoint, HostTensor};
 pub use folder::model_folder::ModelFolder;
-pub use memory::keep_freed_memory;
+pub use memory::{LayerFloats, keep_freed_memory};
 pub use parameter::Parameter;
 pub use part::Part;
 pub use precision::Precision;

@@ -1,3 +1,15 @@
+/// Floats that one token keeps in one layer until the backward pass has used them, as the fused
+/// operations keep them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerFloats {
+    /// Whatever is trained.
+    pub kept: usize,
+    /// The inputs of maps, for the gradients of their weights.
+    pub inputs: usize,
+    /// Heads, each of which has scores.
+    pub heads: usize,
+}
+
 /// Asks the system's allocator to keep the memory that is freed instead of giving it back.
 ///
 /// Every operation of a step makes tensors of many megabytes and frees them soon. glibc gives such

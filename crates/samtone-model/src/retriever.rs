@@ -111,6 +111,7 @@ impl<B: Backend> Retriever<B> {
     fn fit(&mut self) -> Result<(), ModelError> {
         for side in Side::ALL {
             let tokenizer = self.tokenizer(side);
+            folder::check_class(&self.model.config().encoder, tokenizer)?;
             let (max_tokens, special) = (self.max_tokens(side), tokenizer.special_tokens());
             if max_tokens <= special {
                 return Err(ModelError::NoRoom { side, max_tokens, special });

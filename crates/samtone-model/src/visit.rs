@@ -7,8 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{FloatDType, Tensor};
 
-#[cfg(feature = "flex")]
-use crate::kernel;
+use crate::blocks::ops::in_dtype;
 use crate::parameter::Parameter;
 
 fn by_id(parameters: &[Parameter]) -> HashMap<ParamId, &Parameter> {
@@ -79,14 +78,6 @@ pub(crate) fn cast<B: Backend, M: Module<B>>(
         }
     }
     module.map(&mut Cast(dtype, keeps))
-}
-
-fn in_dtype<B: Backend, const D: usize>(x: Tensor<B, D>, dtype: FloatDType) -> Tensor<B, D> {
-    #[cfg(feature = "flex")]
-    if dtype == FloatDType::BF16 && kernel::takes(&x) {
-        return kernel::in_bf16(x);
-    }
-    x.cast(dtype)
 }
 
 /// A trainable parameter without a usable gradient.

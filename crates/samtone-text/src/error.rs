@@ -42,6 +42,12 @@ pub enum TextError {
         /// The library's reason.
         source: Reason,
     },
+    /// A tokenizer whose file cannot be given another length.
+    #[error("the tokenizer cannot be made to cut texts to this length")]
+    Limit {
+        /// The library's reason.
+        source: Reason,
+    },
     /// A tokenizer that cannot be trained as asked.
     #[error(
         "a vocabulary of {got} tokens is too small: the special tokens and characters alone are {least}"

@@ -69,8 +69,8 @@ pub struct TextTokenizer {
     pad_id: u32,
     /// Whether texts get no special tokens, whatever the file says.
     is_bare: bool,
-    /// Whether the file's own truncation takes a text's beginning.
-    cuts_left: bool,
+    /// The file's own truncation: the length, in tokens, and whether it takes a text's beginning.
+    truncation: Option<(usize, bool)>,
     /// No text is given this id or a greater one; none: any id is.
     limit: Option<u32>,
 }
@@ -208,9 +208,9 @@ impl TextTokenizer {
     fn from_json(json: String) -> tokenizers::Result<Self> {
         let mut inner: Tokenizer = json.parse()?;
         let padding = inner.get_padding().map(|padding| padding.pad_id);
-        let truncation = inner.get_truncation();
-        let cuts_left =
-            truncation.is_some_and(|truncation| truncation.direction == TruncationDirection::Left);
+        let truncation = inner.get_truncation().map(|truncation| {
+            (truncation.max_length, truncation.direction == TruncationDirection::Left)
+        });
         inner.with_truncation(None)?;
         inner.with_padding(None);
         let (before, after) = special_tokens(&inner)?;
@@ -218,7 +218,7 @@ impl TextTokenizer {
             .or_else(|| ["[PAD]", "<pad>"].iter().find_map(|token| inner.token_to_id(token)))
             .unwrap_or(0);
         let (limit, is_bare) = (None, false);
-        Ok(Self { inner, json, before, after, pad_id, is_bare, cuts_left, limit })
+        Ok(Self { inner, json, before, after, pad_id, is_bare, truncation, limit })
     }
 
     /// This tokenizer for a table of `ids` embeddings: a text that would be given an id beyond it is
@@ -248,7 +248,43 @@ impl TextTokenizer {
     /// Whether the file's own truncation takes a text's beginning rather than its end, which is what
     /// is taken here.
     pub fn cuts_left(&self) -> bool {
-        self.cuts_left
+        self.truncation.is_some_and(|(_, is_left)| is_left)
+    }
+
+    /// What the file's own truncation cuts texts to, in tokens; none: it does not cut them.
+    pub fn file_limit(&self) -> Option<usize> {
+        self.truncation.map(|(max_len, _)| max_len)
+    }
+
+    /// This tokenizer with a `tokenizer.json` whose own truncation cuts texts to `max_len` tokens, for
+    /// whoever goes by it.
+    ///
+    /// # Errors
+    /// [`TextError::Limit`] if the library refuses the tokenizer so changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_text::TextTokenizer;
+    ///
+    /// let tokenizer = TextTokenizer::train_wordpiece(&["water runs", "water runs"], 60, false)?;
+    /// assert_eq!(tokenizer.with_file_limit(9)?.file_limit(), Some(9));
+    /// # Ok::<(), samtone_text::TextError>(())
+    /// ```
+    pub fn with_file_limit(&self, max_len: usize) -> Result<Self, TextError> {
+        let build = || -> tokenizers::Result<Self> {
+            let mut inner: Tokenizer = self.json.parse()?;
+            let before = inner.get_truncation().cloned().unwrap_or_default();
+            let truncation = TruncationParams { max_length: max_len, ..before };
+            inner.with_truncation(Some(truncation))?;
+            Self::from_json(inner.to_string(true)?)
+        };
+        build().map_err(|source| TextError::Limit { source })
+    }
+
+    /// The special tokens before and after every text.
+    pub fn ends(&self) -> [&[u32]; 2] {
+        [&self.before, &self.after]
     }
 
     /// This tokenizer with every text turned into lower case before anything else, by a normalizer of

@@ -6,7 +6,7 @@ use burn::backend::{Autodiff, Flex};
 use samtone_data::embedded::World;
 use samtone_data::{BatchConfig, PairBatches};
 use samtone_loss::{LossConfig, Preset, Relations};
-use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Precision};
+use samtone_model::{BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig};
 use samtone_text::{DocumentText, Key, TextTokenizer};
 use samtone_train::step::{Engine, ModelOptimizer, StepRows, Update};
 
@@ -23,14 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let loss = LossConfig::preset(Preset::Samtone).resolve()?;
     let temperature = loss.temperature();
     // A quarter of a batch at once: its gradients are those of the whole batch all the same.
-    let (chunk, pad_id) = (4, tokenizer.pad_id());
-    let engine = Engine {
-        objective: loss.into(),
-        chunk,
-        pad_id,
-        precision: Precision::F32,
-        recomputes: false,
-    };
+    let engine = Engine::new(loss, 4, tokenizer.pad_id());
     let mut optimizer = ModelOptimizer::new(Update::default(), model.parameters());
 
     let pairs = data.pairs("train");

@@ -248,7 +248,7 @@ impl<B: Backend> RotaryStack<B> {
             |base, scaling| Turns::new(&Frequencies::new(config.head_dim, base, scaling), layout);
         let global = turns(config.rotary_base, config.rotary_scaling);
         let has_local = layers.clone().any(|layer| config.is_local(layer));
-        let local = has_local.then(|| turns(config.local_rotary_base, None));
+        let local = has_local.then(|| turns(config.local_rotary_base, config.local_scaling()));
         let is_last = layers.end == self.depth();
         for i in layers {
             let is_local = config.is_local(i);

@@ -8,7 +8,7 @@ use std::ops::Range;
 use burn::module::{Module, Param};
 use burn::tensor::activation::{log_softmax, relu, sigmoid};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 use samtone_text::TokenBatch;
 
 use crate::blocks::adapter::Adapter;
@@ -68,6 +68,18 @@ impl<B: Backend> Linear<B> {
     fn product(&self) -> Factors<B> {
         (self.weight.val(), self.bias.as_ref().map(Param::val))
     }
+}
+
+/// `x` in another float type.
+pub(crate) fn in_dtype<B: Backend, const D: usize>(
+    x: Tensor<B, D>,
+    dtype: FloatDType,
+) -> Tensor<B, D> {
+    #[cfg(feature = "flex")]
+    if dtype == FloatDType::BF16 && kernel::takes(&x) {
+        return kernel::in_bf16(x);
+    }
+    x.cast(dtype)
 }
 
 /// A weight and its bias.

@@ -24,13 +24,17 @@ impl Sight {
         let end = if self.is_causal { query + 1 } else { length };
         match self.window {
             None => 0..end,
-            Some(window) => query.saturating_sub(window)..end.min(query + window + 1),
+            Some(window) => {
+                query.saturating_sub(window)
+                    ..end.min(query.saturating_add(window).saturating_add(1))
+            }
         }
     }
 
     /// Whether a text of `length` tokens has a token that does not see all of them.
     pub(crate) fn hides(self, length: usize) -> bool {
-        (self.is_causal && length > 1) || self.window.is_some_and(|window| window + 1 < length)
+        (self.is_causal && length > 1)
+            || self.window.is_some_and(|window| window < length.saturating_sub(1))
     }
 
     /// The keys of `length` that one of some queries sees, from a multiple of [`ALIGNED`] on.

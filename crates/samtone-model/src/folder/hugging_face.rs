@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use samtone_text::TextTokenizer;
 use serde_json::Value;
 
 use super::keys::Keys;
@@ -35,12 +36,32 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
 const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, electra, t5, mt5, umt5, \
     modernbert, nomic_bert, gte, new, eurobert, llama, mistral, qwen2, qwen3 or gemma3_text";
 
+/// The tokens that a `config.json` names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TokenIds {
+    /// What fills a batch's rows.
+    pub(crate) pad: u32,
+    /// What every text begins with, or the padding.
+    pub(crate) first: u32,
+    /// What every text ends with, or the padding.
+    pub(crate) last: u32,
+}
+
+impl TokenIds {
+    /// Those of a tokenizer.
+    pub(crate) fn of(tokenizer: &TextTokenizer) -> Self {
+        let (pad, [before, after]) = (tokenizer.pad_id(), tokenizer.ends());
+        let [first, last] = [before.first(), after.last()].map(|id| *id.unwrap_or(&pad));
+        Self { pad, first, last }
+    }
+}
+
 /// The `config.json` of an encoder; a static table has none.
-pub(crate) fn config_json(config: &EncoderConfig, pad_id: u32) -> Option<Value> {
+pub(crate) fn config_json(config: &EncoderConfig, ids: TokenIds) -> Option<Value> {
     match config {
-        EncoderConfig::Bert(bert) => Some(bert::files::write(bert, pad_id)),
-        EncoderConfig::T5(t5) => Some(t5::files::write(t5, pad_id)),
-        EncoderConfig::Rotary(rotary) => Some(rotary::files::write(rotary, pad_id)),
+        EncoderConfig::Bert(bert) => Some(bert::files::write(bert, ids.pad)),
+        EncoderConfig::T5(t5) => Some(t5::files::write(t5, ids.pad)),
+        EncoderConfig::Rotary(rotary) => Some(rotary::files::write(rotary, ids)),
         EncoderConfig::Static(_) => None,
     }
 }
@@ -140,7 +161,7 @@ mod tests {
     fn check_round_trip(config: EncoderConfig) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        fs::write(&path, config_json(&config, 0).unwrap().to_string()).unwrap();
+        fs::write(&path, config_json(&config, TokenIds::default()).unwrap().to_string()).unwrap();
         assert_eq!(read_config(&path).unwrap(), config);
     }
 
@@ -422,7 +443,10 @@ mod tests {
                 "global_attn_every_n_layers": 2,
                 "global_rope_theta": 80_000.0,
                 "local_rope_theta": 500.0,
-                "layer_norm_eps": 1e-6,
+                "local_attention": 12,
+                "norm_eps": 1e-6,
+                // Of which transformers takes no notice.
+                "layer_norm_eps": 1e-3,
             }),
             json!({
                 "num_hidden_layers": 4,
@@ -431,6 +455,7 @@ mod tests {
                     "full_attention": { "rope_type": "default", "rope_theta": 80_000.0 },
                     "sliding_attention": { "rope_type": "default", "rope_theta": 500.0 },
                 },
+                "sliding_window": 6,
                 "norm_eps": 1e-6,
             }),
         );
@@ -459,6 +484,13 @@ mod tests {
                 { "rope_theta": 5e5, "rope_type": "linear", "factor": 2.0 } }),
         );
         same(
+            "mistral",
+            json!({ "rope_theta": 5e5, "is_causal": false, "sliding_window": null }),
+            json!({ "rope_scaling": { "rope_type": "default", "rope_theta": 5e5 },
+                "rope_parameters": {}, "use_bidirectional_attention": true,
+                "sliding_window": null }),
+        );
+        same(
             "nomic_bert",
             json!({ "n_embd": 32, "n_head": 4, "n_layer": 3, "n_inner": 50, "n_positions": 2048,
                 "rotary_emb_base": 777, "layer_norm_epsilon": 1e-5, "resid_pdrop": 0.25 }),
@@ -468,11 +500,45 @@ mod tests {
         );
     }
 
+    /// Causal, a window counts the asking token; else it lies on either side.
+    #[test]
+    fn a_window_is_as_wide_as_transformers_has_it() {
+        for (is_causal, window) in [(true, 2), (false, 3)] {
+            let file =
+                json!({ "model_type": "mistral", "is_causal": is_causal, "sliding_window": 3 });
+            let config = read(&file);
+            let EncoderConfig::Rotary(rotary) = &config else { unreachable!() };
+            assert_eq!(rotary.window, Some(window));
+            let written = config_json(&config, TokenIds::default()).unwrap();
+            assert_eq!(written["sliding_window"], 3);
+            assert_eq!(read(&written), config);
+        }
+    }
+
+    /// Without a table of positions a length that is asked for stands.
+    #[test]
+    fn the_longest_text_is_what_is_asked_for_or_can_be_read() {
+        let of = |file: Value| read(&file);
+        let modern = of(json!({ "model_type": "modernbert", "max_position_embeddings": 100 }));
+        assert_eq!([Some(300), None].map(|asked| modern.longest_text(asked)), [300, 100]);
+        let nomic = of(json!({ "model_type": "nomic_bert", "max_position_embeddings": 100 }));
+        assert_eq!([Some(300), None].map(|asked| nomic.longest_text(asked)), [300, 100]);
+        // Longer texts would turn by other angles.
+        let stretched =
+            json!({ "model_type": "nomic_bert", "n_positions": 8192, "rotary_scaling_factor": 2 });
+        assert_eq!(
+            [Some(3000), None].map(|asked| of(stretched.clone()).longest_text(asked)),
+            [2048; 2]
+        );
+        let bert = EncoderConfig::default();
+        assert_eq!([Some(3000), None].map(|asked| bert.longest_text(asked)), [512; 2]);
+    }
+
     #[track_caller]
     fn check_refused(edit: impl Fn(&mut Value), expected: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        let mut value = config_json(&EncoderConfig::default(), 0).unwrap();
+        let mut value = config_json(&EncoderConfig::default(), TokenIds::default()).unwrap();
         edit(&mut value);
         fs::write(&path, value.to_string()).unwrap();
         let error = read_config(&path).unwrap_err();
@@ -502,6 +568,29 @@ mod tests {
             (
                 json!({ "model_type": "llama", "rope_scaling": { "rope_type": "linear" } }),
                 "`factor` = `none`",
+            ),
+            (
+                json!({ "model_type": "qwen3", "rope_parameters": { "rope_theta": 1e6 },
+                    "rope_scaling": { "rope_type": "yarn", "factor": 4.0 } }),
+                "`rope_scaling` = ",
+            ),
+            (
+                json!({ "model_type": "llama", "rope_scaling": { "type": "ntk", "factor": 2.0 } }),
+                "`rope_scaling` = ",
+            ),
+            (
+                json!({ "model_type": "new", "rope_scaling":
+                    { "type": "ntk", "factor": 2.0, "mixed_b": 0.5 } }),
+                "`mixed_b` = `0.5`",
+            ),
+            (json!({ "model_type": "gemma3_text", "is_causal": false }), "`is_causal` = `false`"),
+            (
+                json!({ "model_type": "nomic_bert", "rotary_emb_scale_base": 512 }),
+                "`rotary_emb_scale_base` = `512`",
+            ),
+            (
+                json!({ "model_type": "t5", "feed_forward_proj": "relu", "dense_act_fn": "silu" }),
+                "`dense_act_fn` = `silu`",
             ),
             (
                 json!({ "model_type": "qwen2", "use_sliding_window": true }),

@@ -11,7 +11,7 @@ use crate::error::ModelError;
 
 /// The keys of a `config.json`. One that is absent or null is [`None`]; one of another type is
 /// refused.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Keys<'a> {
     path: &'a Path,
     values: Map<String, Value>,
@@ -55,6 +55,11 @@ impl<'a> Keys<'a> {
             None | Some(Value::Null) => Ok(None),
             Some(value) => parse(value).map(Some).ok_or_else(|| self.refuse(key, expected)),
         }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// Whether a key is there, be it null.

@@ -1,5 +1,7 @@
 //! `tokenizer.json` and `tokenizer_config.json`.
 
+mod remade;
+
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +9,9 @@ use samtone_text::TextTokenizer;
 use serde::Deserialize;
 use serde_json::{Map, Number, Value, json};
 
-use super::json::{io_error, read_json, read_json_if_there, write_json};
+pub(crate) use self::remade::check_class;
+use self::remade::{BertNormalizer, Remade};
+use super::json::{io_error, read_json_if_there, write_json};
 use super::{CONFIG, unsupported};
 use crate::error::ModelError;
 
@@ -34,32 +38,10 @@ pub(crate) struct TokenizerSettings {
     pub(crate) tells_types: bool,
     /// Whether the file says that texts lose their end.
     cuts_right: bool,
-    /// What transformers puts in place of the tokenizer's normalizer.
-    normalizer: Option<Remade>,
-}
-
-/// The normalizer that a class of transformers makes anew, whatever `tokenizer.json` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Remade {
-    Bert(BertNormalizer),
-    /// One that keeps the case, by the class of this name.
-    Cased(&'static str),
-}
-
-/// The classes whose normalizer keeps the case, and the encoders whose class each is.
-const CASED: [(&str, &[&str]); 4] = [
-    ("RobertaTokenizer", &["roberta"]),
-    ("XLMRobertaTokenizer", &["xlm-roberta"]),
-    ("CamembertTokenizer", &["camembert"]),
-    ("T5Tokenizer", &["t5", "mt5"]),
-];
-
-/// What BERT's tokenizer classes are told of their normalizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct BertNormalizer {
-    lowercase: bool,
-    strip_accents: Option<bool>,
-    chinese: bool,
+    /// Whether tokens are to be put before and after every text, where the file says.
+    adds: [bool; 2],
+    /// What transformers makes in place of the tokenizer's own parts.
+    remade: Option<Remade>,
 }
 
 impl TokenizerSettings {
@@ -74,6 +56,9 @@ impl TokenizerSettings {
             do_lower_case: Option<bool>,
             strip_accents: Option<bool>,
             tokenize_chinese_chars: Option<bool>,
+            add_prefix_space: Option<bool>,
+            add_bos_token: Option<bool>,
+            add_eos_token: Option<bool>,
         }
         #[derive(Default, Deserialize)]
         struct Encoder {
@@ -85,28 +70,16 @@ impl TokenizerSettings {
         if let Some(side) = file.truncation_side.as_ref().filter(|side| *side != "right") {
             return Err(unsupported(&path, "truncation_side", side, "right"));
         }
-        // A static table has none.
         let encoder: Encoder = read_json_if_there(&folder.join(CONFIG))?.unwrap_or_default();
         let class = file.tokenizer_class.or(encoder.tokenizer_class);
         let class = class.as_deref().map(|class| class.trim_end_matches("Fast"));
         let model_type = encoder.model_type.as_deref().unwrap_or_default();
-        let is_bert = match class {
-            Some(class) => {
-                let family =
-                    ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"];
-                family.contains(&class)
-            }
-            None => ["bert", "mpnet"].contains(&model_type),
-        };
-        let cased = CASED.iter().find(|(name, types)| match class {
-            Some(class) => class == *name,
-            None => types.contains(&model_type),
-        });
-        let bert = BertNormalizer {
+        let normalizer = BertNormalizer {
             lowercase: file.do_lower_case.unwrap_or(true),
             strip_accents: file.strip_accents,
             chinese: file.tokenize_chinese_chars.unwrap_or(true),
         };
+        let remade = Remade::by(class, model_type, normalizer, file.add_prefix_space);
         Ok(Self {
             cuts_right: file.truncation_side.is_some(),
             // Transformers writes 10^30 for "no limit".
@@ -119,103 +92,62 @@ impl TokenizerSettings {
             tells_types: match file.model_input_names {
                 Some(names) => names.iter().any(|name| name == "token_type_ids"),
                 None => {
-                    is_bert
+                    matches!(remade, Some(Remade::Bert(_)))
                         && model_type != "mpnet"
                         && !matches!(class, Some("DistilBertTokenizer" | "MPNetTokenizer"))
                 }
             },
-            normalizer: if is_bert {
-                Some(Remade::Bert(bert))
-            } else {
-                cased.map(|(class, _)| Remade::Cased(class))
-            },
+            adds: [file.add_bos_token, file.add_eos_token].map(|adds| adds == Some(true)),
+            remade,
         })
+    }
+
+    /// The settings of a static table's folder: sentence-transformers goes by `tokenizer.json` alone, its
+    /// truncation included.
+    pub(crate) fn of_table(folder: &Path) -> Result<Self, ModelError> {
+        #[derive(Deserialize)]
+        struct Truncation {
+            max_length: usize,
+        }
+        #[derive(Default, Deserialize)]
+        struct File {
+            truncation: Option<Truncation>,
+        }
+        let file: File = read_json_if_there(&folder.join(TOKENIZER))?.unwrap_or_default();
+        let max_tokens = file.truncation.map(|truncation| truncation.max_length);
+        Ok(Self { max_tokens, ..Self::default() })
     }
 
     /// Reads the tokenizer.
     ///
     /// # Errors
-    /// If there is none, texts would lose their beginning, or `tokenizer_config.json` has transformers give it another normalizer than
-    /// `tokenizer.json`.
+    /// If there is none, texts would lose their beginning, a token that `tokenizer_config.json` wants is
+    /// not added, or its class has transformers make another tokenizer than `tokenizer.json`.
     pub(crate) fn read_tokenizer(&self, folder: &Path) -> Result<TextTokenizer, ModelError> {
         let tokenizer = read_tokenizer(folder)?;
         if tokenizer.cuts_left() && !self.cuts_right {
             let path = folder.join(TOKENIZER);
             return Err(unsupported(&path, "truncation", "direction Left", "direction Right"));
         }
-        if let Some(remade) = self.normalizer {
-            remade.check(folder)?;
+        let ends = tokenizer.ends();
+        for ((key, adds), end) in
+            ["add_bos_token", "add_eos_token"].into_iter().zip(self.adds).zip(ends)
+        {
+            if adds && end.is_empty() {
+                // Some releases of transformers add it, some do not.
+                let path = folder.join(TOKENIZER_CONFIG);
+                return Err(unsupported(
+                    &path,
+                    key,
+                    "true",
+                    "what `tokenizer.json` does: it adds none",
+                ));
+            }
+        }
+        if let Some(remade) = self.remade {
+            remade.check(&folder.join(TOKENIZER_CONFIG), &tokenizer)?;
         }
         Ok(tokenizer)
-    }
-}
-
-/// What of `tokenizer.json` a class of transformers may make anew.
-#[derive(Deserialize)]
-struct Parts {
-    #[serde(default)]
-    normalizer: Value,
-    model: Model,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
-impl Remade {
-    /// Checks that the tokenizer of `folder` has this normalizer.
-    fn check(self, folder: &Path) -> Result<(), ModelError> {
-        let parts: Parts = read_json(&folder.join(TOKENIZER))?;
-        let differs = |key, asked: Value, found: &Value| ModelError::TokenizerFiles {
-            path: folder.join(TOKENIZER_CONFIG),
-            key,
-            got: asked.to_string(),
-            other: found.to_string(),
-        };
-        match self {
-            Self::Bert(wanted) => wanted.check(parts, differs),
-            Self::Cased(class) if lower_cases(&parts.normalizer) => {
-                Err(differs("tokenizer_class", class.into(), &"Lowercase".into()))
-            }
-            Self::Cased(_) => Ok(()),
-        }
-    }
-}
-
-/// Whether a normalizer, or one of those in it, turns texts into lower case.
-fn lower_cases(normalizer: &Value) -> bool {
-    let parts = normalizer["normalizers"].as_array();
-    normalizer["type"] == "Lowercase"
-        || normalizer["lowercase"] == true
-        || parts.is_some_and(|parts| parts.iter().any(lower_cases))
-}
-
-impl BertNormalizer {
-    fn check(
-        self,
-        parts: Parts,
-        differs: impl Fn(&'static str, Value, &Value) -> ModelError,
-    ) -> Result<(), ModelError> {
-        if parts.model.kind.is_some_and(|kind| kind != "WordPiece") {
-            // No class of BERT's can hold it: the class is a leftover, the file alone counts.
-            return Ok(());
-        }
-        let got = &parts.normalizer;
-        if got["type"] != "BertNormalizer" {
-            return Err(differs("tokenizer_class", "BertTokenizer".into(), &got["type"]));
-        }
-        for (key, asked, found) in [
-            ("do_lower_case", self.lowercase.into(), &got["lowercase"]),
-            ("strip_accents", self.strip_accents.into(), &got["strip_accents"]),
-            ("tokenize_chinese_chars", self.chinese.into(), &got["handle_chinese_chars"]),
-        ] {
-            if asked != *found {
-                return Err(differs(key, asked, found));
-            }
-        }
-        Ok(())
     }
 }
 

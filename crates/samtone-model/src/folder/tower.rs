@@ -18,10 +18,10 @@ use super::tokenizer::{TOKENIZER, TokenizerFiles, TokenizerSettings, write_token
 use super::{CONFIG, unsupported};
 use crate::adapter::AdapterConfig;
 use crate::arch::static_table;
-use crate::config::{DualEncoderConfig, EncoderConfig, Pooling, Sharing};
+use crate::config::{DualEncoderConfig, EncoderConfig, LONGEST_OF_TABLES, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
-use crate::folder::hugging_face;
+use crate::folder::hugging_face::{self, TokenIds};
 use crate::projection::{DenseLayer, DenseLayers};
 use crate::side::Side;
 
@@ -139,7 +139,11 @@ impl TowerFolder {
             normalize,
             settings: Settings::read(path, dim)?,
             limits: Limits::read(&encoder_folder, Task::States)?,
-            tokenizer: TokenizerSettings::read(&encoder_folder)?,
+            tokenizer: if is_table {
+                TokenizerSettings::of_table(&encoder_folder)?
+            } else {
+                TokenizerSettings::read(&encoder_folder)?
+            },
             encoder,
             base,
             adapter,
@@ -168,7 +172,10 @@ impl TowerFolder {
 
     /// Texts of `side` are cut to this many tokens; none: no file says.
     pub(crate) fn max_tokens(&self, side: Side) -> Option<usize> {
-        self.limits.max_tokens(side).or(self.tokenizer.max_tokens)
+        // As in sentence-transformers: a length of the stage's own stands, the tokenizer's is held to the
+        // length that the encoder was made for.
+        let of_tokenizer = [self.tokenizer.max_tokens, self.encoder.usual_tokens()];
+        self.limits.max_tokens(side).or(of_tokenizer.into_iter().flatten().min())
     }
 
     /// The dense layers after pooling; none if there is none.
@@ -352,12 +359,17 @@ impl TowerContent<'_> {
         } else {
             let encoder = hugging_face::file_tensors(&config.encoder, encoder);
             checkpoint::write(&place.join(WEIGHTS), &encoder)?;
-            let pad_id = self.tokenizer.pad_id();
-            if let Some(file) = hugging_face::config_json(&config.encoder, pad_id) {
+            let ids = TokenIds::of(self.tokenizer);
+            if let Some(file) = hugging_face::config_json(&config.encoder, ids) {
                 write_json(&place.join(CONFIG), &file)?;
             }
         }
-        write_tokenizer(&place, self.tokenizer, self.tokenizer_files, self.max_tokens)?;
+        let of_table = is_table && self.max_tokens < LONGEST_OF_TABLES;
+        let cut = of_table && self.tokenizer.file_limit() != Some(self.max_tokens);
+        let cut = cut.then(|| self.tokenizer.with_file_limit(self.max_tokens)).transpose();
+        let cut = cut.map_err(|source| ModelError::Tokenizer { source })?;
+        let tokenizer = cut.as_ref().unwrap_or(self.tokenizer);
+        write_tokenizer(&place, tokenizer, self.tokenizer_files, self.max_tokens)?;
         if !is_table {
             Limits::write(&place, self.max_tokens)?;
             let (pooling, hidden) = (config.pooling, config.encoder.hidden());

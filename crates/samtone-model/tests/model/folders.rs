@@ -528,7 +528,7 @@ fn tokenizer_files_that_contradict_each_other_are_refused() {
         let error = opened.unwrap_err();
         let folder = home.path().join("model");
         let expected = format!(
-            "`{}` has `do_lower_case` = true, but the normalizer of `tokenizer.json` beside it says false",
+            "`{}` has `do_lower_case` = true, but `tokenizer.json` beside it says false",
             folder.join("tokenizer_config.json").display()
         );
         assert_eq!(error.to_string(), expected);
@@ -731,6 +731,17 @@ fn sizes_that_the_weights_do_not_have_are_refused() {
             let (_home, path) = variant(&files);
             let opened = Retriever::<Flex>::open(&path, &Default::default()).map(|_| ());
             assert!(opened.is_err(), "{key} = {value}");
+        }
+    }
+    for (model, key) in [("encoders/umt5", "num_layers"), ("encoders/qwen3", "num_hidden_layers")] {
+        for value in [json!(1_000_000_000_007_u64), json!(huge)] {
+            let config = fs::read(fixture(model).join("config.json")).unwrap();
+            let mut file: Value = serde_json::from_slice(&config).unwrap();
+            file[key] = value;
+            let (_home, path) =
+                variant_of(model, &[("config.json".to_owned(), file)].into_iter().collect());
+            let folder = ModelFolder::open(&path).unwrap();
+            assert!(folder.load::<Flex>(0, &Default::default()).is_err(), "{model}");
         }
     }
     let dense = |dim: Value| json!({ "out_features": dim, "bias": false, "activation_function": "torch.nn.Identity" });

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 use samtone_model::{
     BertConfig, BertKin, Checkpoint, Dropout, DualEncoder, EncoderConfig, ModelFolder, Pooling,
-    Retriever, RotaryConfig, RotaryKin, Sharing, Side, SideSettings,
+    Retriever, RotaryConfig, RotaryKin, RotaryScaling, Sharing, Side, SideSettings,
 };
 use samtone_testing::model::{config, fixture_batch, gradients};
 use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
@@ -125,6 +125,26 @@ fn a_local_layer_sees_no_further_than_its_window() {
         states(20).chunks(8).zip(states(21).chunks(8)).map(|(a, b)| a != b).collect();
     // Two layers reach twice as far.
     assert_eq!(differs, [true, true, true, true, true, false, false, false]);
+}
+
+/// A window that holds the whole text changes nothing.
+#[test]
+fn angles_are_stretched_in_local_layers_as_in_global_ones() {
+    let embeddings = |window: Option<usize>| {
+        let EncoderConfig::Rotary(rotary) = rotary(RotaryKin::Mistral, true, window) else {
+            unreachable!()
+        };
+        let encoder = EncoderConfig::Rotary(RotaryConfig {
+            global_every: usize::from(window.is_none()),
+            local_rotary_base: rotary.rotary_base,
+            rotary_scaling: Some(RotaryScaling::Linear { factor: 4.0 }),
+            ..rotary
+        });
+        let config = config(encoder, Sharing::Sde, Pooling::Mean);
+        let model = DualEncoder::<Flex>::init(&config, 1, &Default::default()).unwrap();
+        values(model.encode(Side::Query, &fixture_batch(1, 12), None))
+    };
+    assert_eq!(embeddings(Some(50)), embeddings(None));
 }
 
 #[test]

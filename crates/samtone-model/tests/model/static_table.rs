@@ -2,6 +2,7 @@
 //! becomes of a text without a token.
 
 use std::fs;
+use std::path::Path;
 
 use burn::backend::{Autodiff, Flex, NdArray};
 use burn::optim::GradientsParams;
@@ -9,7 +10,7 @@ use burn::tensor::backend::Backend;
 use safetensors::tensor::{Dtype, TensorView};
 use samtone_model::{ModelError, Retriever, Side};
 use samtone_testing::{assert_close, values, weighed_sum};
-use samtone_text::TokenBatch;
+use samtone_text::{TextTokenizer, TokenBatch};
 use serde_json::Value;
 
 use crate::parity::fixture;
@@ -51,6 +52,40 @@ fn a_table_embeds_as_its_library_does() {
         check::<Flex>(name, tolerance);
         check::<NdArray>(name, tolerance);
     }
+}
+
+/// sentence-transformers goes by `tokenizer.json` alone.
+#[test]
+fn a_tables_texts_are_cut_by_its_tokenizers_own_truncation() {
+    let home = tempfile::tempdir().unwrap();
+    let open = |path: &Path| Retriever::<Flex>::open(path, &Default::default()).unwrap();
+    let embed = |retriever: &Retriever<Flex>, text: &str| {
+        retriever.encode_texts(Side::Query, &[text]).unwrap()
+    };
+    let whole = open(&fixture("static/model"));
+    let [long, short] = ["the old well runs", "the old"];
+    let cut = home.path().join("cut");
+    fs::create_dir(&cut).unwrap();
+    for file in fs::read_dir(fixture("static/model")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), cut.join(file.file_name())).unwrap();
+    }
+    fs::write(cut.join("tokenizer_config.json"), r#"{"model_max_length": 1}"#).unwrap();
+    assert_eq!(embed(&open(&cut), long), embed(&whole, long));
+    let tokenizer = TextTokenizer::from_file(&cut.join("tokenizer.json")).unwrap();
+    let tokens = tokenizer.encode_bare(short, 99).unwrap().len();
+    tokenizer.with_file_limit(tokens).unwrap().save(&cut.join("tokenizer.json")).unwrap();
+    assert_ne!(embed(&whole, long), embed(&whole, short));
+    assert_eq!(embed(&open(&cut), long), embed(&whole, short));
+    // A length that was asked for is written there.
+    let mut asked = whole;
+    for side in Side::ALL {
+        asked.set_max_tokens(side, tokens).unwrap();
+    }
+    let saved = home.path().join("saved");
+    asked.save(&saved).unwrap();
+    let tokenizer = TextTokenizer::from_file(&saved.join("tokenizer.json")).unwrap();
+    assert_eq!(tokenizer.file_limit(), Some(tokens));
 }
 
 #[test]

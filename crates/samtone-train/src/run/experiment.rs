@@ -53,7 +53,7 @@ use crate::run::fit::{DevSet, Fitted, Lessons, fit};
 use crate::run::identity::Identity;
 use crate::run::judge::{Judge, evaluation_path, judge_bm25, keep, watched};
 use crate::run::origin::{Origin, seconds_since_1970};
-use crate::run::plan;
+use crate::run::plan::{self, Plan};
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::queries;
 use crate::run::ranking;
@@ -168,22 +168,9 @@ pub fn run<B: AutodiffBackend>(
     if is_random {
         observe(Event::Warning(RANDOM.into()));
     }
-    let precision = config.train.precision;
-    if retriever.model.unfuses(precision) {
-        let warning =
-            format!("`{precision}` leaves the fused operations: it is slower than `f32` here");
-        observe(Event::Warning(warning));
-    }
-    for warning in cut_texts(&prepared, config) {
-        observe(Event::Warning(warning));
-    }
-
-    let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
-    // "auto" chose once: what a machine's memory holds decides the last digits of a result.
-    let chosen = folder.then().map_or_else(|| config.clone(), |then| as_begun(config, then));
+    warn(&session, &prepared, observe);
     let batches = Batches::new(&prepared, config)?;
-    let loss = config.loss.resolve()?;
-    let plan = plan::choose(&retriever.model, &batches, &loss, &chosen);
+    let plan = plan_of(&session, &batches, folder.then())?;
     if !plan.fits() {
         observe(Event::Warning(plan.warning()));
     }
@@ -191,18 +178,9 @@ pub fn run<B: AutodiffBackend>(
         let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
         nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
     }
-    let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
-    let begun = Identity {
-        chunk: plan.chunk,
-        recomputes: plan.recomputes,
-        steps: plan.steps,
-        ..identity.clone()
-    };
-    let is_prolonged = folder.then().is_some_and(|then| then.steps != begun.steps);
-    folder.unfinish()?;
-    folder.begin(&begun, &config.to_toml(), vocabulary)?;
-    Origin::keep(&folder, given, options.command, is_prolonged)?;
+    begin(&folder, &session, &plan, given, options.command)?;
     DataRecord::keep(&folder, &prepared, &batches, retriever, config)?;
+    let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
     let dev = prepared.dev.as_ref();
@@ -251,6 +229,55 @@ fn agree_on_data<B: Backend>(nodes: &Nodes, session: &Session<B>) -> Result<(), 
     let pairs = session.train.iter().map(|set| set.pairs.len()).sum::<usize>();
     let parameters = session.retriever.model.num_parameters();
     nodes.agree("what they train", &format!("{pairs} pairs, {parameters} parameters"))
+}
+
+/// Says what of a run that is to begin its user may not have meant.
+fn warn<B: AutodiffBackend>(
+    session: &Session<B>,
+    prepared: &Prepared,
+    observe: &mut dyn FnMut(Event<'_>),
+) {
+    let Session { config, retriever, .. } = session;
+    let precision = config.train.precision;
+    if retriever.model.unfuses(precision) {
+        let warning =
+            format!("`{precision}` leaves the fused operations: it is slower than `f32` here");
+        observe(Event::Warning(warning));
+    }
+    for warning in cut_texts(prepared, config) {
+        observe(Event::Warning(warning));
+    }
+}
+
+/// How the run computes; `then` is what it began with. What `"auto"` chose once stays: what a machine's
+/// memory holds decides the last digits of a result.
+fn plan_of<B: AutodiffBackend>(
+    session: &Session<B>,
+    batches: &Batches<'_>,
+    then: Option<&Identity>,
+) -> Result<Plan, TrainError> {
+    let Session { config, retriever, .. } = session;
+    let chosen = then.map_or_else(|| config.clone(), |then| as_begun(config, then));
+    let loss = config.loss.resolve()?;
+    Ok(plan::choose(&retriever.model, batches, &loss, &chosen))
+}
+
+/// Writes what the run begins with, so that it can go on from there.
+fn begin<B: AutodiffBackend>(
+    folder: &RunFolder<'_>,
+    session: &Session<B>,
+    plan: &Plan,
+    given: &ExperimentConfig,
+    command: &str,
+) -> Result<(), TrainError> {
+    let Session { config, retriever, identity, .. } = session;
+    let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
+    let Plan { chunk, recomputes, steps, .. } = *plan;
+    let begun = Identity { chunk, recomputes, steps, ..identity.clone() };
+    let is_prolonged = folder.then().is_some_and(|then| then.steps != begun.steps);
+    folder.unfinish()?;
+    folder.begin(&begun, &config.to_toml(), vocabulary)?;
+    Origin::keep(folder, given, command, is_prolonged)
 }
 
 /// `config` with what `"auto"` chose when the run began.

@@ -4,15 +4,13 @@ use std::time::Instant;
 
 use burn::tensor::backend::AutodiffBackend;
 use samtone_model::{Parameter, Side};
-use samtone_text::Key;
 
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
 use crate::run::batches::Batches;
-use crate::run::fit::objective;
+use crate::run::fit::{dropout_key, objective};
 use crate::run::plan;
 use crate::run::session::Session;
-use crate::step::engine::Engine;
 
 /// The first step of a run, before any update. Weights, batch and dropout masks are drawn on the host:
 /// the same on every backend.
@@ -42,16 +40,11 @@ pub fn first_step<B: AutodiffBackend>(
     let prepared = session.tokenise(config.data.token_cache.as_deref().unwrap_or(own.path()))?;
     let batches = Batches::new(&prepared, config)?;
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
-    let engine = Engine {
-        objective: objective(config, &config.loss)?,
-        chunk: plan.texts(config.train.negatives()),
-        pad_id: retriever.tokenizer(Side::Query).pad_id(),
-        precision: config.train.precision,
-        recomputes: plan.recomputes,
-    };
+    let pad_id = retriever.tokenizer(Side::Query).pad_id();
+    let engine = plan.engine(objective(config, &config.loss)?, pad_id, &config.train);
     let batch = batches.at(0).batch;
     let temperature = engine.objective.contrastive.temperature();
-    let dropout = Key::new(config.seed).child("dropout").at(0);
+    let dropout = dropout_key(config).at(0);
     let step = || {
         let started = Instant::now();
         let out = engine.gradients(&retriever.model, &batch, temperature, Some(dropout))?;

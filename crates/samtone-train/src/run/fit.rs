@@ -58,6 +58,11 @@ pub(crate) struct DevSet<'a> {
     pub(crate) among: Option<&'a [usize]>,
 }
 
+/// What a run's masks of dropout are drawn by, step by step.
+pub(crate) fn dropout_key(config: &ExperimentConfig) -> Key {
+    Key::new(config.seed).child("dropout")
+}
+
 /// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
 /// on the first of `devices`; the others, and those of other nodes, share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
@@ -98,16 +103,10 @@ pub(crate) fn fit<B: AutodiffBackend>(
         workers: Workers { devices, nodes: place.nodes },
         second_begins: course.stages.second_begins(),
         second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
-        dropout: Key::new(config.seed).child("dropout"),
+        dropout: dropout_key(config),
         temperature: TemperatureState::new(&first.contrastive),
         log_temperature: 0.0,
-        engine: Engine {
-            objective: first,
-            chunk: plan.texts(train.negatives()),
-            pad_id: retriever.tokenizer(Side::Query).pad_id(),
-            precision: train.precision,
-            recomputes: plan.recomputes,
-        },
+        engine: plan.engine(first, retriever.tokenizer(Side::Query).pad_id(), train),
     };
     let model = retriever.model.clone();
     let optimizer = DualEncoderOptimizer::new(train, model.parameters());

@@ -11,12 +11,12 @@ use burn::module::AutodiffModule;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Distribution, Tensor};
 use samtone_loss::Loss;
-use samtone_model::{DualEncoder, EncoderConfig, Parameter, Part, Retriever, Side};
+use samtone_model::{DualEncoder, LayerFloats, Parameter, Part, Retriever, Side};
 use samtone_text::{Key, TokenCache};
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::config::{Chunk, ExperimentConfig, Recompute};
+use crate::config::{Chunk, ExperimentConfig, Recompute, TrainConfig};
 use crate::error::TrainError;
 use crate::run::batches::Batches;
 use crate::run::prepare::{Prepared, TestSet};
@@ -70,6 +70,15 @@ impl Plan {
         if self.is_cached { self.chunk } else { self.batch_size * hard_negatives.max(1) }
     }
 
+    /// The engine of a run as planned.
+    pub(crate) fn engine(&self, objective: Objective, pad_id: u32, train: &TrainConfig) -> Engine {
+        Engine {
+            precision: train.precision,
+            recomputes: self.recomputes,
+            ..Engine::new(objective, self.texts(train.negatives()), pad_id)
+        }
+    }
+
     /// What to say where it does not fit.
     pub(crate) fn warning(&self) -> String {
         let gib = |bytes: u64| bytes as f64 / GIB;
@@ -114,13 +123,7 @@ pub(crate) fn choose<B: Backend>(
     let plan = |(chunk, recomputes): (usize, bool)| {
         let is_cached = chunk < batch_size;
         let texts = if is_cached { chunk } else { batch_size * per_row };
-        let engine = Engine {
-            objective: objective.clone(),
-            chunk: texts,
-            pad_id: 0,
-            precision: train.precision,
-            recomputes,
-        };
+        let engine = Engine::new(objective.clone(), texts, 0);
         let tokens: usize = sample.iter().map(|b| engine.computed_tokens(model, b)).sum();
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
         let memory = Memory {
@@ -228,14 +231,6 @@ fn adapters<B: Backend>(model: &DualEncoder<B>) -> usize {
     adapters.map(Parameter::num_elements).sum()
 }
 
-/// Floats that one token keeps in one layer until the backward pass has used them.
-struct Layer {
-    /// Whatever is trained.
-    kept: usize,
-    /// The inputs of maps, for the gradients of their weights.
-    inputs: usize,
-}
-
 /// Bytes that one token's activations take until the backward pass has used them.
 fn activation_bytes<B: Backend>(
     model: &DualEncoder<B>,
@@ -243,35 +238,7 @@ fn activation_bytes<B: Backend>(
     recomputes: bool,
 ) -> u64 {
     let config = &model.config().encoder;
-    let (layer, heads) = match config {
-        EncoderConfig::Bert(bert) => {
-            // Queries, keys and values (3), attention's output (1), two norms' normalised values (2);
-            // the feed-forward block before its nonlinearity. Two norms' values and the feed-forward
-            // block after it go into maps.
-            let kept = 6 * bert.hidden + bert.intermediate;
-            (Layer { kept, inputs: 2 * bert.hidden + bert.intermediate }, bert.heads)
-        }
-        EncoderConfig::T5(t5) => {
-            // Two norms' normalised values (2), two block outputs (2); queries, keys, values and
-            // attention's output; the feed-forward block and its gate. Two norms' values and the
-            // feed-forward block's, once more with a gate, go into maps.
-            let inner = t5.heads * t5.head_dim;
-            let [kept, inputs] = if t5.gated { [2, 2] } else { [1, 1] };
-            let kept = 4 * t5.hidden + 4 * inner + kept * t5.intermediate;
-            (Layer { kept, inputs: 2 * t5.hidden + inputs * t5.intermediate }, t5.heads)
-        }
-        // Rows of the table, and their means.
-        EncoderConfig::Static(_) => (Layer { kept: 0, inputs: 0 }, 1),
-        EncoderConfig::Rotary(rotary) => {
-            // Two norms' normalised values (2), two block outputs (2); queries, keys and values before
-            // and after they turn (and between, where heads have norms), and attention's output; the
-            // gate and the gated. Two norms' values and the product of the gate go into maps.
-            let queries = rotary.heads * rotary.head_dim;
-            let projected = queries + 2 * rotary.kv_heads * rotary.head_dim;
-            let kept = 4 * rotary.hidden + 3 * projected + queries + 2 * rotary.intermediate;
-            (Layer { kept, inputs: 2 * rotary.hidden + rotary.intermediate }, rotary.heads)
-        }
-    };
+    let layer = config.layer_floats();
     let embedder = 4 * config.hidden();
     let layers = trained_layers(model);
     let (of_layers, embedder): (Vec<usize>, usize) = if model.skips_padding() {
@@ -280,7 +247,7 @@ fn activation_bytes<B: Backend>(
         // Plain operations keep every step of norms, masks and softmax as well, and all inputs.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
         let one = layer.kept + layer.inputs;
-        (vec![5 * one / 2 + 6 * heads * longest; layers.len()], 3 * embedder)
+        (vec![5 * one / 2 + 6 * layer.heads * longest; layers.len()], 3 * embedder)
     };
     // What each layer reads, and one layer whole; or all.
     let floats = if recomputes {
@@ -304,7 +271,7 @@ fn trained_layers<B: Backend>(model: &DualEncoder<B>) -> Range<usize> {
 }
 
 /// Floats that one token keeps in the layer of a number.
-fn layer_floats<B: Backend>(model: &DualEncoder<B>, layer: &Layer, number: usize) -> usize {
+fn layer_floats<B: Backend>(model: &DualEncoder<B>, layer: &LayerFloats, number: usize) -> usize {
     let own = model.parameters().iter().filter(|p| p.part == Part::Layer(number));
     let trained: Vec<&Parameter> = own.filter(|p| p.is_trainable && p.shape.len() == 2).collect();
     if trained.iter().any(|p| !p.is_adapter) {

@@ -145,7 +145,8 @@ impl ExperimentConfig {
             let problem = "needs `model.path`: adapters change a model that is there".into();
             return Err(TrainError::Misfit { key: "model.adapter", problem });
         }
-        let limit = model.encoder.get_or_insert_default().max_tokens();
+        let encoder = model.encoder.get_or_insert_default();
+        let (limit, usual) = (encoder.max_tokens(), encoder.usual_tokens());
         model.sharing.get_or_insert_default();
         model.pooling.get_or_insert_default();
         model.normalize.get_or_insert(true);
@@ -157,7 +158,7 @@ impl ExperimentConfig {
         ];
         for ((key, length), default) in lengths.into_iter().zip(LENGTHS) {
             check_length(key, *length, limit)?;
-            length.get_or_insert(limit.map_or(default, |limit| default.min(limit)));
+            length.get_or_insert(usual.map_or(default, |usual| default.min(usual)));
         }
         self.loss.similarity.get_or_insert_default();
         self.data.lowercase.get_or_insert(true);

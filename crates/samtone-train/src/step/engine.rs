@@ -133,6 +133,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Gradients in f32, `chunk` texts of one kind at once, whose activations are all kept.
+    pub fn new(objective: impl Into<Objective>, chunk: usize, pad_id: u32) -> Self {
+        let (objective, precision) = (objective.into(), Precision::F32);
+        Self { objective, chunk, pad_id, precision, recomputes: false }
+    }
+
     /// The gradients of `model` on `batch`; `dropout` keys this step's masks, none turns it off.
     ///
     /// # Errors
@@ -265,9 +271,7 @@ impl Engine {
         });
         let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
-        let wanted = own_rows(wanted, batch, shard);
-        let Embeddings { queries, documents, hard_negatives } = wanted;
-        let wanted = [Some(queries), Some(documents), hard_negatives.map(|x| x.flatten(0, 1))];
+        let wanted = own_rows(wanted, batch, shard).into_rows();
         let mut sum = GradientsAccumulator::new();
         for (pass, wanted) in passes.into_iter().zip(wanted.into_iter().flatten()) {
             model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
@@ -309,11 +313,10 @@ impl Engine {
                 }
             }
         };
-        let [queries, documents, hard_negatives] = streams;
-        add(queries, wanted.queries);
-        add(documents, wanted.documents);
-        if let Some(wanted) = wanted.hard_negatives {
-            add(hard_negatives, wanted.flatten(0, 1));
+        for (stream, wanted) in streams.into_iter().zip(wanted.into_rows()) {
+            if let Some(wanted) = wanted {
+                add(stream, wanted);
+            }
         }
         Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
     }
@@ -324,10 +327,8 @@ impl Engine {
         if self.precision != Precision::F16 {
             return 1.0;
         }
-        let Embeddings { queries, documents, hard_negatives } = wanted.clone();
-        let mut largest = vec![queries.abs().max(), documents.abs().max()];
-        largest.extend(hard_negatives.map(|wanted| wanted.abs().max()));
-        let largest = Tensor::cat(largest, 0).max().into_data();
+        let largest = wanted.clone().into_rows().into_iter().flatten().map(|x| x.abs().max());
+        let largest = Tensor::cat(largest.collect(), 0).max().into_data();
         let largest = largest.iter::<f64>().next().expect("a maximum is a number");
         // A power of two, which rounds nothing.
         if largest > 0.0 { (-largest.log2().floor()).exp2() } else { 1.0 }
@@ -448,23 +449,21 @@ fn surrogate_of_all<B: AutodiffBackend>(
     wanted: Embeddings<B::InnerBackend>,
     scale: f64,
 ) -> Tensor<B, 1> {
-    let sum = surrogate(embeddings.queries, wanted.queries, scale)
-        + surrogate(embeddings.documents, wanted.documents, scale);
-    match embeddings.hard_negatives.zip(wanted.hard_negatives) {
-        Some((embeddings, wanted)) => sum + surrogate(embeddings, wanted, scale),
-        None => sum,
-    }
+    let kinds = embeddings.into_rows().into_iter().zip(wanted.into_rows());
+    let parts =
+        kinds.filter_map(|(embeddings, wanted)| Some(surrogate(embeddings?, wanted?, scale)));
+    parts.reduce(|a, b| a + b).expect("there are queries")
 }
 
 /// A number whose gradient with respect to `embeddings` is `scale` times `wanted`.
-fn surrogate<B: AutodiffBackend, const D: usize>(
-    embeddings: Tensor<B, D>,
-    wanted: Tensor<B::InnerBackend, D>,
+fn surrogate<B: AutodiffBackend>(
+    embeddings: Tensor<B, 2>,
+    wanted: Tensor<B::InnerBackend, 2>,
     scale: f64,
 ) -> Tensor<B, 1> {
     (embeddings * Tensor::from_inner(scaled(wanted, scale))).sum()
 }
 
-fn scaled<B: Backend, const D: usize>(wanted: Tensor<B, D>, scale: f64) -> Tensor<B, D> {
+fn scaled<B: Backend>(wanted: Tensor<B, 2>, scale: f64) -> Tensor<B, 2> {
     if scale == 1.0 { wanted } else { wanted * scale }
 }

@@ -74,7 +74,9 @@ impl Objective {
         let mut sum: Option<ObjectiveGradients<B::InnerBackend>> = None;
         for &(dim, weight) in slices {
             let cut = cut(embeddings, dim);
-            let mut part = self.contrastive_gradients(&cut, relations, temperature)?;
+            let batch = Batch::from(cut.clone()).with_relations(relations.clone());
+            let found = self.contrastive.value_and_gradients(&batch, temperature)?;
+            let mut part = ObjectiveGradients::from(found);
             if let Some(config) = &self.distillation {
                 let similarity = self.contrastive.similarity();
                 let term = distillation::term::<B>(config, &cut, teacher, similarity, temperature);
@@ -89,21 +91,6 @@ impl Objective {
             });
         }
         Ok(sum.expect("there is a slice"))
-    }
-
-    fn contrastive_gradients<B: Backend>(
-        &self,
-        embeddings: &Embeddings<B>,
-        relations: &Relations,
-        temperature: Temperature,
-    ) -> Result<ObjectiveGradients<B>, LossError> {
-        let batch = Batch::from(embeddings.clone()).with_relations(relations.clone());
-        let out = self.contrastive.value_and_gradients(&batch, temperature)?;
-        Ok(ObjectiveGradients {
-            loss: out.loss,
-            log_temperature: out.log_temperature,
-            embeddings: out.embeddings,
-        })
     }
 }
 

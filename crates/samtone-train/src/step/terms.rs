@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use samtone_loss::Embeddings;
+use samtone_loss::{Embeddings, LossGradients};
 
 /// The value of an objective and its gradients.
 #[derive(Clone, Debug)]
@@ -13,6 +13,13 @@ pub struct ObjectiveGradients<B: Backend> {
     pub log_temperature: f64,
     /// Gradients with respect to the embeddings.
     pub embeddings: Embeddings<B>,
+}
+
+impl<B: Backend> From<LossGradients<B>> for ObjectiveGradients<B> {
+    fn from(found: LossGradients<B>) -> Self {
+        let LossGradients { loss, log_temperature, embeddings, .. } = found;
+        Self { loss, log_temperature, embeddings }
+    }
 }
 
 impl<B: Backend> ObjectiveGradients<B> {

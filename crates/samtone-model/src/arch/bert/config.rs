@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::activation::Activation;
 use crate::config::bounds::{at_least_one, positive, probability};
 use crate::error::ModelError;
+use crate::memory::LayerFloats;
 
 /// BERT and what differs from it in a detail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,14 @@ impl Default for BertConfig {
 }
 
 impl BertConfig {
+    pub(crate) fn layer_floats(&self) -> LayerFloats {
+        // Queries, keys and values (3), attention's output (1), two norms' normalised values (2); the
+        // feed-forward block before its nonlinearity. Two norms' values and the feed-forward block after
+        // it go into maps.
+        let kept = 6 * self.hidden + self.intermediate;
+        LayerFloats { kept, inputs: 2 * self.hidden + self.intermediate, heads: self.heads }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ModelError> {
         at_least_one("vocab_size", self.vocab_size)?;
         at_least_one("hidden", self.hidden)?;

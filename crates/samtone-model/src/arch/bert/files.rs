@@ -254,6 +254,8 @@ pub(crate) fn write(config: &BertConfig, pad_id: u32) -> Value {
         BertKin::JinaBert => {
             file["position_embedding_type"] = "alibi".into();
             file["feed_forward_type"] = "geglu".into();
+            // By which text-embeddings-inference knows it.
+            file["_name_or_path"] = "jinaai/jina-bert-implementation".into();
             file["auto_map"] = json!({
                 "AutoConfig": "jinaai/jina-bert-implementation--configuration_bert.JinaBertConfig",
                 "AutoModel": "jinaai/jina-bert-implementation--modeling_bert.JinaBertModel",

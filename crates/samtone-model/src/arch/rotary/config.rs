@@ -6,6 +6,7 @@ use crate::blocks::rotary::RotaryScaling;
 use crate::config::activation::Activation;
 use crate::config::bounds::{at_least_one, countable_heads, positive, probability};
 use crate::error::ModelError;
+use crate::memory::LayerFloats;
 
 /// The families of encoders with rotary positions. What they differ in and no file says is here;
 /// what files say is in [`RotaryConfig`].
@@ -102,8 +103,11 @@ pub struct RotaryConfig {
     pub head_dim: usize,
     /// Dimensions inside the feed-forward block.
     pub intermediate: usize,
-    /// The longest text, in tokens.
+    /// The longest text that it was made for, in tokens.
     pub max_positions: usize,
+    /// Whether it can read no longer one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bounded: bool,
     /// Rows of the token type table, of which every token has the first; 0: there is no table.
     pub token_types: usize,
     /// The nonlinearity of the feed-forward block's gate.
@@ -133,7 +137,7 @@ pub struct RotaryConfig {
     pub rotary_base: f64,
     /// The base of the angles in local layers.
     pub local_rotary_base: f64,
-    /// How the angles of global layers are stretched.
+    /// How the angles are stretched; Gemma 3's in global layers alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotary_scaling: Option<RotaryScaling>,
     /// Scores are divided by the square root of this; none: of `head_dim`.
@@ -157,6 +161,7 @@ impl Default for RotaryConfig {
             head_dim: 64,
             intermediate: 1152,
             max_positions: 8192,
+            is_bounded: false,
             token_types: 0,
             activation: Activation::Gelu,
             norm_eps: 1e-5,
@@ -180,10 +185,25 @@ impl Default for RotaryConfig {
 }
 
 impl RotaryConfig {
+    pub(crate) fn layer_floats(&self) -> LayerFloats {
+        // Two norms' normalised values (2), two block outputs (2); queries, keys and values before and
+        // after they turn (and between, where heads have norms), and attention's output; the gate and
+        // the gated. Two norms' values and the product of the gate go into maps.
+        let queries = self.heads * self.head_dim;
+        let projected = queries + 2 * self.kv_heads * self.head_dim;
+        let kept = 4 * self.hidden + 3 * projected + queries + 2 * self.intermediate;
+        LayerFloats { kept, inputs: 2 * self.hidden + self.intermediate, heads: self.heads }
+    }
+
     /// Whether a layer sees no further than the window.
     pub(crate) fn is_local(&self, layer: usize) -> bool {
         let is_global = self.global_every > 0 && layer % self.global_every == self.first_global;
         self.window.is_some() && !is_global
+    }
+
+    /// How the angles of local layers are stretched: as those of global ones, but in Gemma 3.
+    pub(crate) fn local_scaling(&self) -> Option<RotaryScaling> {
+        self.rotary_scaling.filter(|_| self.kin != RotaryKin::Gemma3)
     }
 
     pub(crate) fn validate(&self) -> Result<(), ModelError> {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::activation::Activation;
 use crate::config::bounds::{at_least_one, countable_heads, positive, probability};
 use crate::error::ModelError;
+use crate::memory::LayerFloats;
 
 /// T5 and what differs from it in a detail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,16 @@ impl Default for T5Config {
 }
 
 impl T5Config {
+    pub(crate) fn layer_floats(&self) -> LayerFloats {
+        // Two norms' normalised values (2), two block outputs (2); queries, keys, values and attention's
+        // output; the feed-forward block and its gate. Two norms' values and the feed-forward block's,
+        // once more with a gate, go into maps.
+        let blocks = if self.gated { 2 } else { 1 };
+        let kept = 4 * self.hidden + 4 * self.heads * self.head_dim + blocks * self.intermediate;
+        let inputs = 2 * self.hidden + blocks * self.intermediate;
+        LayerFloats { kept, inputs, heads: self.heads }
+    }
+
     pub(crate) fn validate(&self) -> Result<(), ModelError> {
         at_least_one("vocab_size", self.vocab_size)?;
         at_least_one("hidden", self.hidden)?;

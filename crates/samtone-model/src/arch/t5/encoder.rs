@@ -43,7 +43,7 @@ impl<B: Backend> T5Stack<B> {
                 relative_positions(builder, config, "encoder", layer)
             })
             .collect::<Result<_, _>>()?;
-        let mut layers = Vec::with_capacity(config.layers);
+        let mut layers = Vec::new();
         for layer in 0..config.layers {
             builder.part(Part::Layer(layer));
             let name = |block: usize| format!("encoder.block.{layer}.layer.{block}");

@@ -41,6 +41,9 @@ pub(crate) fn read(keys: &Keys<'_>, model_type: &str) -> Result<T5Config, ModelE
         "silu" => (Activation::Silu, false),
         _ => return Err(keys.refuse("feed_forward_proj", "relu or gated-gelu")),
     };
+    if keys.activation("dense_act_fn", activation)? != activation {
+        return Err(keys.refuse("dense_act_fn", "what `feed_forward_proj` says"));
+    }
     Ok(T5Config {
         kin,
         vocab_size: keys.count("vocab_size")?.unwrap_or(either(32_128, 250_112)),

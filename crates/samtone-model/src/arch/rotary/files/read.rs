@@ -9,36 +9,37 @@ use crate::error::ModelError;
 use crate::folder::keys::Keys;
 
 /// The base and the scaling of the angles of `layers` (`full_attention`, `sliding_attention`): of
-/// transformers 5's `rope_parameters`, or else of the older key `older` and `rope_scaling`.
+/// transformers 5's `rope_parameters`, or else of `rope_scaling`, and of the older key `older` where they
+/// name no base.
 fn rotary(
     keys: &Keys<'_>,
     layers: Option<&'static str>,
     older: &'static str,
     absent: f64,
 ) -> Result<(f64, Option<RotaryScaling>), ModelError> {
-    let mut parameters = keys.inner("rope_parameters")?;
+    let scaling = keys.inner("rope_scaling")?.filter(|scaling| !scaling.is_empty());
+    let mut parameters = keys.inner("rope_parameters")?.filter(|parameters| !parameters.is_empty());
+    if scaling.is_some() && parameters.is_some() && scaling != parameters {
+        // Of the two some classes take the one, some join them.
+        return Err(keys.refuse("rope_scaling", "none beside `rope_parameters`"));
+    }
     if let (Some(all), Some(layers)) = (&parameters, layers) {
         parameters = all.inner(layers)?.or_else(|| all.has("rope_type").then(|| all.clone()));
     }
-    let older_base = keys.number(older)?;
-    let base = match &parameters {
-        Some(parameters) => parameters.number("rope_theta")?.or(older_base),
-        None => older_base,
+    let Some(parameters) = parameters.or(scaling) else {
+        return Ok((keys.number(older)?.unwrap_or(absent), None));
     };
-    let scaling = match parameters {
-        Some(parameters) => Some(parameters),
-        None => keys.inner("rope_scaling")?,
-    };
-    let scaling = match &scaling {
-        Some(scaling) => scaling_of(scaling)?,
-        None => None,
-    };
-    Ok((base.unwrap_or(absent), scaling))
+    let base = parameters.number("rope_theta")?.or(keys.number(older)?);
+    Ok((base.unwrap_or(absent), scaling_of(&parameters)?))
 }
 
 fn scaling_of(keys: &Keys<'_>) -> Result<Option<RotaryScaling>, ModelError> {
     if keys.number("partial_rotary_factor")?.is_some_and(|share| share != 1.0) {
         return Err(keys.refuse("partial_rotary_factor", "1: the whole head turns"));
+    }
+    // Of GTE's own code: another scaling.
+    if keys.has("mixed_b") {
+        return Err(keys.refuse("mixed_b", "none"));
     }
     let key = if keys.has("rope_type") { "rope_type" } else { "type" };
     let number = |key, expected| keys.number(key)?.ok_or_else(|| keys.refuse(key, expected));
@@ -122,7 +123,6 @@ fn read_modern_bert(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
     if mlp_dropout != embedding_dropout {
         return Err(keys.refuse("embedding_dropout", "what `mlp_dropout` is"));
     }
-    let eps = keys.number("norm_eps")?.or(keys.number("layer_norm_eps")?);
     let flag = |key| Ok::<_, ModelError>(keys.flag(key)?.unwrap_or(false));
     let (attention_bias, mlp_bias) = (flag("attention_bias")?, flag("mlp_bias")?);
     Ok(RotaryConfig {
@@ -136,14 +136,17 @@ fn read_modern_bert(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
         intermediate: keys.count("intermediate_size")?.unwrap_or(1152),
         max_positions: keys.count("max_position_embeddings")?.unwrap_or(8192),
         activation: keys.activation("hidden_activation", Activation::Gelu)?,
-        norm_eps: eps.unwrap_or(1e-5),
+        norm_eps: keys.number("norm_eps")?.unwrap_or(1e-5),
         norm_bias: flag("norm_bias")?,
         qkv_bias: attention_bias,
         attention_output_bias: attention_bias,
         inner_bias: mlp_bias,
         outer_bias: mlp_bias,
-        // Half of it on either side.
-        window: Some(keys.count("local_attention")?.unwrap_or(128) / 2),
+        // On either side that many tokens, or half of the other key's.
+        window: match keys.count("sliding_window")? {
+            None => Some(keys.count("local_attention")?.unwrap_or(128) / 2),
+            window => window,
+        },
         global_every,
         first_global,
         rotary_base,
@@ -168,6 +171,9 @@ fn read_nomic_bert(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
         && keys.count("num_experts")?.unwrap_or(0) > 0
     {
         return Err(keys.refuse("moe_every_n_layers", "0: no experts"));
+    }
+    if keys.has("rotary_emb_scale_base") {
+        return Err(keys.refuse("rotary_emb_scale_base", "none"));
     }
     if keys.number("rotary_emb_fraction")?.is_some_and(|share| share != 1.0) {
         return Err(keys.refuse("rotary_emb_fraction", "1: the whole head turns"));
@@ -204,6 +210,7 @@ fn read_nomic_bert(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
         head_dim: keys.count("head_dim")?.unwrap_or(hidden / heads.max(1)),
         intermediate: count("intermediate_size", "n_inner", 3072)?,
         max_positions: if stretches { longest.min(2048) } else { longest },
+        is_bounded: stretches,
         token_types: keys.count("type_vocab_size")?.unwrap_or(2),
         activation,
         norm_eps: number("layer_norm_eps", "layer_norm_epsilon")?.unwrap_or(1e-12),
@@ -292,6 +299,9 @@ fn read_llama(keys: &Keys<'_>, kin: RotaryKin) -> Result<RotaryConfig, ModelErro
         && keys.flag("is_causal")?.unwrap_or(true)
         && !keys.flag("use_bidirectional_attention")?.unwrap_or(false);
     let (rotary_base, rotary_scaling) = rotary(keys, None, "rope_theta", 10_000.0)?;
+    if matches!(rotary_scaling, Some(RotaryScaling::Ntk { .. })) {
+        return Err(keys.refuse("rope_scaling", "default, linear or llama3"));
+    }
     let bias = keys.flag("attention_bias")?.unwrap_or(false);
     let mlp_bias = keys.flag("mlp_bias")?.unwrap_or(false);
     let eps = if kin == RotaryKin::EuroBert { 1e-5 } else { 1e-6 };
@@ -311,8 +321,8 @@ fn read_llama(keys: &Keys<'_>, kin: RotaryKin) -> Result<RotaryConfig, ModelErro
         inner_bias: mlp_bias,
         outer_bias: mlp_bias,
         is_causal,
-        // That many tokens, the asking one among them.
-        window: window.map(|tokens| tokens.saturating_sub(1)),
+        // Causal: that many tokens, the asking one among them. Both ways: that many on either side.
+        window: window.map(|tokens| tokens.saturating_sub(usize::from(is_causal))),
         global_every: usize::from(window.is_none()),
         rotary_base,
         local_rotary_base: if window.is_some() { rotary_base } else { 10_000.0 },
@@ -327,10 +337,7 @@ fn read_gemma(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
         keys.never(key)?;
     }
     let layers = keys.count("num_hidden_layers")?.unwrap_or(26);
-    let every = keys
-        .count("sliding_window_pattern")?
-        .or(keys.count("_sliding_window_pattern")?)
-        .unwrap_or(6);
+    let every = keys.count("sliding_window_pattern")?.unwrap_or(6);
     let (global_every, first_global) = pattern(keys, layers, (every, every.saturating_sub(1)))?;
     let (rotary_base, rotary_scaling) =
         rotary(keys, Some("full_attention"), "rope_theta", 1_000_000.0)?;
@@ -341,7 +348,15 @@ fn read_gemma(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
     }
     let (local_rotary_base, _) =
         rotary(keys, Some("sliding_attention"), "rope_local_base_freq", 10_000.0)?;
-    let is_causal = !keys.flag("use_bidirectional_attention")?.unwrap_or(false);
+    if matches!(rotary_scaling, Some(RotaryScaling::Ntk { .. })) {
+        return Err(keys.refuse("rope_scaling", "default, linear or llama3"));
+    }
+    let looks_ahead = keys.flag("use_bidirectional_attention")?.unwrap_or(false);
+    let is_causal = keys.flag("is_causal")?.unwrap_or(!looks_ahead);
+    if is_causal == looks_ahead {
+        // Transformers makes a mask of its own of either.
+        return Err(keys.refuse("is_causal", "the contrary of `use_bidirectional_attention`"));
+    }
     let tokens = keys.count("sliding_window")?.unwrap_or(4096);
     // Causal: that many tokens, the asking one among them. Both ways: half of them on either side.
     let window = if is_causal { tokens.saturating_sub(1) } else { tokens / 2 };

@@ -6,10 +6,11 @@ use super::KINS;
 use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 use crate::blocks::rotary::RotaryScaling;
 use crate::config::Activation;
+use crate::folder::hugging_face::TokenIds;
 use crate::folder::keys::activation_name;
 
 /// The `config.json`, in the older keys, which every reader knows.
-pub(crate) fn write(config: &RotaryConfig, pad_id: u32) -> Value {
+pub(crate) fn write(config: &RotaryConfig, ids: TokenIds) -> Value {
     let known = KINS.iter().find(|(_, _, kin)| *kin == config.kin);
     let (model_type, class, _) = known.expect("every kin has a name");
     let mut file = json!({
@@ -21,11 +22,11 @@ pub(crate) fn write(config: &RotaryConfig, pad_id: u32) -> Value {
         "model_type": model_type,
         "num_attention_heads": config.heads,
         "num_hidden_layers": config.layers,
-        "pad_token_id": pad_id,
+        "pad_token_id": ids.pad,
         "torch_dtype": "float32",
         "vocab_size": config.vocab_size,
     });
-    let more = own_keys(config);
+    let more = own_keys(config, ids);
     let Value::Object(more) = more else { unreachable!("written as an object above") };
     for (key, value) in more {
         file[key] = value;
@@ -36,17 +37,14 @@ pub(crate) fn write(config: &RotaryConfig, pad_id: u32) -> Value {
             file["rope_theta"] = config.rotary_base.into();
             file["rope_scaling"] = scaling_json(config.rotary_scaling);
             if kin == RotaryKin::Mistral {
-                file["sliding_window"] = config.window.map(|window| window + 1).into();
+                let own = usize::from(config.is_causal);
+                file["sliding_window"] = config.window.map(|window| window + own).into();
             }
             if kin == RotaryKin::New {
                 file["auto_map"] = json!({
                     "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
                     "AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel",
                 });
-                file["layer_norm_type"] = "layer_norm".into();
-                file["logn_attention_scale"] = false.into();
-                file["pack_qkv"] = true.into();
-                file["position_embedding_type"] = "rope".into();
             }
         }
     }
@@ -54,16 +52,21 @@ pub(crate) fn write(config: &RotaryConfig, pad_id: u32) -> Value {
 }
 
 /// The keys of a kin beside what all have.
-fn own_keys(config: &RotaryConfig) -> Value {
+fn own_keys(config: &RotaryConfig, ids: TokenIds) -> Value {
     let activation = activation_name(config.activation);
     match config.kin {
         RotaryKin::ModernBert => json!({
             "attention_bias": config.qkv_bias,
             "attention_dropout": config.attention_dropout,
+            "bos_token_id": ids.first,
+            "classifier_activation": "gelu",
+            "cls_token_id": ids.first,
             "embedding_dropout": config.dropout,
+            "eos_token_id": ids.last,
             "global_attn_every_n_layers": config.global_every,
             "global_rope_theta": config.rotary_base,
             "hidden_activation": activation,
+            "initializer_cutoff_factor": 2.0,
             "layer_norm_eps": config.norm_eps,
             "layer_types": layer_types(config),
             "local_attention": config.window.map(|window| 2 * window),
@@ -73,6 +76,7 @@ fn own_keys(config: &RotaryConfig) -> Value {
             "norm_bias": config.norm_bias,
             "norm_eps": config.norm_eps,
             "position_embedding_type": "absolute",
+            "sep_token_id": ids.last,
         }),
         // Both spellings: its own code's, and transformers'.
         RotaryKin::NomicBert => json!({
@@ -112,9 +116,14 @@ fn own_keys(config: &RotaryConfig) -> Value {
             "hidden_act": activation,
             "hidden_dropout_prob": config.dropout,
             "layer_norm_eps": config.norm_eps,
+            "layer_norm_type": "layer_norm",
+            "logn_attention_scale": false,
+            "pack_qkv": true,
+            "position_embedding_type": "rope",
             "type_vocab_size": config.token_types,
         }),
         RotaryKin::Gemma3 => json!({
+            "_sliding_window_pattern": config.global_every,
             "attention_bias": config.qkv_bias,
             "attention_dropout": config.attention_dropout,
             "head_dim": config.head_dim,
@@ -129,9 +138,13 @@ fn own_keys(config: &RotaryConfig) -> Value {
             }),
             "use_bidirectional_attention": !config.is_causal,
         }),
-        _ => json!({
+        // Whether tokens see those after them: transformers goes by one key, text-embeddings-inference by
+        // the other.
+        kin => json!({
             "attention_bias": config.qkv_bias,
             "attention_dropout": config.attention_dropout,
+            "bos_token_id": ids.first,
+            "eos_token_id": ids.last,
             "head_dim": config.head_dim,
             "hidden_act": activation,
             "is_causal": config.is_causal,
@@ -139,6 +152,8 @@ fn own_keys(config: &RotaryConfig) -> Value {
             "num_key_value_heads": config.kv_heads,
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": false,
+            "use_bidirectional_attention": !config.is_causal && kin != RotaryKin::EuroBert,
+            "use_sliding_window": false,
         }),
     }
 }
