@@ -10,8 +10,7 @@ use samtone_model::{DeadParameter, Dropout, Seq2Seq, TextToText};
 use samtone_text::{Key, TokenBatch};
 use samtone_train::TrainError;
 use samtone_train::run::{
-    Before, Course, Event, Learner, Metrics, StepRecord, Surroundings, Trained, Training, Work,
-    not_finite,
+    Before, Course, Event, Learner, Metrics, Place, StepRecord, Trained, Training, Work, not_finite,
 };
 use samtone_train::step::{ModelOptimizer, Schedule, Stages};
 
@@ -49,7 +48,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
     start: &TextToText<B>,
     lesson: &Lesson<'_>,
     judge: &Judge<'_, B>,
-    place: &Surroundings<'_>,
+    place: &Place<'_>,
     device: &B::Device,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fitted<B>, TrainError> {
@@ -73,11 +72,11 @@ pub(crate) fn fit<B: AutodiffBackend>(
         let examples = (first..first + size).into_par_iter();
         Ok(examples.map(|number| mixture.example(number, tokenizer)).collect::<Result<_, _>>()?)
     };
-    let mut task = Writing { lesson, start, judge };
+    let mut learner = Writing { lesson, start, judge };
     let model = start.model.clone();
     let optimizer = ModelOptimizer::new(train, model.parameters());
     let Trained { model, steps, train_loss, work, before, .. } =
-        Training::new(&mut task, &course, model, optimizer)
+        Training::new(&mut learner, &course, model, optimizer)
             .run(&batch_of, place, device, observe)?;
     Ok(Fitted { model: start.with_model(model), steps, train_loss, work, before })
 }

@@ -24,8 +24,7 @@ use samtone_text::{Key, TextTokenizer};
 use samtone_train::TrainError;
 use samtone_train::config::{Configuration, EMBEDDED};
 use samtone_train::run::{
-    Before, EMBEDDED_SEED, Event, Identity, MODEL, Metrics, Outcome, RunFolder, RunOptions,
-    Surroundings,
+    Before, EMBEDDED_SEED, Event, Identity, MODEL, Metrics, Outcome, Place, RunFolder, RunOptions,
 };
 use serde::Deserialize;
 
@@ -86,7 +85,7 @@ pub fn infuse<B: AutodiffBackend>(
     if let (Some(_), Some(questions)) = (config.data.part, &questions) {
         write_part(&path.join("part"), &corpus.triples, questions)?;
     }
-    let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
+    let place = Place { folder: path, stop: options.stop, nodes: None, started };
     let dropout = key.child("dropout");
     let lesson = Lesson {
         name: "triples",
@@ -135,7 +134,7 @@ fn unjudged<B: Backend>(_: &TextToText<B>) -> Result<Metrics, TrainError> {
 
 /// The questions that models are asked after an infusion, each after the same fine-tuning.
 struct Asking<'a, B: AutodiffBackend> {
-    place: &'a Surroundings<'a>,
+    place: &'a Place<'a>,
     device: &'a B::Device,
     before: Before,
     summary: &'a mut InfuseSummary,
@@ -151,7 +150,7 @@ impl<B: AutodiffBackend> Asking<'_, B> {
     ) -> Result<TextToText<B>, TrainError> {
         let path = self.place.folder;
         let beside = path.join(lesson.name);
-        let place = Surroundings { folder: &beside, ..*self.place };
+        let place = Place { folder: &beside, ..*self.place };
         let fitted = fit(start, lesson, &unjudged::<B::InnerBackend>, &place, self.device, observe);
         Ok(fitted.map_err(|error| error.in_run(path))?.model)
     }
@@ -166,7 +165,7 @@ impl<B: AutodiffBackend> Asking<'_, B> {
     ) -> Result<(), TrainError> {
         let path = self.place.folder;
         let beside = path.join(format!("qa-{name}"));
-        let place = Surroundings { folder: &beside, ..*self.place };
+        let place = Place { folder: &beside, ..*self.place };
         let lesson = format!("questions ({name})");
         let Tuned { result, before, .. } = tuning
             .run(model, &lesson, &place, self.device, observe)

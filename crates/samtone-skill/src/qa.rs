@@ -19,7 +19,7 @@ use samtone_train::TrainError;
 use samtone_train::config::{Configuration, EMBEDDED};
 use samtone_train::run::{
     Before, EMBEDDED_SEED, ENVIRONMENT, Environment, Event, Identity, MODEL, Metrics, Outcome,
-    RunFolder, RunOptions, SUMMARY, Surroundings, Work,
+    Place, RunFolder, RunOptions, SUMMARY, Work,
 };
 use serde::Serialize;
 
@@ -57,7 +57,7 @@ pub fn qa<B: AutodiffBackend>(
         now.reads_file(file)?;
     }
     model.path.iter().try_for_each(|path| now.reads_model(path))?;
-    let place = Surroundings { folder: path, stop: options.stop, nodes: None, started };
+    let place = Place { folder: path, stop: options.stop, nodes: None, started };
     let tuning = Tuning {
         questions: &questions,
         data,
@@ -187,7 +187,7 @@ impl Tuning<'_> {
         &self,
         start: &TextToText<B>,
         name: &str,
-        place: &Surroundings<'_>,
+        place: &Place<'_>,
         device: &B::Device,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Tuned<B>, TrainError> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::config::ExperimentConfig;
 use crate::error::TrainError;
 use crate::run::judge::evaluation_path;
-use crate::run::run_folder::is_begun;
+use crate::run::run_folder::{SUMMARY, is_begun};
 use crate::run::summary::{Metrics, Summary};
 
 /// Random sign patterns of each significance test.
@@ -39,7 +39,7 @@ pub struct GridRun {
 impl GridRun {
     /// Whether the run has ended.
     pub fn is_done(&self) -> bool {
-        self.folder.join("summary.json").is_file()
+        self.folder.join(SUMMARY).is_file()
     }
 
     /// Whether the run has begun and can be resumed.
@@ -48,7 +48,7 @@ impl GridRun {
     }
 
     fn summary(&self) -> Result<Summary, TrainError> {
-        let path = self.folder.join("summary.json");
+        let path = self.folder.join(SUMMARY);
         let failed = |source| TrainError::Read { path: path.clone(), source };
         let bytes = fs::read(&path).map_err(failed)?;
         serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))

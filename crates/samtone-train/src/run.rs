@@ -46,10 +46,10 @@ pub use self::prepare::{EMBEDDED_SEED, load_data};
 pub use self::proc::peak_rss_bytes;
 pub use self::queries::{ShownDocument, ShownQueries, ShownQuery, ShownRanking};
 pub use self::record::{Event, StepRecord};
-pub use self::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, check_folder, is_begun};
+pub use self::run_folder::{
+    CONFIG, ENVIRONMENT, METRICS, MODEL, RunFolder, SUMMARY, check_folder, is_begun,
+};
 pub use self::search_split::{Embedded, JudgedSplit, Observe, similarity_of};
 pub use self::status::{State, Status, logged, runs_under};
 pub use self::summary::{Baseline, BeforeTraining, Best, Metrics, Summary};
-pub use self::training::{
-    Before, Course, Learner, Surroundings, Trained, Training, Work, not_finite,
-};
+pub use self::training::{Before, Course, Learner, Place, Trained, Training, Work, not_finite};

@@ -67,12 +67,6 @@ impl Format {
             Self::Trec => "trec",
         }
     }
-
-    /// Whether an input's name says the split of its judgments: `train.csv`, `dev.csv`, ... What other
-    /// formats read has names for it inside, or says it in a way of its own.
-    pub fn files_name_splits(self) -> bool {
-        !matches!(self, Self::Beir | Self::MsMarco | Self::Trec)
-    }
 }
 
 impl fmt::Display for Format {
@@ -122,7 +116,7 @@ pub enum Unit {
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
     /// The split of judgments whose file does not name one; without it, the one that the name of the
-    /// input says ([`Format::files_name_splits`]), or `train`.
+    /// input says, in formats that have no other place for it, or `train`.
     pub split: Option<String>,
     /// New splits, taken out of that one when all is imported, and how much each gets.
     pub shares: Vec<(String, Share)>,

@@ -14,7 +14,6 @@
 mod markup;
 mod records;
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use self::markup::{Tag, clean, tags};
@@ -163,29 +162,6 @@ fn names(tags: &[Tag<'_>]) -> Vec<String> {
         }
     }
     names
-}
-
-/// Writes a topic in the classic form.
-///
-/// # Errors
-/// If `out` cannot be written.
-pub fn write_topic(out: &mut impl std::io::Write, topic: &Topic) -> std::io::Result<()> {
-    let escape = |text| -> Cow<'_, str> { html_escape::encode_text(text) };
-    let (id, text) = (escape(&topic.id), escape(&topic.text));
-    writeln!(out, "<top>\n<num> Number: {id}\n<title> {text}\n</top>")
-}
-
-/// Writes a judgment as a line of TREC qrels.
-///
-/// # Errors
-/// If `out` cannot be written.
-pub fn write_judgment(
-    out: &mut impl std::io::Write,
-    query: &str,
-    document: &str,
-    grade: i32,
-) -> std::io::Result<()> {
-    writeln!(out, "{query} 0 {document} {grade}")
 }
 
 /// What a file's beginning tells.

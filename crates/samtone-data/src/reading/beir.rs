@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::error::{BEIR_JUDGMENT, DataError, Fault};
 use crate::reading::json::{Id, Text};
 use crate::reading::lines::{Compression, Line, Lines};
-use crate::record::{Document, Judgment, Query};
+use crate::record::{Document, Query};
 
 /// The columns of a BEIR qrels file.
 pub const QRELS_HEADER: &str = "query-id\tcorpus-id\tscore";
@@ -181,15 +181,6 @@ impl<'a> JudgmentLine<'a> {
         let number = grade.trim().parse();
         let grade = number.map_err(|_| Fault::Number { field: "score", got: grade.to_owned() })?;
         Ok(Some(Self { query_id, document_id, grade }))
-    }
-
-    /// The judgment, on its own.
-    pub fn into_judgment(self) -> Judgment {
-        Judgment {
-            query_id: self.query_id.to_owned(),
-            document_id: self.document_id.to_owned(),
-            grade: self.grade,
-        }
     }
 }
 

@@ -156,7 +156,7 @@ proptest! {
             |line| assert_eq!(ms_marco::parse_triple(line).unwrap(), [&*query, &*document, &*title]),
         );
         line(
-            |out| trec::write_judgment(out, &query, &document, grade).unwrap(),
+            |out| out.extend(format!("{query} 0 {document} {grade}\n").bytes()),
             |line| assert_eq!(ms_marco::parse_judgment(line).unwrap(), (&*query, &*document, grade)),
         );
     }
@@ -171,7 +171,10 @@ proptest! {
         let text = [vec![start], words].concat().join(" ");
         let topic = trec::Topic { id, text };
         line(
-            |out| trec::write_topic(out, &topic).unwrap(),
+            |out| {
+                let text = html_escape::encode_text(&topic.text);
+                out.extend(format!("<top>\n<num> Number: {}\n<title> {text}\n</top>\n", topic.id).bytes());
+            },
             |line| assert_eq!(trec::parse_topic(line).unwrap(), topic),
         );
     }

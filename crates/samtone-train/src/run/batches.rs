@@ -37,7 +37,7 @@ pub(crate) struct StepBatch {
     /// Its pairs, as indices into the set's.
     rows: Vec<usize>,
     /// Their texts.
-    pub(crate) batch: StepRows,
+    pub(crate) texts: StepRows,
 }
 
 impl<'a> Batches<'a> {
@@ -151,13 +151,13 @@ impl<'a> Batches<'a> {
             Vec::new()
         };
         let ids = |keys: Vec<usize>| Some(keys.into_iter().map(|key| key as u64).collect());
-        let texts = |cache: &TokenCache, indices: &mut dyn Iterator<Item = usize>| {
+        let rows_of = |cache: &TokenCache, indices: &mut dyn Iterator<Item = usize>| {
             indices.map(|index| cache.row(index)).collect()
         };
-        let batch = StepRows {
-            queries: texts(&tokens.queries, &mut pairs().map(|pair| pair.query)),
-            documents: texts(&tokens.documents, &mut pairs().map(|pair| pair.document)),
-            hard_negatives: texts(&tokens.documents, &mut negatives.iter().map(|n| n.document)),
+        let texts = StepRows {
+            queries: rows_of(&tokens.queries, &mut pairs().map(|pair| pair.query)),
+            documents: rows_of(&tokens.documents, &mut pairs().map(|pair| pair.document)),
+            hard_negatives: rows_of(&tokens.documents, &mut negatives.iter().map(|n| n.document)),
             relations: Relations {
                 query_ids: ids(query_keys),
                 document_ids: ids(document_keys),
@@ -166,7 +166,7 @@ impl<'a> Batches<'a> {
             },
             teacher,
         };
-        StepBatch { source: index, rows, batch }
+        StepBatch { source: index, rows, texts }
     }
 
     /// The first `count` pairs of the first step with their hard negatives, and the data that they are of.

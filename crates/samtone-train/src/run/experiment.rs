@@ -61,7 +61,7 @@ use crate::run::record::Event;
 use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
 use crate::run::session::Session;
 use crate::run::summary::{Baseline, Metrics, Summary};
-use crate::run::training::{Before, Surroundings};
+use crate::run::training::{Before, Place};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::share::shards::Workers;
 
@@ -175,12 +175,12 @@ pub fn run<B: AutodiffBackend>(
         observe(Event::Warning(plan.warning()));
     }
     if let Some(nodes) = options.nodes {
-        let first = blake3::hash(format!("{:?}", batches.at(0).batch).as_bytes());
+        let first = blake3::hash(format!("{:?}", batches.at(0).texts).as_bytes());
         nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
     }
     begin(&folder, &session, &plan, given, options.command)?;
     DataRecord::keep(&folder, &prepared, &batches, retriever, config)?;
-    let place = Surroundings { folder: path, stop: options.stop, nodes: options.nodes, started };
+    let place = Place { folder: path, stop: options.stop, nodes: options.nodes, started };
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
     let dev = prepared.dev.as_ref();
@@ -335,7 +335,7 @@ struct Ending<'a> {
     parameters: usize,
     command: &'a str,
     /// The run's own.
-    place: &'a Surroundings<'a>,
+    place: &'a Place<'a>,
 }
 
 impl Ending<'_> {
@@ -359,7 +359,7 @@ impl Ending<'_> {
         let similarity = config.loss.similarity;
         let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
         let config = ExperimentConfig { loss, ..config.clone() };
-        let place = Surroundings { folder: &beside, ..*self.place };
+        let place = Place { folder: &beside, ..*self.place };
         let fitted = fit(retriever.clone(), lessons, &config, &place, devices, observe)
             .map_err(|error| error.in_run(path))?;
         let mut found = self.judge(&fitted, &config, &beside, observe)?;

@@ -42,7 +42,7 @@ pub fn first_step<B: AutodiffBackend>(
     let plan = plan::choose(&retriever.model, &batches, &config.loss.resolve()?, config);
     let pad_id = retriever.tokenizer(Side::Query).pad_id();
     let engine = plan.engine(objective(config, &config.loss)?, pad_id, &config.train);
-    let batch = batches.at(0).batch;
+    let batch = batches.at(0).texts;
     let temperature = engine.objective.contrastive.temperature();
     let dropout = dropout_key(config).at(0);
     let step = || {

@@ -17,7 +17,7 @@ use crate::run::plan::Plan;
 use crate::run::prepare::{TestSet, TokenRows};
 use crate::run::record::{Event, StepRecord};
 use crate::run::summary::{Best, Metrics};
-use crate::run::training::{Before, Course, Learner, Surroundings, Trained, Training, Work};
+use crate::run::training::{Before, Course, Learner, Place, Trained, Training, Work};
 use crate::share::shards::Workers;
 use crate::step::engine::{Engine, GradientsError};
 use crate::step::objective::Objective;
@@ -69,7 +69,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
     lessons: Lessons<'_>,
     config: &ExperimentConfig,
-    place: &Surroundings<'_>,
+    place: &Place<'_>,
     devices: &[B::Device],
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Fitted<B>, TrainError> {
@@ -95,7 +95,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         keep: train.keep,
     };
     let first = objective(config, &config.loss)?;
-    let mut task = Contrast {
+    let mut learner = Contrast {
         config,
         dev,
         retriever: &retriever,
@@ -112,10 +112,13 @@ pub(crate) fn fit<B: AutodiffBackend>(
     let optimizer = DualEncoderOptimizer::new(train, model.parameters());
     let batch_of = |step| Ok(batches.at(step));
     let Trained { model, steps, train_loss, best, work, before } = Training::new(
-        &mut task, &course, model, optimizer,
+        &mut learner,
+        &course,
+        model,
+        optimizer,
     )
     .run(&batch_of, place, &devices[0], observe)?;
-    let temperature = task.temperature.value.value();
+    let temperature = learner.temperature.value.value();
     retriever.model = model;
     retriever.temperature = Some(temperature);
     Ok(Fitted { retriever, steps, train_loss, temperature, best, work, before })
@@ -172,7 +175,7 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
         let (dropout, temperature) = (self.dropout.at(step as u64), self.temperature.value);
         let out = self
             .engine
-            .shared_gradients(&self.workers, model, &batch.batch, temperature, Some(dropout))
+            .shared_gradients(&self.workers, model, &batch.texts, temperature, Some(dropout))
             .map_err(|error| match error {
                 GradientsError::Loss(what) => {
                     self.not_finite(step, what.to_string(), batch, folder)
@@ -199,11 +202,11 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
         Ok(self.temperature.step(loss, self.log_temperature, record.lr * share)?)
     }
 
-    fn work(&self, model: &DualEncoder<B>, StepBatch { batch, .. }: &StepBatch) -> Work {
+    fn work(&self, model: &DualEncoder<B>, StepBatch { texts, .. }: &StepBatch) -> Work {
         Work {
-            pairs: batch.queries.len(),
-            tokens: batch.tokens(),
-            computed_tokens: self.engine.computed_tokens(model, batch),
+            pairs: texts.queries.len(),
+            tokens: texts.tokens(),
+            computed_tokens: self.engine.computed_tokens(model, texts),
             ..Work::default()
         }
     }

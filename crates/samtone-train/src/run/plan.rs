@@ -117,7 +117,7 @@ pub(crate) fn choose<B: Backend>(
     let steps = batches.steps();
     let sampled = (SAMPLED_PAIRS / batch_size).clamp(1, SAMPLED).min(steps);
     let sample: Vec<StepRows> =
-        (0..sampled).map(|i| batches.at(i * steps / sampled).batch).collect();
+        (0..sampled).map(|i| batches.at(i * steps / sampled).texts).collect();
     let budget_bytes = train.memory_gib.map_or_else(default_budget, bytes);
     let objective = Objective::from(loss.clone());
     let plan = |(chunk, recomputes): (usize, bool)| {
@@ -379,7 +379,7 @@ fn time<B: AutodiffBackend>(
     device: &B::Device,
 ) -> Result<Timed, TrainError> {
     let model = &retriever.model;
-    let whole = batches.at(0).batch;
+    let whole = batches.at(0).texts;
     let rows = (TIMED_TOKENS * whole.queries.len() / whole.tokens()).clamp(1, whole.queries.len());
     let small = whole.first_rows(rows);
     let objective = Objective::from(loss.clone());

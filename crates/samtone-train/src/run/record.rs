@@ -8,6 +8,7 @@ use samtone_model::Side;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
+use crate::run::run_folder::METRICS;
 use crate::run::summary::Metrics;
 
 /// What happens in a run, for whoever shows it.
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn a_log_that_cannot_be_read_is_no_empty_one() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metrics.jsonl");
+        let path = folder.path().join(METRICS);
         let record = |step| StepRecord { step, ..StepRecord::default() };
         let mut log = Log::open(&path, 0).unwrap();
         (1..=3).for_each(|step| log.write(&record(step)).unwrap());

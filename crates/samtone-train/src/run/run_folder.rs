@@ -12,7 +12,10 @@ use crate::error::TrainError;
 use crate::run::identity::{self, Identity};
 
 /// The configuration in a run folder.
-pub(crate) const CONFIG: &str = "config.toml";
+pub const CONFIG: &str = "config.toml";
+
+/// The lines that a run logs, a step or a dev evaluation each.
+pub const METRICS: &str = "metrics.jsonl";
 
 /// The results; a run that has them, and its model, has ended.
 pub const SUMMARY: &str = "summary.json";

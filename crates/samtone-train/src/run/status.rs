@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::TrainError;
 use crate::run::identity::Identity;
 use crate::run::record::StepRecord;
-use crate::run::run_folder::{Hold, SUMMARY, is_begun};
+use crate::run::run_folder::{Hold, METRICS, SUMMARY, is_begun};
 use crate::run::summary::Metrics;
 
 /// How far a run is.
@@ -69,7 +69,7 @@ impl Status {
             return Err(TrainError::NoRun { path: folder.into() });
         }
         let steps = Identity::read(folder)?.steps;
-        let log = folder.join("metrics.jsonl");
+        let log = folder.join(METRICS);
         let records = logged(&log);
         let last = records.last();
         let state = if folder.join(SUMMARY).is_file() {
@@ -142,6 +142,7 @@ fn look(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Resul
 mod tests {
     use super::*;
     use crate::config::{Configuration, ExperimentConfig};
+    use crate::run::run_folder::CONFIG;
 
     /// A run folder of ten steps with these lines logged.
     fn run(folder: &Path, lines: &str) {
@@ -149,8 +150,8 @@ mod tests {
         let config = ExperimentConfig::default();
         let identity = Identity { steps: 10, ..Identity::new(&config, Vec::new()) };
         identity.write(folder).unwrap();
-        fs::write(folder.join("config.toml"), config.to_toml()).unwrap();
-        fs::write(folder.join("metrics.jsonl"), lines).unwrap();
+        fs::write(folder.join(CONFIG), config.to_toml()).unwrap();
+        fs::write(folder.join(METRICS), lines).unwrap();
     }
 
     #[test]

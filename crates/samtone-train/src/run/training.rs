@@ -20,6 +20,7 @@ use crate::error::TrainError;
 use crate::run::checkpoint::{Checkpoints, Saved};
 use crate::run::proc::{peak_rss_bytes, rss_bytes};
 use crate::run::record::{Event, Log, StepRecord};
+use crate::run::run_folder::METRICS;
 use crate::run::summary::{Best, Metrics};
 use crate::run::weights::{self, Weights};
 use crate::share::nodes::{Nodes, NodesError};
@@ -162,7 +163,7 @@ impl std::ops::AddAssign for Work {
 }
 
 /// The files of one training inside a run folder, what may interrupt it, and who else trains the same.
-pub struct Surroundings<'a> {
+pub struct Place<'a> {
     /// The folder.
     pub folder: &'a Path,
     /// Set from outside: the training writes a checkpoint and ends.
@@ -173,13 +174,13 @@ pub struct Surroundings<'a> {
     pub started: Instant,
 }
 
-impl Surroundings<'_> {
+impl Place<'_> {
     fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.folder.join("checkpoints"))
     }
 
     fn metrics(&self) -> PathBuf {
-        self.folder.join("metrics.jsonl")
+        self.folder.join(METRICS)
     }
 
     /// Whether this or another node is to stop.
@@ -246,7 +247,7 @@ struct State<S> {
     work: Work,
     /// The processes that did it, that which wrote the checkpoint among them.
     legs: Before,
-    /// The task's own.
+    /// The learner's own.
     task: S,
 }
 
@@ -296,7 +297,7 @@ const READY: usize = 2;
 
 /// A training: the model, what changes with each step, and what decides how.
 pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
-    task: &'a mut T,
+    learner: &'a mut T,
     course: &'a Course<'a>,
     model: T::Model,
     optimizer: ModelOptimizer<B, T::Model>,
@@ -310,12 +311,12 @@ pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
 impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     /// The training of `model` before its first step.
     pub fn new(
-        task: &'a mut T,
+        learner: &'a mut T,
         course: &'a Course<'a>,
         model: T::Model,
         optimizer: ModelOptimizer<B, T::Model>,
     ) -> Self {
-        let (tail, task_state) = (VecDeque::new(), task.state());
+        let (tail, task_state) = (VecDeque::new(), learner.state());
         let state = State {
             step: 0,
             tail,
@@ -327,11 +328,11 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             task: task_state,
         };
         let frozen = weights::frozen_sum(&model);
-        Self { task, course, model, optimizer, state, frozen, before: Before::default() }
+        Self { learner, course, model, optimizer, state, frozen, before: Before::default() }
     }
 
     /// Trains on the batches of `batch_of`, from the newest checkpoint in `place` if there is one; the
-    /// task ends in the state of the model that is returned.
+    /// learner ends in the state of the model that is returned.
     ///
     /// A step's batch must depend on the step alone: it is made ahead, and made again on resuming.
     ///
@@ -340,7 +341,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     pub fn run(
         mut self,
         batch_of: &(dyn Fn(usize) -> Result<T::Batch, TrainError> + Sync),
-        place: &Surroundings<'_>,
+        place: &Place<'_>,
         device: &B::Device,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trained<T::Model>, TrainError> {
@@ -359,7 +360,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             place.checkpoints().forget_after(first);
         }
         let mut log = Log::open(&place.metrics(), first)?;
-        observe(Event::Training { loss: &self.task.name(), done: first, steps });
+        observe(Event::Training { loss: &self.learner.name(), done: first, steps });
 
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY);
@@ -381,7 +382,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 let batch = ready.recv().expect("a batch is made for every step")?;
                 let mut record = self.step(&batch, place, observe)?;
                 let seconds = started.elapsed().as_secs_f64();
-                self.state.work += Work { seconds, ..self.task.work(&self.model, &batch) };
+                self.state.work += Work { seconds, ..self.learner.work(&self.model, &batch) };
                 let work = self.state.work;
                 record.seconds = work.seconds;
                 record.pairs_per_second = work.per_second(work.pairs);
@@ -407,7 +408,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     /// Goes back to the best checkpoint, where one is chosen.
     fn finish(
         mut self,
-        place: &Surroundings<'_>,
+        place: &Place<'_>,
         device: &B::Device,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trained<T::Model>, TrainError> {
@@ -431,20 +432,21 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     fn step(
         &mut self,
         batch: &T::Batch,
-        place: &Surroundings<'_>,
+        place: &Place<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<StepRecord, TrainError> {
         let step = self.state.step;
-        let (loss, mut gradients) = self.task.gradients(&self.model, step, batch, place.folder)?;
+        let (loss, mut gradients) =
+            self.learner.gradients(&self.model, step, batch, place.folder)?;
         let norm = gradients::global_norm(&gradients::norms(&self.model, &gradients));
         if step == 0 {
-            for dead in self.task.dead_parameters(&self.model, &gradients) {
+            for dead in self.learner.dead_parameters(&self.model, &gradients) {
                 observe(Event::Warning(dead_parameter(&dead)));
             }
         }
         if !norm.is_finite() {
             let what = "the gradient is not finite".into();
-            return Err(self.task.not_finite(step, what, batch, place.folder));
+            return Err(self.learner.not_finite(step, what, batch, place.folder));
         }
         if self.course.clip > 0.0 && norm > self.course.clip {
             gradients::scale(&self.model, &mut gradients, self.course.clip / norm);
@@ -453,7 +455,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         self.model = self.optimizer.step(lr, self.model.clone(), gradients);
         let (step, gradient_norm) = (step + 1, norm);
         let mut record = StepRecord { step, loss, lr, gradient_norm, ..StepRecord::default() };
-        self.task.update(&mut record)?;
+        self.learner.update(&mut record)?;
         self.state.step = step;
         self.state.remember(loss, self.course.stages.steps());
         Ok(record)
@@ -463,7 +465,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     fn judge(
         &mut self,
         record: &mut StepRecord,
-        place: &Surroundings<'_>,
+        place: &Place<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<bool, TrainError> {
         let (step, course) = (self.state.step, self.course);
@@ -480,7 +482,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         if !is_due {
             return Ok(false);
         }
-        record.dev = self.task.judge(&self.model, observe)?;
+        record.dev = self.learner.judge(&self.model, observe)?;
         if let Some(nodes) = place.nodes {
             // Machines may round otherwise, and this decides what is kept and when to stop.
             let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");
@@ -515,7 +517,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
 
     /// The files of a checkpoint.
     fn files(&mut self) -> Result<[(&'static str, Vec<u8>); 3], TrainError> {
-        self.state.task = self.task.state();
+        self.state.task = self.learner.state();
         let record: Weights<B> = (self.frozen.clone(), weights::trained(&self.model));
         let model =
             Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
@@ -525,7 +527,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     }
 
     /// Writes a checkpoint.
-    fn write(&mut self, place: &Surroundings<'_>) -> Result<(), TrainError> {
+    fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
         self.state.legs = self.before.and(place.started);
         let files = self.files()?;
         let best = self.state.best.as_ref().map(|best| best.step);
@@ -541,11 +543,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
 
     /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
     /// own or rounded otherwise.
-    fn like_head(
-        mut self,
-        place: &Surroundings<'_>,
-        device: &B::Device,
-    ) -> Result<Self, TrainError> {
+    fn like_head(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
         let Some(nodes) = place.nodes else { return Ok(self) };
         let [model, optimizer, state] = self.files()?.map(|(_, bytes)| nodes.of_head(bytes));
         self.with_files([model?, optimizer?, state?], device)
@@ -566,7 +564,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         let state: State<T::State> = serde_json::from_slice(&state)
             .map_err(|error| RecorderError::DeserializeError(error.to_string()))
             .map_err(TrainError::Checkpoint)?;
-        self.task.restore(state.task.clone());
+        self.learner.restore(state.task.clone());
         Ok(Self { model, optimizer, state, ..self })
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use samtone_train::config::{Configuration, ExperimentConfig};
 use samtone_train::run::{
-    DataRecord, ENVIRONMENT, Environment, Identity, Origin, SUMMARY, ShownQueries, Status,
-    StepRecord, Summary, logged,
+    CONFIG, DataRecord, ENVIRONMENT, Environment, Identity, METRICS, Origin, SUMMARY, ShownQueries,
+    Status, StepRecord, Summary, logged,
 };
 use serde::de::DeserializeOwned;
 
@@ -34,10 +34,10 @@ impl RunFiles {
     /// If `folder` holds no run of `samtone train`, or a file that is not what a run writes.
     pub(crate) fn read(folder: &Path) -> anyhow::Result<Self> {
         let status = Status::read(folder)?;
-        let config = ExperimentConfig::load(&folder.join("config.toml"), &[])?;
+        let config = ExperimentConfig::load(&folder.join(CONFIG), &[])?;
         let summary: Option<Summary> = json(folder, SUMMARY)?;
-        let mut trainings = vec![(config.loss_name(), logged(&folder.join("metrics.jsonl")))];
-        let beside = logged(&folder.join("baseline").join("metrics.jsonl"));
+        let mut trainings = vec![(config.loss_name(), logged(&folder.join(METRICS)))];
+        let beside = logged(&folder.join("baseline").join(METRICS));
         if let Some(preset) = config.train.baseline.filter(|_| !beside.is_empty()) {
             trainings.push((preset.to_string(), beside));
         }

@@ -12,7 +12,7 @@ use samtone_skill::{InfuseConfig, InfuseSummary, QaConfig, QaSummary};
 use samtone_train::TrainError;
 use samtone_train::config::{Configuration, ExperimentConfig, Override};
 use samtone_train::run::{
-    Environment, Event, Metrics, Outcome, QUICK_START, RunOptions, StepRecord, Summary,
+    CONFIG, Environment, Event, Metrics, Outcome, QUICK_START, RunOptions, StepRecord, Summary,
     check_folder, is_begun, peak_rss_bytes,
 };
 use samtone_train::share::{Nodes, Seat};
@@ -198,9 +198,9 @@ impl RunArgs {
             if !is_begun(&folder) {
                 return Err(TrainError::NoRun { path: folder }.into());
             }
-            C::load(&folder.join("config.toml"), &[])?
+            C::load(&folder.join(CONFIG), &[])?
         } else if self.resume && self.config.config.is_none() && is_begun(&folder) {
-            C::load(&folder.join("config.toml"), &overrides)?
+            C::load(&folder.join(CONFIG), &overrides)?
         } else {
             self.config.read()?
         };

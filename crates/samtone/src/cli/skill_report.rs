@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use samtone_report::{Curve, KeyValues, LearningCurves, MetricTable, Report, Section};
 use samtone_skill::{InfuseConfig, InfuseSummary, Prediction, QaConfig, QaSummary};
-use samtone_train::run::{Environment, StepRecord, logged};
+use samtone_train::run::{Environment, METRICS, StepRecord, logged};
 use serde::Serialize;
 
 /// Questions shown as right, and as many as wrong.
@@ -31,7 +31,7 @@ pub(crate) fn write_infusion(
             "masked objects written",
         )
         .highlight("training loss", format!("{:.4} nats", summary.train_loss), "a token");
-    let mut trainings = vec![("infusion".to_owned(), logged(&folder.join("metrics.jsonl")))];
+    let mut trainings = vec![("infusion".to_owned(), logged(&folder.join(METRICS)))];
     if !summary.exact_match.is_empty() {
         let splits: Vec<&String> = summary.questions.keys().collect();
         let mut figure =
@@ -41,7 +41,7 @@ pub(crate) fn write_infusion(
             let row: Vec<f64> = row.collect();
             figure =
                 if name == "infused" { figure.row(name, row) } else { figure.baseline(name, row) };
-            let metrics = folder.join(format!("qa-{name}")).join("metrics.jsonl");
+            let metrics = folder.join(format!("qa-{name}")).join(METRICS);
             trainings.push((format!("questions, {name}"), logged(&metrics)));
         }
         report = report.section(Section::new("Results").figure(figure));
@@ -77,7 +77,7 @@ pub(crate) fn write_qa(
     let figure = MetricTable::new("Exact match", splits)
         .row("fine-tuned", result.exact_match.values().copied().collect::<Vec<_>>());
     report = report.section(Section::new("Results").figure(figure));
-    let training = ("questions".to_owned(), logged(&folder.join("metrics.jsonl")));
+    let training = ("questions".to_owned(), logged(&folder.join(METRICS)));
     report = report.section(curves(&[training]));
     let predictions = folder.join("predictions-test.jsonl");
     if predictions.exists() {

@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use safetensors::SafeTensors;
 use samtone_data::embedded::World;
 use samtone_train::config::{Configuration, ExperimentConfig, Override};
-use samtone_train::run::{QUICK_START, StepRecord};
+use samtone_train::run::{CONFIG, METRICS, QUICK_START, StepRecord};
 use serde::Deserialize;
 
 use self::found::{Comparison, Difference, Ran, STEPS, rows};
@@ -142,7 +142,7 @@ impl Work<'_> {
             ("--side", Some(Path::new("document"))),
             ("--out", Some(&self.out.join("embeddings"))),
         ])?;
-        let steps = steps(&run.join("metrics.jsonl"))?;
+        let steps = steps(&run.join(METRICS))?;
         let (steps_per_second, tokens_per_second) = speed(&steps, Trained::batch_size(&run)?);
         Ok(Ran {
             backend: self.backend.into(),
@@ -215,7 +215,7 @@ struct Peak {
 
 impl Trained {
     fn batch_size(run: &Path) -> anyhow::Result<usize> {
-        Ok(ExperimentConfig::load(&run.join("config.toml"), &[])?.train.batch_size)
+        Ok(ExperimentConfig::load(&run.join(CONFIG), &[])?.train.batch_size)
     }
 }
 

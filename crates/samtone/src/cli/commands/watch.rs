@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use samtone_train::run::{State, Status};
+use samtone_train::run::{ENVIRONMENT, METRICS, SUMMARY, State, Status};
 
 use crate::error::Failure;
 use crate::output::Format;
@@ -191,13 +191,13 @@ fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 /// Sizes and times of what a page is made of.
 fn stamps(run: &Path) -> Vec<(u64, Option<SystemTime>)> {
     let names = [
-        "metrics.jsonl",
+        METRICS,
         "baseline/metrics.jsonl",
         "data.json",
         "origin.json",
-        "summary.json",
+        SUMMARY,
         "queries.json",
-        "environment.json",
+        ENVIRONMENT,
     ];
     let stamp = |name: &str| {
         let metadata = std::fs::metadata(run.join(name));
