@@ -232,6 +232,9 @@ pub enum ModelError {
         /// The first element that differs, row-major.
         element: usize,
     },
+    /// Adapters were to be stages of a router.
+    #[error("sentence-transformers finds no base for adapters that are stages of a router")]
+    RouterOfAdapters,
     /// The folder has no tokenizer file, or another one than this crate reads.
     #[error(
         "`{}` does not exist{}",
@@ -403,6 +406,11 @@ impl ModelError {
                  `samtone export --merge --model {} --out NEW`",
                 path.display()
             )),
+            Self::RouterOfAdapters => Some(
+                "merge them into the weights (`samtone export --merge --layout router`), or write a \
+                 folder for each tower"
+                    .into(),
+            ),
             Self::Baseless => {
                 Some("start from a model folder, or merge the adapters into the weights".into())
             }

@@ -336,8 +336,12 @@ impl<B: Backend> Retriever<B> {
     /// (its `Router`, which few other readers know).
     ///
     /// # Errors
-    /// As [`Retriever::save`].
+    /// As [`Retriever::save`], or if the model has adapters, for which sentence-transformers 6 looks for
+    /// a base in a folder of the stage's name.
     pub fn save_router(&self, path: &Path) -> Result<(), ModelError> {
+        if self.model.config().adapter.is_some() {
+            return Err(ModelError::RouterOfAdapters);
+        }
         replace_folder(path, |folder| {
             self.write_samtone(folder)?;
             let write =

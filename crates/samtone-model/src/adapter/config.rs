@@ -83,22 +83,10 @@ pub enum AdapterBias {
     /// None.
     #[default]
     None,
-    /// All of the encoder, those of norms and of relative positions included.
+    /// All of the encoder, those of norms included.
     All,
     /// Those of the maps that have an adapter.
     LoraOnly,
-}
-
-impl AdapterBias {
-    /// Whether the tensor of this `module`, by transformers' name, and `kind` (`.weight`) is a bias that
-    /// may be trained. As in PEFT, what is called one is one.
-    pub(crate) fn takes(self, module: &str, kind: &str) -> bool {
-        match self {
-            Self::None => false,
-            Self::All => kind == ".bias" || module.ends_with("bias"),
-            Self::LoraOnly => kind == ".bias",
-        }
-    }
 }
 
 /// What stands for every map.

@@ -162,8 +162,12 @@ impl Places {
     /// As [`of`](Self::of).
     pub(crate) fn trains(&self, name: &str) -> Result<bool, ModelError> {
         let (ours, kind) = parted(name);
-        let is_of_bias = self.config.bias.takes(&self.names.module(ours).name, kind)
-            && (self.config.bias != AdapterBias::LoraOnly || self.of(ours)?.is_some());
+        let is_of_bias = kind == ".bias"
+            && match self.config.bias {
+                AdapterBias::None => false,
+                AdapterBias::All => true,
+                AdapterBias::LoraOnly => self.of(ours)?.is_some(),
+            };
         let mut saved = self.config.modules_to_save.iter();
         Ok(is_of_bias || saved.any(|name| self.is_called_in(ours, name)))
     }
@@ -324,7 +328,8 @@ mod tests {
         for (name, is_trained) in [
             ("layers.0.norm.bias", true),
             ("layers.0.norm.weight", false),
-            ("relative_attention_bias.weight", true),
+            // As in PEFT, which goes by the last part of the name.
+            ("relative_attention_bias.weight", false),
         ] {
             assert_eq!(all.trains(name).unwrap(), is_trained, "{name}");
         }

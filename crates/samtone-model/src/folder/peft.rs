@@ -278,7 +278,7 @@ impl AdapterFolder {
         for name in weights.names() {
             match parted(name) {
                 (module, DOWN | UP) => targets.insert(module.to_owned()),
-                (module, kind) if config.bias.takes(module, kind) => false,
+                (_, ".bias") if config.bias != AdapterBias::None => false,
                 (module, _) => whole.insert(module.to_owned()),
             };
         }
@@ -305,7 +305,7 @@ pub(crate) fn write(
         let (module, kind) = parted(name);
         // PEFT puts what it trains in a module's place: T5's encoder reads its table by this name.
         let module = if module == "shared" { "encoder.embed_tokens" } else { module };
-        let is_of_bias = adapter.bias.takes(module, kind);
+        let is_of_bias = kind == ".bias" && adapter.bias != AdapterBias::None;
         if ![DOWN, UP].contains(&kind) && !is_of_bias && !whole.iter().any(|it| it == module) {
             whole.push(module.to_owned());
         }

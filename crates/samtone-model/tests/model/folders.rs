@@ -335,7 +335,7 @@ pub(crate) fn variant_of(model: &str, files: &Map<String, Value>) -> (tempfile::
     (home, path)
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     for (name, content) in files(from) {
         let path = to.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -740,8 +740,9 @@ fn sizes_that_the_weights_do_not_have_are_refused() {
             file[key] = value;
             let (_home, path) =
                 variant_of(model, &[("config.json".to_owned(), file)].into_iter().collect());
-            let folder = ModelFolder::open(&path).unwrap();
-            assert!(folder.load::<Flex>(0, &Default::default()).is_err(), "{model}");
+            let loaded = ModelFolder::open(&path)
+                .and_then(|folder| folder.load::<Flex>(0, &Default::default()).map(|_| ()));
+            assert!(loaded.is_err(), "{model}");
         }
     }
     let dense = |dim: Value| json!({ "out_features": dim, "bias": false, "activation_function": "torch.nn.Identity" });

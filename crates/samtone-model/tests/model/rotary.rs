@@ -10,6 +10,7 @@ use samtone_model::{
 use samtone_testing::model::{config, fixture_batch, gradients};
 use samtone_testing::{assert_close, assert_close_to_scale, values, weighed_sum};
 use samtone_text::{Key, TextTokenizer, TokenBatch};
+use serde_json::json;
 
 use crate::dual_encoder::check_layers;
 use crate::parity::{OTHER_ENCODERS, fixture};
@@ -163,15 +164,41 @@ fn a_norm_starts_with_a_factor_of_one() {
     }
 }
 
+/// A tokenizer as transformers reads every `qwen2`'s.
+fn of_qwen2() -> TextTokenizer {
+    let words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": { "type": "NFC" },
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+            { "type": "Split", "pattern": { "Regex": words }, "behavior": "Isolated",
+                "invert": false },
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
+                "use_regex": false }] },
+        "post_processor": null, "decoder": null,
+        "model": { "type": "BPE", "vocab": { "a": 0, "b": 1 }, "merges": [] },
+    });
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("tokenizer.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    TextTokenizer::from_file(&path).unwrap()
+}
+
 #[test]
 fn a_saved_folder_has_the_source_s_names_and_states() {
-    let tokenizer = || TextTokenizer::train_wordpiece(&["a b", "ab"], 9, true).unwrap();
+    let of_words = || TextTokenizer::train_wordpiece(&["a b", "ab"], 9, true).unwrap();
     for name in OTHER_ENCODERS {
         let source = fixture(name);
         let model: DualEncoder<Flex> =
             ModelFolder::open(&source).unwrap().load(0, &Default::default()).unwrap();
-        let settings = [SideSettings::default(), SideSettings::default()];
-        let retriever = Retriever::new(model, tokenizer(), settings).unwrap();
+        let settings = || [SideSettings::default(), SideSettings::default()];
+        let is_qwen2 = name == "encoders/qwen2";
+        if is_qwen2 {
+            let error = Retriever::new(model.clone(), of_words(), settings()).unwrap_err();
+            assert!(error.to_string().contains("by its `Qwen2Tokenizer`"), "{error}");
+        }
+        let tokenizer = if is_qwen2 { of_qwen2() } else { of_words() };
+        let retriever = Retriever::new(model, tokenizer, settings()).unwrap();
         let home = tempfile::tempdir().unwrap();
         let saved = home.path().join("model");
         retriever.save(&saved).unwrap();

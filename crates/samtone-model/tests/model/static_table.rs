@@ -13,6 +13,7 @@ use samtone_testing::{assert_close, values, weighed_sum};
 use samtone_text::{TextTokenizer, TokenBatch};
 use serde_json::Value;
 
+use crate::folders::copy_folder;
 use crate::parity::fixture;
 
 /// The embeddings are near 1 in size, and sums of few numbers.
@@ -65,11 +66,7 @@ fn a_tables_texts_are_cut_by_its_tokenizers_own_truncation() {
     let whole = open(&fixture("static/model"));
     let [long, short] = ["the old well runs", "the old"];
     let cut = home.path().join("cut");
-    fs::create_dir(&cut).unwrap();
-    for file in fs::read_dir(fixture("static/model")).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), cut.join(file.file_name())).unwrap();
-    }
+    copy_folder(&fixture("static/model"), &cut);
     fs::write(cut.join("tokenizer_config.json"), r#"{"model_max_length": 1}"#).unwrap();
     assert_eq!(embed(&open(&cut), long), embed(&whole, long));
     let tokenizer = TextTokenizer::from_file(&cut.join("tokenizer.json")).unwrap();
