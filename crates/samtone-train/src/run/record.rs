@@ -8,7 +8,6 @@ use samtone_model::Side;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::run::run_folder::METRICS;
 use crate::run::summary::Metrics;
 
 /// What happens in a run, for whoever shows it.
@@ -126,6 +125,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::run_folder::METRICS;
 
     #[test]
     fn a_log_that_cannot_be_read_is_no_empty_one() {
