@@ -4,12 +4,12 @@
     python benches/peers/memory.py target/release/samtone [--only mpnet] [--steps 3]
 
 Pairs of a query and a document of one batch, loss and AdamW's step included; weights are random, texts made.
-MPNet-base's shape on 64 pairs of 128 tokens each side; ModernBERT-base's on one pair of a short query and a
-document of 8,192 tokens. Adapters have rank 16, on the maps of queries and values.
+MPNet-base's and BERT-base's shape on 64 pairs of 128 tokens each side; ModernBERT-base's on one pair of a
+short query and a document of 8,192 tokens. Adapters have rank 16, on the maps of queries and values.
 
 Memory is the most that the process held (the system's ru_maxrss), loading included; a second is one of the
 quickest step. PyTorch's attention is sdpa where transformers has it (MPNet: eager), its layers are computed
-again by transformers' gradient checkpointing. Needs what parity_adapters.txt lists. Prints rows of a table.
+again by transformers' gradient checkpointing, which MPNet lacks. A dash: it failed. Needs what parity_adapters.txt lists. Prints rows of a table.
 """
 
 import argparse
@@ -28,9 +28,14 @@ import time
 # the tokens of queries and documents.
 SHAPES = {
     "mpnet": ("MPNet", {}, "eager", ["attn.q", "attn.v"], 64, 128, 128),
+    "bert": ("Bert", {}, "sdpa", ["query", "value"], 64, 128, 128),
     "modernbert": ("ModernBert", {}, "sdpa", ["Wqkv"], 1, 16, 8192),
 }
-NAMES = {"mpnet": "MPNet-base, 64 pairs of 128 + 128 tokens", "modernbert": "ModernBERT-base, one of 16 + 8,192"}
+NAMES = {
+    "mpnet": "MPNet-base, 64 pairs of 128 + 128 tokens",
+    "bert": "BERT-base, 64 pairs of 128 + 128 tokens",
+    "modernbert": "ModernBERT-base, one of 16 + 8,192",
+}
 WORDS = [f"w{i}" for i in range(1000)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -56,7 +61,7 @@ def make(shape, folder):
     names = dict(zip(["pad_token", "unk_token", "cls_token", "sep_token", "mask_token"], SPECIAL))
     tf.PreTrainedTokenizerFast(tokenizer_object=own, **names).save_pretrained(folder)
     special = dict(pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3)
-    pooler = {"add_pooling_layer": False} if kind == "MPNet" else {}
+    pooler = {"add_pooling_layer": False} if kind in ("MPNet", "Bert") else {}
     getattr(tf, f"{kind}Model")(getattr(tf, f"{kind}Config")(**sizes, **special), **pooler).save_pretrained(folder)
     drawn = random.Random(0)
     (folder / "data/qrels").mkdir(parents=True)
@@ -109,7 +114,7 @@ def peer(folder, kind, recompute):
     import transformers as tf
 
     class_, _, attention, targets, pairs, query, document = SHAPES[options.only]
-    pooler = {"add_pooling_layer": False} if class_ == "MPNet" else {}
+    pooler = {"add_pooling_layer": False} if class_ in ("MPNet", "Bert") else {}
     model = getattr(tf, f"{class_}Model").from_pretrained(folder, attn_implementation=attention, **pooler)
     model.train()
     if recompute == "layers":
@@ -158,10 +163,11 @@ for shape in [options.only] if options.only else SHAPES:
         make(shape, folder)
         for kind in ("all", "adapters"):
             for recompute in (False, True):
-                if shape == "modernbert" and not recompute:
+                if shape != "mpnet" and not recompute:
                     continue  # More than most machines have.
                 cells = [run(shape, folder, kind, recompute) for run in (ours, theirs)]
-                memory = " | ".join(f"{bytes / 1e6:,.0f}" for bytes, _ in cells)
-                seconds = " | ".join(f"{seconds:.1f}" for _, seconds in cells)
+                number = lambda x, digits: "–" if x != x else f"{x:,.{digits}f}"
+                memory = " | ".join(number(bytes / 1e6, 0) for bytes, _ in cells)
+                seconds = " | ".join(number(seconds, 1) for _, seconds in cells)
                 again = "layers" if recompute else "nothing"
                 print(f"| {NAMES[shape]} | {kind} | {again} | {memory} | {seconds} |", flush=True)
