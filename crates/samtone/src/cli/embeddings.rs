@@ -17,7 +17,7 @@ pub(crate) use file::{FileFormat, Matrix, write_json_line};
 use memmap2::Mmap;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::ParquetFile;
-pub(crate) use parts::{check_company, joined, missing_in, ranges};
+pub(crate) use parts::{check_company, check_kin, joined, missing_in, ranges};
 use samtone_eval::search::{Dtype, Ranges};
 use samtone_text::DocumentText;
 use serde::Deserialize;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::at_least_one;
 use super::reading::{DtypeChoice, PrecisionChoice, TextChoice, document_text, model_folder};
 use crate::device::{DeviceArgs, OnBackend};
-use crate::embeddings::{FileFormat, check_company, missing_in, ranges};
+use crate::embeddings::{FileFormat, check_company, check_kin, missing_in, ranges};
 use crate::encoding::{
     BATCH_TOKENS, Encoded, Input, Job, Shape, check_place, cut, expand, marks,
 };
@@ -55,7 +55,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PART", default_value = "1/1")]
     shard: ShardChoice,
     /// Embed nothing: print the numbers of the parts that `--out` lacks, as `7,12-14`.
-    #[arg(long, conflicts_with_all = ["model", "input", "side", "shard"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "model", "input", "side", "document_text", "shard", "max_tokens", "batch_tokens", "dims",
+            "dtype", "out_format", "precision", "backend",
+        ]
+    )]
     missing: bool,
     /// Cut texts to this many tokens, instead of the model's own number.
     #[arg(long, value_name = "TOKENS")]
@@ -205,6 +211,9 @@ impl Encode<'_> {
             warn(format_args!("{error}, so `samtone search` will not write a run: {hint}"));
         }
         let plan = job.plan(&retriever, &content)?;
+        if shard != Shard::WHOLE {
+            check_kin(&args.out, &plan)?;
+        }
         let dim = plan.dim;
         let Encoded { texts, tokens, resumed, seconds } =
             job.run(&retriever, &content, plan, &out)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Embeddings, IDS, RECORD};
@@ -98,6 +99,27 @@ pub(crate) fn check_company(folder: &Path, shard: Shard) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Checks, before the work, that the part that `record` tells of goes with those that lie in `folder`.
+pub(crate) fn check_kin(folder: &Path, record: &impl Serialize) -> anyhow::Result<()> {
+    let Ok(Value::Object(record)) = serde_json::to_value(record) else {
+        unreachable!("a record is an object")
+    };
+    for other in encodings_in(folder)? {
+        let Some(others) = self::record(&other)? else { continue };
+        // What is begun of the part itself is compared where it goes on.
+        if others.get("shard") == record.get("shard") {
+            continue;
+        }
+        if let Some(what) = differences(&record, &others) {
+            let message = format!("`{}` was encoded with another {what}", other.display());
+            let hint = "parts are encoded with one model, input and settings: take these, or give \
+                        another `--out`";
+            return Err(Failure::new(message, hint).into());
+        }
+    }
+    Ok(())
+}
+
 /// Numbers as arrays of schedulers are submitted: `7,12-14`.
 pub(crate) fn ranges(numbers: &[usize]) -> String {
     let runs = numbers.chunk_by(|a, b| a + 1 == *b);
@@ -181,12 +203,6 @@ fn read(folders: &[PathBuf]) -> anyhow::Result<Vec<Part>> {
 /// Whether `parts` are parts of one encoding, none of them twice.
 fn check(parts: &[Part]) -> anyhow::Result<()> {
     let (first, rest) = parts.split_first().expect("somebody gave a folder");
-    let settings = |part: &Part| {
-        let mut record = part.record.clone();
-        record.retain(|name, _| !OWN.contains(&name.as_str()));
-        record
-    };
-    let expected = settings(first);
     for part in rest {
         let (one, other) = (first.folder.display(), part.folder.display());
         let refuse = |message: String| {
@@ -197,14 +213,7 @@ fn check(parts: &[Part]) -> anyhow::Result<()> {
             let (a, b) = (first.shard, part.shard);
             return refuse(format!("`{one}` is part {a}, `{other}` part {b}"));
         }
-        let settings = settings(part);
-        let names = expected.keys().chain(settings.keys());
-        let mut differ: Vec<&str> =
-            names.filter(|name| expected.get(*name) != settings.get(*name)).map(|s| &**s).collect();
-        differ.sort_unstable();
-        differ.dedup();
-        if !differ.is_empty() {
-            let what = differ.join(", ");
+        if let Some(what) = differences(&first.record, &part.record) {
             return refuse(format!("`{one}` and `{other}` differ in {what}"));
         }
     }
@@ -219,6 +228,15 @@ fn check(parts: &[Part]) -> anyhow::Result<()> {
         return Err(Failure::new(message, "give one of the two").into());
     }
     Ok(())
+}
+
+/// The names of what two parts of one encoding would share and these do not.
+fn differences(a: &Map<String, Value>, b: &Map<String, Value>) -> Option<String> {
+    let mut names: Vec<&str> = a.keys().chain(b.keys()).map(String::as_str).collect();
+    names.retain(|name| !OWN.contains(name) && a.get(*name) != b.get(*name));
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// The parts that are not there, or not whole.

@@ -490,6 +490,54 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "parquet")]
+    #[test]
+    fn parquet_has_the_texts_that_were_read_and_the_models_card() {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        let (folder, model) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(model.path().join("README.md"), "# A model\n").unwrap();
+        let text = |at: usize| (format!("d{at}"), format!("text {at}"));
+        // More than are converted at a time.
+        let rows = 2 * WINDOW + 7;
+        let plan = Plan { format: FileFormat::Parquet, ..plan(rows) };
+        let begin = || {
+            let mut writer = Writer::open(folder.path(), plan.clone()).unwrap();
+            let ids: Vec<String> = (0..rows).map(|at| text(at).0).collect();
+            let numbers: Vec<f32> = (0..rows).flat_map(|at| [at as f32, 0.5]).collect();
+            writer.keep(0).unwrap();
+            writer.append(&ids, &numbers).unwrap();
+            writer
+        };
+        let read = |hash: &'static str| {
+            move |each: &mut dyn FnMut(Text) -> anyhow::Result<()>| {
+                for at in 0..rows {
+                    let (id, text) = text(at);
+                    each(Text { id, text, block: (0, 0) })?;
+                }
+                Ok(hash.to_owned())
+            }
+        };
+        let source = Source { texts: &read("j"), model: model.path() };
+        let error = format!("{:#}", begin().finish("i", &source).unwrap_err());
+        assert!(error.ends_with("the input changed while it was read"), "{error}");
+        assert_eq!(Embeddings::file_in(folder.path()), None);
+        let source = Source { texts: &read("i"), model: model.path() };
+        begin().finish("i", &source).unwrap();
+        let file = File::open(folder.path().join("embeddings.parquet")).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        let known = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        let value = |name: &str| known.iter().find(|pair| pair.key == name)?.value.clone();
+        assert_eq!(value("samtone.model_card").as_deref(), Some("# A model\n"));
+        let record = fs::read_to_string(folder.path().join(RECORD)).unwrap();
+        assert_eq!(value("samtone.encode"), Some(record));
+        let read = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string());
+        let expected = (0..rows).map(|at| {
+            let (id, text) = text(at);
+            format!("{{id: \"{id}\", text: \"{text}\", vector: [{at}.0, 0.5]}}")
+        });
+        assert!(read.eq(expected));
+    }
+
     #[test]
     fn no_rows_are_no_mistake_in_any_numbers() {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::Int8, Dtype::Binary] {

@@ -43,7 +43,7 @@ impl Graph {
         graph.index.reserve_capacity_and_threads(rows, rayon::current_num_threads())?;
         let add = |(place, row): (usize, &[f32])| {
             // Not a number is not below it either.
-            if let Some(number) = row.iter().find(|x| !matches!(x.abs(), ..=GREATEST)) {
+            if let Some(number) = row.iter().find(|x| !matches!(x.abs(), 0.0..=GREATEST)) {
                 let id = &documents.ids[place];
                 let message = format!("the embedding of `{id}` holds {number}, which no graph can");
                 return Err(Failure::new(message, "search these embeddings exactly").into());

@@ -161,6 +161,10 @@ fn folders_that_are_not_the_parts_of_one_encoding_are_refused() {
     assert!(out("parts", "1/1").contains("`parts` holds part 1/2, this is 1/1\n"));
     assert!(out("q", "1/2").contains("`q` holds embeddings, not parts of them\n"));
     assert!(out("parts", "1/2").contains("exists already"));
+    let words = [&ENCODE[..], &["--out", "parts", "--shard", "2/2", "--max-tokens", "9"]].concat();
+    let words = refused(home, 1, &words);
+    let place = "`parts/part-00001-of-00002` was encoded with another max_tokens\n";
+    assert!(words.contains(place), "{words}");
 
     let search = |documents: &[&str]| {
         let start = ["search", "--queries", "q", "--out", "r", "--documents"];
