@@ -323,8 +323,7 @@ impl Lines {
     pub fn count_before(&mut self) -> Result<(), DataError> {
         let Some(bytes) = self.uncounted else { return Ok(()) };
         let count = || {
-            let mut before =
-                BufReader::with_capacity(BUFFER, File::open(&self.path)?.take(bytes));
+            let mut before = BufReader::with_capacity(BUFFER, File::open(&self.path)?.take(bytes));
             // The line that was passed over is one.
             let mut lines = 1;
             loop {

@@ -137,7 +137,8 @@ impl Embeddings {
         });
         let (dtype, dim) = (Dtype::F32, row.len());
         let bytes = Bytes::Held(dtype.encode(row, dim, &Ranges::default()));
-        let part = Part { bytes, first: 0, rows: 1, dtype, dim, origin: origin.clone(), said: None };
+        let part =
+            Part { bytes, first: 0, rows: 1, dtype, dim, origin: origin.clone(), said: None };
         Self { parts: vec![part], ids: vec![id], origin, dtype, dim }
     }
 
@@ -195,7 +196,10 @@ impl Embeddings {
 
     /// Of each part its rows and BLAKE3 of its ids and texts, if all say it.
     pub(crate) fn inputs(&self) -> Option<Vec<(usize, &str)>> {
-        self.parts.iter().map(|part| Some((part.rows, part.origin.as_ref()?.input.as_deref()?))).collect()
+        self.parts
+            .iter()
+            .map(|part| Some((part.rows, part.origin.as_ref()?.input.as_deref()?)))
+            .collect()
     }
 }
 
@@ -249,11 +253,7 @@ impl Part {
             "`{}` holds numbers of one byte, but no `{RECORD}` beside it says what they stand for",
             path.display()
         );
-        ensure!(
-            rows == count,
-            "`{}` has {count} ids for {rows} embeddings",
-            ids_path.display()
-        );
+        ensure!(rows == count, "`{}` has {count} ids for {rows} embeddings", ids_path.display());
         Ok(Self { bytes: Bytes::Mapped(map, start), first, rows, dtype, dim, origin, said })
     }
 
@@ -288,7 +288,9 @@ impl Part {
 /// The first id that stood there before, with both its places.
 fn first_repeated(ids: &[String]) -> Option<(&str, usize, usize)> {
     let mut places = HashMap::with_capacity(ids.len());
-    ids.iter().zip(0..).find_map(|(id, place)| Some((id.as_str(), places.insert(id, place)?, place)))
+    ids.iter()
+        .zip(0..)
+        .find_map(|(id, place)| Some((id.as_str(), places.insert(id, place)?, place)))
 }
 
 /// What the embeddings in `folder` come from, where it says so, and BLAKE3 of the words.

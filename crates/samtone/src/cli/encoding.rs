@@ -16,8 +16,8 @@ pub(crate) use pieces::{FileMark, cut, expand, marks};
 use samtone_eval::search::Dtype;
 use samtone_model::{Precision, Retriever, Side};
 use samtone_train::run::similarity_of;
-use writer::{Source, Writer};
 pub(crate) use writer::{Plan, check_place};
+use writer::{Source, Writer};
 
 use crate::commands::reading::{cut as first_numbers, dims, plural};
 use crate::device::BackendChoice;
@@ -188,7 +188,8 @@ impl<B: Backend> Window<'_, B> {
         self.tokens += rows.iter().map(Vec::len).sum::<usize>();
         let embeddings = self.retriever.encode_tokens(self.side, &rows, self.batch_tokens);
         let similarity = similarity_of(self.retriever);
-        let embeddings = first_numbers(embeddings.into(), self.retriever.dim(), self.dim, similarity);
+        let embeddings =
+            first_numbers(embeddings.into(), self.retriever.dim(), self.dim, similarity);
         self.writer.append(&self.ids, &embeddings)?;
         self.bar.inc(self.ids.len() as u64);
         let rate = self.tokens as f64 / self.start.elapsed().as_secs_f64();

@@ -5,8 +5,7 @@
 #[cfg(feature = "usearch")]
 mod graph;
 #[cfg(not(feature = "usearch"))]
-#[path = "index/no_graph.rs"]
-mod graph;
+mod no_graph;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,10 @@ use crate::commands::reading::SimilarityChoice;
 use crate::embeddings::Embeddings;
 use crate::error::{Failure, Usage};
 use crate::progress::Progress;
-pub(crate) use graph::Graph;
+#[cfg(feature = "usearch")]
+pub(crate) use graph::{Graph, MADE_BY};
+#[cfg(not(feature = "usearch"))]
+pub(crate) use no_graph::{Graph, MADE_BY};
 
 const RECORD: &str = "index.json";
 const GRAPH: &str = "graph.usearch";
@@ -110,8 +112,10 @@ impl Index {
             .with_context(|| format!("`{}` is not what `samtone index` writes", path.display()))?;
         let documents = Embeddings::open(&[folder.to_owned()])?;
         let stale = |what: &str| {
-            let message = format!("`{}` is of other embeddings than lie there: {what}", path.display());
-            Err(Failure::new(message, "index them again: `samtone index --documents FOLDER`").into())
+            let message =
+                format!("`{}` is of other embeddings than lie there: {what}", path.display());
+            Err(Failure::new(message, "index them again: `samtone index --documents FOLDER`")
+                .into())
         };
         let shape = (record.rows, record.dim, record.dtype);
         if shape != (documents.ids.len(), documents.dim, documents.dtype) {
@@ -168,7 +172,8 @@ impl Wanted<'_> {
         samtone_files::prepare_file(&folder.join(RECORD)).with_context(wrong)?;
         let Some(origin) = &documents.origin else {
             let message = format!("`{}` does not say what it comes from", folder.display());
-            let hint = "`samtone encode` writes folders with an `encode.json`, which an index needs";
+            let hint =
+                "`samtone encode` writes folders with an `encode.json`, which an index needs";
             return Err(Failure::new(message, hint).into());
         };
         let queries = self.queries.map(|folder| Embeddings::open(std::slice::from_ref(folder)));
@@ -205,7 +210,7 @@ impl Wanted<'_> {
             let recall = measure(&graph, &documents, queries.as_ref(), similarity, self.efs)?;
             graph.save(&partial).inspect_err(|_| drop(fs::remove_file(&partial)))?;
             record.graph = Some(GraphRecord {
-                by: graph::VERSION.into(),
+                by: MADE_BY.into(),
                 bytes: fs::metadata(&partial)?.len(),
                 settings,
                 measured_by: if queries.is_some() { "queries" } else { "documents" }.into(),
@@ -221,7 +226,9 @@ impl Wanted<'_> {
         let (path, graph) = (self.folder.join(RECORD), self.folder.join(GRAPH));
         for old in [&path, &graph] {
             match fs::remove_file(old) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error.into());
+                }
                 _ => {}
             }
         }

@@ -105,8 +105,10 @@ impl ShardChoice {
                 let names: Vec<&str> =
                     ARRAYS.iter().chain(&PROCESSES).map(|source| source.index).collect();
                 let message = "`--shard auto` finds no scheduler that says which part this is";
-                let hint =
-                    format!("it reads {}; without one of them give `--shard I/N`", names.join(", "));
+                let hint = format!(
+                    "it reads {}; without one of them give `--shard I/N`",
+                    names.join(", ")
+                );
                 return Err(Usage::new(message).with_hint(hint));
             }
         };

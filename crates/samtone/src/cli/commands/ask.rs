@@ -172,15 +172,11 @@ fn read_documents(file: &Path) -> Result<Vec<Document>, DataError> {
 }
 
 /// Refuses embeddings, of `folders`, that are another model's or of other documents.
-fn check(
-    embeddings: &Embeddings,
-    folders: &str,
-    model: &Path,
-    file: &Path,
-) -> anyhow::Result<()> {
+fn check(embeddings: &Embeddings, folders: &str, model: &Path, file: &Path) -> anyhow::Result<()> {
     let Some(origin) = &embeddings.origin else { return Ok(()) };
     let refuse = |what: &str| {
-        let hint = "encode the documents again, or let `ask` do it without `--documents` or `--index`";
+        let hint =
+            "encode the documents again, or let `ask` do it without `--documents` or `--index`";
         Err(Failure::new(format!("{folders} was encoded {what}"), hint).into())
     };
     if origin.model != fingerprint(model)? {

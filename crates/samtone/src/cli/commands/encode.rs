@@ -12,9 +12,7 @@ use super::at_least_one;
 use super::reading::{DtypeChoice, PrecisionChoice, TextChoice, document_text, model_folder};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::{FileFormat, check_company, check_kin, missing_in, ranges};
-use crate::encoding::{
-    BATCH_TOKENS, Encoded, Input, Job, Shape, check_place, cut, expand, marks,
-};
+use crate::encoding::{BATCH_TOKENS, Encoded, Input, Job, Shape, check_place, cut, expand, marks};
 use crate::output::{Format, say, warn};
 use crate::shard::{Shard, ShardChoice};
 use crate::stream::Readable;
@@ -192,7 +190,8 @@ impl Encode<'_> {
             open().with_context(|| format!("cannot encode with `{}`", path.display()))?;
         let text = document_text(args.document_text, &retriever);
         let read = expand(&args.input)?;
-        let read = read.iter().map(|path| Readable::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+        let read =
+            read.iter().map(|path| Readable::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
         let files: Vec<PathBuf> = read.iter().map(|file| file.path().to_owned()).collect();
         let job = Job {
             model: &model,

@@ -78,7 +78,8 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         efs: &args.ef,
     };
     let record = wanted.make()?;
-    let made = Made { index: &record, seconds: start.elapsed().as_secs_f64(), out: &args.documents };
+    let made =
+        Made { index: &record, seconds: start.elapsed().as_secs_f64(), out: &args.documents };
     format.print(&made, describe)
 }
 

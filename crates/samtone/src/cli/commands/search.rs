@@ -136,7 +136,9 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     }
     if documents.origin.as_ref().is_some_and(|origin| origin.side.as_deref() == Some("query")) {
         let folder = searched(args);
-        warn(format_args!("{folder} was encoded with `--side query`, and is searched as documents"));
+        warn(format_args!(
+            "{folder} was encoded with `--side query`, and is searched as documents"
+        ));
     }
     if args.out.is_some() {
         let ids = queries.ids.iter().chain(&documents.ids).map(String::as_str);

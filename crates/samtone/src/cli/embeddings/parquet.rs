@@ -49,10 +49,9 @@ impl<W: Write + Send> ParquetFile<W> {
             column("text", text()),
             column("vector", vector),
         ]));
-        let metadata = metadata.iter().map(|(name, value)| KeyValue {
-            key: (*name).to_owned(),
-            value: Some(value.clone()),
-        });
+        let metadata = metadata
+            .iter()
+            .map(|(name, value)| KeyValue { key: (*name).to_owned(), value: Some(value.clone()) });
         let properties = WriterProperties::builder()
             .set_dictionary_enabled(false)
             .set_compression(Compression::UNCOMPRESSED)

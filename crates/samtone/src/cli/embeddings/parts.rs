@@ -222,7 +222,8 @@ fn check(parts: &[Part]) -> anyhow::Result<()> {
     if let Some(&[a, b]) = sorted
         .windows(2)
         .find(|pair| pair[0].shard == pair[1].shard)
-        .and_then(|pair| pair.first_chunk()) {
+        .and_then(|pair| pair.first_chunk())
+    {
         let (shard, a, b) = (a.shard, a.folder.display(), b.folder.display());
         let message = format!("part {shard} is there twice: `{a}` and `{b}`");
         return Err(Failure::new(message, "give one of the two").into());

@@ -204,8 +204,7 @@ impl Input {
     fn record(&self, line: Line<'_>, is_numbered: bool) -> Result<(String, String), Fault> {
         match self.side {
             Side::Query => {
-                let parse =
-                    if is_numbered { QueryLine::parse_numbered } else { QueryLine::parse };
+                let parse = if is_numbered { QueryLine::parse_numbered } else { QueryLine::parse };
                 let query = parse(line)?.into_query();
                 Ok((query.id, query.text))
             }

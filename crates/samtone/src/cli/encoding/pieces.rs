@@ -117,7 +117,11 @@ pub(crate) fn marks(files: &[PathBuf]) -> anyhow::Result<Vec<FileMark>> {
                 hash.update(&piece);
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok::<_, io::Error>(FileMark { name, bytes, sample: hash.finalize().to_hex().to_string() })
+            Ok::<_, io::Error>(FileMark {
+                name,
+                bytes,
+                sample: hash.finalize().to_hex().to_string(),
+            })
         };
         read().with_context(|| format!("cannot read `{}`", path.display()))
     };

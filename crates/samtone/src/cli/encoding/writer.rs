@@ -250,6 +250,9 @@ pub(crate) type Reread<'a> =
 /// Gives the files of a folder their names. Rows are kept as f32 in safetensors while they come; what
 /// is wanted otherwise is made of them now.
 fn finish(folder: &Path, plan: &Plan, source: &Source<'_>) -> anyhow::Result<()> {
+    // The other formats hold no texts.
+    #[cfg(not(feature = "parquet"))]
+    let _ = source;
     let (ids, embeddings) = (folder.join(PARTIAL_IDS), folder.join(PARTIAL_EMBEDDINGS));
     let target = folder.join(plan.format.file());
     if (plan.dtype, plan.format) == (Dtype::F32, FileFormat::Safetensors) {
@@ -270,8 +273,7 @@ fn finish(folder: &Path, plan: &Plan, source: &Source<'_>) -> anyhow::Result<()>
     let matrix = Matrix::new(plan.dtype, plan.rows, plan.dim);
     let mut rows = Rows::open(&embeddings, plan)?;
     // The next rows as they are stored.
-    let mut stored =
-        |count| anyhow::Ok(plan.dtype.encode(&rows.next(count)?, plan.dim, &ranges));
+    let mut stored = |count| anyhow::Ok(plan.dtype.encode(&rows.next(count)?, plan.dim, &ranges));
     // The embeddings come last: a folder that has them is whole.
     let names = folder.join(IDS);
     fs::rename(ids, &names)?;
@@ -438,15 +440,17 @@ mod tests {
         assert_eq!(writer.done(), 2);
         writer.append(&ids(&["c", "d"]), &[5.0, 6.0, 7.0, 8.0]).unwrap();
         writer.finish("i", &none()).unwrap();
-        assert_eq!(Embeddings::open(&[folder.path().into()]).unwrap().ids, ids(&["a", "b", "c", "d"]));
+        assert_eq!(
+            Embeddings::open(&[folder.path().into()]).unwrap().ids,
+            ids(&["a", "b", "c", "d"])
+        );
     }
 
     #[test]
     fn another_plan_does_not_go_on_and_what_differs_is_named() {
         let folder = tempfile::tempdir().unwrap();
         drop(Writer::open(folder.path(), plan(3)).unwrap());
-        let refused =
-            |other: Plan| Writer::open(folder.path(), other).err().unwrap().to_string();
+        let refused = |other: Plan| Writer::open(folder.path(), other).err().unwrap().to_string();
         let model = refused(Plan { model: "n".into(), ..plan(3) });
         assert!(model.ends_with("was begun with another model"), "{model}");
         let input = refused(Plan { input: "j".into(), batch_tokens: 1, ..plan(3) });
@@ -542,7 +546,10 @@ mod tests {
     fn no_rows_are_no_mistake_in_any_numbers() {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::Int8, Dtype::Binary] {
             let folder = tempfile::tempdir().unwrap();
-            Writer::open(folder.path(), Plan { dtype, ..plan(0) }).unwrap().finish("i", &none()).unwrap();
+            Writer::open(folder.path(), Plan { dtype, ..plan(0) })
+                .unwrap()
+                .finish("i", &none())
+                .unwrap();
             let read = Embeddings::open(&[folder.path().into()]).unwrap();
             assert_eq!((read.rows().len(), read.dim), (0, 2), "{dtype}");
         }

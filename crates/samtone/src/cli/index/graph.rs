@@ -13,7 +13,7 @@ use crate::embeddings::Embeddings;
 use crate::error::Failure;
 
 /// What usearch is called in an index; its files are read by the same major version.
-pub(super) const VERSION: &str = "usearch 2.26";
+pub(crate) const MADE_BY: &str = "usearch 2.26";
 
 /// A graph whose keys are rows and whose numbers have two bytes.
 pub(crate) struct Graph {

@@ -8,7 +8,7 @@ use super::Settings;
 use crate::embeddings::Embeddings;
 use crate::error::Failure;
 
-pub(super) const VERSION: &str = "";
+pub(crate) const MADE_BY: &str = "";
 
 /// There is none.
 pub(crate) enum Graph {}

@@ -50,8 +50,15 @@ fn an_index_is_exact_and_says_what_it_is_of() {
         for field in ["model", "similarity", "rows", "dim", "dtype"] {
             assert_eq!(index[field], encoded[field], "{field}");
         }
-        let words = refused(home, 1, &["search", "--queries", "q", "--out", "r", "--index", folder, "--ef", "9"]);
-        assert!(words.contains(&format!("`{folder}` has no graph, which `--ef` is for\n")), "{words}");
+        let words = refused(
+            home,
+            1,
+            &["search", "--queries", "q", "--out", "r", "--index", folder, "--ef", "9"],
+        );
+        assert!(
+            words.contains(&format!("`{folder}` has no graph, which `--ef` is for\n")),
+            "{words}"
+        );
     }
     let words = refused(home, 1, &["search", "--queries", "q", "--out", "r", "--index", "q"]);
     assert!(words.contains("`q` holds no `index.json`\n"), "{words}");
@@ -101,14 +108,17 @@ fn a_build_without_graphs_says_so() {
 fn a_graph_finds_what_the_exact_search_finds() {
     let home = home();
     let home = home.path();
-    for (dtype, similarity) in [("f32", "cosine"), ("f32", "dot"), ("f16", "cosine"), ("int8", "dot")] {
+    for (dtype, similarity) in
+        [("f32", "cosine"), ("f32", "dot"), ("f16", "cosine"), ("int8", "dot")]
+    {
         let out = format!("{dtype}-{similarity}");
         encode(home, "model", "corpus", "document", &["--out", &out, "--dtype", dtype]);
         let index = ["index", "--documents", &out, "--graph", "--similarity", similarity];
         let index = [&index[..], &["--ef", "4,200", "--format", "json"]].concat();
         let index: Value = serde_json::from_str(&printed(home, &index)).unwrap();
         let recall = index["graph"]["recall"].as_array().unwrap();
-        let of: Vec<_> = recall.iter().map(|of| (of["ef"].as_u64(), of["recall"].as_f64())).collect();
+        let of: Vec<_> =
+            recall.iter().map(|of| (of["ef"].as_u64(), of["recall"].as_f64())).collect();
         assert_eq!((of.len(), of[1]), (2, (Some(200), Some(1.0))), "{of:?}");
         // Where it looks at everything, the run is the exact one, scores and all.
         let exact = search(home, &["--documents", &out, "--similarity", similarity]);

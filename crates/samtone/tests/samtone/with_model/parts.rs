@@ -18,8 +18,10 @@ fn home() -> tempfile::TempDir {
     save_model(&dataset, &home.path().join("other"), 2, true);
     let corpus = fs::read_to_string(home.path().join("data/corpus.jsonl")).unwrap();
     let space = " ".repeat(40_000);
-    let spaced: String =
-        corpus.lines().map(|line| format!("{}{space}}}\n", line.strip_suffix('}').unwrap())).collect();
+    let spaced: String = corpus
+        .lines()
+        .map(|line| format!("{}{space}}}\n", line.strip_suffix('}').unwrap()))
+        .collect();
     fs::write(home.path().join("corpus.jsonl"), spaced).unwrap();
     home
 }
@@ -71,9 +73,11 @@ fn parts_in_any_order_killed_and_repeated_are_the_bytes_of_one_run() {
     encode_queries(home);
     let search = ["search", "--queries", "q", "--out", "-", "-k", "7", "--documents"];
     let search = |documents: &[&str]| printed(home, &[&search[..], documents].concat());
-    let words = refused(home, 1, &["search", "--queries", "q", "--out", "r", "--documents", "parts"]);
+    let words =
+        refused(home, 1, &["search", "--queries", "q", "--out", "r", "--documents", "parts"]);
     assert!(words.contains("`parts` lacks parts of 5: 1-4, 3 of them begun\n"), "{words}");
-    let alone = ["search", "--queries", "q", "--out", "r", "--documents", "parts/part-00005-of-00005"];
+    let alone =
+        ["search", "--queries", "q", "--out", "r", "--documents", "parts/part-00005-of-00005"];
     assert!(refused(home, 1, &alone).contains("lacks parts of 5: 1-4\n"));
 
     let words: Vec<String> = [2, 3, 1, 4].map(|number| part(home, number, 5)).into();
@@ -99,7 +103,8 @@ fn parts_in_any_order_killed_and_repeated_are_the_bytes_of_one_run() {
     assert_eq!(own("parts"), own("whole"));
     let ask = |documents: &str| {
         let more = ["--documents", documents, "--format", "json", "who grinds corn"];
-        let answer = printed(home, &[&["ask", "--model", "model", "--data", "data"][..], &more].concat());
+        let answer =
+            printed(home, &[&["ask", "--model", "model", "--data", "data"][..], &more].concat());
         answer[answer.find("\"hits\"").unwrap()..].to_owned()
     };
     assert_eq!(ask("parts"), ask("whole"));
@@ -213,7 +218,10 @@ fn the_scheduler_says_the_part_aloud() {
     };
     let (code, words) = run(&[], "auto");
     assert_eq!(code, Some(2), "{words}");
-    assert!(words.contains("finds no scheduler") && words.contains("give `--shard I/N`"), "{words}");
+    assert!(
+        words.contains("finds no scheduler") && words.contains("give `--shard I/N`"),
+        "{words}"
+    );
     let (code, words) = run(&[("JOB_COMPLETION_INDEX", "1")], "auto");
     assert!(code == Some(2) && words.contains("hint: give it: `--shard auto/N`"), "{words}");
     assert!(!home.path().join("parts").exists());

@@ -87,8 +87,7 @@ impl<'a, B: Backend> Corpus<'a, B> {
             })
         };
         let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
-        let rows =
-            if index.graph.is_some() { Vec::new() } else { embeddings.rows().into_owned() };
+        let rows = if index.graph.is_some() { Vec::new() } else { embeddings.rows().into_owned() };
         let similarity = index.similarity;
         Ok(Self { retriever, similarity, documents, index, rows, places, reranking })
     }
