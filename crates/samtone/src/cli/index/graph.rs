@@ -1,6 +1,7 @@
 //! A graph of near neighbours (HNSW) over embeddings, by usearch: it proposes, and the embeddings
 //! themselves decide.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -27,7 +28,7 @@ impl Graph {
     /// the same each time.
     ///
     /// # Errors
-    /// If a number is not finite, or too great for two bytes.
+    /// If a number is not finite, or, where rows are compared by their dot product, too great for two bytes.
     pub(crate) fn build(
         documents: &Embeddings,
         similarity: Similarity,
@@ -36,19 +37,15 @@ impl Graph {
     ) -> anyhow::Result<Self> {
         /// At once, between two words to `each`.
         const ROWS: usize = 1024;
-        /// The greatest number of two bytes.
-        const GREATEST: f32 = 65504.0;
         let (rows, dim) = (documents.ids.len(), documents.dim);
         let graph = Self::new(dim, similarity, settings)?;
         graph.index.reserve_capacity_and_threads(rows, rayon::current_num_threads())?;
-        let add = |(place, row): (usize, &[f32])| {
-            // Not a number is not below it either.
-            if let Some(number) = row.iter().find(|x| !matches!(x.abs(), 0.0..=GREATEST)) {
-                let id = &documents.ids[place];
-                let message = format!("the embedding of `{id}` holds {number}, which no graph can");
-                return Err(Failure::new(message, "search these embeddings exactly").into());
-            }
-            Ok(graph.index.add(place as u64, row)?)
+        let add = |(place, row): (usize, &[f32])| -> anyhow::Result<()> {
+            let row = graph.fitting(row).map_err(|what| {
+                let message = format!("the embedding of `{}` {what}", documents.ids[place]);
+                Failure::new(message, "search these embeddings exactly, without `--graph`")
+            })?;
+            Ok(graph.index.add(place as u64, &*row)?)
         };
         let mut first = 0;
         for part in documents.parts() {
@@ -100,6 +97,25 @@ impl Graph {
         Ok(Self { index: Index::new(&options)?, dim, similarity })
     }
 
+    /// `row` as two bytes a number can hold it: of a cosine its direction alone; or what keeps it from
+    /// that.
+    fn fitting<'a>(&self, row: &'a [f32]) -> Result<Cow<'a, [f32]>, &'static str> {
+        /// The greatest number of two bytes.
+        const GREATEST: f32 = 65504.0;
+        if !row.iter().all(|x| x.is_finite()) {
+            return Err("holds a NaN or an infinity");
+        }
+        if self.similarity == Similarity::Cosine {
+            let squares: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            let length = if squares > 0.0 { squares.sqrt() } else { 1.0 };
+            return Ok(row.iter().map(|&x| (f64::from(x) / length) as f32).collect());
+        }
+        if row.iter().any(|x| x.abs() > GREATEST) {
+            return Err("holds a number beyond 65504, a graph's greatest");
+        }
+        Ok(row.into())
+    }
+
     /// Writes the graph to the file at `path`.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {
         let text = path.to_str().with_context(|| format!("`{}` is not UTF-8", path.display()))?;
@@ -119,12 +135,17 @@ impl Graph {
     ) -> anyhow::Result<Vec<Vec<Hit>>> {
         let propose = ef.max(k + usize::from(!own.is_empty())).min(self.index.size());
         self.index.change_expansion_search(propose);
-        let nearest = |(query, numbers): (usize, &[f32])| {
+        let nearest = |(query, numbers): (usize, &[f32])| -> anyhow::Result<Vec<Hit>> {
             if propose == 0 {
                 return Ok(Vec::new());
             }
             let skip = own.get(query).copied().flatten();
-            let proposed = self.index.search(numbers, propose)?.keys.into_iter();
+            let asked = self.fitting(numbers).map_err(|what| {
+                let message =
+                    format!("the embedding of query {}, counted from 1, {what}", query + 1);
+                Failure::new(message, "search exactly, without `--ef`")
+            })?;
+            let proposed = self.index.search(&*asked, propose)?.keys.into_iter();
             let proposed = proposed.map(|key| key as usize).filter(|&at| Some(at) != skip);
             let mut found: Vec<usize> = proposed.collect();
             // Equal scores are ranked by row.

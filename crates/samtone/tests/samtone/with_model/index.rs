@@ -169,6 +169,26 @@ fn a_graph_is_measured_kept_whole_and_of_its_embeddings() {
     // Without a graph again: none is left over.
     printed(home, &["index", "--documents", "d"]);
     assert!(!file.exists());
+    // What two bytes cannot hold is found by its direction, or refused where its length counts.
+    let path = home.join("d/embeddings.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let mut great = bytes.clone();
+    let last = great.len() - 4;
+    for scale in [1e30_f32, 1e-30] {
+        great[last - 60..].copy_from_slice(&[scale; 16].map(f32::to_le_bytes).concat());
+        fs::write(&path, &great).unwrap();
+        printed(home, &graph);
+        let own = ["search", "--queries", "d", "-k", "1", "--out", "-"];
+        let by_graph = printed(home, &[&own[..], &["--index", "d", "--ef", "200"]].concat());
+        assert_eq!(by_graph, printed(home, &[&own[..], &["--documents", "d"]].concat()), "{scale}");
+    }
+    great[last..].copy_from_slice(&1e30_f32.to_le_bytes());
+    fs::write(&path, &great).unwrap();
+    let words = refused(home, 1, &[&graph[..], &["--similarity", "dot"]].concat());
+    assert!(words.contains("` holds a number beyond 65504, a graph's greatest\n"), "{words}");
+    great[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, &great).unwrap();
+    assert!(refused(home, 1, &graph).contains("` holds a NaN or an infinity\n"));
     encode(home, "model", "corpus", "document", &["--out", "bits", "--dtype", "binary"]);
     let words = refused(home, 2, &["index", "--documents", "bits", "--graph"]);
     assert!(words.contains("binary embeddings have no graph"), "{words}");
