@@ -57,7 +57,7 @@ def compare(home, dtype):
     assert table.column("id").to_pylist() == [document["_id"] for document in documents]
     texts = [" ".join(filter(None, (document.get("title"), document["text"]))) for document in documents]
     assert table.column("text").to_pylist() == texts
-    metadata = pq.read_schema(path).metadata
+    metadata = pq.ParquetFile(path).metadata.metadata
     record = json.loads((folder / "encode.json").read_text())
     assert json.loads(metadata[b"samtone.encode"]) == record
     assert metadata[b"samtone.model_card"].decode() == (home / "run/model/README.md").read_text()
