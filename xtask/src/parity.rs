@@ -19,38 +19,52 @@ struct Parity {
     script: &'static str,
     /// What the script is given before the binary.
     arguments: &'static [&'static str],
+    /// What of `samtone` it needs beside the default.
+    features: &'static str,
 }
 
-const ALL: [Parity; 5] = [
+const ALL: [Parity; 6] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
         script: "crates/samtone-eval/tests/fixtures/metrics.py",
         arguments: &["compare"],
+        features: "",
     },
     Parity {
         name: "minilm",
         requirements: "benches/peers/parity_minilm.txt",
         script: "benches/peers/parity_minilm.py",
         arguments: &[],
+        features: "",
     },
     Parity {
         name: "folders",
         requirements: "benches/peers/parity_folders.txt",
         script: "benches/peers/folders/compare.py",
         arguments: &[],
+        features: "",
     },
     Parity {
         name: "models",
         requirements: "benches/peers/parity_models.txt",
         script: "benches/peers/parity_models.py",
         arguments: &[],
+        features: "",
     },
     Parity {
         name: "adapters",
         requirements: "benches/peers/parity_adapters.txt",
         script: "benches/peers/parity_adapters.py",
         arguments: &[],
+        features: "",
+    },
+    Parity {
+        name: "parquet",
+        requirements: "benches/peers/parity_parquet.txt",
+        script: "benches/peers/parity_parquet.py",
+        arguments: &[],
+        features: "parquet",
     },
 ];
 
@@ -65,7 +79,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let target = target_directory()?;
     let folder = target.join("parity").join(parity.name);
     let python = environment(&folder, &root().join(parity.requirements))?;
-    done(&mut cargo(&["build", "--release", "--package", "samtone"]))?;
+    let build = ["build", "--release", "--package", "samtone", "--features", parity.features];
+    done(&mut cargo(&build))?;
     let samtone = target.join("release").join(format!("samtone{EXE_SUFFIX}"));
     let mut script = Command::new(python);
     script.arg(root().join(parity.script)).args(parity.arguments).arg(samtone).args(rest);

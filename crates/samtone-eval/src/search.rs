@@ -145,6 +145,61 @@ pub fn top_k_excluding(
     Ok(hits)
 }
 
+/// [`top_k_excluding`] over documents that lie in several places, one after the other: one part at a
+/// time is held, and what is found does not depend on where they are cut.
+///
+/// # Errors
+/// As [`top_k`]; rows are those among all documents.
+///
+/// # Panics
+/// As [`top_k_excluding`].
+///
+/// # Examples
+///
+/// ```
+/// use samtone_eval::search::{Similarity, top_k, top_k_of_parts};
+///
+/// let documents = [1.0, 0.0, /* */ 0.0, 1.0, /* */ 0.6, 0.8];
+/// let (query, similarity) = ([0.0, 2.0], Similarity::Cosine);
+/// let parts = [&documents[..2], &documents[2..]];
+/// let found = top_k_of_parts(&query, parts, 2, 2, similarity, &[])?;
+/// assert_eq!(found, top_k(&query, &documents, 2, 2, similarity)?);
+/// # Ok::<(), samtone_eval::EvalError>(())
+/// ```
+pub fn top_k_of_parts<P: AsRef<[f32]>>(
+    queries: &[f32],
+    parts: impl IntoIterator<Item = P>,
+    dim: usize,
+    k: usize,
+    similarity: Similarity,
+    excluded: &[Option<usize>],
+) -> Result<Vec<Vec<Hit>>> {
+    let mut found = top_k_excluding(queries, &[], dim, k, similarity, excluded)?;
+    let mut first = 0;
+    for part in parts {
+        let rows = part.as_ref();
+        let inside = first..first + rows.len() / dim;
+        let own = excluded.iter().map(|row| row.filter(|row| inside.contains(row)));
+        let own: Vec<Option<usize>> = own.map(|row| row.map(|row| row - first)).collect();
+        let hits = top_k_excluding(queries, rows, dim, k, similarity, &own);
+        let hits = hits.map_err(|mistake| match mistake {
+            EvalError::NotFinite { side: "document", row } => {
+                EvalError::NotFinite { side: "document", row: first + row }
+            }
+            EvalError::Overflow { query, document } => {
+                EvalError::Overflow { query, document: first + document }
+            }
+            other => other,
+        })?;
+        for (all, hits) in found.iter_mut().zip(hits) {
+            all.extend(hits.into_iter().map(|hit| Hit { index: first + hit.index, ..hit }));
+            *all = best(std::mem::take(all), k);
+        }
+        first = inside.end;
+    }
+    Ok(found)
+}
+
 /// Queries scored in one pass over the documents: enough that reading the documents costs little,
 /// few enough that their candidates stay small.
 const QUERIES: usize = 2048;

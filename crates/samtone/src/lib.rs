@@ -34,7 +34,8 @@
 //! - `flex` (default): the Flex backend, with fused kernels on the CPU.
 //! - `ndarray`, `wgpu`, `cuda`: further backends; one build may hold several.
 //! - `unfused`: the GPU backends without kernel fusion as well, to compare with.
-//! - `parquet`: `samtone import` reads Parquet files.
+//! - `parquet`: `samtone import` reads Parquet files, `samtone encode` writes them.
+//! - `usearch`: `samtone index --graph` and searches by it; compiles C++.
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;

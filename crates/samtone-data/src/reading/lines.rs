@@ -1,7 +1,7 @@
 //! Lines of a file, plain or compressed, in bounded memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -233,6 +233,8 @@ pub struct Lines {
     /// Where the record read last begins, and where the reader stands, in decompressed bytes.
     start: u64,
     consumed: u64,
+    /// Bytes before the reader's beginning, if their lines are not counted yet.
+    uncounted: Option<u64>,
     /// Whether the line read last was too long, and its rest is still to be passed over.
     broken_off: bool,
     count: Arc<AtomicU64>,
@@ -281,12 +283,73 @@ impl Lines {
         Ok(Self { count, ..Self::new(path, reader) })
     }
 
+    /// As [`Lines::open`], of a plain file, from the first line that begins at the byte `start` or
+    /// behind it. What is before it is not read, so that numbers are wrong until
+    /// [`count_before`](Self::count_before).
+    ///
+    /// # Errors
+    /// As [`Lines::open`].
+    pub fn open_at(path: &Path, start: u64) -> Result<Self, DataError> {
+        let lines = Self::open(path)?;
+        if start == 0 {
+            return Ok(lines);
+        }
+        // A line begins behind a line end, so the byte before `start` decides.
+        let before = start - 1;
+        let open = || {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(before))?;
+            Ok(BufReader::with_capacity(BUFFER, file))
+        };
+        let reader = open().map_err(|source| DataError::opening(path, source))?;
+        Ok(Self {
+            consumed: before,
+            uncounted: Some(before),
+            broken_off: true,
+            ..Self::new(path, Box::new(reader))
+        })
+    }
+
+    /// Whether numbers of lines are counted from the file's beginning.
+    pub fn is_counted(&self) -> bool {
+        self.uncounted.is_none()
+    }
+
+    /// Counts the lines before those of [`open_at`](Self::open_at), by reading them: the record read
+    /// last, and those to come, have their numbers in the file then.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn count_before(&mut self) -> Result<(), DataError> {
+        let Some(bytes) = self.uncounted else { return Ok(()) };
+        let count = || {
+            let mut before = BufReader::with_capacity(BUFFER, File::open(&self.path)?.take(bytes));
+            // The line that was passed over is one.
+            let mut lines = 1;
+            loop {
+                let bytes = before.fill_buf()?;
+                if bytes.is_empty() {
+                    return Ok(lines);
+                }
+                lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+                let length = bytes.len();
+                before.consume(length);
+            }
+        };
+        let lines =
+            count().map_err(|source| DataError::Read { path: self.path.clone(), source })?;
+        self.uncounted = None;
+        self.number += lines;
+        self.first += lines;
+        Ok(())
+    }
+
     /// The lines of any reader; `path` is what errors name.
     pub fn new(path: &Path, reader: Box<dyn BufRead + Send>) -> Self {
         let (buffer, count) = (Vec::new(), Arc::default());
-        let (number, first, start, consumed, broken_off) = (0, 0, 0, 0, false);
+        let (number, first, start, consumed, uncounted, broken_off) = (0, 0, 0, 0, None, false);
         let path = path.to_owned();
-        Self { path, reader, buffer, number, first, start, consumed, broken_off, count }
+        Self { path, reader, buffer, number, first, start, consumed, uncounted, broken_off, count }
     }
 
     /// The file that errors name.
@@ -307,6 +370,11 @@ impl Lines {
     /// The bytes of the record read last.
     pub fn last(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// The record read last, with its number as it is known now.
+    pub fn last_line(&self) -> Line<'_> {
+        Line { number: self.first, bytes: &self.buffer }
     }
 
     /// The next line that is not empty.
@@ -345,7 +413,7 @@ impl Lines {
                 (self.first, self.start) = (self.number, self.consumed);
             }
             self.consumed += read as u64;
-            if self.number == 1 && self.buffer.starts_with(MARK) {
+            if self.consumed == read as u64 && self.buffer.starts_with(MARK) {
                 self.buffer.drain(..MARK.len());
             }
             let end = trimmed(&self.buffer);
@@ -428,6 +496,39 @@ mod tests {
         let lines = lines_of("a.txt", b"\xEF\xBB\xBFone\r\n\n\r\ntwo\nthree").unwrap();
         let expected = [(1, "one"), (4, "two"), (5, "three")];
         assert_eq!(lines, expected.map(|(n, s)| (n, s.to_owned())));
+    }
+
+    #[test]
+    fn lines_from_any_byte_are_those_that_begin_there_or_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        let text = b"\xEF\xBB\xBFone\n\r\n\ntwo\r\nthree\n\nfour";
+        std::fs::write(&path, text).unwrap();
+        let mut lines = Lines::open(&path).unwrap();
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            let found = (line.number, line.text().unwrap().to_owned());
+            all.push((lines.place().start, found));
+        }
+        assert_eq!(all.len(), 4);
+        for start in 0..=text.len() as u64 + 3 {
+            for counts_at in 0..3 {
+                let mut lines = Lines::open_at(&path, start).unwrap();
+                let expected: Vec<_> = all.iter().filter(|(at, _)| *at >= start).collect();
+                for (at, (place, found)) in expected.iter().enumerate() {
+                    if at == counts_at {
+                        lines.count_before().unwrap();
+                    }
+                    lines.next().unwrap().unwrap();
+                    assert_eq!(lines.place().start, *place);
+                    assert_eq!(lines.last_line().text().unwrap(), found.1);
+                    if lines.is_counted() {
+                        assert_eq!(lines.last_line().number, found.0, "{start}");
+                    }
+                }
+                assert!(lines.next().unwrap().is_none(), "{start}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Exact search against a sort of all scores.
 
 use proptest::prelude::*;
-use samtone_eval::search::{Hit, Similarity, top_k, top_k_excluding};
+use samtone_eval::search::{Hit, Similarity, top_k, top_k_excluding, top_k_of_parts};
 use samtone_eval::{EvalError, Run};
 
 /// Cosines are of the order of 1 and rounded to f32 a few times.
@@ -102,6 +102,36 @@ fn an_excluded_document_is_not_found() {
         assert_eq!(hits.len(), if query % 2 == 0 { 49 } else { 50 });
         assert_eq!(hits.iter().any(|hit| hit.index == query), query % 2 == 1);
     }
+}
+
+#[test]
+fn parts_find_what_the_whole_finds_to_the_last_bit() {
+    let (queries, documents, dim) = (50, 700, 24);
+    // Sums that round, and rows that are there twice.
+    let numbers = |count, seed| -> Vec<f32> {
+        whole_numbers(count, 1000, seed).into_iter().map(|x| x / 777.0).collect()
+    };
+    let q = numbers(queries * dim, 5);
+    let mut d = numbers(documents / 2 * dim, 6);
+    d.extend_from_within(..);
+    let own: Vec<Option<usize>> = (0..queries).map(|i| (i % 3 > 0).then_some(13 * i)).collect();
+    for similarity in [Similarity::Cosine, Similarity::Dot] {
+        for k in [1, 9, 800] {
+            let whole = top_k_excluding(&q, &d, dim, k, similarity, &own).unwrap();
+            for cuts in [&[][..], &[1], &[0, 350, 350, 699], &[100, 101, 413]] {
+                let ends = cuts.iter().copied().chain([documents]);
+                let starts = [0].into_iter().chain(cuts.iter().copied());
+                let parts = starts.zip(ends).map(|(start, end)| &d[start * dim..end * dim]);
+                let found = top_k_of_parts(&q, parts, dim, k, similarity, &own).unwrap();
+                assert_eq!(found, whole, "{similarity:?} {k} {cuts:?}");
+            }
+        }
+    }
+    assert_eq!(top_k_of_parts(&q, [&[]; 0], dim, 3, Similarity::Dot, &[]).unwrap().len(), queries);
+    d[600 * dim] = f32::NAN;
+    let parts = d.chunks(250 * dim);
+    let error = top_k_of_parts(&q, parts, dim, 3, Similarity::Dot, &[]).unwrap_err();
+    assert!(matches!(error, EvalError::NotFinite { side: "document", row: 600 }), "{error}");
 }
 
 #[test]

@@ -1,20 +1,23 @@
 //! Folders of embeddings: their file in one of several formats, `ids.txt`, an id a line, and where
-//! `samtone encode` wrote them `encode.json`, what they come from.
+//! `samtone encode` wrote them `encode.json`, what they come from; several of them where they are the
+//! parts of one encoding.
 
 mod file;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod parts;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 pub(crate) use file::{FileFormat, Matrix, write_json_line};
 use memmap2::Mmap;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::ParquetFile;
+pub(crate) use parts::{check_company, check_kin, joined, missing_in, ranges};
 use samtone_eval::search::{Dtype, Ranges};
 use samtone_text::DocumentText;
 use serde::Deserialize;
@@ -45,16 +48,29 @@ pub(crate) struct Origin {
     ranges: Ranges,
 }
 
-/// A folder of embeddings.
+/// The embeddings of a folder, or of all parts of one encoding, one after the other.
 pub(crate) struct Embeddings {
-    bytes: Bytes,
+    parts: Vec<Part>,
     /// The rows' ids, no two alike.
     pub(crate) ids: Vec<String>,
-    /// What the rows come from, if that is known.
+    /// What the rows come from, if that is known; of parts, what they share.
     pub(crate) origin: Option<Origin>,
     pub(crate) dtype: Dtype,
     /// Numbers in a row.
     pub(crate) dim: usize,
+}
+
+/// The embeddings of one folder.
+struct Part {
+    bytes: Bytes,
+    /// The place of its first row among all.
+    first: usize,
+    rows: usize,
+    dtype: Dtype,
+    dim: usize,
+    origin: Option<Origin>,
+    /// BLAKE3 of the words that say it.
+    said: Option<blake3::Hash>,
 }
 
 /// Rows as they are stored.
@@ -70,9 +86,127 @@ impl Embeddings {
         FileFormat::ALL.iter().copied().find(|format| folder.join(format.file()).exists())
     }
 
-    /// Opens a folder as `samtone encode` writes it, memory-mapped.
-    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let format = Self::file_in(folder).unwrap_or_default();
+    /// Opens a folder as `samtone encode` writes it, memory-mapped; or all parts of one encoding, each
+    /// given by itself or all by the folder that they lie in.
+    ///
+    /// # Errors
+    /// If a folder is not one, or parts are missing, are there twice, or differ in model, input or
+    /// settings, or an id is there twice.
+    pub(crate) fn open(given: &[PathBuf]) -> anyhow::Result<Self> {
+        let folders = parts::folders(given)?;
+        let (mut parts, mut ids) = (Vec::with_capacity(folders.len()), Vec::new());
+        for folder in &folders {
+            let part = Part::open(folder, &mut ids)?;
+            parts.push(part);
+        }
+        if let Some((id, first, second)) = first_repeated(&ids) {
+            let place = |row: usize| {
+                let part = parts.partition_point(|part: &Part| part.first <= row) - 1;
+                let path = folders[part].join(IDS);
+                (format!("`{}`", path.display()), row - parts[part].first + 1)
+            };
+            let ((there, first), (here, second)) = (place(first), place(second));
+            let there = if there == here { String::new() } else { format!(" of {there}") };
+            bail!("{here}, line {second}: `{id}` is already on line {first}{there}");
+        }
+        let Part { dtype, dim, ref origin, .. } = parts[0];
+        let origin = origin.clone();
+        ensure!(
+            parts.iter().all(|part| (part.dtype, part.dim) == (dtype, dim)),
+            "the parts in {} hold numbers of several kinds",
+            joined(given)
+        );
+        Ok(Self { parts, ids, origin, dtype, dim })
+    }
+
+    /// One embedding that comes from no folder.
+    pub(crate) fn of_one(
+        id: String,
+        row: &[f32],
+        model: String,
+        similarity: SimilarityChoice,
+    ) -> Self {
+        let origin = Some(Origin {
+            model,
+            input: None,
+            side: None,
+            document_text: None,
+            similarity,
+            dim: None,
+            ranges: Ranges::default(),
+        });
+        let (dtype, dim) = (Dtype::F32, row.len());
+        let bytes = Bytes::Held(dtype.encode(row, dim, &Ranges::default()));
+        let part =
+            Part { bytes, first: 0, rows: 1, dtype, dim, origin: origin.clone(), said: None };
+        Self { parts: vec![part], ids: vec![id], origin, dtype, dim }
+    }
+
+    /// All rows as they are stored.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        match &self.parts[..] {
+            [part] => part.bytes().into(),
+            parts => parts.iter().map(Part::bytes).collect::<Vec<_>>().concat().into(),
+        }
+    }
+
+    /// The numbers of all rows, `[n, dim]`: the map itself where one folder holds them as f32, aligned.
+    pub(crate) fn rows(&self) -> Cow<'_, [f32]> {
+        match &self.parts[..] {
+            [part] => part.rows(),
+            parts => {
+                let mut all = Vec::with_capacity(self.ids.len() * self.dim);
+                parts.iter().for_each(|part| all.extend_from_slice(&part.rows()));
+                all.into()
+            }
+        }
+    }
+
+    /// The numbers of each part, `[n, dim]`, one after the other.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Cow<'_, [f32]>> {
+        self.parts.iter().map(Part::rows)
+    }
+
+    /// The numbers of the rows at `places`, one after the other.
+    pub(crate) fn rows_at(&self, places: &[usize]) -> Vec<f32> {
+        let mut rows = Vec::with_capacity(places.len() * self.dim);
+        for &place in places {
+            let part = &self.parts[self.parts.partition_point(|part| part.first <= place) - 1];
+            let length = self.dtype.row_bytes(self.dim);
+            let start = (place - part.first) * length;
+            rows.extend_from_slice(&part.numbers(&part.bytes()[start..start + length]));
+        }
+        rows
+    }
+
+    /// BLAKE3 of the ids, and of what every part says that it comes from, in hexadecimal.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = blake3::Hasher::new();
+        for part in &self.parts {
+            hash.update(part.said.as_ref().map_or(&[], |said| said.as_slice()));
+            let mut ids = blake3::Hasher::new();
+            for id in &self.ids[part.first..part.first + part.rows] {
+                ids.update(&(id.len() as u64).to_le_bytes());
+                ids.update(id.as_bytes());
+            }
+            hash.update(ids.finalize().as_bytes());
+        }
+        hash.finalize().to_hex().to_string()
+    }
+
+    /// Of each part its rows and BLAKE3 of its ids and texts, if all say it.
+    pub(crate) fn inputs(&self) -> Option<Vec<(usize, &str)>> {
+        self.parts
+            .iter()
+            .map(|part| Some((part.rows, part.origin.as_ref()?.input.as_deref()?)))
+            .collect()
+    }
+}
+
+impl Part {
+    /// Opens one folder, its ids behind those of `all_ids`.
+    fn open(folder: &Path, all_ids: &mut Vec<String>) -> anyhow::Result<Self> {
+        let format = Embeddings::file_in(folder).unwrap_or_default();
         let path = folder.join(format.file());
         let wrong = || format!("`{}` holds no embeddings", path.display());
         let file =
@@ -97,11 +231,10 @@ impl Embeddings {
         let ids_path = folder.join(IDS);
         let ids = fs::read_to_string(&ids_path)
             .with_context(|| format!("cannot read `{}`", ids_path.display()))?;
-        let ids: Vec<String> = ids.lines().map(str::to_owned).collect();
-        if let Some((id, first, second)) = first_repeated(&ids) {
-            bail!("`{}`, line {second}: `{id}` is already on line {first}", ids_path.display());
-        }
-        let origin = origin(folder)?;
+        let first = all_ids.len();
+        all_ids.extend(ids.lines().map(str::to_owned));
+        let count = all_ids.len() - first;
+        let (origin, said) = origin(folder)?.unzip();
         let Matrix { dtype, rows, columns } = matrix;
         let dim = match dtype {
             Dtype::Binary => origin.as_ref().and_then(|origin| origin.dim).unwrap_or(8 * columns),
@@ -120,47 +253,23 @@ impl Embeddings {
             "`{}` holds numbers of one byte, but no `{RECORD}` beside it says what they stand for",
             path.display()
         );
-        ensure!(
-            rows == ids.len(),
-            "`{}` has {} ids for {rows} embeddings",
-            ids_path.display(),
-            ids.len()
-        );
-        Ok(Self { bytes: Bytes::Mapped(map, start), ids, origin, dtype, dim })
+        ensure!(rows == count, "`{}` has {count} ids for {rows} embeddings", ids_path.display());
+        Ok(Self { bytes: Bytes::Mapped(map, start), first, rows, dtype, dim, origin, said })
     }
 
-    /// One embedding that comes from no folder.
-    pub(crate) fn of_one(
-        id: String,
-        row: &[f32],
-        model: String,
-        similarity: SimilarityChoice,
-    ) -> Self {
-        let origin = Origin {
-            model,
-            input: None,
-            side: None,
-            document_text: None,
-            similarity,
-            dim: None,
-            ranges: Ranges::default(),
-        };
-        let (dtype, dim) = (Dtype::F32, row.len());
-        let bytes = Bytes::Held(dtype.encode(row, dim, &Ranges::default()));
-        Self { bytes, ids: vec![id], origin: Some(origin), dtype, dim }
-    }
-
-    /// All rows as they are stored.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Mapped(map, start) => &map[*start..],
             Bytes::Held(bytes) => bytes,
         }
     }
 
-    /// The numbers of all rows, `[n, dim]`: the map itself where they are f32 and aligned.
-    pub(crate) fn rows(&self) -> Cow<'_, [f32]> {
-        let bytes = self.bytes();
+    fn rows(&self) -> Cow<'_, [f32]> {
+        self.numbers(self.bytes())
+    }
+
+    /// The numbers of stored rows: these themselves where they are f32 and aligned.
+    fn numbers<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [f32]> {
         if self.dtype == Dtype::F32
             && cfg!(target_endian = "little")
             && let Ok(rows) = bytemuck::try_cast_slice(bytes)
@@ -176,21 +285,24 @@ impl Embeddings {
     }
 }
 
-/// The first id that stood there before, with both its lines, from 1.
+/// The first id that stood there before, with both its places.
 fn first_repeated(ids: &[String]) -> Option<(&str, usize, usize)> {
-    let mut lines = HashMap::with_capacity(ids.len());
-    ids.iter().zip(1..).find_map(|(id, line)| Some((id.as_str(), lines.insert(id, line)?, line)))
+    let mut places = HashMap::with_capacity(ids.len());
+    ids.iter()
+        .zip(0..)
+        .find_map(|(id, place)| Some((id.as_str(), places.insert(id, place)?, place)))
 }
 
-/// What the embeddings in `folder` come from, where it says so.
-fn origin(folder: &Path) -> anyhow::Result<Option<Origin>> {
+/// What the embeddings in `folder` come from, where it says so, and BLAKE3 of the words.
+fn origin(folder: &Path) -> anyhow::Result<Option<(Origin, blake3::Hash)>> {
     let path = folder.join(RECORD);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.with_context(|| format!("cannot read `{}`", path.display()))?,
     };
-    let origin = serde_json::from_str(&text);
-    origin.with_context(|| format!("`{}` is not what `samtone encode` writes", path.display()))
+    let origin = serde_json::from_str(&text)
+        .with_context(|| format!("`{}` is not what `samtone encode` writes", path.display()))?;
+    Ok(Some((origin, blake3::hash(text.as_bytes()))))
 }
 
 #[cfg(test)]
@@ -213,7 +325,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let rows = [1.0, -2.5, f32::MIN_POSITIVE, 0.1, 7.0, 8.0];
         write(folder.path(), "a\nb b\nc\n", &rows, 2);
-        let read = Embeddings::open(folder.path()).unwrap();
+        let read = Embeddings::open(&[folder.path().into()]).unwrap();
         assert_eq!((read.ids.as_slice(), read.dim), (&["a", "b b", "c"].map(String::from)[..], 2));
         assert_eq!(read.rows(), &rows[..]);
     }
@@ -222,7 +334,7 @@ mod tests {
     fn ids_that_do_not_fit_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a\n", &[1.0, 2.0], 1);
-        let refused = || Embeddings::open(folder.path()).err().unwrap().to_string();
+        let refused = || Embeddings::open(&[folder.path().into()]).err().unwrap().to_string();
         assert!(refused().contains("1 ids for 2 embeddings"), "{}", refused());
         write(folder.path(), "b\na\nc\na\n", &[1.0, 2.0, 3.0, 4.0], 1);
         assert!(refused().ends_with("ids.txt`, line 4: `a` is already on line 2"), "{}", refused());
@@ -232,10 +344,10 @@ mod tests {
     fn where_the_rows_come_from_is_known_if_the_folder_says_it() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), "a\n", &[1.0], 1);
-        assert_eq!(Embeddings::open(folder.path()).unwrap().origin, None);
+        assert_eq!(Embeddings::open(&[folder.path().into()]).unwrap().origin, None);
         let record = r#"{"model": "m", "similarity": "dot", "rows": 1}"#;
         fs::write(folder.path().join(RECORD), record).unwrap();
-        let origin = Embeddings::open(folder.path()).unwrap().origin.unwrap();
+        let origin = Embeddings::open(&[folder.path().into()]).unwrap().origin.unwrap();
         let expected = Origin {
             model: "m".into(),
             input: None,
@@ -247,7 +359,7 @@ mod tests {
         };
         assert_eq!(origin, expected);
         fs::write(folder.path().join(RECORD), "{").unwrap();
-        let error = Embeddings::open(folder.path()).err().unwrap().to_string();
+        let error = Embeddings::open(&[folder.path().into()]).err().unwrap().to_string();
         assert!(error.contains("is not what `samtone encode` writes"), "{error}");
     }
 }

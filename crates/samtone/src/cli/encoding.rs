@@ -2,26 +2,28 @@
 //! the first question.
 
 mod input;
+mod pieces;
 mod writer;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::Backend;
-pub(crate) use input::{Content, Input};
+pub(crate) use input::{Content, Input, Text};
+pub(crate) use pieces::{FileMark, cut, expand, marks};
 use samtone_eval::search::Dtype;
 use samtone_model::{Precision, Retriever, Side};
 use samtone_train::run::similarity_of;
-use writer::Writer;
 pub(crate) use writer::{Plan, check_place};
+use writer::{Source, Writer};
 
-use crate::commands::reading::{cut, dims, plural};
+use crate::commands::reading::{cut as first_numbers, dims, plural};
 use crate::device::BackendChoice;
 use crate::embeddings::FileFormat;
 use crate::progress::Progress;
+use crate::shard::Shard;
 
 /// Texts held at once: enough to sort by length to good effect, and all that memory must hold.
 const WINDOW: usize = 4096;
@@ -33,9 +35,11 @@ pub(crate) const BATCH_TOKENS: usize = 4096;
 pub(crate) struct Job<'a> {
     /// The model folder.
     pub(crate) model: &'a Path,
-    pub(crate) input: Input<'a>,
-    /// Which part of the input.
+    /// The texts, of which `shard` says which part of an input they are.
+    pub(crate) input: Input,
     pub(crate) shard: Shard,
+    /// Of a part: the files that the parts were cut from.
+    pub(crate) files: Vec<FileMark>,
     pub(crate) batch_tokens: usize,
     pub(crate) backend: BackendChoice,
     pub(crate) precision: Precision,
@@ -75,12 +79,13 @@ impl Job<'_> {
             side: self.input.side.name().into(),
             document_text: self.input.text,
             shard: self.shard.to_string(),
+            files: self.files.clone(),
             max_tokens: retriever.max_tokens(self.input.side),
             batch_tokens: self.batch_tokens,
             backend: self.backend.to_string(),
             precision: self.precision,
             similarity: similarity_of(retriever).into(),
-            rows: self.shard.range(content.texts).len(),
+            rows: content.texts,
             dim: dims(self.shape.dims, retriever.dim())?,
             dtype: self.shape.dtype,
             format: self.shape.format,
@@ -96,67 +101,33 @@ impl Job<'_> {
         out: &Path,
     ) -> anyhow::Result<Encoded> {
         let (side, batch_tokens) = (self.input.side, self.batch_tokens);
-        let shard = self.shard.range(content.texts);
         let dim = plan.dim;
-        let writer = Writer::open(out, plan, WINDOW)?;
-        let resumed = writer.done();
-        let bar = Progress::new(shard.len() as u64, plural(side));
-        bar.begin_at(resumed as u64);
-
+        let writer = Writer::open(out, plan)?;
+        let bar = Progress::new(content.texts as u64, plural(side));
         let start = Instant::now();
-        let (tokens, ids, texts) = (0, Vec::new(), Vec::new());
-        let mut window =
-            Window { retriever, side, batch_tokens, dim, writer, bar, start, tokens, ids, texts };
-        let mut at = 0;
-        let read = self.input.for_each(|id, text| {
-            if (shard.start + resumed..shard.end).contains(&at) {
-                window.push(id, text)?;
-            }
-            at += 1;
-            Ok(())
-        })?;
+        let mut window = Window {
+            retriever,
+            side,
+            batch_tokens,
+            dim,
+            writer,
+            bar,
+            start,
+            at: 0,
+            resumed: None,
+            tokens: 0,
+            block: (0, 0),
+            ids: Vec::new(),
+            texts: Vec::new(),
+        };
+        let read = self.input.for_each(|text| window.push(text))?;
         window.flush()?;
-        let Window { writer, bar, tokens, .. } = window;
+        let Window { writer, bar, tokens, resumed, .. } = window;
         bar.finish_and_clear();
-        writer.finish(&read)?;
-        Ok(Encoded { texts: shard.len(), tokens, resumed, seconds: start.elapsed().as_secs_f64() })
-    }
-}
-
-/// One of several parts of an input, each a run of consecutive texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shard {
-    /// From 1.
-    part: usize,
-    parts: usize,
-}
-
-impl Shard {
-    /// All of the input.
-    pub(crate) const WHOLE: Self = Self { part: 1, parts: 1 };
-
-    /// The texts of this part, of `total`.
-    fn range(self, total: usize) -> std::ops::Range<usize> {
-        let start = |part: usize| (part as u128 * total as u128 / self.parts as u128) as usize;
-        start(self.part - 1)..start(self.part)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = &'static str;
-
-    fn from_str(s: &str) -> std::result::Result<Self, Self::Err> {
-        let parsed = s.split_once('/').and_then(|(part, parts)| {
-            let shard = Self { part: part.parse().ok()?, parts: parts.parse().ok()? };
-            (1..=shard.parts).contains(&shard.part).then_some(shard)
-        });
-        parsed.ok_or("expected I/N with 1 <= I <= N")
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.part, self.parts)
+        let texts = |each: &mut dyn FnMut(Text) -> anyhow::Result<()>| self.input.for_each(each);
+        writer.finish(&read, &Source { texts: &texts, model: self.model })?;
+        let (texts, resumed) = (content.texts, resumed.unwrap_or(content.texts));
+        Ok(Encoded { texts, tokens, resumed, seconds: start.elapsed().as_secs_f64() })
     }
 }
 
@@ -170,36 +141,59 @@ struct Window<'a, B: Backend> {
     writer: Writer,
     bar: Progress,
     start: Instant,
+    /// Texts passed over or embedded.
+    at: usize,
+    /// Texts passed over, once one is embedded.
+    resumed: Option<usize>,
     /// Tokens embedded.
     tokens: usize,
-    /// The texts not yet embedded, and their ids.
+    /// The block of the texts not yet embedded.
+    block: (usize, u64),
+    /// These texts, and their ids.
     ids: Vec<String>,
     texts: Vec<String>,
 }
 
 impl<B: Backend> Window<'_, B> {
-    fn push(&mut self, id: String, text: String) -> anyhow::Result<()> {
+    fn push(&mut self, Text { id, text, block }: Text) -> anyhow::Result<()> {
+        if block != self.block {
+            self.flush()?;
+            self.block = block;
+        }
         self.ids.push(id);
         self.texts.push(text);
         if self.ids.len() == WINDOW { self.flush() } else { Ok(()) }
     }
 
-    /// Embeds and writes what is held.
+    /// Embeds and writes what is held, unless an interrupted call did.
     fn flush(&mut self) -> anyhow::Result<()> {
-        if self.ids.is_empty() {
-            return Ok(());
+        let first = self.at;
+        self.at += self.ids.len();
+        if self.at > self.writer.done() {
+            if self.resumed.is_none() {
+                // Of what was written, texts that are computed together with others are again.
+                self.writer.keep(first)?;
+                self.bar.begin_at(first as u64);
+                self.resumed = Some(first);
+            }
+            self.embed()?;
         }
+        self.ids.clear();
+        self.texts.clear();
+        Ok(())
+    }
+
+    fn embed(&mut self) -> anyhow::Result<()> {
         let rows = self.retriever.tokenize(self.side, &self.texts)?;
         self.tokens += rows.iter().map(Vec::len).sum::<usize>();
         let embeddings = self.retriever.encode_tokens(self.side, &rows, self.batch_tokens);
         let similarity = similarity_of(self.retriever);
-        let embeddings = cut(embeddings.into(), self.retriever.dim(), self.dim, similarity);
+        let embeddings =
+            first_numbers(embeddings.into(), self.retriever.dim(), self.dim, similarity);
         self.writer.append(&self.ids, &embeddings)?;
         self.bar.inc(self.ids.len() as u64);
         let rate = self.tokens as f64 / self.start.elapsed().as_secs_f64();
         self.bar.set_message(format!("{rate:.0} tokens/s"));
-        self.ids.clear();
-        self.texts.clear();
         Ok(())
     }
 }
@@ -231,26 +225,4 @@ pub(crate) fn fingerprint(folder: &Path) -> anyhow::Result<String> {
         Ok::<_, std::io::Error>(hash.finalize().to_hex().to_string())
     };
     hash().with_context(|| format!("cannot read `{}`", folder.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_cover_the_input_once() {
-        for (total, parts) in [(0, 1), (10, 3), (7, 7), (3, 5)] {
-            let texts: Vec<usize> =
-                (1..=parts).flat_map(|part| Shard { part, parts }.range(total)).collect();
-            assert_eq!(texts, (0..total).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_shard_that_cannot_be_is_refused() {
-        assert_eq!("2/3".parse(), Ok(Shard { part: 2, parts: 3 }));
-        for bad in ["0/3", "4/3", "1", "a/b", "1/0"] {
-            assert!(bad.parse::<Shard>().is_err(), "{bad}");
-        }
-    }
 }

@@ -11,16 +11,19 @@ use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_data::reading::{find_corpus, for_each_document};
 use samtone_data::{DataError, Document};
 use samtone_model::{Retriever, Side};
+use samtone_train::run::similarity_of;
 
 use self::answer::{Answer, Corpus, Reranking};
 use super::at_least_one;
 use super::reading::{PrecisionChoice, TextChoice, document_text, model_folder};
 use super::rerank::RerankArgs;
 use crate::device::{DeviceArgs, OnBackend};
-use crate::embeddings::Embeddings;
-use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, Shard, check_place, fingerprint};
+use crate::embeddings::{Embeddings, joined};
+use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, check_place, fingerprint};
 use crate::error::{Failure, Usage};
+use crate::index::Index;
 use crate::output::{Format, say};
+use crate::shard::Shard;
 
 /// Ask a question and read the passages that answer it best; without one, a prompt that asks again.
 ///
@@ -45,9 +48,21 @@ pub(crate) struct Args {
     /// How many passages to show.
     #[arg(short, long, default_value_t = 5, value_name = "K", value_parser = at_least_one)]
     k: usize,
-    /// The documents' embeddings, a folder as `samtone encode` writes it; made and kept if absent.
+    /// The documents' embeddings: a folder as `samtone encode` writes it, or that of its parts, or each
+    /// of them; made and kept if absent.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["cache", "document_text"])]
-    documents: Option<PathBuf>,
+    documents: Vec<PathBuf>,
+    /// The documents' embeddings: a folder that `samtone index` made an index.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        conflicts_with_all = ["documents", "cache", "document_text"]
+    )]
+    index: Option<PathBuf>,
+    /// Ask the index's graph, of which N documents or more are scored, or as many as are shown: the more,
+    /// the fewer are missed.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "index")]
+    ef: Option<usize>,
     /// Where embeddings are kept; `.samtone` beside the documents if absent.
     #[arg(long, value_name = "FOLDER")]
     cache: Option<PathBuf>,
@@ -91,16 +106,26 @@ impl OnBackend for Ask<'_> {
         let reranker = args.rerank.open::<B::InnerBackend>(device)?;
         let file = if args.data.is_dir() { find_corpus(&args.data)? } else { args.data.clone() };
         let documents = read_documents(&file)?;
-        let embeddings = match &args.documents {
-            Some(folder) => given(folder, &model, &file)?,
-            None => kept(args, &model, &retriever, &file)?,
+        let exact = |documents| {
+            let similarity = similarity_of(&retriever);
+            Index { documents, similarity, graph: None }
         };
+        let index = match (&args.index, &args.documents[..]) {
+            (Some(folder), _) => Index::open(folder, args.ef)?,
+            (None, []) => exact(kept(args, &model, &retriever, &file)?),
+            (None, folders) => exact(Embeddings::open(folders)?),
+        };
+        let embeddings = &index.documents;
+        let folders = args.index.as_ref().map_or(&args.documents[..], std::slice::from_ref);
+        if !folders.is_empty() {
+            check(embeddings, &joined(folders), &model, &file)?;
+        }
         let text = embeddings.origin.as_ref().and_then(|origin| origin.document_text);
         let reranking = reranker.map(|reranker| Reranking {
             reranker,
             text: text.unwrap_or_else(|| document_text(args.document_text, &retriever)),
         });
-        let corpus = Corpus::new(&retriever, documents, &embeddings, reranking)?;
+        let corpus = Corpus::new(&retriever, documents, index, reranking)?;
         let answer = |question: &str| {
             let answer = corpus.answer(question, args.k)?;
             format.print(&answer, Answer::text)
@@ -146,24 +171,23 @@ fn read_documents(file: &Path) -> Result<Vec<Document>, DataError> {
     Ok(documents)
 }
 
-/// The embeddings in `folder`, if they are this model's and of these documents.
-fn given(folder: &Path, model: &Path, file: &Path) -> anyhow::Result<Embeddings> {
-    let embeddings = Embeddings::open(folder)?;
-    let Some(origin) = &embeddings.origin else { return Ok(embeddings) };
+/// Refuses embeddings, of `folders`, that are another model's or of other documents.
+fn check(embeddings: &Embeddings, folders: &str, model: &Path, file: &Path) -> anyhow::Result<()> {
+    let Some(origin) = &embeddings.origin else { return Ok(()) };
     let refuse = |what: &str| {
-        let (folder, hint) =
-            (folder.display(), "encode the documents again, or leave `--documents` out");
-        Err(Failure::new(format!("`{folder}` was encoded {what}"), hint).into())
+        let hint =
+            "encode the documents again, or let `ask` do it without `--documents` or `--index`";
+        Err(Failure::new(format!("{folders} was encoded {what}"), hint).into())
     };
     if origin.model != fingerprint(model)? {
         return refuse("with another model");
     }
-    if let (Some(input), Some(text)) = (&origin.input, origin.document_text)
-        && *input != (Input { path: file, side: Side::Document, text }).scan()?.fingerprint
+    if let (Some(inputs), Some(text)) = (embeddings.inputs(), origin.document_text)
+        && !Input::whole(file, Side::Document, text).is(&inputs)?
     {
         return refuse("from other texts");
     }
-    Ok(embeddings)
+    Ok(())
 }
 
 /// The embeddings of the documents in `file`, made if they are not there yet.
@@ -176,8 +200,9 @@ fn kept<B: Backend>(
     let text = document_text(args.document_text, retriever);
     let job = Job {
         model,
-        input: Input { path: file, side: Side::Document, text },
+        input: Input::whole(file, Side::Document, text),
         shard: Shard::WHOLE,
+        files: Vec::new(),
         batch_tokens: BATCH_TOKENS,
         backend: args.device.backend,
         precision: args.precision.into(),
@@ -197,5 +222,5 @@ fn kept<B: Backend>(
         let encoded = job.run(retriever, &content, plan, &folder)?;
         say(format_args!("done in {:.1} s", encoded.seconds));
     }
-    Embeddings::open(&folder)
+    Embeddings::open(&[folder])
 }

@@ -184,7 +184,7 @@ impl Work<'_> {
         let other = folder(out, &reference.backend);
         let losses = ran.losses.iter().zip(&reference.losses).take(STEPS);
         let embeddings =
-            [&self.out, &other].map(|folder| Embeddings::open(&folder.join("embeddings")));
+            [&self.out, &other].map(|folder| Embeddings::open(&[folder.join("embeddings")]));
         let [ours, theirs] = embeddings;
         let (ours, theirs) = (ours?, theirs?);
         let (ours, theirs) = (ours.rows(), theirs.rows());

@@ -13,6 +13,7 @@ pub(crate) mod eval;
 mod export;
 mod gradients;
 mod import;
+mod index;
 mod infuse;
 mod init;
 mod lint;
@@ -69,6 +70,7 @@ enum Command {
     Watch(watch::Args),
     Report(report::Args),
     Export(export::Args),
+    Index(index::Args),
     Search(search::Args),
     Ask(ask::Args),
     Compare(compare::Args),
@@ -95,7 +97,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         &["download", "init", "plan", "train", "status", "watch", "runs", "ablate", "infuse", "qa"],
     ),
     ("Judge", &["eval", "compare", "report", "analyze"]),
-    ("Use", &["ask", "encode", "search", "export"]),
+    ("Use", &["ask", "encode", "index", "search", "export"]),
     ("Check", &["backends", "gradients", "loss"]),
     ("Shell", &["completions", "man"]),
 ];
@@ -161,6 +163,7 @@ impl Cli {
             Command::Watch(args) => watch::run(&args, self.format),
             Command::Report(args) => report::run(&args, self.format),
             Command::Export(args) => export::run(&args, self.format),
+            Command::Index(args) => index::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
             Command::Ask(args) => ask::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),

@@ -1,6 +1,5 @@
 //! `samtone search`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -8,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use burn::tensor::backend::AutodiffBackend;
 use samtone_eval::Run;
-use samtone_eval::search::{Dtype, Hit, Similarity, signs, top_k_excluding, top_k_signs};
+use samtone_eval::search::{Dtype, Hit, Similarity, signs, top_k_of_parts, top_k_signs};
 use samtone_model::{Retriever, Side};
 use samtone_train::run::similarity_of;
 use serde::Serialize;
@@ -17,32 +16,49 @@ use super::eval::line;
 use super::reading::{RESCORE, SimilarityChoice, cut, dims, model_folder};
 use super::{at_least_one, trec};
 use crate::device::{DeviceArgs, OnBackend};
-use crate::embeddings::{Embeddings, RECORD};
+use crate::embeddings::{Embeddings, RECORD, joined};
 use crate::encoding::fingerprint;
 use crate::error::{Failure, Usage};
+use crate::index::Index;
 use crate::output::{Format, warn};
 use crate::stream::Writable;
 
-/// Find the nearest documents of each query, exactly, and write a TREC run; or those of one text.
+/// Find the nearest documents of each query and write a TREC run; or those of one text.
+///
+/// Every document is compared, unless `--ef` asks the graph of an index.
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["queries", "text"]))]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["documents", "index"]))]
 #[command(after_help = "\
 Examples:
   samtone search --queries asked --documents faq -k 10 --out answers.trec
   samtone search --text \"how is it treated\" --model runs/faq --documents vectors")]
 pub(crate) struct Args {
-    /// The queries: a folder as `samtone encode` writes it.
-    #[arg(long, value_name = "FOLDER", requires = "out")]
-    queries: Option<PathBuf>,
+    /// The queries: a folder as `samtone encode` writes it, or that of its parts, or each of them.
+    #[arg(long, value_name = "FOLDER", num_args = 1.., requires = "out")]
+    queries: Vec<PathBuf>,
     /// One query: its text.
     #[arg(long, value_name = "QUESTION", requires = "model")]
     text: Option<String>,
     /// The model that embeds it: its folder, a run's, or its name in the Hugging Face cache.
     #[arg(long, value_name = "MODEL", requires = "text")]
     model: Option<PathBuf>,
-    /// The documents: a folder as `samtone encode` writes it.
+    /// The documents: a folder as `samtone encode` writes it, or that of its parts, or each of them.
+    #[arg(long, value_name = "FOLDER", num_args = 1..)]
+    documents: Vec<PathBuf>,
+    /// The documents: a folder that `samtone index` made an index; what is not as it says is refused.
     #[arg(long, value_name = "FOLDER")]
-    documents: PathBuf,
+    index: Option<PathBuf>,
+    /// Ask the index's graph, of which N documents or more are scored for each query, or as many as `-k`:
+    /// the more, the fewer are missed.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = at_least_one,
+        requires = "index",
+        conflicts_with_all = ["dims", "similarity", "rescore"]
+    )]
+    ef: Option<usize>,
     /// How many documents to find for each query; 10 for one text.
     #[arg(short, long, default_value_t = 100, default_value_if("text", clap::builder::ArgPredicate::IsPresent, "10"), value_name = "K", value_parser = at_least_one)]
     k: usize,
@@ -94,11 +110,16 @@ struct Found {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let documents = Embeddings::open(&args.documents)?;
-    let queries = match (&args.queries, &args.text) {
-        (Some(folder), _) => Embeddings::open(folder)?,
-        (None, Some(text)) => args.device.backend.run(Ask { args, text })??,
-        (None, None) => unreachable!("clap asks for one"),
+    let (documents, asked_of) = match &args.index {
+        Some(folder) => {
+            let Index { documents, similarity, graph } = Index::open(folder, args.ef)?;
+            (documents, Some((similarity, graph)))
+        }
+        None => (Embeddings::open(&args.documents)?, None),
+    };
+    let queries = match &args.text {
+        Some(text) => args.device.backend.run(Ask { args, text })??,
+        None => Embeddings::open(&args.queries)?,
     };
     ensure!(
         queries.dim == documents.dim || queries.dim > documents.dim && args.text.is_some(),
@@ -107,11 +128,16 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         documents.dim
     );
     let dim = dims(args.dims, documents.dim)?;
-    let similarity = similarity(args, &queries, &documents)?;
+    let mut similarity = similarity(args, &queries, &documents)?;
+    let mut graph = None;
+    if let Some((of_index, of_graph)) = asked_of {
+        similarity = args.similarity.map_or(of_index, Into::into);
+        graph = of_graph;
+    }
     if documents.origin.as_ref().is_some_and(|origin| origin.side.as_deref() == Some("query")) {
-        let folder = args.documents.display();
+        let folder = searched(args);
         warn(format_args!(
-            "`{folder}` was encoded with `--side query`, and is searched as documents"
+            "{folder} was encoded with `--side query`, and is searched as documents"
         ));
     }
     if args.out.is_some() {
@@ -127,7 +153,13 @@ pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
         Vec::new()
     };
     let start = Instant::now();
-    let hits = search(args, &queries, &documents, dim, similarity, &own)?;
+    let hits = match &graph {
+        Some((graph, ef)) => {
+            let asked = cut(queries.rows(), queries.dim, dim, similarity);
+            graph.nearest(&asked, &documents, args.k, *ef, &own)?
+        }
+        None => search(args, &queries, &documents, dim, similarity, &own)?,
+    };
     let seconds = start.elapsed().as_secs_f64();
     let mut result = Result {
         queries: queries.ids.len(),
@@ -162,16 +194,16 @@ fn search(
     own: &[Option<usize>],
 ) -> anyhow::Result<Vec<Vec<Hit>>> {
     let asked = cut(queries.rows(), queries.dim, dim, similarity);
-    if documents.dtype != Dtype::Binary {
-        let rows = cut(documents.rows(), documents.dim, dim, similarity);
-        return Ok(top_k_excluding(&asked, &rows, dim, args.k, similarity, own)?);
+    if documents.dtype == Dtype::Binary {
+        let stored = if dim == documents.dim {
+            documents.bytes()
+        } else {
+            signs(&cut(documents.rows(), documents.dim, dim, similarity), dim).into()
+        };
+        return Ok(top_k_signs(&asked, &stored, dim, args.k, args.rescore, similarity, own)?);
     }
-    let stored = if dim == documents.dim {
-        Cow::Borrowed(documents.bytes())
-    } else {
-        signs(&cut(documents.rows(), documents.dim, dim, similarity), dim).into()
-    };
-    Ok(top_k_signs(&asked, &stored, dim, args.k, args.rescore, similarity, own)?)
+    let parts = documents.parts().map(|rows| cut(rows, documents.dim, dim, similarity));
+    Ok(top_k_of_parts(&asked, parts, dim, args.k, similarity, own)?)
 }
 
 /// Embeds the one text.
@@ -215,6 +247,11 @@ fn describe(result: &Result) -> String {
     )
 }
 
+/// What is searched, in a message.
+fn searched(args: &Args) -> String {
+    joined(args.index.as_ref().map_or(&args.documents, std::slice::from_ref))
+}
+
 /// How the two are compared: as asked for, or else as what they come from says.
 fn similarity(
     args: &Args,
@@ -225,9 +262,12 @@ fn similarity(
     if let (Some(asked), Some(found)) = (queries, documents)
         && asked.model != found.model
     {
-        let asked = args.queries.as_ref().or(args.model.as_ref()).expect("clap asks for one");
-        let (queries, documents) = (asked.display(), args.documents.display());
-        let message = format!("`{queries}` and `{documents}` were embedded by different models");
+        let queries = match &args.model {
+            Some(model) => format!("`{}`", model.display()),
+            None => joined(&args.queries),
+        };
+        let documents = searched(args);
+        let message = format!("{queries} and {documents} were embedded by different models");
         let hint =
             format!("encode both with one `--model`; a folder without its `{RECORD}` is not asked");
         return Err(Failure::new(message, hint).into());

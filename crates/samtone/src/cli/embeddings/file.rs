@@ -18,7 +18,7 @@ pub(crate) enum FileFormat {
     Npy,
     /// An object a line: `_id` and `embedding`.
     Jsonl,
-    /// The columns `_id` and `embedding`.
+    /// The columns `id`, `text` and `vector`, lists of one length, with the model card.
     #[cfg(feature = "parquet")]
     Parquet,
 }

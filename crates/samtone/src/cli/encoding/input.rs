@@ -1,21 +1,37 @@
-//! A file of texts: looked through once before the work, then read for it.
+//! Files of texts, or a part of them: looked through once before the work, then read for it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
+use samtone_data::Fault;
 use samtone_data::reading::{Compression, DocumentLine, Line, Lines, QueryLine};
-use samtone_data::{DataError, Fault};
 use samtone_eval::Run;
 use samtone_model::Side;
 use samtone_text::DocumentText;
 
-/// A file of texts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Input<'a> {
-    pub(crate) path: &'a Path,
+use super::pieces::{BLOCK, Piece};
+use crate::error::Failure;
+
+/// Texts of files.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    /// Where they are, in order.
+    pub(crate) pieces: Vec<Piece>,
+    /// Whether every text must have an id: the lines of several files have the same numbers.
+    pub(crate) has_ids: bool,
     pub(crate) side: Side,
     /// What of a document is a text.
     pub(crate) text: DocumentText,
+}
+
+/// A text as it is read.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) id: String,
+    pub(crate) text: String,
+    /// The piece and the block that it begins in.
+    pub(crate) block: (usize, u64),
 }
 
 /// What a line is.
@@ -37,14 +53,37 @@ pub(crate) struct Content {
     pub(crate) unwritable: Option<String>,
 }
 
-impl Input<'_> {
-    /// Reads the whole input, in a few bytes a text.
+/// BLAKE3 of ids and texts.
+#[derive(Default)]
+struct Fingerprint(blake3::Hasher);
+
+impl Fingerprint {
+    fn add(&mut self, id: &str, text: &str) {
+        for part in [id, text] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update(part.as_bytes());
+        }
+    }
+
+    /// In hexadecimal.
+    fn finish(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
+impl Input {
+    /// All texts of one file.
+    pub(crate) fn whole(path: &Path, side: Side, text: DocumentText) -> Self {
+        Self { pieces: vec![Piece::whole(path)], has_ids: false, side, text }
+    }
+
+    /// Reads all texts, in a few bytes each.
     ///
     /// # Errors
     /// At the first wrong line, or the first id that was there before.
     pub(crate) fn scan(&self) -> anyhow::Result<Content> {
         let (mut hashes, mut unwritable) = (Vec::new(), None);
-        let fingerprint = self.for_each(|id, _| {
+        let fingerprint = self.for_each(|Text { id, .. }| {
             hashes.push(short_hash(&id));
             if unwritable.is_none() && !Run::can_name(&id) {
                 unwritable = Some(id);
@@ -62,84 +101,162 @@ impl Input<'_> {
         Ok(Content { texts, fingerprint, unwritable })
     }
 
-    /// Calls `each` with every id and text, and returns BLAKE3 of them all, in hexadecimal.
+    /// Calls `each` with every text, and returns BLAKE3 of them all, in hexadecimal.
     pub(crate) fn for_each(
         &self,
-        mut each: impl FnMut(String, String) -> anyhow::Result<()>,
+        mut each: impl FnMut(Text) -> anyhow::Result<()>,
     ) -> anyhow::Result<String> {
-        let mut lines = Lines::open(self.path)?;
-        let mut hash = blake3::Hasher::new();
-        let mut form = self.form();
-        while let Some(line) = lines.next()? {
-            match self.parse(line, &mut form) {
-                Ok((id, text)) => {
-                    for part in [&id, &text] {
-                        hash.update(&(part.len() as u64).to_le_bytes());
-                        hash.update(part.as_bytes());
-                    }
-                    each(id, text)?;
+        let mut hash = Fingerprint::default();
+        for (place, piece) in self.pieces.iter().enumerate() {
+            let mut lines = piece.lines()?;
+            let form = self.form(piece)?;
+            while lines.next()?.is_some() {
+                let start = lines.place().start;
+                if piece.ends_before(start) {
+                    break;
                 }
-                Err(fault) => return Err(lines.fault(fault).into()),
+                let (id, text) = self.text(&mut lines, form)?;
+                hash.add(&id, &text);
+                each(Text { id, text, block: (place, start / BLOCK) })?;
             }
         }
-        Ok(hash.finalize().to_hex().to_string())
+        Ok(hash.finish())
     }
 
-    /// The form that the file's name says.
-    fn form(&self) -> Option<Form> {
-        let mut name = self.path.to_owned();
+    /// Whether the texts are, one after the other, those of `parts`: of each how many, and BLAKE3 of
+    /// them.
+    pub(crate) fn is(&self, parts: &[(usize, &str)]) -> anyhow::Result<bool> {
+        let (mut hash, mut parts, mut left, mut same) =
+            (Fingerprint::default(), parts.iter(), 0, true);
+        let mut expected: Option<&str> = None;
+        // Ends a part, and those after it that hold nothing.
+        let mut next = |hash: &mut Fingerprint, left: &mut usize, same: &mut bool| {
+            while *left == 0 {
+                let read = std::mem::take(hash).finish();
+                *same &= expected.is_none_or(|expected| expected == read);
+                let Some(&(rows, fingerprint)) = parts.next() else { return false };
+                (*left, expected) = (rows, Some(fingerprint));
+            }
+            true
+        };
+        self.for_each(|Text { id, text, .. }| {
+            if next(&mut hash, &mut left, &mut same) {
+                hash.add(&id, &text);
+                left -= 1;
+            } else {
+                same = false;
+            }
+            Ok(())
+        })?;
+        let goes_on = next(&mut hash, &mut left, &mut same);
+        Ok(same && !goes_on)
+    }
+
+    /// The form that the file's name says, or else its first line.
+    fn form(&self, piece: &Piece) -> anyhow::Result<Form> {
+        let mut name: PathBuf = piece.path.clone();
         if Compression::of(&name) != Compression::Plain {
             name.set_extension("");
         }
-        match name.extension() {
-            None => None,
-            Some(extension) if extension == "txt" => Some(Form::Lines),
-            Some(_) => Some(Form::Records),
+        let form = match name.extension().map(OsStr::to_str) {
+            Some(Some("txt")) => Form::Lines,
+            Some(_) => Form::Records,
+            None => match Lines::open(&piece.path)?.next()? {
+                Some(line) if line.bytes[0] != b'{' => Form::Lines,
+                _ => Form::Records,
+            },
+        };
+        if form == Form::Lines && self.has_ids {
+            return Err(self.without_id(format!("`{}` holds plain lines", piece.path.display())));
         }
+        Ok(form)
     }
 
-    /// The id and the text of a line; where `form` is not known yet, it becomes the first line's.
-    fn parse(&self, line: Line<'_>, form: &mut Option<Form>) -> Result<(String, String), Fault> {
-        let own = if line.bytes[0] == b'{' { Form::Records } else { Form::Lines };
-        if *form.get_or_insert(own) == Form::Lines {
-            let text = line.text()?.trim();
-            if text.is_empty() {
-                return Err(Fault::EmptyField { field: "text" });
+    fn without_id(&self, message: String) -> anyhow::Error {
+        let hint = "of several files each text needs an `_id`: lines of two have the same number";
+        Failure::new(message, hint).into()
+    }
+
+    /// The id and the text of the line read last.
+    fn text(&self, lines: &mut Lines, form: Form) -> anyhow::Result<(String, String)> {
+        if form == Form::Records && (self.has_ids || !lines.is_counted()) {
+            // Lines before a part are counted only for who needs a number.
+            let fault = match self.record(lines.last_line(), false) {
+                Ok(found) => return Ok(found),
+                Err(fault) => fault,
+            };
+            if let Fault::MissingField { field: "_id", .. } = &fault
+                && self.has_ids
+            {
+                lines.count_before()?;
+                return Err(self.without_id(lines.fault(fault).to_string()));
             }
-            return Ok((line.number.to_string(), text.to_owned()));
         }
+        lines.count_before()?;
+        let found = match form {
+            Form::Records => self.record(lines.last_line(), true),
+            Form::Lines => plain(lines.last_line()),
+        };
+        found.map_err(|fault| lines.fault(fault).into())
+    }
+
+    /// The id and the text of a JSON object; without an id it is called by its line if `is_numbered`.
+    fn record(&self, line: Line<'_>, is_numbered: bool) -> Result<(String, String), Fault> {
         match self.side {
-            Side::Query => QueryLine::parse_numbered(line).map(|line| {
-                let query = line.into_query();
-                (query.id, query.text)
-            }),
-            Side::Document => DocumentLine::parse_numbered(line).map(|line| {
-                let document = line.into_document();
+            Side::Query => {
+                let parse = if is_numbered { QueryLine::parse_numbered } else { QueryLine::parse };
+                let query = parse(line)?.into_query();
+                Ok((query.id, query.text))
+            }
+            Side::Document => {
+                let parse =
+                    if is_numbered { DocumentLine::parse_numbered } else { DocumentLine::parse };
+                let document = parse(line)?.into_document();
                 let text = document.passage(self.text).into_owned();
-                (document.id, text)
-            }),
+                Ok((document.id, text))
+            }
         }
     }
 
     /// Finds the first id that was there before among those whose hash is in `repeated`.
-    fn find_repeated(&self, repeated: &HashSet<u64>) -> Result<(), DataError> {
-        let mut first_lines: HashMap<String, u64> = HashMap::new();
-        let mut lines = Lines::open(self.path)?;
-        let mut form = self.form();
-        while let Some(line) = lines.next()? {
-            let number = line.number;
-            let Ok((id, _)) = self.parse(line, &mut form) else { continue };
-            if !repeated.contains(&short_hash(&id)) {
-                continue;
-            }
-            if let Some(&first) = first_lines.get(&id) {
+    fn find_repeated(&self, repeated: &HashSet<u64>) -> anyhow::Result<()> {
+        let mut first_lines: HashMap<String, (&Path, u64)> = HashMap::new();
+        for piece in &self.pieces {
+            let mut lines = piece.lines()?;
+            let form = self.form(piece)?;
+            lines.count_before()?;
+            while lines.next()?.is_some() && !piece.ends_before(lines.place().start) {
+                let Ok((id, _)) = self.text(&mut lines, form) else { continue };
+                if !repeated.contains(&short_hash(&id)) {
+                    continue;
+                }
+                let number = lines.last_line().number;
+                let Some((path, first)) = first_lines.insert(id.clone(), (&piece.path, number))
+                else {
+                    continue;
+                };
                 let field = self.side.name();
-                return Err(lines.fault(Fault::DuplicateId { field, id, first }));
+                if path == piece.path {
+                    return Err(lines.fault(Fault::DuplicateId { field, id, first }).into());
+                }
+                let (here, there) = (piece.path.display(), path.display());
+                let message = format!(
+                    "`{here}`, line {number}: {field} `{id}` is already in `{there}`, line {first}"
+                );
+                return Err(Failure::new(message, "each id is there once in all files").into());
             }
-            first_lines.insert(id, number);
         }
         Ok(())
     }
+}
+
+/// The number and the text of a line that is no object.
+fn plain(line: Line<'_>) -> Result<(String, String), Fault> {
+    let text = line.text()?.trim();
+    if text.is_empty() {
+        return Err(Fault::EmptyField { field: "text" });
+    }
+    Ok((line.number.to_string(), text.to_owned()))
 }
 
 /// The first eight bytes of `id`'s BLAKE3: two ids that share them are compared themselves.
@@ -151,13 +268,15 @@ fn short_hash(id: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pieces::cut;
     use super::*;
+    use crate::shard::Shard;
 
     fn scan(text: &str, side: Side) -> Result<Content, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("in.jsonl");
         std::fs::write(&path, text).unwrap();
-        let input = Input { path: &path, side, text: DocumentText::TitleText };
+        let input = Input::whole(&path, side, DocumentText::TitleText);
         input.scan().map_err(|error| error.to_string())
     }
 
@@ -199,8 +318,8 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
             let mut ids = Vec::new();
-            let input = Input { path: &path, side: Side::Query, text: DocumentText::Text };
-            let read = input.for_each(|id, text| {
+            let input = Input::whole(&path, Side::Query, DocumentText::Text);
+            let read = input.for_each(|Text { id, text, .. }| {
                 ids.push(format!("{id}={text}"));
                 Ok(())
             });
@@ -222,5 +341,83 @@ mod tests {
     fn an_id_that_no_run_can_name_is_told() {
         let text = "{\"_id\":\"a\",\"text\":\"t\"}\n{\"_id\":\"b c\",\"text\":\"t\"}\n";
         assert_eq!(scan(text, Side::Query).unwrap().unwritable.as_deref(), Some("b c"));
+    }
+
+    #[test]
+    fn parts_read_what_the_whole_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // Objects with white space after the text, so that few of them are many blocks.
+        let space = " ".repeat(BLOCK as usize / 5);
+        let object = |id: String| format!("{{{id}\"text\":\"t{space}\"}}\n");
+        let named: String = (0..23).map(|i| object(format!("\"_id\":\"d{i}\","))).collect();
+        let unnamed: String = (0..23).map(|_| object(String::new())).collect();
+        let plain: String = (0..23).map(|i| format!("\n{i} {space}x\n")).collect();
+        for (name, content) in [("a.jsonl", &named), ("b.jsonl", &unnamed), ("c", &plain)] {
+            std::fs::write(path(name), content).unwrap();
+            let read = |shard: Shard| {
+                let (files, mut ids, mut blocks) = ([path(name)], Vec::new(), Vec::new());
+                let pieces = cut(&files, shard).unwrap();
+                let whole = Input::whole(&files[0], Side::Query, DocumentText::Text);
+                let input = Input { pieces, ..whole };
+                let fingerprint = input.for_each(|text| {
+                    ids.push(text.id);
+                    blocks.push(text.block.1);
+                    Ok(())
+                });
+                (ids, blocks, fingerprint.unwrap())
+            };
+            let (ids, blocks, fingerprint) = read(Shard::WHOLE);
+            assert_eq!((ids.len(), blocks.last()), (23, Some(&4)));
+            for parts in [2, 3, 5, 9] {
+                let read: Vec<_> = (1..=parts).map(|part| read(Shard { part, parts })).collect();
+                let all = |of: fn(&(Vec<String>, Vec<u64>, String)) -> Vec<String>| -> Vec<String> {
+                    read.iter().flat_map(of).collect()
+                };
+                assert_eq!(all(|part| part.0.clone()), ids, "{name} in {parts}");
+                let strings: Vec<String> = blocks.iter().map(u64::to_string).collect();
+                assert_eq!(all(|part| part.1.iter().map(u64::to_string).collect()), strings);
+
+                let whole = Input::whole(&path(name), Side::Query, DocumentText::Text);
+                let mut of: Vec<(usize, &str)> =
+                    read.iter().map(|part| (part.0.len(), &*part.2)).collect();
+                assert!(whole.is(&of).unwrap(), "{name} in {parts}");
+                assert!(!whole.is(&of[1..]).unwrap() && !whole.is(&of[..1]).unwrap());
+                of[0].1 = &fingerprint;
+                assert!(!whole.is(&of).unwrap());
+                assert!(whole.is(&[(23, &fingerprint)]).unwrap());
+            }
+        }
+        // A mistake is told with its line in the file.
+        std::fs::write(path("a.jsonl"), named + "{\"_id\":\"x\"}\n").unwrap();
+        let pieces = cut(&[path("a.jsonl")], Shard { part: 3, parts: 3 }).unwrap();
+        let whole = Input::whole(&path("a.jsonl"), Side::Query, DocumentText::Text);
+        let error = Input { pieces, ..whole }.scan().unwrap_err().to_string();
+        assert!(error.contains("line 24: field `text` is missing"), "{error}");
+    }
+
+    #[test]
+    fn of_several_files_each_text_has_an_id_that_no_other_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let scan = |files: &[(&str, &str)]| {
+            let paths: Vec<PathBuf> =
+                files.iter().map(|(name, _)| folder.path().join(name)).collect();
+            for (path, (_, content)) in paths.iter().zip(files) {
+                std::fs::write(path, content).unwrap();
+            }
+            let pieces = cut(&paths, Shard::WHOLE).unwrap();
+            let (side, text) = (Side::Document, DocumentText::Text);
+            let found = Input { pieces, has_ids: true, side, text }.scan();
+            found.map(|content| content.texts).map_err(|error| error.to_string())
+        };
+        let a = ("a.jsonl", "{\"_id\":\"a\",\"text\":\"t\"}\n");
+        let b = ("b.jsonl", "\n{\"_id\":\"b\",\"text\":\"t\"}\n");
+        assert_eq!(scan(&[a, b]), Ok(2));
+        let error = scan(&[a, ("b.jsonl", "\n{\"_id\":\"a\",\"text\":\"t\"}\n")]).unwrap_err();
+        assert!(error.contains("b.jsonl`, line 2: document `a` is already in `"), "{error}");
+        assert!(error.ends_with("a.jsonl`, line 1"), "{error}");
+        let error = scan(&[a, ("b.jsonl", "{\"text\":\"t\"}\n")]).unwrap_err();
+        assert!(error.contains("b.jsonl`, line 1: field `_id` is missing"), "{error}");
+        assert!(scan(&[a, ("b.txt", "t\n")]).unwrap_err().ends_with("holds plain lines"));
     }
 }

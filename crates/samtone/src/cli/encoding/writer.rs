@@ -14,6 +14,8 @@ use samtone_model::Precision;
 use samtone_text::DocumentText;
 use serde::{Deserialize, Serialize};
 
+use super::input::Text;
+use super::pieces::FileMark;
 use crate::commands::reading::SimilarityChoice;
 #[cfg(feature = "parquet")]
 use crate::embeddings::ParquetFile;
@@ -32,6 +34,9 @@ pub(crate) struct Plan {
     pub(crate) side: String,
     pub(crate) document_text: DocumentText,
     pub(crate) shard: String,
+    /// Of a part: what it was cut from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) files: Vec<FileMark>,
     pub(crate) max_tokens: usize,
     pub(crate) batch_tokens: usize,
     pub(crate) backend: String,
@@ -85,9 +90,8 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts a folder, or goes on with the one that the same plan began, after whole windows of
-    /// `window` rows: rows that are computed together decide each other's last digits.
-    pub(crate) fn open(folder: &Path, plan: Plan, window: usize) -> anyhow::Result<Self> {
+    /// Starts a folder, or goes on with the one that the same plan began.
+    pub(crate) fn open(folder: &Path, plan: Plan) -> anyhow::Result<Self> {
         let wrong = || format!("cannot write embeddings into `{}`", folder.display());
         check_place(folder)?;
         let open = |name| {
@@ -121,13 +125,39 @@ impl Writer {
                 .with_context(wrong)?;
         }
         let mut writer = Self { folder: folder.to_owned(), plan, embeddings, ids, done: 0 };
-        writer.find_done(window).with_context(wrong)?;
+        writer.find_done().with_context(wrong)?;
+        // What is torn behind them is cut off.
+        writer.keep(writer.done)?;
         Ok(writer)
     }
 
-    /// Rows that are there already: the caller passes over as many texts.
+    /// Rows that are there.
     pub(crate) fn done(&self) -> usize {
         self.done
+    }
+
+    /// Keeps only the first `rows` of those that are there.
+    pub(crate) fn keep(&mut self, rows: usize) -> anyhow::Result<()> {
+        assert!(rows <= self.done, "{rows} rows of {}", self.done);
+        let cut = |writer: &mut Self| {
+            let (mut length, mut line) = (0, Vec::new());
+            writer.ids.rewind()?;
+            let mut reader = BufReader::new(&writer.ids);
+            for _ in 0..rows {
+                line.clear();
+                length += reader.read_until(b'\n', &mut line)?;
+            }
+            writer.ids.set_len(length as u64)?;
+            writer.ids.seek(SeekFrom::End(0))?;
+            let header = writer.plan.partial().safetensors_header();
+            let row = Dtype::F32.row_bytes(writer.plan.dim);
+            writer.embeddings.set_len((header.len() + rows * row) as u64)?;
+            writer.embeddings.seek(SeekFrom::End(0))
+        };
+        cut(self)
+            .with_context(|| format!("cannot write embeddings into `{}`", self.folder.display()))?;
+        self.done = rows;
+        Ok(())
     }
 
     /// Appends rows of `dim` numbers with their ids, and waits until the disk has them.
@@ -154,7 +184,7 @@ impl Writer {
 
     /// Gives the files their names, if `input`, BLAKE3 of the ids and texts as they were read for the
     /// rows, is the plan's; else nothing of the rows is kept.
-    pub(crate) fn finish(self, input: &str) -> anyhow::Result<()> {
+    pub(crate) fn finish(self, input: &str, source: &Source<'_>) -> anyhow::Result<()> {
         let Self { folder, plan, done, .. } = self;
         let wrong = || format!("cannot finish `{}`", folder.display());
         if input != plan.input {
@@ -164,38 +194,28 @@ impl Writer {
             );
         }
         assert_eq!(done, plan.rows, "the same input has as many texts");
-        finish(&folder, &plan).with_context(wrong)
+        finish(&folder, &plan, source).with_context(wrong)
     }
 
-    /// Counts the rows of whole windows of an interrupted run and cuts off what follows them.
-    fn find_done(&mut self, window: usize) -> std::io::Result<()> {
+    /// Counts the rows that are whole and whose ids are.
+    fn find_done(&mut self) -> std::io::Result<()> {
         let header = self.plan.partial().safetensors_header();
-        let row = 4 * self.plan.dim as u64;
         let length = self.embeddings.metadata()?.len();
-        let whole_rows = length.saturating_sub(header.len() as u64) / row;
-        let mut reader = BufReader::new(&self.ids);
-        let (mut line, mut rows, mut bytes, mut ids_length) = (Vec::new(), 0, 0, 0);
-        while (rows as u64) < whole_rows {
+        if length < header.len() as u64 {
+            self.embeddings.set_len(0)?;
+            return self.embeddings.write_all(&header);
+        }
+        let rows = (length - header.len() as u64) / Dtype::F32.row_bytes(self.plan.dim) as u64;
+        let (mut reader, mut line) = (BufReader::new(&self.ids), Vec::new());
+        while (self.done as u64) < rows {
             line.clear();
             reader.read_until(b'\n', &mut line)?;
             if line.last() != Some(&b'\n') {
                 break;
             }
-            bytes += line.len() as u64;
-            rows += 1;
-            if rows % window == 0 {
-                (self.done, ids_length) = (rows, bytes);
-            }
+            self.done += 1;
         }
-        self.ids.set_len(ids_length)?;
-        self.ids.seek(SeekFrom::End(0))?;
-        if length < header.len() as u64 {
-            self.embeddings.set_len(0)?;
-            self.embeddings.rewind()?;
-            return self.embeddings.write_all(&header);
-        }
-        self.embeddings.set_len(header.len() as u64 + self.done as u64 * row)?;
-        self.embeddings.seek(SeekFrom::End(0)).map(|_| ())
+        Ok(())
     }
 }
 
@@ -214,9 +234,25 @@ pub(crate) fn check_place(folder: &Path) -> anyhow::Result<()> {
 const PARTIAL_EMBEDDINGS: &str = "embeddings.partial";
 const PARTIAL_IDS: &str = "ids.partial";
 
+/// What a file for other programs holds beside ids and rows.
+#[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "of Parquet alone"))]
+pub(crate) struct Source<'a> {
+    /// Reads the input again: calls back with every text, and returns BLAKE3 as for the rows.
+    pub(crate) texts: &'a Reread<'a>,
+    /// The model folder, whose card is copied.
+    pub(crate) model: &'a Path,
+}
+
+/// Calls back with every text of an input.
+pub(crate) type Reread<'a> =
+    dyn Fn(&mut dyn FnMut(Text) -> anyhow::Result<()>) -> anyhow::Result<String> + 'a;
+
 /// Gives the files of a folder their names. Rows are kept as f32 in safetensors while they come; what
 /// is wanted otherwise is made of them now.
-fn finish(folder: &Path, plan: &Plan) -> anyhow::Result<()> {
+fn finish(folder: &Path, plan: &Plan, source: &Source<'_>) -> anyhow::Result<()> {
+    // The other formats hold no texts.
+    #[cfg(not(feature = "parquet"))]
+    let _ = source;
     let (ids, embeddings) = (folder.join(PARTIAL_IDS), folder.join(PARTIAL_EMBEDDINGS));
     let target = folder.join(plan.format.file());
     if (plan.dtype, plan.format) == (Dtype::F32, FileFormat::Safetensors) {
@@ -226,69 +262,113 @@ fn finish(folder: &Path, plan: &Plan) -> anyhow::Result<()> {
     }
     let mut ranges = Ranges::default();
     if plan.dtype == Dtype::Int8 {
-        for_each_window(&embeddings, plan, |rows| {
-            ranges.widen(rows, plan.dim);
-            Ok(())
-        })?;
+        let mut rows = Rows::open(&embeddings, plan)?;
+        for count in windows(plan.rows) {
+            ranges.widen(&rows.next(count)?, plan.dim);
+        }
         let mut record = serde_json::to_value(plan)?;
         record["ranges"] = serde_json::to_value(&ranges)?;
         samtone_files::replace(&folder.join(RECORD), &serde_json::to_vec_pretty(&record)?)?;
     }
-    let ids_text = fs::read_to_string(&ids)?;
-    fs::rename(ids, folder.join(IDS))?;
-    let mut names = ids_text.lines();
     let matrix = Matrix::new(plan.dtype, plan.rows, plan.dim);
-    // Ids and rows as they are stored.
-    let mut for_each = |each: &mut TakeRows<'_>| {
-        for_each_window(&embeddings, plan, |rows| {
-            let ids: Vec<&str> = names.by_ref().take(rows.len() / plan.dim).collect();
-            each(&ids, &plan.dtype.encode(rows, plan.dim, &ranges))
-        })
-    };
+    let mut rows = Rows::open(&embeddings, plan)?;
+    // The next rows as they are stored.
+    let mut stored = |count| anyhow::Ok(plan.dtype.encode(&rows.next(count)?, plan.dim, &ranges));
+    // The embeddings come last: a folder that has them is whole.
+    let names = folder.join(IDS);
+    fs::rename(ids, &names)?;
     samtone_files::write_whole(&target, |out| match plan.format {
         FileFormat::Safetensors | FileFormat::Npy => {
             out.write_all(&match plan.format {
                 FileFormat::Npy => matrix.npy_header(),
                 _ => matrix.safetensors_header(),
             })?;
-            for_each(&mut |_, rows| Ok(out.write_all(rows)?))
+            windows(plan.rows).try_for_each(|count| Ok(out.write_all(&stored(count)?)?))
         }
-        FileFormat::Jsonl => for_each(&mut |ids, rows| {
-            let rows = rows.chunks_exact(plan.dtype.row_bytes(plan.dim));
-            ids.iter()
-                .zip(rows)
-                .try_for_each(|(id, row)| write_json_line(out, id, plan.dtype, row))?;
-            Ok(())
-        }),
+        FileFormat::Jsonl => {
+            let mut names = BufReader::new(File::open(&names)?).lines();
+            windows(plan.rows).try_for_each(|count| {
+                let rows = stored(count)?;
+                for row in rows.chunks_exact(plan.dtype.row_bytes(plan.dim)) {
+                    let id = names.next().context("an id for each row was written")??;
+                    write_json_line(out, &id, plan.dtype, row)?;
+                }
+                Ok(())
+            })
+        }
         #[cfg(feature = "parquet")]
-        FileFormat::Parquet => {
-            let mut file = ParquetFile::new(out, plan.dtype)?;
-            for_each(&mut |ids, rows| Ok(file.write(ids, rows)?))?;
-            Ok(file.finish()?)
-        }
+        FileFormat::Parquet => write_parquet(out, folder, plan, source, &mut stored),
     })?;
     Ok(fs::remove_file(embeddings)?)
 }
 
-/// Takes ids and their rows, as they are stored.
-type TakeRows<'a> = dyn FnMut(&[&str], &[u8]) -> anyhow::Result<()> + 'a;
-
-/// Calls `each` with the rows of the file that grew, some at a time.
-fn for_each_window(
-    path: &Path,
+/// Writes the rows that `stored` gives, each with its text.
+#[cfg(feature = "parquet")]
+fn write_parquet(
+    out: &mut (impl Write + Send),
+    folder: &Path,
     plan: &Plan,
-    mut each: impl FnMut(&[f32]) -> anyhow::Result<()>,
+    source: &Source<'_>,
+    stored: &mut impl FnMut(usize) -> anyhow::Result<Vec<u8>>,
 ) -> anyhow::Result<()> {
-    /// Rows at a time.
-    const ROWS: usize = 1024;
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(plan.partial().safetensors_header().len() as u64))?;
-    for start in (0..plan.rows).step_by(ROWS) {
-        let mut bytes = vec![0; ROWS.min(plan.rows - start) * Dtype::F32.row_bytes(plan.dim)];
-        file.read_exact(&mut bytes)?;
-        each(&Dtype::F32.decode(&bytes, plan.dim, &Ranges::default()))?;
+    let mut metadata = vec![("samtone.encode", fs::read_to_string(folder.join(RECORD))?)];
+    match fs::read(source.model.join("README.md")) {
+        Ok(card) => {
+            metadata.push(("samtone.model_card", String::from_utf8_lossy(&card).into_owned()));
+        }
+        // Not every model folder has one.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
     }
-    Ok(())
+    let mut file = ParquetFile::new(out, plan.dtype, plan.dim, &metadata)?;
+    let mut held: Vec<Text> = Vec::new();
+    let mut write = |held: &mut Vec<Text>| -> anyhow::Result<()> {
+        let of = |part: fn(&Text) -> &str| held.iter().map(part).collect::<Vec<&str>>();
+        file.write(&of(|text| &text.id), &of(|text| &text.text), &stored(held.len())?)?;
+        held.clear();
+        Ok(())
+    };
+    let read = (source.texts)(&mut |text| {
+        held.push(text);
+        if held.len() == WINDOW { write(&mut held) } else { Ok(()) }
+    })?;
+    write(&mut held)?;
+    if read != plan.input {
+        return Err(Failure::new("the input changed while it was read", "encode it again").into());
+    }
+    Ok(file.finish()?)
+}
+
+/// Rows converted at a time.
+const WINDOW: usize = 1024;
+
+/// How many rows follow at a time, of so many.
+fn windows(rows: usize) -> impl Iterator<Item = usize> {
+    (0..rows).step_by(WINDOW).map(move |start| WINDOW.min(rows - start))
+}
+
+/// The rows of the file that grew.
+struct Rows {
+    file: File,
+    dim: usize,
+}
+
+impl Rows {
+    fn open(path: &Path, plan: &Plan) -> std::io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(plan.partial().safetensors_header().len() as u64))?;
+        Ok(Self { file, dim: plan.dim })
+    }
+
+    /// The next `count`.
+    fn next(&mut self, count: usize) -> std::io::Result<Vec<f32>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let mut bytes = vec![0; count * Dtype::F32.row_bytes(self.dim)];
+        self.file.read_exact(&mut bytes)?;
+        Ok(Dtype::F32.decode(&bytes, self.dim, &Ranges::default()))
+    }
 }
 
 #[cfg(test)]
@@ -303,6 +383,7 @@ mod tests {
             side: "document".into(),
             document_text: DocumentText::Text,
             shard: "1/1".into(),
+            files: Vec::new(),
             max_tokens: 9,
             batch_tokens: 99,
             backend: "flex".into(),
@@ -315,6 +396,11 @@ mod tests {
         }
     }
 
+    /// For formats that hold no texts.
+    fn none() -> Source<'static> {
+        Source { texts: &|_| unreachable!("no texts are asked for"), model: Path::new("") }
+    }
+
     fn ids(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
     }
@@ -322,7 +408,7 @@ mod tests {
     #[test]
     fn an_interrupted_folder_goes_on_after_its_last_whole_row() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), plan(3), 1).unwrap();
+        let mut writer = Writer::open(folder.path(), plan(3)).unwrap();
         writer.append(&ids(&["a", "b"]), &[1.0, 2.0, 3.0, 4.0]).unwrap();
         drop(writer);
         // Torn in the middle of the second id, and in the middle of a third row.
@@ -331,36 +417,40 @@ mod tests {
         let mut rows =
             OpenOptions::new().append(true).open(folder.path().join(PARTIAL_EMBEDDINGS)).unwrap();
         rows.write_all(&[1, 2, 3]).unwrap();
-        let mut writer = Writer::open(folder.path(), plan(3), 1).unwrap();
+        let mut writer = Writer::open(folder.path(), plan(3)).unwrap();
         assert_eq!(writer.done(), 1);
         writer.append(&ids(&["b", "c"]), &[3.0, 4.0, 5.0, 6.0]).unwrap();
-        writer.finish("i").unwrap();
-        let read = Embeddings::open(folder.path()).unwrap();
+        writer.finish("i", &none()).unwrap();
+        let read = Embeddings::open(&[folder.path().into()]).unwrap();
         assert_eq!((read.ids.clone(), read.dim), (ids(&["a", "b", "c"]), 2));
         assert_eq!(read.rows(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]);
         assert_eq!(read.origin.unwrap().similarity, SimilarityChoice::Dot);
     }
 
     #[test]
-    fn rows_that_were_computed_together_are_computed_together_again() {
+    fn rows_that_are_not_kept_are_written_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), plan(4), 2).unwrap();
+        let mut writer = Writer::open(folder.path(), plan(4)).unwrap();
         writer.append(&ids(&["a", "b"]), &[1.0, 2.0, 3.0, 4.0]).unwrap();
         writer.append(&ids(&["c"]), &[5.0, 6.0]).unwrap();
         drop(writer);
-        let mut writer = Writer::open(folder.path(), plan(4), 2).unwrap();
+        let mut writer = Writer::open(folder.path(), plan(4)).unwrap();
+        assert_eq!(writer.done(), 3);
+        writer.keep(2).unwrap();
         assert_eq!(writer.done(), 2);
         writer.append(&ids(&["c", "d"]), &[5.0, 6.0, 7.0, 8.0]).unwrap();
-        writer.finish("i").unwrap();
-        assert_eq!(Embeddings::open(folder.path()).unwrap().ids, ids(&["a", "b", "c", "d"]));
+        writer.finish("i", &none()).unwrap();
+        assert_eq!(
+            Embeddings::open(&[folder.path().into()]).unwrap().ids,
+            ids(&["a", "b", "c", "d"])
+        );
     }
 
     #[test]
     fn another_plan_does_not_go_on_and_what_differs_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Writer::open(folder.path(), plan(3), 1).unwrap());
-        let refused =
-            |other: Plan| Writer::open(folder.path(), other, 1).err().unwrap().to_string();
+        drop(Writer::open(folder.path(), plan(3)).unwrap());
+        let refused = |other: Plan| Writer::open(folder.path(), other).err().unwrap().to_string();
         let model = refused(Plan { model: "n".into(), ..plan(3) });
         assert!(model.ends_with("was begun with another model"), "{model}");
         let input = refused(Plan { input: "j".into(), batch_tokens: 1, ..plan(3) });
@@ -373,11 +463,11 @@ mod tests {
     #[test]
     fn rows_of_an_input_that_changed_meanwhile_are_not_kept() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(folder.path(), plan(1), 1).unwrap();
+        let mut writer = Writer::open(folder.path(), plan(1)).unwrap();
         writer.append(&ids(&["a"]), &[1.0, 2.0]).unwrap();
-        let error = writer.finish("j").unwrap_err().to_string();
+        let error = writer.finish("j", &none()).unwrap_err().to_string();
         assert!(error.contains("the input changed"), "{error}");
-        assert_eq!(Writer::open(folder.path(), plan(1), 1).unwrap().done(), 0);
+        assert_eq!(Writer::open(folder.path(), plan(1)).unwrap().done(), 0);
     }
 
     #[test]
@@ -389,27 +479,78 @@ mod tests {
             {
                 let folder = tempfile::tempdir().unwrap();
                 let plan = Plan { dtype, format, ..plan(3) };
-                let mut writer = Writer::open(folder.path(), plan.clone(), 1).unwrap();
+                let mut writer = Writer::open(folder.path(), plan.clone()).unwrap();
                 writer.append(&ids(&["a", "b", "c"]), &rows).unwrap();
-                writer.finish("i").unwrap();
-                let read = Embeddings::open(folder.path()).unwrap();
+                writer.finish("i", &none()).unwrap();
+                let read = Embeddings::open(&[folder.path().into()]).unwrap();
                 assert_eq!((read.dtype, read.dim, read.ids.len()), (dtype, 2, 3));
                 for (x, y) in rows.iter().zip(&*read.rows()) {
                     assert!((x - y).abs() <= error && (x * y > 0.0), "{dtype}: {x} {y}");
                 }
                 assert!(!folder.path().join(PARTIAL_EMBEDDINGS).exists());
-                let again = Writer::open(folder.path(), plan, 1).err().unwrap().to_string();
+                let again = Writer::open(folder.path(), plan).err().unwrap().to_string();
                 assert!(again.contains("exists already"), "{again}");
             }
         }
+    }
+
+    #[cfg(feature = "parquet")]
+    #[test]
+    fn parquet_has_the_texts_that_were_read_and_the_models_card() {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        let (folder, model) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(model.path().join("README.md"), "# A model\n").unwrap();
+        let text = |at: usize| (format!("d{at}"), format!("text {at}"));
+        // More than are converted at a time.
+        let rows = 2 * WINDOW + 7;
+        let plan = Plan { format: FileFormat::Parquet, ..plan(rows) };
+        let begin = || {
+            let mut writer = Writer::open(folder.path(), plan.clone()).unwrap();
+            let ids: Vec<String> = (0..rows).map(|at| text(at).0).collect();
+            let numbers: Vec<f32> = (0..rows).flat_map(|at| [at as f32, 0.5]).collect();
+            writer.keep(0).unwrap();
+            writer.append(&ids, &numbers).unwrap();
+            writer
+        };
+        let read = |hash: &'static str| {
+            move |each: &mut dyn FnMut(Text) -> anyhow::Result<()>| {
+                for at in 0..rows {
+                    let (id, text) = text(at);
+                    each(Text { id, text, block: (0, 0) })?;
+                }
+                Ok(hash.to_owned())
+            }
+        };
+        let source = Source { texts: &read("j"), model: model.path() };
+        let error = format!("{:#}", begin().finish("i", &source).unwrap_err());
+        assert!(error.ends_with("the input changed while it was read"), "{error}");
+        assert_eq!(Embeddings::file_in(folder.path()), None);
+        let source = Source { texts: &read("i"), model: model.path() };
+        begin().finish("i", &source).unwrap();
+        let file = File::open(folder.path().join("embeddings.parquet")).unwrap();
+        let reader = SerializedFileReader::new(file).unwrap();
+        let known = reader.metadata().file_metadata().key_value_metadata().unwrap();
+        let value = |name: &str| known.iter().find(|pair| pair.key == name)?.value.clone();
+        assert_eq!(value("samtone.model_card").as_deref(), Some("# A model\n"));
+        let record = fs::read_to_string(folder.path().join(RECORD)).unwrap();
+        assert_eq!(value("samtone.encode"), Some(record));
+        let read = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string());
+        let expected = (0..rows).map(|at| {
+            let (id, text) = text(at);
+            format!("{{id: \"{id}\", text: \"{text}\", vector: [{at}.0, 0.5]}}")
+        });
+        assert!(read.eq(expected));
     }
 
     #[test]
     fn no_rows_are_no_mistake_in_any_numbers() {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::Int8, Dtype::Binary] {
             let folder = tempfile::tempdir().unwrap();
-            Writer::open(folder.path(), Plan { dtype, ..plan(0) }, 1).unwrap().finish("i").unwrap();
-            let read = Embeddings::open(folder.path()).unwrap();
+            Writer::open(folder.path(), Plan { dtype, ..plan(0) })
+                .unwrap()
+                .finish("i", &none())
+                .unwrap();
+            let read = Embeddings::open(&[folder.path().into()]).unwrap();
             assert_eq!((read.rows().len(), read.dim), (0, 2), "{dtype}");
         }
     }
@@ -417,8 +558,8 @@ mod tests {
     #[test]
     fn a_folder_is_in_the_hands_of_one() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Writer::open(folder.path(), plan(1), 1).unwrap();
-        let second = || Writer::open(folder.path(), Plan { model: "n".into(), ..plan(1) }, 1);
+        let first = Writer::open(folder.path(), plan(1)).unwrap();
+        let second = || Writer::open(folder.path(), Plan { model: "n".into(), ..plan(1) });
         let error = second().err().unwrap().to_string();
         assert!(error.starts_with("another process writes embeddings"), "{error}");
         drop(first);
@@ -429,8 +570,8 @@ mod tests {
     #[test]
     fn a_finished_folder_is_not_written_over() {
         let folder = tempfile::tempdir().unwrap();
-        Writer::open(folder.path(), plan(0), 1).unwrap().finish("i").unwrap();
-        let error = Writer::open(folder.path(), plan(0), 1).err().unwrap().to_string();
+        Writer::open(folder.path(), plan(0)).unwrap().finish("i", &none()).unwrap();
+        let error = Writer::open(folder.path(), plan(0)).err().unwrap().to_string();
         assert!(error.contains("exists already"), "{error}");
     }
 }

@@ -10,25 +10,24 @@ use samtone_data::Document;
 use samtone_eval::search::{self, Similarity, top_k};
 use samtone_model::{Retriever, Side};
 use samtone_text::DocumentText;
-use samtone_train::run::similarity_of;
 use serde::Serialize;
 
 use super::sentence::best_sentences;
 use crate::commands::eval::line;
 use crate::commands::reading::cut;
 use crate::commands::rerank::{Reranker, order};
-use crate::embeddings::Embeddings;
 use crate::error::Failure;
+use crate::index::Index;
 
 /// The documents and their embeddings, in memory, and what embeds a question.
 pub(super) struct Corpus<'a, B: Backend> {
     retriever: &'a Retriever<B>,
     similarity: Similarity,
     documents: Vec<Document>,
-    /// `[n, dim]`
+    /// What is searched: rows of perhaps fewer numbers than the model's.
+    index: Index,
+    /// `[n, dim]`, where no graph is asked.
     rows: Vec<f32>,
-    /// Perhaps fewer than the model's.
-    dim: usize,
     /// The place of each row's document.
     places: Vec<usize>,
     reranking: Option<Reranking<B>>,
@@ -73,9 +72,10 @@ impl<'a, B: Backend> Corpus<'a, B> {
     pub(super) fn new(
         retriever: &'a Retriever<B>,
         documents: Vec<Document>,
-        embeddings: &Embeddings,
+        index: Index,
         reranking: Option<Reranking<B>>,
     ) -> anyhow::Result<Self> {
+        let embeddings = &index.documents;
         let (dim, most) = (embeddings.dim, retriever.dim());
         ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
         let of_ids: HashMap<&str, usize> =
@@ -87,16 +87,17 @@ impl<'a, B: Backend> Corpus<'a, B> {
             })
         };
         let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
-        let rows = embeddings.rows().into_owned();
-        let similarity = similarity_of(retriever);
-        Ok(Self { retriever, similarity, documents, rows, dim, places, reranking })
+        let rows = if index.graph.is_some() { Vec::new() } else { embeddings.rows().into_owned() };
+        let similarity = index.similarity;
+        Ok(Self { retriever, similarity, documents, index, rows, places, reranking })
     }
 
     /// The `k` documents that answer `question` best.
     pub(super) fn answer<'b>(&'b self, question: &'b str, k: usize) -> anyhow::Result<Answer<'b>> {
         let start = Instant::now();
         let asked = self.retriever.encode_texts(Side::Query, &[question])?;
-        let query = cut(asked.as_slice().into(), asked.len(), self.dim, self.similarity);
+        let dim = self.index.documents.dim;
+        let query = cut(asked.as_slice().into(), asked.len(), dim, self.similarity);
         let found = self.found(question, &query, k)?;
         let texts: Vec<&str> = found.iter().map(|(hit, _)| &*self.document(hit).text).collect();
         let sentences = best_sentences(self.retriever, self.similarity, question, &asked, &texts)?;
@@ -124,8 +125,14 @@ impl<'a, B: Backend> Corpus<'a, B> {
         query: &[f32],
         k: usize,
     ) -> anyhow::Result<Vec<(search::Hit, Option<f32>)>> {
-        let nearest =
-            |k| top_k(query, &self.rows, self.dim, k, self.similarity).map(|mut of| of.remove(0));
+        let Index { documents, graph, .. } = &self.index;
+        let nearest = |k| {
+            let mut found = match graph {
+                Some((graph, ef)) => graph.nearest(query, documents, k, *ef, &[])?,
+                None => top_k(query, &self.rows, documents.dim, k, self.similarity)?,
+            };
+            anyhow::Ok(found.remove(0))
+        };
         let Some(Reranking { reranker, text }) = &self.reranking else {
             return Ok(nearest(k)?.into_iter().map(|hit| (hit, None)).collect());
         };

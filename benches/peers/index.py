@@ -1,0 +1,86 @@
+"""`samtone index --graph` and searches of it beside the exact search, over made embeddings in clusters.
+
+    cargo build --release -p samtone --features usearch
+    python benches/peers/index.py target/release/samtone [--rows 100000] [--dim 384]
+
+Unit rows near 2,000 random centres, and 1,000 queries made alike. Prints, as Markdown, how long the graph
+takes and its bytes; for each `--ef` the recall that `index` measures by 200 of the queries, and that of all
+1,000, with the milliseconds of a query by `search`; and the exact search's. Needs numpy and safetensors.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from safetensors.numpy import save_file
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("samtone", type=lambda path: str(pathlib.Path(path).resolve()))
+parser.add_argument("--rows", type=int, default=100_000)
+parser.add_argument("--queries", type=int, default=1_000)
+parser.add_argument("--dim", type=int, default=384)
+parser.add_argument("--centres", type=int, default=2_000)
+parser.add_argument("--noise", type=float, default=0.7, help="length of what is added to a centre")
+parser.add_argument("--ef", default="16,32,64,128,256")
+parser.add_argument("--repeat", type=int, default=3)
+options = parser.parse_args()
+
+
+def made(count, centres, rng):
+    noise = rng.standard_normal((count, options.dim), dtype=np.float32)
+    noise *= options.noise / np.sqrt(options.dim)
+    rows = centres[rng.integers(len(centres), size=count)] + noise
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def write(folder, side, rows):
+    folder.mkdir()
+    save_file({"embeddings": rows}, folder / "embeddings.safetensors")
+    (folder / "ids.txt").write_text("".join(f"{side[0]}{i}\n" for i in range(len(rows))))
+    record = {"model": "made", "input": "made", "side": side, "similarity": "cosine"}
+    (folder / "encode.json").write_text(json.dumps(record))
+
+
+def samtone(*arguments):
+    words = [options.samtone, *map(str, arguments), "--format", "json"]
+    return json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def found(path):
+    hits = {}
+    for line in path.open():
+        query, _, document, *_ = line.split()
+        hits.setdefault(query, set()).add(document)
+    return hits
+
+
+with tempfile.TemporaryDirectory() as folder:
+    home = pathlib.Path(folder)
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((options.centres, options.dim), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    write(home / "documents", "document", made(options.rows, centres, rng))
+    write(home / "queries", "query", made(options.queries, centres, rng))
+    index = samtone("index", "--documents", home / "documents", "--graph", "--queries", home / "queries", "--ef", options.ef)
+    graph = index["graph"]
+
+    def search(*more):
+        """The hits, and the least milliseconds a query of some searches."""
+        run, words = home / "run", ["--queries", home / "queries", "--index", home / "documents", "-k", 10]
+        seconds = [samtone("search", *words, "--out", run, *more)["seconds"] for _ in range(options.repeat)]
+        return found(run), 1e3 * min(seconds) / options.queries
+
+    exact, milliseconds = search()
+    size = options.rows * options.dim * 4 / 1e6
+    print(f"The graph: {index['seconds']:.1f} s, measured; {graph['bytes'] / 1e6:.1f} MB beside {size:.1f} MB of f32.\n")
+    print("| search | recall@10, by `index` | recall@10, of all queries | ms/query |\n|---|---:|---:|---:|")
+    print(f"| exact | 1 | 1 | {milliseconds:.3f} |")
+    for measured in graph["recall"]:
+        hits, milliseconds = search("--ef", measured["ef"])
+        recall = sum(len(hits[query] & documents) for query, documents in exact.items()) / (10 * len(exact))
+        print(f"| `--ef {measured['ef']}` | {measured['recall']:.4f} | {recall:.4f} | {milliseconds:.3f} |")
+    sys.stdout.flush()
