@@ -16,6 +16,12 @@ type Step = (&'static str, fn() -> anyhow::Result<()>);
 /// have a choice, and every format.
 const FEATURES: &str = "samtone/ndarray,samtone/parquet,samtone-conformance/ndarray";
 
+/// What tests are built with: the same, and those that `SAMTONE_FEATURES` adds, a list as cargo takes it.
+fn test_features() -> String {
+    let more = std::env::var("SAMTONE_FEATURES").unwrap_or_default();
+    if more.is_empty() { FEATURES.into() } else { format!("{FEATURES},{more}") }
+}
+
 /// The steps in order.
 const STEPS: [Step; 10] = [
     ("fmt", format),
@@ -79,7 +85,7 @@ pub(crate) fn test_runner() -> anyhow::Result<Command> {
         &["test", "--lib", "--bins", "--tests", "--examples"]
     };
     let mut command = cargo(runner);
-    command.args(["--workspace", "--features", FEATURES]).current_dir(root());
+    command.args(["--workspace", "--features", &test_features()]).current_dir(root());
     Ok(command)
 }
 
@@ -95,7 +101,7 @@ fn clippy() -> anyhow::Result<()> {
 fn tests() -> anyhow::Result<()> {
     done(&mut test_runner()?)?;
     // nextest runs no doctests.
-    done(&mut cargo(&["test", "--workspace", "--features", FEATURES, "--doc", "--quiet"]))
+    done(&mut cargo(&["test", "--workspace", "--features", &test_features(), "--doc", "--quiet"]))
 }
 
 fn doc() -> anyhow::Result<()> {
