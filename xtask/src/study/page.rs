@@ -181,7 +181,8 @@ impl Section<'_> {
             let title = [format!("{}: difference to {baseline}", self.study.metric)];
             let title = title.into_iter().chain(place.clone()).collect::<Vec<_>>().join(", ");
             let mut drawn = MetricTable::new(title, panels.clone())
-                .description("Differences with their 95 % intervals, a line a condition.");
+                .description("Differences with their 95 % intervals, a line a condition.")
+                .reference(0.0);
             drawn.rows.extend(lines.into_iter().map(|(name, found)| MetricRow {
                 name,
                 is_baseline: false,
