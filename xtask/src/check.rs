@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::command::{cargo, done, root, status, target_directory};
-use crate::{arrows, conformance, deny, names, package, readme};
+use crate::{arrows, conformance, deny, names, package, readme, study};
 
 /// A step's name and what it does.
 type Step = (&'static str, fn() -> anyhow::Result<()>);
@@ -23,11 +23,12 @@ fn test_features() -> String {
 }
 
 /// The steps in order.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("fmt", format),
     ("arrows", arrows::check),
     ("names", names::check),
     ("readme", readme::check),
+    ("study", study::check),
     ("package", package::check),
     ("deny", deny::check),
     ("clippy", clippy),

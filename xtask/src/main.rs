@@ -1,6 +1,6 @@
 //! The workspace's chores, and the commands of `samtone` on a chosen backend.
 //!
-//! Builds in seconds once syn is there: it has no Burn, it calls cargo.
+//! It has no Burn, it calls cargo.
 
 #![expect(clippy::print_stderr, reason = "a tool that is run by hand may end where nobody reads")]
 
@@ -10,12 +10,15 @@ mod command;
 mod conformance;
 mod deny;
 mod names;
+mod others;
 mod package;
 mod parity;
 mod peers;
+mod processor;
 mod python;
 mod readme;
 mod source;
+mod study;
 mod test_browser;
 
 use std::process::ExitCode;
@@ -24,8 +27,8 @@ const HELP: &str = "\
 cargo xtask <command>
 
 Chores:
-  check [STEP...]   fmt, arrows, names, readme, package, deny, clippy, test, conformance,
-                    doc: cheapest first
+  check [STEP...]   fmt, arrows, names, readme, study, package, deny, clippy, test,
+                    conformance, doc: cheapest first
   readme            each crate's README.md from the documentation of its lib.rs
   test [ARGS...]    the tests alone (cargo-nextest where installed)
   conformance [BACKEND...] [-- TEST...]
@@ -58,6 +61,16 @@ Chores:
     --model FOLDER  all-MiniLM-L6-v2 (its package from PyPI)
     --venv FOLDER   where its Python environment is made (target/peers)
     --out FILE      the page (benches/record/PROCESSOR.md)
+  study NAME [OPTION...]
+                    the trainings that benches/studies/NAME.toml asks for, those without a record
+                    in benches/record/studies/NAME; then their page, docs/studies/NAME.md.
+                    Run it again to go on after an interruption
+    --check         whether the page is what the records make; trains nothing
+    --folder FOLDER where the data and models lie under the file's names (the workspace)
+    --runs N        so many trainings at most; 0 writes the page alone
+    --keep          run folders stay, below runs/studies/NAME of that folder
+    --program FILE --commit HASH
+                    another build of samtone, and what it was built from
 
 Any other command goes to the samtone command line, built with the backend asked for:
   cargo xtask train [--backend flex|ndarray|wgpu|cuda[:INDEX]] [ARGS...]
@@ -85,6 +98,7 @@ fn main() -> ExitCode {
         "readme" => readme::write(),
         "parity" => parity::run(rest),
         "bench-peers" => peers::run(rest),
+        "study" => study::run(rest),
         "help-samtone" => command::samtone(&["--help".into()]),
         _ => command::samtone(&arguments),
     };

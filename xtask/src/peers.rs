@@ -5,9 +5,7 @@
 //! as it finds them; the page is written anew after every row. What a run does not measure stays on
 //! the page as it was.
 
-mod others;
 mod page;
-mod processor;
 
 use std::env::consts::EXE_SUFFIX;
 use std::fs;
@@ -17,10 +15,10 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
-use self::others::Ticks;
 use self::page::{Line, Page, Row, Section};
-use self::processor::Processor;
 use crate::command::{cargo, done, root, target_directory};
+use crate::others::Ticks;
+use crate::processor::Processor;
 use crate::python::{INSTALLED, environment};
 
 /// What the peers are.

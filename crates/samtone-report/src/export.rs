@@ -42,19 +42,38 @@ impl Report {
     }
 }
 
+/// How a drawing looks in a file of its own.
+const FILE: Style<'_> = Style { theme: &LIGHT, has_title: true, outlines: None };
+
+impl Figure {
+    /// The figure as a drawing of its own, SVG; `None` for those that are text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use samtone_report::{Estimate, Figure, KeyValues, MetricTable};
+    ///
+    /// let table = MetricTable::new("Gain", ["mrr@10"]).row("a", [Estimate::new(0.02)]);
+    /// assert!(Figure::from(table).to_svg().unwrap().starts_with("<svg "));
+    /// assert_eq!(Figure::from(KeyValues::new("Run")).to_svg(), None);
+    /// ```
+    pub fn to_svg(&self) -> Option<String> {
+        draw(self, FILE)
+    }
+}
+
 fn write_figures(report: &Report, folder: &Path) -> Result<(), ReportError> {
     fs::create_dir_all(folder)
         .map_err(|source| ReportError::Write { path: folder.to_owned(), source })?;
     let figures = report.sections.iter().flat_map(|section| &section.figures);
     for (figure, name) in figures.zip(figure_names(report)) {
         let path = |extension: &str| folder.join(format!("{name}.{extension}"));
-        let style = Style { theme: &LIGHT, has_title: true, outlines: None };
-        if let Some(svg) = draw(figure, style) {
+        if let Some(svg) = figure.to_svg() {
             write(&path("svg"), svg.as_bytes())?;
             #[cfg(feature = "png")]
             {
                 let font = crate::png::Font::open_sans();
-                let svg = draw(figure, Style { outlines: Some(&font), ..style });
+                let svg = draw(figure, Style { outlines: Some(&font), ..FILE });
                 let png = crate::png::rasterise(&svg.unwrap_or_default())
                     .map_err(|source| ReportError::Png { figure: name.clone(), source })?;
                 write(&path("png"), &png)?;

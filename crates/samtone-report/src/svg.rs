@@ -409,6 +409,7 @@ pub(crate) fn draw_table(table: &MetricTable, style: Style<'_>) -> String {
             let (low, high) = estimate.interval.unwrap_or((estimate.value, estimate.value));
             [low, estimate.value, high]
         });
+        let ends = ends.chain(table.reference);
         let (low, high) = padded(extent(ends).unwrap_or((0.0, 1.0)), 0.12);
         let frame = Frame {
             left: round(label + panel * place as f64 + 8.0),
@@ -426,6 +427,7 @@ pub(crate) fn draw_table(table: &MetricTable, style: Style<'_>) -> String {
             let kind = Type { size: 11.0, ..canvas.numbers(Anchor::Middle) };
             canvas.text(x, bottom + 16.0, kind, &text);
         }
+        guide(&mut canvas, &frame, table.reference);
         for (index, estimate) in estimates.into_iter().enumerate() {
             let y = frame.top + (index as f64 + 0.5) * ROW;
             if place == 0 {

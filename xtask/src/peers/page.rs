@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::processor::Processor;
+use crate::processor::Processor;
 
 /// A line that a script prints.
 #[derive(Debug, PartialEq)]

@@ -26,6 +26,8 @@ pub struct MetricTable {
     pub rows: Vec<MetricRow>,
     /// The metrics in which all rows compete: their highest value is bold.
     pub ranked: Vec<String>,
+    /// A value to mark in the drawing, such as 0 for differences.
+    pub reference: Option<f64>,
 }
 
 /// One system of a [`MetricTable`].
@@ -117,6 +119,13 @@ impl MetricTable {
     #[must_use]
     pub fn ranked_by<M: Into<String>>(mut self, metrics: impl IntoIterator<Item = M>) -> Self {
         self.ranked = metrics.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Marks a value in the drawing.
+    #[must_use]
+    pub fn reference(mut self, value: f64) -> Self {
+        self.reference = Some(value);
         self
     }
 

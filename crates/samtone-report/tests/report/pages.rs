@@ -3,7 +3,7 @@
 use std::fs;
 
 use samtone_report::{
-    Better, BrowsedQuery, Curve, Estimate, ExampleGroup, ExampleText, Examples, Histogram,
+    Better, BrowsedQuery, Curve, Estimate, ExampleGroup, ExampleText, Examples, Figure, Histogram,
     KeyValues, LearningCurves, MetricTable, Neighbour, NeighbourBrowser, Piece, Point, Ranking,
     RelevantDocument, Report, ReportError, Scatter, Section, Table, TableCell, TableColumn,
 };
@@ -111,6 +111,16 @@ fn the_best_of_a_column_is_bold_where_rows_compete() {
         .map(|rest| rest.split('<').next().unwrap_or_default())
         .collect();
     assert_eq!(bold, ["0.7000", "0.3000"]);
+}
+
+#[test]
+fn a_reference_is_drawn_where_the_values_are_too_far_off() {
+    let table = MetricTable::new("gain", ["mrr@10"]).row("x", [0.5]);
+    let drawn = |table: MetricTable| Figure::from(table).to_svg().unwrap();
+    assert!(!drawn(table.clone()).contains("stroke-dasharray"));
+    let drawn = drawn(table.reference(0.0));
+    assert!(drawn.contains("stroke-dasharray"));
+    assert!(drawn.contains(">0.0<") || drawn.contains(">0<"), "{drawn}");
 }
 
 #[test]
