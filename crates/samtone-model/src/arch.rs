@@ -81,6 +81,7 @@ impl<B: Backend> TokenEmbedder<B> {
 }
 
 /// The transformer layers of an encoder.
+#[expect(clippy::large_enum_variant, reason = "a model has one or two")]
 #[derive(Module, Debug)]
 pub enum Stack<B: Backend> {
     /// Norm after each block.

@@ -19,8 +19,7 @@ use crate::output::{Format, table};
 #[command(after_help = "\
 Examples:
   samtone index --documents vectors
-  samtone index --documents vectors --graph --queries asked
-  samtone search --queries asked --index vectors --ef 64 --out answers.trec")]
+  samtone index --documents vectors --graph --queries asked")]
 pub(crate) struct Args {
     /// The documents: a folder as `samtone encode` writes it, or that of its parts; the index is written
     /// into it, in the place of one that is there.

@@ -498,6 +498,7 @@ mod tests {
     #[test]
     fn parquet_has_the_texts_that_were_read_and_the_models_card() {
         use parquet::file::reader::{FileReader, SerializedFileReader};
+        use parquet::record::{ListAccessor, RowAccessor};
         let (folder, model) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(model.path().join("README.md"), "# A model\n").unwrap();
         let text = |at: usize| (format!("d{at}"), format!("text {at}"));
@@ -534,12 +535,16 @@ mod tests {
         assert_eq!(value("samtone.model_card").as_deref(), Some("# A model\n"));
         let record = fs::read_to_string(folder.path().join(RECORD)).unwrap();
         assert_eq!(value("samtone.encode"), Some(record));
-        let read = reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string());
-        let expected = (0..rows).map(|at| {
-            let (id, text) = text(at);
-            format!("{{id: \"{id}\", text: \"{text}\", vector: [{at}.0, 0.5]}}")
-        });
-        assert!(read.eq(expected));
+        let mut count = 0;
+        for (at, row) in reader.get_row_iter(None).unwrap().enumerate() {
+            let (row, (id, text)) = (row.unwrap(), text(at));
+            assert_eq!([row.get_string(0).unwrap(), row.get_string(1).unwrap()], [&id, &text]);
+            let vector = row.get_list(2).unwrap();
+            let vector = [0, 1].map(|axis| vector.get_float(axis).unwrap());
+            assert_eq!((vector, row.get_list(2).unwrap().len()), ([at as f32, 0.5], 2));
+            count += 1;
+        }
+        assert_eq!(count, rows);
     }
 
     #[test]
