@@ -23,7 +23,8 @@ fn map(x: &[f32], weight: &Packed, bias: &[f32], threads: usize) -> Vec<f32> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("instructions: {}", instructions()?);
+    // Those that the environment asks for, if the processor has them.
+    instructions()?;
     let number = |i: usize| ((i * 7919) % 1000) as f32 / 500.0 - 1.0;
     let weight: Vec<f32> = (0..OUTPUTS * INPUTS).map(number).collect();
     let bias: Vec<f32> = (0..OUTPUTS).map(number).collect();
@@ -34,7 +35,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let x: Vec<f32> = (0..rows * INPUTS).map(number).collect();
         let y = map(&x, &packed, &bias, 2);
         assert_eq!(y, map(&x, &packed, &bias, 1), "the cut changes nothing");
-        println!("{rows} rows: the first output is {}", y[0]);
     }
     Ok(())
 }

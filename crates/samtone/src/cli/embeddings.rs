@@ -156,7 +156,9 @@ impl Embeddings {
             [part] => part.rows(),
             parts => {
                 let mut all = Vec::with_capacity(self.ids.len() * self.dim);
-                parts.iter().for_each(|part| all.extend_from_slice(&part.rows()));
+                for part in parts {
+                    all.extend_from_slice(&part.rows());
+                }
                 all.into()
             }
         }

@@ -74,6 +74,7 @@ pub(crate) struct Settings {
 }
 
 /// What a graph finds of what the exact search does.
+#[expect(clippy::struct_field_names, reason = "the key in the file")]
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Recall {
     pub(crate) ef: usize,

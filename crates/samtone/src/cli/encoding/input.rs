@@ -26,6 +26,7 @@ pub(crate) struct Input {
 }
 
 /// A text as it is read.
+#[expect(clippy::struct_field_names, reason = "its text is what it is")]
 #[derive(Debug)]
 pub(crate) struct Text {
     pub(crate) id: String,
@@ -167,14 +168,9 @@ impl Input {
             },
         };
         if form == Form::Lines && self.has_ids {
-            return Err(self.without_id(format!("`{}` holds plain lines", piece.path.display())));
+            return Err(without_id(format!("`{}` holds plain lines", piece.path.display())));
         }
         Ok(form)
-    }
-
-    fn without_id(&self, message: String) -> anyhow::Error {
-        let hint = "of several files each text needs an `_id`: lines of two have the same number";
-        Failure::new(message, hint).into()
     }
 
     /// The id and the text of the line read last.
@@ -189,7 +185,7 @@ impl Input {
                 && self.has_ids
             {
                 lines.count_before()?;
-                return Err(self.without_id(lines.fault(fault).to_string()));
+                return Err(without_id(lines.fault(fault).to_string()));
             }
         }
         lines.count_before()?;
@@ -264,6 +260,12 @@ fn short_hash(id: &str) -> u64 {
     let hash = blake3::hash(id.as_bytes());
     let (first, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
     u64::from_le_bytes(*first)
+}
+
+/// The error for a text of one of several files that has no id.
+fn without_id(message: String) -> anyhow::Error {
+    let hint = "of several files each text needs an `_id`: lines of two have the same number";
+    Failure::new(message, hint).into()
 }
 
 #[cfg(test)]
@@ -352,7 +354,8 @@ mod tests {
         let object = |id: String| format!("{{{id}\"text\":\"t{space}\"}}\n");
         let named: String = (0..23).map(|i| object(format!("\"_id\":\"d{i}\","))).collect();
         let unnamed: String = (0..23).map(|_| object(String::new())).collect();
-        let plain: String = (0..23).map(|i| format!("\n{i} {space}x\n")).collect();
+        let plain: Vec<String> = (0..23).map(|i| format!("\n{i} {space}x\n")).collect();
+        let plain = plain.concat();
         for (name, content) in [("a.jsonl", &named), ("b.jsonl", &unnamed), ("c", &plain)] {
             std::fs::write(path(name), content).unwrap();
             let read = |shard: Shard| {
@@ -371,12 +374,10 @@ mod tests {
             assert_eq!((ids.len(), blocks.last()), (23, Some(&4)));
             for parts in [2, 3, 5, 9] {
                 let read: Vec<_> = (1..=parts).map(|part| read(Shard { part, parts })).collect();
-                let all = |of: fn(&(Vec<String>, Vec<u64>, String)) -> Vec<String>| -> Vec<String> {
-                    read.iter().flat_map(of).collect()
-                };
-                assert_eq!(all(|part| part.0.clone()), ids, "{name} in {parts}");
-                let strings: Vec<String> = blocks.iter().map(u64::to_string).collect();
-                assert_eq!(all(|part| part.1.iter().map(u64::to_string).collect()), strings);
+                let all: Vec<&String> = read.iter().flat_map(|part| &part.0).collect();
+                assert_eq!(all, ids.iter().collect::<Vec<_>>(), "{name} in {parts}");
+                let all: Vec<u64> = read.iter().flat_map(|part| part.1.clone()).collect();
+                assert_eq!(all, blocks, "{name} in {parts}");
 
                 let whole = Input::whole(&path(name), Side::Query, DocumentText::Text);
                 let mut of: Vec<(usize, &str)> =

@@ -215,7 +215,7 @@ mod tests {
         let path = folder.path().join("a");
         let mark = |content: &[u8]| {
             std::fs::write(&path, content).unwrap();
-            marks(&[path.clone()]).unwrap().remove(0)
+            marks(std::slice::from_ref(&path)).unwrap().remove(0)
         };
         let long: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let first = mark(&long);

@@ -18,10 +18,8 @@ fn home() -> tempfile::TempDir {
     save_model(&dataset, &home.path().join("other"), 2, true);
     let corpus = fs::read_to_string(home.path().join("data/corpus.jsonl")).unwrap();
     let space = " ".repeat(40_000);
-    let spaced: String = corpus
-        .lines()
-        .map(|line| format!("{}{space}}}\n", line.strip_suffix('}').unwrap()))
-        .collect();
+    let spaced: String =
+        corpus.lines().flat_map(|line| [line.strip_suffix('}').unwrap(), &*space, "}\n"]).collect();
     fs::write(home.path().join("corpus.jsonl"), spaced).unwrap();
     home
 }
