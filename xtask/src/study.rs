@@ -131,8 +131,9 @@ fn carry_out(root: &Path, study: &Study, options: &Options) -> anyhow::Result<()
             }
         }
     }
-    publish(root, study)?;
-    eprintln!("{PAGES}/{}.md", study.name);
+    if publish(root, study)? {
+        eprintln!("{PAGES}/{}.md", study.name);
+    }
     ensure!(failed.is_empty(), "without a record, to be run again: {}", failed.join("; "));
     Ok(())
 }
@@ -220,8 +221,8 @@ fn drawn(root: &Path, study: &Study) -> anyhow::Result<Vec<String>> {
     Ok(names.map(|name| format!("{}/{name}.svg", study.name)).collect())
 }
 
-/// Writes the page; figures that it has no longer are removed.
-fn publish(root: &Path, study: &Study) -> anyhow::Result<()> {
+/// Writes the page, if there is a record; figures that it has no longer are removed.
+fn publish(root: &Path, study: &Study) -> anyhow::Result<bool> {
     let (pages, folder) = (pages(root, study)?, root.join(PAGES));
     for (name, text) in &pages {
         write(&folder.join(name), text)?;
@@ -229,7 +230,7 @@ fn publish(root: &Path, study: &Study) -> anyhow::Result<()> {
     for name in drawn(root, study)?.iter().filter(|name| !pages.contains_key(*name)) {
         fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove `{name}`"))?;
     }
-    Ok(())
+    Ok(!pages.is_empty())
 }
 
 /// Checks that the page is what [`publish`] would write.

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 /// `benches/studies/NAME.toml`.
 ///
-/// Tables are nested as one likes: `loss.preset = [...]` is the axis `loss.preset`.
+/// Keys stand below their section or beside it: `loss.preset = [...]` is the axis `loss.preset`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -213,14 +213,15 @@ fn given(
     Ok(given)
 }
 
-/// A table without tables in it: keys joined by points.
+/// Sections opened: keys as `--set` names them. A table inside a section is one value, for its keys
+/// need each other (`model.encoder` its `type`).
 fn flat(table: &Table) -> Table {
     let mut keys = Table::new();
     for (key, value) in table {
         match value {
-            Value::Table(inner) => keys.extend(
-                flat(inner).into_iter().map(|(end, value)| (format!("{key}.{end}"), value)),
-            ),
+            Value::Table(section) => {
+                keys.extend(section.iter().map(|(end, v)| (format!("{key}.{end}"), v.clone())));
+            }
             value => drop(keys.insert(key.clone(), value.clone())),
         }
     }
@@ -294,6 +295,7 @@ mod tests {
         [settings.data.one]
         data.train = "data/one"
         train.lr = 0.5
+        model.encoder = { type = "bert", layers = 2 }
         [settings.data.two]
         data.train = "data/two words"
 
@@ -325,7 +327,8 @@ mod tests {
         assert_eq!(
             study.runs[1].command(),
             "samtone train --set 'data.dev_split=\"\"' --set data.train=data/one \
-             --set loss.preset=samtone --set seed=0 --set train.lr=0.5"
+             --set loss.preset=samtone --set 'model.encoder={ layers = 2, type = \"bert\" }' \
+             --set seed=0 --set train.lr=0.5"
         );
         let command = study.runs[7].command();
         assert!(command.contains("--set 'data.train=\"data/two words\"'"), "{command}");
