@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use samtone_text::TextTokenizer;
 use serde_json::Value;
 
-use super::keys::Keys;
+use super::keys::{Keys, TokenIds};
 use super::names::Names;
 use crate::arch::{bert, rotary, static_table, t5};
 use crate::config::EncoderConfig;
@@ -35,26 +34,6 @@ pub(crate) fn read_config(path: &Path) -> Result<EncoderConfig, ModelError> {
 /// Every `model_type` that is read.
 const KNOWN: &str = "bert, roberta, xlm-roberta, camembert, distilbert, mpnet, electra, t5, mt5, umt5, \
     modernbert, nomic_bert, gte, new, eurobert, llama, mistral, qwen2, qwen3 or gemma3_text";
-
-/// The tokens that a `config.json` names.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TokenIds {
-    /// What fills a batch's rows.
-    pub(crate) pad: u32,
-    /// What every text begins with, or the padding.
-    pub(crate) first: u32,
-    /// What every text ends with, or the padding.
-    pub(crate) last: u32,
-}
-
-impl TokenIds {
-    /// Those of a tokenizer.
-    pub(crate) fn of(tokenizer: &TextTokenizer) -> Self {
-        let (pad, [before, after]) = (tokenizer.pad_id(), tokenizer.ends());
-        let [first, last] = [before.first(), after.last()].map(|id| *id.unwrap_or(&pad));
-        Self { pad, first, last }
-    }
-}
 
 /// The `config.json` of an encoder; a static table has none.
 pub(crate) fn config_json(config: &EncoderConfig, ids: TokenIds) -> Option<Value> {

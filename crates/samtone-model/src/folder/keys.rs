@@ -1,7 +1,8 @@
-//! The keys of a `config.json`, read by name and type.
+//! The keys of a `config.json`, read by name and type, and the tokens that are written there.
 
 use std::path::Path;
 
+use samtone_text::TextTokenizer;
 use serde_json::{Map, Value};
 
 use super::json::read_json;
@@ -154,4 +155,24 @@ const NONLINEARITIES: [(&str, Activation); 8] = [
 pub(crate) fn activation_name(activation: Activation) -> &'static str {
     let named = NONLINEARITIES.iter().find(|(_, known)| *known == activation);
     named.expect("every nonlinearity has a name").0
+}
+
+/// The tokens that a `config.json` names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TokenIds {
+    /// What fills a batch's rows.
+    pub(crate) pad: u32,
+    /// What every text begins with, or the padding.
+    pub(crate) first: u32,
+    /// What every text ends with, or the padding.
+    pub(crate) last: u32,
+}
+
+impl TokenIds {
+    /// Those of a tokenizer.
+    pub(crate) fn of(tokenizer: &TextTokenizer) -> Self {
+        let (pad, [before, after]) = (tokenizer.pad_id(), tokenizer.ends());
+        let [first, last] = [before.first(), after.last()].map(|id| *id.unwrap_or(&pad));
+        Self { pad, first, last }
+    }
 }

@@ -21,7 +21,8 @@ use crate::arch::static_table;
 use crate::config::{DualEncoderConfig, EncoderConfig, LONGEST_OF_TABLES, Pooling, Sharing};
 use crate::error::ModelError;
 use crate::folder::checkpoint::{self, Checkpoint, HostTensor, WEIGHTS};
-use crate::folder::hugging_face::{self, TokenIds};
+use crate::folder::hugging_face;
+use crate::folder::keys::TokenIds;
 use crate::projection::{DenseLayer, DenseLayers};
 use crate::side::Side;
 

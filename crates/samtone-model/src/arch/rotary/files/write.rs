@@ -6,8 +6,7 @@ use super::KINS;
 use crate::arch::rotary::config::{RotaryConfig, RotaryKin};
 use crate::blocks::rotary::RotaryScaling;
 use crate::config::Activation;
-use crate::folder::hugging_face::TokenIds;
-use crate::folder::keys::activation_name;
+use crate::folder::keys::{TokenIds, activation_name};
 
 /// The `config.json`, in the older keys, which every reader knows.
 pub(crate) fn write(config: &RotaryConfig, ids: TokenIds) -> Value {
