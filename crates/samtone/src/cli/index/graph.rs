@@ -152,7 +152,9 @@ impl Graph {
             found.sort_unstable();
             let rows = documents.rows_at(&found);
             let mut hits = top_k(numbers, &rows, self.dim, k, self.similarity)?.remove(0);
-            hits.iter_mut().for_each(|hit| hit.index = found[hit.index]);
+            for hit in &mut hits {
+                hit.index = found[hit.index];
+            }
             Ok(hits)
         };
         queries.par_chunks_exact(self.dim).enumerate().map(nearest).collect()

@@ -162,9 +162,9 @@ fn a_graph_is_measured_kept_whole_and_of_its_embeddings() {
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     assert!(refused(home, 1, &search).contains("`graph.usearch` has "));
     // As long, but of another space.
-    let index = fs::read(&path).unwrap();
     printed(home, &["index", "--documents", "d", "--graph", "--similarity", "dot"]);
-    fs::write(&path, index).unwrap();
+    let index = fs::read_to_string(&path).unwrap();
+    fs::write(&path, index.replace("\"dot\"", "\"cosine\"")).unwrap();
     assert!(refused(home, 1, &search).contains("d/graph.usearch` is no graph of this index"));
     // Without a graph again: none is left over.
     printed(home, &["index", "--documents", "d"]);
