@@ -547,6 +547,27 @@ fn tokenizer_files_that_contradict_each_other_are_refused() {
     open(json!({ "tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true })).1.unwrap();
 }
 
+/// Some releases of transformers add a token that `tokenizer.json` does not, and some do not.
+#[test]
+fn a_token_that_is_wanted_and_not_added_is_refused() {
+    let file = fs::read(fixture("folders/model/tokenizer.json")).unwrap();
+    let mut bare: Value = serde_json::from_slice(&file).unwrap();
+    bare["post_processor"] = Value::Null;
+    for key in ["add_bos_token", "add_eos_token"] {
+        let settings = json!({ "tokenizer_class": "PreTrainedTokenizerFast", key: true });
+        let mut files = Map::new();
+        files.insert("tokenizer_config.json".to_owned(), settings);
+        let open = |files: &Map<String, Value>| {
+            let (_home, path) = variant(files);
+            Retriever::<Flex>::open(&path, &Default::default()).map(|_| ())
+        };
+        open(&files).unwrap();
+        files.insert("tokenizer.json".to_owned(), bare.clone());
+        let error = open(&files).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}` = `true`")), "{error}");
+    }
+}
+
 /// The classes of RoBERTa's kin and of T5 do not see that `tokenizer.json` lower-cases, though
 /// sentence-transformers 6 writes `do_lower_case` there.
 #[test]

@@ -3,19 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use samtone_data::embedded::World;
-
-use super::tiny::{printed, refused, samtone, save_model};
-
-/// A folder with two models and a corpus.
-fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir().unwrap();
-    let dataset = World::generate(0, 200).dataset();
-    dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"), 1, true);
-    save_model(&dataset, &home.path().join("other"), 2, true);
-    home
-}
+use super::tiny::{printed, refused, samtone, two_models};
 
 const ENCODE: [&str; 9] = [
     "encode",
@@ -40,7 +28,7 @@ fn interrupt(home: &Path, done: usize) {
 
 #[test]
 fn an_interrupted_encode_ends_in_the_same_bytes() {
-    let home = home();
+    let home = two_models();
     // More texts than are computed together, of several lengths.
     let line = |i: usize| {
         let text = ["well", "river", "mill"].repeat(1 + i % 7).join(" ");
@@ -60,7 +48,7 @@ fn an_interrupted_encode_ends_in_the_same_bytes() {
 
 #[test]
 fn an_encode_does_not_go_on_over_anything_else() {
-    let home = home();
+    let home = two_models();
     printed(home.path(), &ENCODE);
     interrupt(home.path(), 77);
     let with = |more: &[&str]| refused(home.path(), 1, &[&ENCODE[..], more].concat());
@@ -96,7 +84,7 @@ fn an_encode_does_not_go_on_over_anything_else() {
 
 #[test]
 fn an_id_that_is_there_twice_is_refused_before_the_work() {
-    let home = home();
+    let home = two_models();
     let queries = "{\"_id\":\"q1\",\"text\":\"a\"}\n{\"_id\":\"q2\",\"text\":\"b\"}\n\
                    {\"_id\":\"q1\",\"text\":\"c\"}\n";
     fs::write(home.path().join("queries.jsonl"), queries).unwrap();
@@ -109,7 +97,7 @@ fn an_id_that_is_there_twice_is_refused_before_the_work() {
 
 #[test]
 fn an_id_with_a_space_is_told_by_encode_and_refused_by_search() {
-    let home = home();
+    let home = two_models();
     let queries = "{\"_id\":\"q 1\",\"text\":\"a\"}\n";
     fs::write(home.path().join("queries.jsonl"), queries).unwrap();
     let arguments = ["encode", "--model", "model", "--input", "queries.jsonl", "--side", "query"];

@@ -3,18 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use samtone_data::embedded::World;
 use serde_json::Value;
 
-use super::tiny::{printed, refused, save_model};
+use super::tiny::{printed, refused, two_models};
 
 /// A folder with two models, judged data, and its queries and documents as embeddings.
 fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir().unwrap();
-    let dataset = World::generate(0, 200).dataset();
-    dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"), 1, true);
-    save_model(&dataset, &home.path().join("other"), 2, true);
+    let home = two_models();
     encode(home.path(), "model", "queries", "query", &["--out", "q"]);
     encode(home.path(), "model", "corpus", "document", &["--out", "d"]);
     home

@@ -4,18 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use samtone_data::embedded::World;
-
-use super::tiny::{printed, refused, save_model};
+use super::tiny::{printed, refused, two_models};
 
 /// A folder with two models, judged data, and a corpus of several blocks: objects with white space behind
 /// the text, so that few texts are many bytes.
 fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir().unwrap();
-    let dataset = World::generate(0, 200).dataset();
-    dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"), 1, true);
-    save_model(&dataset, &home.path().join("other"), 2, true);
+    let home = two_models();
     let corpus = fs::read_to_string(home.path().join("data/corpus.jsonl")).unwrap();
     let space = " ".repeat(40_000);
     let spaced: String =

@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use burn::backend::Flex;
 use samtone_data::Dataset;
+use samtone_data::embedded::World;
 use samtone_model::BertConfig;
 use samtone_testing::model::{one_layer_bert, retriever};
 use samtone_text::DocumentText;
@@ -20,6 +21,16 @@ pub(crate) fn save_model(dataset: &Dataset, path: &Path, seed: u64, normalizes: 
     let bert = BertConfig { hidden: 16, intermediate: 32, max_positions: 32, ..one_layer_bert() };
     let retriever = retriever::<Flex>(&texts, 600, bert, seed, normalizes, "");
     retriever.save(path).unwrap();
+}
+
+/// A folder with judged `data` and two models, `model` and `other`.
+pub(crate) fn two_models() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let dataset = World::generate(0, 200).dataset();
+    dataset.save(&home.path().join("data")).unwrap();
+    save_model(&dataset, &home.path().join("model"), 1, true);
+    save_model(&dataset, &home.path().join("other"), 2, true);
+    home
 }
 
 /// `samtone` in `folder`, where the cache of models is its `hub`.

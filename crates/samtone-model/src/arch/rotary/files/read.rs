@@ -94,13 +94,19 @@ fn pattern(
 
 /// The configuration; absent keys have the defaults of transformers' configuration classes.
 pub(crate) fn read(keys: &Keys<'_>, kin: RotaryKin) -> Result<RotaryConfig, ModelError> {
-    match kin {
-        RotaryKin::ModernBert => read_modern_bert(keys),
-        RotaryKin::NomicBert => read_nomic_bert(keys),
-        RotaryKin::Gte | RotaryKin::New => read_gte(keys, kin),
-        RotaryKin::Gemma3 => read_gemma(keys),
-        _ => read_llama(keys, kin),
+    let config = match kin {
+        RotaryKin::ModernBert => read_modern_bert(keys)?,
+        RotaryKin::NomicBert => read_nomic_bert(keys)?,
+        RotaryKin::Gte | RotaryKin::New => read_gte(keys, kin)?,
+        RotaryKin::Gemma3 => read_gemma(keys)?,
+        _ => read_llama(keys, kin)?,
+    };
+    let is_ntk = matches!(config.rotary_scaling, Some(RotaryScaling::Ntk { .. }));
+    if is_ntk && !matches!(kin, RotaryKin::Gte | RotaryKin::New) {
+        // GTE's formula, which no other knows.
+        return Err(keys.refuse("rope_scaling", "default, linear or llama3"));
     }
+    Ok(config)
 }
 
 fn read_modern_bert(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
@@ -299,9 +305,6 @@ fn read_llama(keys: &Keys<'_>, kin: RotaryKin) -> Result<RotaryConfig, ModelErro
         && keys.flag("is_causal")?.unwrap_or(true)
         && !keys.flag("use_bidirectional_attention")?.unwrap_or(false);
     let (rotary_base, rotary_scaling) = rotary(keys, None, "rope_theta", 10_000.0)?;
-    if matches!(rotary_scaling, Some(RotaryScaling::Ntk { .. })) {
-        return Err(keys.refuse("rope_scaling", "default, linear or llama3"));
-    }
     let bias = keys.flag("attention_bias")?.unwrap_or(false);
     let mlp_bias = keys.flag("mlp_bias")?.unwrap_or(false);
     let eps = if kin == RotaryKin::EuroBert { 1e-5 } else { 1e-6 };
@@ -348,9 +351,6 @@ fn read_gemma(keys: &Keys<'_>) -> Result<RotaryConfig, ModelError> {
     }
     let (local_rotary_base, _) =
         rotary(keys, Some("sliding_attention"), "rope_local_base_freq", 10_000.0)?;
-    if matches!(rotary_scaling, Some(RotaryScaling::Ntk { .. })) {
-        return Err(keys.refuse("rope_scaling", "default, linear or llama3"));
-    }
     let looks_ahead = keys.flag("use_bidirectional_attention")?.unwrap_or(false);
     let is_causal = keys.flag("is_causal")?.unwrap_or(!looks_ahead);
     if is_causal == looks_ahead {

@@ -39,6 +39,9 @@ pub(crate) fn write(config: &RotaryConfig, ids: TokenIds) -> Value {
                 let own = usize::from(config.is_causal);
                 file["sliding_window"] = config.window.map(|window| window + own).into();
             }
+            if matches!(kin, RotaryKin::Qwen2 | RotaryKin::Qwen3) {
+                file["use_sliding_window"] = false.into();
+            }
             if kin == RotaryKin::New {
                 file["auto_map"] = json!({
                     "AutoConfig": "Alibaba-NLP/new-impl--configuration.NewConfig",
@@ -152,7 +155,6 @@ fn own_keys(config: &RotaryConfig, ids: TokenIds) -> Value {
             "rms_norm_eps": config.norm_eps,
             "tie_word_embeddings": false,
             "use_bidirectional_attention": !config.is_causal && kin != RotaryKin::EuroBert,
-            "use_sliding_window": false,
         }),
     }
 }
