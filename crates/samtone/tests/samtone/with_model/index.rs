@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+#[cfg(feature = "usearch")]
+use super::tiny::command;
 use super::tiny::{printed, refused, two_models};
 
 /// A folder with two models, judged data, and its queries and documents as embeddings.
@@ -98,6 +100,15 @@ fn a_build_without_graphs_says_so() {
     assert!(!home.path().join("d/index.json").exists());
 }
 
+/// What `samtone index` prints; by one thread, of which a graph is the same each time. Several may leave
+/// a row where no search comes by.
+#[cfg(feature = "usearch")]
+fn graph_of(home: &Path, arguments: &[&str]) -> String {
+    let output = command(home, arguments).env("RAYON_NUM_THREADS", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[cfg(feature = "usearch")]
 #[test]
 fn a_graph_finds_what_the_exact_search_finds() {
@@ -110,7 +121,7 @@ fn a_graph_finds_what_the_exact_search_finds() {
         encode(home, "model", "corpus", "document", &["--out", &out, "--dtype", dtype]);
         let index = ["index", "--documents", &out, "--graph", "--similarity", similarity];
         let index = [&index[..], &["--ef", "4,200", "--format", "json"]].concat();
-        let index: Value = serde_json::from_str(&printed(home, &index)).unwrap();
+        let index: Value = serde_json::from_str(&graph_of(home, &index)).unwrap();
         let recall = index["graph"]["recall"].as_array().unwrap();
         let of: Vec<_> =
             recall.iter().map(|of| (of["ef"].as_u64(), of["recall"].as_f64())).collect();
@@ -145,7 +156,7 @@ fn a_graph_is_measured_kept_whole_and_of_its_embeddings() {
     let graph = ["index", "--documents", "d", "--graph"];
     let words = refused(home, 1, &[&graph[..], &["--queries", "others"]].concat());
     assert!(words.contains("the queries were embedded by another model"), "{words}");
-    let words = printed(home, &[&graph[..], &["--queries", "q"]].concat());
+    let words = graph_of(home, &[&graph[..], &["--queries", "q"]].concat());
     assert!(words.contains("recall@10 beside the exact search, by queries:\n"), "{words}");
     let path = home.join("d/index.json");
     let index: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -157,7 +168,7 @@ fn a_graph_is_measured_kept_whole_and_of_its_embeddings() {
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     assert!(refused(home, 1, &search).contains("`graph.usearch` has "));
     // As long, but of another space.
-    printed(home, &["index", "--documents", "d", "--graph", "--similarity", "dot"]);
+    graph_of(home, &["index", "--documents", "d", "--graph", "--similarity", "dot"]);
     let index = fs::read_to_string(&path).unwrap();
     fs::write(&path, index.replace("\"dot\"", "\"cosine\"")).unwrap();
     assert!(refused(home, 1, &search).contains("d/graph.usearch` is no graph of this index"));
@@ -172,7 +183,7 @@ fn a_graph_is_measured_kept_whole_and_of_its_embeddings() {
     for scale in [1e30_f32, 1e-30] {
         great[last - 60..].copy_from_slice(&[scale; 16].map(f32::to_le_bytes).concat());
         fs::write(&path, &great).unwrap();
-        printed(home, &graph);
+        graph_of(home, &graph);
         let own = ["search", "--queries", "d", "-k", "1", "--out", "-"];
         let by_graph = printed(home, &[&own[..], &["--index", "d", "--ef", "200"]].concat());
         assert_eq!(by_graph, printed(home, &[&own[..], &["--documents", "d"]].concat()), "{scale}");

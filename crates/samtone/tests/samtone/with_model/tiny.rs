@@ -34,10 +34,15 @@ pub(crate) fn two_models() -> tempfile::TempDir {
 }
 
 /// `samtone` in `folder`, where the cache of models is its `hub`.
-pub(crate) fn samtone(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
-    command.env("HF_HUB_CACHE", "hub");
-    command.current_dir(folder).args(arguments).output().unwrap()
+    command.env("HF_HUB_CACHE", "hub").current_dir(folder).args(arguments);
+    command
+}
+
+/// What becomes of it.
+pub(crate) fn samtone(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
 }
 
 /// What a command that succeeds prints on stdout.
