@@ -2,7 +2,7 @@
 //! reads, and the pass back computes one layer after the other again (Chen et al. 2016,
 //! arXiv:1604.06174).
 
-use burn::module::{AutodiffModule, Module};
+use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
@@ -11,7 +11,7 @@ use samtone_text::TokenBatch;
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
 use crate::blocks::pass::Pass;
-use crate::blocks::streamed::Cuts;
+use crate::blocks::streamed::attend_with_graph;
 use crate::dual_encoder::DualEncoder;
 use crate::part::Part;
 use crate::side::Side;
@@ -72,39 +72,28 @@ impl<B: AutodiffBackend> DualEncoder<B> {
             Part::FinalNorm => self.depth() - 1,
             Part::Head | Part::Projection => self.depth(),
         };
-        // The gradient by what a graph of `model` read, if it is asked for.
-        let mut back = |model: &Self, graph, read: Option<Tensor<B, 2>>, wanted, cuts: Cuts<B>| {
-            let graph: Tensor<B, 2> = graph;
+        // The gradient by what a graph read, if it is asked for.
+        let mut back = |graph: Tensor<B, 2>, read: Option<Tensor<B, 2>>, wanted| {
             let mut gradients = (graph * Tensor::from_inner(wanted)).sum().backward();
-            let before = cuts.surrogate(&mut gradients).map(|before| before.backward());
-            let of_read = std::iter::once(gradients).chain(before).filter_map(|mut gradients| {
-                let of_read = read.as_ref().and_then(|read| read.grad_remove(&mut gradients));
-                sum.accumulate(model, GradientsParams::from_grads(gradients, model));
-                of_read
-            });
-            of_read.reduce(|a, b| a + b)
+            let of_read = read.and_then(|read| read.grad_remove(&mut gradients));
+            sum.accumulate(self, GradientsParams::from_grads(gradients, self));
+            of_read
         };
         let mut next = || Tensor::<B, 2>::from_inner(states.pop().expect("a state for each layer"));
         let x = next().require_grad();
-        let mut wanted =
-            back(self, self.pooled(side, x.clone(), &layout), Some(x), wanted, Cuts::default());
+        let mut wanted = back(self.pooled(side, x.clone(), &layout), Some(x), wanted);
         for layer in (lowest..self.depth()).rev() {
             let Some(of_output) = wanted else { return };
-            // Where the graph is cut, it may hold no trained parameter before the cut.
-            let is_wanted = layer > lowest || trains_embedder || !self.skips_padding();
+            let is_wanted = layer > lowest || trains_embedder;
             let x = if is_wanted { next().require_grad() } else { next() };
-            let cuts = Cuts::default();
-            let pass = Pass { cuts: Some(&cuts), ..Pass::of(side, &layout, dropout) };
-            // A backward pass drops what else hangs on leaves that were in one before, and there are
-            // two where the graph is cut: its parameters are new leaves.
-            let fresh = (!self.skips_padding()).then(|| self.clone().fork(&x.device()));
-            let model = fresh.as_ref().unwrap_or(self);
-            let y = model.through(layer..layer + 1, x.clone(), pass);
-            wanted = back(model, y, is_wanted.then_some(x), of_output, cuts);
+            let attend = attend_with_graph;
+            let pass = Pass { attend, ..Pass::of(side, &layout, dropout) };
+            let y = self.through(layer..layer + 1, x.clone(), pass);
+            wanted = back(y, is_wanted.then_some(x), of_output);
         }
         if let Some(of_output) = wanted.filter(|_| trains_embedder) {
             let (x, _) = self.embedded(side, &batch, dropout);
-            back(self, x, None, of_output, Cuts::default());
+            back(x, None, of_output);
         }
     }
 }

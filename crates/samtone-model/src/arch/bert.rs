@@ -23,7 +23,6 @@ use crate::blocks::ops::{LayerNorm, Linear, drop, embed, gate, linear};
 use crate::blocks::pass::Pass;
 use crate::blocks::relative_positions::{Classes, RelativePositions};
 use crate::blocks::sight::Sight;
-use crate::blocks::streamed::attend;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};
 use crate::part::Part;
@@ -269,7 +268,7 @@ impl<B: Backend> BertStack<B> {
             dropout: site(site::ATTENTION, attention_dropout),
         };
         let parts = [&layer.query, &layer.key, &layer.value];
-        let attended = attend(attention, linear(x.clone(), parts, None, Some(pass)), pass.cuts);
+        let attended = (pass.attend)(attention, linear(x.clone(), parts, None, Some(pass)));
         let attended = layer.attention_output.forward_in(attended, pass);
         let site_here = site(site::ATTENTION_OUTPUT, dropout);
         let x = layer.attention_norm.forward_sum(attended, x, site_here, layout);

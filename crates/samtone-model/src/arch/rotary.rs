@@ -22,7 +22,6 @@ use crate::blocks::ops::{LayerNorm, Linear, Norm, RmsNorm, drop, embed, gate, li
 use crate::blocks::pass::Pass;
 use crate::blocks::rotary::{Frequencies, Turns};
 use crate::blocks::sight::Sight;
-use crate::blocks::streamed::attend;
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};
 use crate::part::Part;
@@ -290,7 +289,7 @@ impl<B: Backend> RotaryStack<B> {
             dropout: site(site::ATTENTION, self.config.attention_dropout),
         };
         let turned = turn(projected, turns, heads + kv_heads);
-        let attended = attend(attention, turned, pass.cuts);
+        let attended = (pass.attend)(attention, turned);
         let branch = layer.attention_output.forward_in(attended, pass);
         let place = site(site::ATTENTION_OUTPUT, dropout);
         let x = self.join(branch, x, layer.after_attention.as_ref(), place, layout);

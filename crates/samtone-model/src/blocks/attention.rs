@@ -11,9 +11,10 @@ use crate::blocks::layout::{Layout, index};
 use crate::blocks::sight::{Sight, blocks};
 #[cfg(feature = "flex")]
 use crate::kernel;
+use crate::memory::LayerFloats;
 
 /// Queries whose scores are held at once.
-const QUERIES: usize = 512;
+const QUERIES: usize = LayerFloats::QUERIES;
 
 /// What an attention layer does beside the products.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use burn::tensor::backend::Backend;
 
 use crate::blocks::dropout::Dropout;
 use crate::blocks::layout::Layout;
-use crate::blocks::streamed::Cuts;
+use crate::blocks::streamed::{Attend, attend};
 use crate::side::Side;
 
 /// A pass of one batch through an encoder.
@@ -16,8 +16,8 @@ pub(crate) struct Pass<'a, B: Backend> {
     pub(crate) side: Side,
     /// What drops elements; none: nothing does.
     pub(crate) dropout: Option<Dropout>,
-    /// Where attention that is not fused cuts the graph; none: it does not.
-    pub(crate) cuts: Option<&'a Cuts<B>>,
+    /// How it attends.
+    pub(crate) attend: Attend<B>,
 }
 
 #[expect(clippy::expl_impl_clone_on_copy, reason = "derived it would ask for `B: Copy`")]
@@ -37,6 +37,6 @@ impl<'a, B: Backend> Pass<'a, B> {
 
     /// A pass through the tower of a side.
     pub(crate) fn of(side: Side, layout: &'a Layout, dropout: Option<Dropout>) -> Self {
-        Self { layout, side, dropout, cuts: None }
+        Self { layout, side, dropout, attend }
     }
 }

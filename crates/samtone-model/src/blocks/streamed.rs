@@ -1,36 +1,54 @@
-//! Attention on the way back without a graph of its scores.
+//! Attention on its way back without a graph of its scores, on any backend.
 //!
-//! Where layers are computed again and attention is not fused, its graph is cut: what it gives is a
-//! leaf, and the gradient by that leaf goes on in closed form, block by block, to where the graph of
-//! queries, keys and values ends.
+//! Where attention is not fused, what it gives is one step of the graph: the scores of a few queries are
+//! made at a time, and made again on the way back.
 
-use std::cell::RefCell;
+use std::any::Any;
 
-use burn::tensor::Tensor;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::backend::Autodiff;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::tensor::backend::{AutodiffBackend, Backend, BackendTypes};
+use burn::tensor::{Tensor, TensorPrimitive};
 
 use crate::blocks::attention::Attention;
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 use crate::blocks::sight::Sight;
+#[cfg(feature = "flex")]
+use crate::kernel;
 
-/// The places in one layer where its graph was cut.
-#[derive(Debug)]
-pub(crate) struct Cuts<B: Backend>(RefCell<Vec<Cut<B>>>);
+/// How a pass attends: queries, keys and values side by side to what was attended to.
+pub(crate) type Attend<B> = fn(Attention<'_, B>, Tensor<B, 2>) -> Tensor<B, 2>;
 
-impl<B: Backend> Default for Cuts<B> {
-    fn default() -> Self {
-        Self(RefCell::new(Vec::new()))
+/// [`Attention::forward`].
+pub(crate) fn attend<B: Backend>(attention: Attention<'_, B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
+    attention.forward(x)
+}
+
+/// [`Attention::forward`], whose step back holds the scores of a few queries at a time.
+pub(crate) fn attend_with_graph<B: AutodiffBackend>(
+    attention: Attention<'_, B>,
+    x: Tensor<B, 2>,
+) -> Tensor<B, 2> {
+    #[cfg(feature = "flex")]
+    if kernel::takes(&x) {
+        return attention.forward(x);
+    }
+    let Attention { layout, heads, kv_heads, scale, distance_bias, sight, dropout } = attention;
+    let step = Streamed { layout: layout.clone(), heads, kv_heads, scale, sight, dropout };
+    match distance_bias {
+        Some(bias) => run::<B, 2>(step, [input(x), input(bias)]),
+        None => run::<B, 1>(step, [input(x)]),
     }
 }
 
-#[derive(Debug)]
-struct Cut<B: Backend> {
-    /// Queries, keys and values side by side, and the bias of distances: the graph's ends.
-    x: Tensor<B, 2>,
-    bias: Option<Tensor<B, 2>>,
-    /// What was attended to: the graph's new beginning.
-    attended: Tensor<B, 2>,
+/// Attention but for its tensors: queries, keys and values side by side, and the bias of distances if
+/// there is one.
+#[derive(Clone, Debug)]
+struct Streamed {
     layout: Layout,
     heads: usize,
     kv_heads: usize,
@@ -39,55 +57,137 @@ struct Cut<B: Backend> {
     dropout: Option<DropoutSite>,
 }
 
-/// [`Attention::forward`]; where it is not fused, as no padded texts are, the graph is cut, if there are
-/// `cuts` to note it.
-pub(crate) fn attend<B: Backend>(
-    attention: Attention<'_, B>,
-    x: Tensor<B, 2>,
-    cuts: Option<&Cuts<B>>,
+/// Tensors of a backend under autodiff.
+type Tracked<B> = <Autodiff<B> as BackendTypes>::FloatTensorPrimitive;
+
+fn input<B: AutodiffBackend, const D: usize>(x: Tensor<B, D>) -> Tracked<B::InnerBackend> {
+    let x: Box<dyn Any> = Box::new(x.into_primitive().tensor());
+    *x.downcast().expect("the tensors of a backend with autodiff are Burn's")
+}
+
+fn run<B: AutodiffBackend, const N: usize>(
+    step: Streamed,
+    inputs: [Tracked<B::InnerBackend>; N],
 ) -> Tensor<B, 2> {
-    match cuts.filter(|_| attention.layout.seq().is_some()) {
-        Some(cuts) => cuts.cut(&attention, x),
-        None => attention.forward(x),
+    let nodes = inputs.each_ref().map(|input| input.node.clone());
+    let inputs = inputs.map(|input| input.primitive);
+    let (attention, x) = step.on::<B::InnerBackend, N>(&inputs);
+    let output = attention.forward(x).into_primitive().tensor();
+    let step = Backward::<B::InnerBackend, N>::prepare::<NoCheckpointing>(step, nodes);
+    let output = match step.compute_bound().stateful() {
+        OpsKind::Tracked(step) => step.finish(inputs, output),
+        OpsKind::UnTracked(step) => step.finish(output),
+    };
+    let output: Box<dyn Any> = Box::new(output);
+    let output = output.downcast().expect("the tensors of a backend with autodiff are Burn's");
+    Tensor::from_primitive(TensorPrimitive::Float(*output))
+}
+
+impl Streamed {
+    /// The attention, and what it reads.
+    fn on<B: Backend, const N: usize>(
+        &self,
+        inputs: &[B::FloatTensorPrimitive; N],
+    ) -> (Attention<'_, B>, Tensor<B, 2>) {
+        let Self { ref layout, heads, kv_heads, scale, sight, dropout } = *self;
+        let mut inputs = inputs
+            .iter()
+            .map(|input| Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(input.clone())));
+        let x = inputs.next().expect("it reads queries, keys and values");
+        let distance_bias = inputs.next();
+        (Attention { layout, heads, kv_heads, scale, distance_bias, sight, dropout }, x)
     }
 }
 
-impl<B: Backend> Cuts<B> {
-    /// What `attention` gives of queries, keys and values side by side, as a leaf.
-    fn cut(&self, attention: &Attention<'_, B>, x: Tensor<B, 2>) -> Tensor<B, 2> {
-        let Attention { layout, heads, kv_heads, scale, sight, dropout, .. } = *attention;
-        let bias = attention.distance_bias.clone();
-        let (layout, attended) = (layout.clone(), x.zeros_like());
-        let mut cut = Cut { x, bias, attended, layout, heads, kv_heads, scale, sight, dropout };
-        let attended = cut.attention().forward(cut.x.clone().detach()).require_grad();
-        cut.attended = attended.clone();
-        self.0.borrow_mut().push(cut);
-        attended
+impl<B: Backend, const N: usize> Backward<B, N> for Streamed {
+    type State = [B::FloatTensorPrimitive; N];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        _checkpointer: &mut Checkpointer,
+    ) {
+        let of_output = TensorPrimitive::Float(grads.consume::<B>(&ops.node));
+        let (attention, x) = self.on::<B, N>(&ops.state);
+        let (of_x, of_bias) = attention.gradients(x, Tensor::from_primitive(of_output));
+        let gradients = std::iter::once(of_x).chain(of_bias);
+        for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
+            if let Some(parent) = parent {
+                grads.register::<B>(parent.id, gradient.into_primitive().tensor());
+            }
+        }
     }
 }
 
-impl<B: AutodiffBackend> Cuts<B> {
-    /// What to go back from at the graph's ends, given the gradients of what came after: a number
-    /// whose gradient by them is theirs; none: the graph was not cut.
-    pub(crate) fn surrogate(self, gradients: &mut B::Gradients) -> Option<Tensor<B, 1>> {
-        let of_cut = |cut: Cut<B>| {
-            let of_attended = Tensor::from_inner(cut.attended.grad_remove(gradients)?);
-            let (of_x, of_bias) = cut.attention().gradients(cut.x.clone().detach(), of_attended);
-            let sum = (cut.x * of_x).sum();
-            Some(match cut.bias.zip(of_bias) {
-                Some((bias, of_bias)) => sum + (bias * of_bias).sum(),
-                None => sum,
-            })
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::tensor::{DType, Distribution};
+    use samtone_text::{Key, TokenBatch};
+
+    use super::*;
+    use crate::blocks::dropout::Dropout;
+
+    type B = Autodiff<Flex>;
+
+    /// The output and the gradients by what was read, in f64, of texts of 700, 520 and 3 tokens, whose
+    /// scores are made in two blocks.
+    fn results(
+        attend: Attend<B>,
+        sight: Sight,
+        has_bias: bool,
+        dropout: Option<Dropout>,
+    ) -> Vec<Vec<f64>> {
+        let device = Default::default();
+        Flex::seed(&device, 3);
+        let random = |shape: [usize; 2]| {
+            let normal = Distribution::Normal(0.0, 1.0);
+            Tensor::<B, 2>::random(shape, normal, (&device, DType::F64)).require_grad()
         };
-        self.0.into_inner().into_iter().filter_map(of_cut).reduce(|a, b| a + b)
+        let texts = [700, 520, 3].map(|length| vec![1; length]);
+        let layout = Layout::padded(&TokenBatch::pad(&texts, 0));
+        let (heads, kv_heads, dim) = (4, 2, 3);
+        let x = random([3 * 700, (heads + 2 * kv_heads) * dim]);
+        let bias = has_bias.then(|| random([2 * 700 - 1, heads]));
+        let attention = Attention {
+            layout: &layout,
+            heads,
+            kv_heads,
+            scale: 0.7,
+            distance_bias: bias.clone(),
+            sight,
+            dropout: DropoutSite::new(dropout, 1, 2, 0.25),
+        };
+        let output = attend(attention, x.clone());
+        let wanted = random([3 * 700, heads * dim]);
+        // Nobody reads the rows of padding.
+        let real = layout.spans().flat_map(|span| span.map(|row| row as i32));
+        let real = Tensor::from_ints(&*real.collect::<Vec<_>>(), &device);
+        let sum = (output.clone() * wanted).select(0, real).sum();
+        let gradients = sum.backward();
+        let of_bias = bias.map(|bias| bias.grad(&gradients).unwrap());
+        let of_x = x.grad(&gradients).unwrap();
+        let tensors = [output.inner(), of_x].into_iter().chain(of_bias);
+        tensors.map(|tensor| tensor.into_data().into_vec().unwrap()).collect()
     }
-}
 
-impl<B: Backend> Cut<B> {
-    /// The attention, without a graph.
-    fn attention(&self) -> Attention<'_, B> {
-        let Self { heads, kv_heads, scale, sight, dropout, .. } = *self;
-        let distance_bias = self.bias.clone().map(Tensor::detach);
-        Attention { layout: &self.layout, heads, kv_heads, scale, distance_bias, sight, dropout }
+    #[test]
+    fn the_closed_form_is_the_gradient_of_the_graph() {
+        let dropout = Dropout { key: Key::new(5), first_row: 2 };
+        let sights = [(false, None), (true, None), (false, Some(64)), (true, Some(9))];
+        for (is_causal, window) in sights {
+            for (has_bias, dropout) in [(false, None), (true, Some(dropout))] {
+                let sight = Sight { is_causal, window };
+                let of = |attend| results(attend, sight, has_bias, dropout);
+                let (kept, streamed) = (of(attend), of(attend_with_graph));
+                assert_eq!(kept.len(), 2 + usize::from(has_bias));
+                for (kept, streamed) in kept.iter().zip(&streamed) {
+                    let furthest =
+                        kept.iter().zip(streamed).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    assert!(furthest < 1e-12, "{sight:?}, bias {has_bias}: {furthest}");
+                }
+            }
+        }
     }
 }

@@ -10,7 +10,6 @@ use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, RmsNorm, drop, linear};
 use crate::blocks::pass::Pass;
 use crate::blocks::sight::Sight;
-use crate::blocks::streamed::attend;
 use crate::config::{Activation, T5Config};
 use crate::error::ModelError;
 use crate::parameter::{Builder, Init};
@@ -104,7 +103,7 @@ impl<B: Backend> AttentionBlock<B> {
         };
         let normed = self.norm.forward(x.clone());
         let parts = linear(normed, self.maps(), None, Some(pass));
-        let attended = attend(attention, parts, pass.cuts);
+        let attended = (pass.attend)(attention, parts);
         let attended = self.output.forward_in(attended, pass);
         x + drop(attended, sites.of(site::ATTENTION_OUTPUT), layout)
     }
