@@ -8,8 +8,9 @@ MPNet-base's and BERT-base's shape on 64 pairs of 128 tokens each side; ModernBE
 short query and a document of 8,192 tokens. Adapters have rank 16, on the maps of queries and values.
 
 Memory is the most that the process held (the system's ru_maxrss), loading included; a second is one of the
-quickest step. PyTorch's attention is sdpa where transformers has it (MPNet: eager), its layers are computed
-again by transformers' gradient checkpointing, which MPNet lacks. A dash: it failed. Needs what parity_adapters.txt lists. Prints rows of a table.
+quickest step. PyTorch's attention is sdpa, its layers are computed again by transformers' gradient
+checkpointing, which MPNet lacks. A dash: not tried, or failed. `chunk`: pairs whose activations exist at once
+(gradient caching). Needs what parity_adapters.txt lists. Prints rows of a table.
 """
 
 import argparse
@@ -35,6 +36,24 @@ NAMES = {
     "mpnet": "MPNet-base, 64 pairs of 128 + 128 tokens",
     "bert": "BERT-base, 64 pairs of 128 + 128 tokens",
     "modernbert": "ModernBERT-base, one of 16 + 8,192",
+}
+# What is measured of each: what is trained, what is computed again, pairs whose activations exist at once,
+# the optimiser, and whether PyTorch does the like in memory that machines have.
+ROWS = {
+    "mpnet": [
+        ("all", "none", 64, "adamw", False),
+        ("adapters", "none", 64, "adamw", False),
+        ("all", "layers", 64, "adamw", False),
+        ("adapters", "layers", 64, "adamw", False),
+        ("all", "none", 8, "adamw", False),
+        ("adapters", "none", 8, "adamw", False),
+    ],
+    "bert": [("all", "layers", 64, "adamw", True), ("adapters", "layers", 64, "adamw", True)],
+    "modernbert": [
+        ("all", "layers", 1, "adamw", True),
+        ("all", "layers", 1, "adafactor", False),
+        ("adapters", "layers", 1, "adamw", True),
+    ],
 }
 WORDS = [f"w{i}" for i in range(1000)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -74,7 +93,7 @@ def make(shape, folder):
     (folder / "data/qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
 
 
-def ours(shape, folder, kind, recompute):
+def ours(shape, folder, kind, recompute, chunk, optimizer):
     """Bytes, and seconds of a step."""
     _, _, _, targets, pairs, query, document = SHAPES[shape]
     settings = [
@@ -87,9 +106,10 @@ def ours(shape, folder, kind, recompute):
         f"model.document_max_len={document}",
         'loss.preset="in-batch"',
         f"train.batch_size={pairs}",
-        f"train.chunk={pairs}",
+        f"train.chunk={chunk}",
         f"train.steps={options.steps}",
-        f'train.recompute="{"layers" if recompute else "none"}"',
+        f'train.recompute="{recompute}"',
+        f'train.optimizer="{optimizer}"',
         "train.log_every=1",
     ]
     if kind == "adapters":
@@ -144,7 +164,7 @@ def peer(folder, kind, recompute):
 
 def theirs(shape, folder, kind, recompute):
     command = [sys.executable, __file__, options.program, "--only", shape, "--steps", str(options.steps)]
-    command += ["--peer", str(folder), kind, "layers" if recompute else "none"]
+    command += ["--peer", str(folder), kind, recompute]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stderr[-2000:], file=sys.stderr)
@@ -155,19 +175,18 @@ def theirs(shape, folder, kind, recompute):
 if options.peer:
     peer(*options.peer)
     sys.exit()
-print("| | trained | computed again | samtone, MB | PyTorch, MB | samtone, s | PyTorch, s |")
-print("|---|---|---|---:|---:|---:|---:|")
+print("| | trained | optimiser | computed again | chunk | samtone, MB | PyTorch, MB | samtone, s | PyTorch, s |")
+print("|---|---|---|---|---:|---:|---:|---:|---:|")
 for shape in [options.only] if options.only else SHAPES:
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         make(shape, folder)
-        for kind in ("all", "adapters"):
-            for recompute in (False, True):
-                if shape != "mpnet" and not recompute:
-                    continue  # More than most machines have.
-                cells = [run(shape, folder, kind, recompute) for run in (ours, theirs)]
-                number = lambda x, digits: "–" if x != x else f"{x:,.{digits}f}"
-                memory = " | ".join(number(bytes / 1e6, 0) for bytes, _ in cells)
-                seconds = " | ".join(number(seconds, 1) for _, seconds in cells)
-                again = "layers" if recompute else "nothing"
-                print(f"| {NAMES[shape]} | {kind} | {again} | {memory} | {seconds} |", flush=True)
+        for kind, recompute, chunk, optimizer, has_peer in ROWS[shape]:
+            cells = [ours(shape, folder, kind, recompute, chunk, optimizer)]
+            cells.append(theirs(shape, folder, kind, recompute) if has_peer else (float("nan"),) * 2)
+            number = lambda x, digits: "–" if x != x else f"{x:,.{digits}f}"
+            memory = " | ".join(number(bytes / 1e6, 0) for bytes, _ in cells)
+            seconds = " | ".join(number(seconds, 1) for _, seconds in cells)
+            again = {"layers": "layers", "none": "nothing"}[recompute]
+            cells = f"{NAMES[shape]} | {kind} | {optimizer} | {again} | {chunk} | {memory} | {seconds}"
+            print(f"| {cells} |", flush=True)

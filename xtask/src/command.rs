@@ -1,13 +1,24 @@
 //! Running cargo, and `samtone` through it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
 
-/// Cargo, in the workspace's root.
+/// Cargo, in the workspace's root, as a shell would start it: without what cargo tells xtask of xtask's
+/// own package, for build scripts that read the like (ring's) run again where it changes, and all that
+/// hangs on them is built again.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let of_package = |name: &OsString| {
+        name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        })
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_package(name)) {
+        command.env_remove(name);
+    }
     command.args(arguments);
     command
 }

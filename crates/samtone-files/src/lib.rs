@@ -1,14 +1,15 @@
 //! Writing files and folders that are whole or absent.
 //!
 //! [`write_whole`] lets a closure fill a file, [`replace`] takes its bytes, [`write_folder`] lets a
-//! closure fill a folder; [`prepare_file`] finds out before the work whether a place can be written.
+//! closure fill a folder; [`prepare_file`] finds out before the work whether a place can be written, and
+//! [`give_usual_mode`] mends what another's writing left.
 //!
 //! Everything is written beside its place under another name, flushed to the disk and renamed, so
 //! that a reader sees the old content or the new one and a crash leaves no half. A link is
 //! followed. What is no regular file (a pipe, a device) is written to, never replaced. Files get the
 //! modes of the umask.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,15 @@ pub fn prepare_file(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives the file at `path`, which something else wrote for its owner alone, the mode of the umask.
+///
+/// # Errors
+/// If it is not there, or its mode cannot be changed.
+pub fn give_usual_mode(path: &Path) -> io::Result<()> {
+    let new = new_file(parent(path), &hidden(path))?;
+    fs::set_permissions(path, new.as_file().metadata()?.permissions())
+}
+
 /// Whether a new file may take the place of what is at `path`.
 fn is_replaceable(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
@@ -125,16 +135,20 @@ fn follow(path: &Path) -> io::Result<PathBuf> {
 
 /// A new file beside `target`, with the mode of the one that is there or else of the umask.
 fn partial_beside(target: &Path) -> io::Result<NamedTempFile> {
-    let prefix = hidden(target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let partial = builder.tempfile_in(parent(target))?;
+    let partial = new_file(parent(target), &hidden(target))?;
     if let Ok(found) = fs::metadata(target) {
         partial.as_file().set_permissions(found.permissions())?;
     }
     Ok(partial)
+}
+
+/// A new file in `folder`, with the mode of the umask.
+fn new_file(folder: &Path, prefix: &OsStr) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// The beginning of the names that stand in for `path` while it is written: hidden ones.

@@ -16,6 +16,7 @@ use crate::blocks::layout::Layout;
 use crate::blocks::ops::{Linear, unpadded};
 use crate::blocks::pass::Pass;
 use crate::blocks::pooling::normalize;
+use crate::blocks::streamed::{Attend, attend, attend_with_graph};
 use crate::config::{DualEncoderConfig, Freeze, Sharing};
 use crate::error::ModelError;
 use crate::folder::names::{DOWN, UP};
@@ -142,6 +143,19 @@ impl<B: Backend> DualEncoder<B> {
         self.unpooled[side as usize]
     }
 
+    /// Takes the weights: what stays knows what the model is and computes nothing.
+    pub fn take(&mut self) -> Self {
+        let bare = Self {
+            embedders: Vec::new(),
+            stacks: Vec::new(),
+            projections: Vec::new(),
+            unpooled: self.unpooled,
+            config: self.config.clone(),
+            parameters: self.parameters.clone(),
+        };
+        std::mem::replace(self, bare)
+    }
+
     /// Embeds a batch of texts of one side.
     ///
     /// With `dropout`, elements are dropped at the rates of the configuration; without, none are.
@@ -157,7 +171,7 @@ impl<B: Backend> DualEncoder<B> {
     /// If a text is longer than [`EncoderConfig::max_tokens`](crate::EncoderConfig::max_tokens), or
     /// holds an id outside the vocabulary.
     pub fn encode(&self, side: Side, batch: &TokenBatch, dropout: Option<Dropout>) -> Tensor<B, 2> {
-        let (x, layout) = self.hidden_states(side, batch, dropout);
+        let (x, layout) = self.hidden_states(side, batch, dropout, attend);
         self.pooled(side, x, &layout)
     }
 
@@ -188,7 +202,7 @@ impl<B: Backend> DualEncoder<B> {
         batch: &TokenBatch,
         dropout: Option<Dropout>,
     ) -> Tensor<B, 2> {
-        let (x, layout) = self.hidden_states(side, batch, dropout);
+        let (x, layout) = self.hidden_states(side, batch, dropout, attend);
         unpadded(x, &layout)
     }
 
@@ -198,9 +212,10 @@ impl<B: Backend> DualEncoder<B> {
         side: Side,
         batch: &TokenBatch,
         dropout: Option<Dropout>,
+        attend: Attend<B>,
     ) -> (Tensor<B, 2>, Layout) {
         let (x, layout) = self.embedded(side, batch, dropout);
-        let pass = Pass::of(side, &layout, dropout);
+        let pass = Pass { attend, ..Pass::of(side, &layout, dropout) };
         (self.through(0..self.depth(), x, pass), layout)
     }
 
@@ -361,6 +376,21 @@ impl<B: Backend> DualEncoder<B> {
 }
 
 impl<B: AutodiffBackend> DualEncoder<B> {
+    /// [`encode`](Self::encode) for a way back: the same embeddings, whose graph holds no scores of
+    /// attention on any backend. They are made again on the way back, those of a few queries at a time.
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
+    pub fn encode_with_graph(
+        &self,
+        side: Side,
+        batch: &TokenBatch,
+        dropout: Option<Dropout>,
+    ) -> Tensor<B, 2> {
+        let (x, layout) = self.hidden_states(side, batch, dropout, attend_with_graph);
+        self.pooled(side, x, &layout)
+    }
+
     /// Calls `visit` with every parameter and its gradient, flattened, or none where `gradients`
     /// holds none, in the fixed order of the module.
     pub fn for_each_gradient(

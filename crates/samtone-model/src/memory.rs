@@ -6,8 +6,14 @@ pub struct LayerFloats {
     pub kept: usize,
     /// The inputs of maps, for the gradients of their weights.
     pub inputs: usize,
-    /// Heads, each of which has scores.
+    /// Heads, each of which has scores: where attention is not fused, of [`QUERIES`](Self::QUERIES)
+    /// queries at a time.
     pub heads: usize,
+}
+
+impl LayerFloats {
+    /// Queries of a text whose scores exist at once where attention is not fused.
+    pub const QUERIES: usize = 512;
 }
 
 /// Asks the system's allocator to keep the memory that is freed instead of giving it back.

@@ -149,9 +149,9 @@ pub enum TrainError {
         /// The run folder.
         folder: PathBuf,
     },
-    /// A checkpoint that cannot be written or read back.
-    #[error("cannot use the checkpoint")]
-    Checkpoint(#[source] burn::record::RecorderError),
+    /// A checkpoint that cannot be gone on from.
+    #[error("cannot use the checkpoint: {0}")]
+    Checkpoint(String),
     /// Nodes that do not train together.
     #[error(transparent)]
     Nodes(#[from] NodesError),

@@ -15,13 +15,14 @@
 //! configuration. [`run::Training`] is the loop for what is no dual encoder: `samtone-skill` learns in
 //! it.
 //!
-//! Nothing here names a backend or prints: events go to an observer.
+//! Nothing here prints: events go to an observer. No backend is named but where [`step::AdamW`] has a
+//! path of its own for Flex.
 //!
 //! # Features
 //!
 //! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["autodiff", "flex"] }`.
 //!
-//! - `flex` (default): the fused CPU paths of `samtone-loss` and `samtone-model`.
+//! - `flex` (default): the fused CPU paths, of `samtone-loss` and `samtone-model` too.
 
 pub mod ablation;
 pub mod config;
@@ -30,5 +31,6 @@ pub mod mine;
 pub mod run;
 pub mod share;
 pub mod step;
+mod tensor_file;
 
 pub use error::TrainError;

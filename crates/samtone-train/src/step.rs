@@ -5,6 +5,7 @@
 //! here reads a configuration file.
 
 pub(crate) mod adafactor;
+pub(crate) mod adamw;
 pub(crate) mod distillation;
 pub(crate) mod engine;
 pub mod gradients;
@@ -15,10 +16,11 @@ pub(crate) mod temperature;
 mod terms;
 
 pub use self::adafactor::Adafactor;
+pub use self::adamw::AdamW;
 pub use self::distillation::{DistillationConfig, DistillationLoss};
 pub use self::engine::{BatchGradients, Engine, GradientsError, StepRows};
 pub use self::objective::{MatryoshkaConfig, Objective};
-pub use self::optimizer::{DualEncoderOptimizer, ModelOptimizer, OptimizerName, Update};
+pub use self::optimizer::{ModelOptimizer, OptimizerName, Update};
 pub use self::schedule::{Decay, Schedule, Stages};
 pub use self::temperature::TemperatureState;
 pub use self::terms::ObjectiveGradients;

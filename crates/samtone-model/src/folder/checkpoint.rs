@@ -1,12 +1,13 @@
 //! Files of weights to named tensors: safetensors, and PyTorch's own; safetensors back.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use serde::Deserialize;
 
 use super::host_tensor::FLOATS;
@@ -256,29 +257,34 @@ pub(crate) fn floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// Writes tensors, in a byte-stable order, as PyTorch's users expect them.
+/// Writes tensors, in a byte-stable order, as PyTorch's users expect them; the bytes of one exist at a
+/// time.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub(crate) fn write(path: &Path, tensors: &[(String, HostTensor)]) -> Result<(), ModelError> {
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let bytes = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            (name.clone(), tensor.shape.clone(), bytes)
-        })
-        .collect();
-    let failed = |source| ModelError::Safetensors { path: path.to_owned(), source };
-    let views = bytes
-        .iter()
-        .map(|(name, shape, bytes)| {
-            Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(failed)?))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    struct InFile<'a>(&'a HostTensor);
+    impl View for InFile<'_> {
+        fn dtype(&self) -> Dtype {
+            Dtype::F32
+        }
+        fn shape(&self) -> &[usize] {
+            &self.0.shape
+        }
+        fn data(&self) -> Cow<'_, [u8]> {
+            self.0.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        fn data_len(&self) -> usize {
+            size_of_val(&*self.0.values)
+        }
+    }
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    // `serialize_to_file` would let nobody but the owner read the file.
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(failed)?;
-    fs::write(path, bytes).map_err(|source| ModelError::Io { path: path.to_owned(), source })
+    let views = tensors.iter().map(|(name, tensor)| (name, InFile(tensor)));
+    safetensors::serialize_to_file(views, Some(metadata), path)
+        .map_err(|source| ModelError::Safetensors { path: path.to_owned(), source })?;
+    // It lets nobody but the owner read the file.
+    samtone_files::give_usual_mode(path)
+        .map_err(|source| ModelError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

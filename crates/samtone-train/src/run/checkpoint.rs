@@ -4,7 +4,7 @@
 //! `manifest.json` holds the BLAKE3 sum of every file, so that a torn disk is noticed too.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -47,20 +47,24 @@ impl Checkpoints {
         Self { folder: folder.into() }
     }
 
-    /// Writes the checkpoint of `step` from files by name, then removes all but the newest `keep`
-    /// and that of the step `best`.
+    /// Lets `fill` write the files of the checkpoint of `step` into a folder, then removes all but the
+    /// newest `keep` and that of the step `best`.
     ///
     /// # Errors
     /// [`TrainError::Write`]; earlier checkpoints are untouched then.
     pub fn write(
         &self,
         step: usize,
-        files: &[(&str, Vec<u8>)],
+        fill: impl FnOnce(&Path) -> io::Result<()>,
         keep: usize,
         best: Option<usize>,
     ) -> Result<Saved, TrainError> {
         let path = self.folder.join(format!("{PREFIX}{step}"));
-        write_folder(&path, |folder| fill(folder, step, files))
+        let whole = |folder: &Path| {
+            fill(folder)?;
+            write_manifest(folder, step)
+        };
+        write_folder(&path, whole)
             .map_err(|source| TrainError::Write { path: path.clone(), source })?;
         let old = self.steps().into_iter().rev().skip(keep);
         for old in old.filter(|&old| best != Some(old)) {
@@ -136,29 +140,40 @@ fn is_intact(path: &Path, step: usize) -> bool {
         .and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
     manifest.is_some_and(|manifest| {
         manifest.step == step
-            && manifest.files.iter().all(|(name, sum)| {
-                fs::read(path.join(name))
-                    .is_ok_and(|bytes| blake3::hash(&bytes).to_hex().as_str() == sum)
-            })
+            && manifest
+                .files
+                .iter()
+                .all(|(name, sum)| blake3_sum(&path.join(name)).is_ok_and(|found| found == *sum))
     })
 }
 
-/// Writes the files of the checkpoint of `step`, then the sums of them.
-fn fill(folder: &Path, step: usize, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+/// Writes the sums of the files in the folder of the checkpoint of `step`.
+fn write_manifest(folder: &Path, step: usize) -> io::Result<()> {
     let mut manifest = Manifest { step, files: BTreeMap::new() };
-    for (name, bytes) in files {
-        fs::write(folder.join(name), bytes)?;
-        manifest.files.insert((*name).into(), blake3::hash(bytes).to_hex().to_string());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        manifest.files.insert(name, blake3_sum(&entry.path())?);
     }
     fs::write(folder.join(MANIFEST), serde_json::to_vec_pretty(&manifest)?)
+}
+
+/// The BLAKE3 sum of a file, in hexadecimal.
+fn blake3_sum(path: &Path) -> io::Result<String> {
+    let mut sum = blake3::Hasher::new();
+    sum.update_reader(File::open(path)?)?;
+    Ok(sum.finalize().to_hex().to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn files(text: &str) -> Vec<(&'static str, Vec<u8>)> {
-        vec![("weights", text.as_bytes().to_vec()), ("state", b"{}".to_vec())]
+    fn files(text: &str) -> impl FnOnce(&Path) -> io::Result<()> {
+        move |folder| {
+            fs::write(folder.join("weights"), text)?;
+            fs::write(folder.join("state"), "{}")
+        }
     }
 
     #[test]
@@ -167,7 +182,7 @@ mod tests {
         let checkpoints = Checkpoints::new(folder.path().join("checkpoints"));
         assert_eq!(checkpoints.newest(), (None, vec![]));
         for step in [5, 10, 20] {
-            checkpoints.write(step, &files(&step.to_string()), 2, None).unwrap();
+            checkpoints.write(step, files(&step.to_string()), 2, None).unwrap();
         }
         let (newest, torn) = checkpoints.newest();
         let newest = newest.unwrap();
@@ -181,7 +196,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path());
         for (step, best) in [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4)] {
-            checkpoints.write(step, &files("x"), 1, Some(best)).unwrap();
+            checkpoints.write(step, files("x"), 1, Some(best)).unwrap();
             assert!(checkpoints.at(best).is_some(), "step {step}");
         }
         assert_eq!(checkpoints.steps(), [4, 5]);
@@ -191,9 +206,9 @@ mod tests {
     fn a_torn_checkpoint_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path());
-        checkpoints.write(1, &files("one"), 9, None).unwrap();
-        checkpoints.write(2, &files("two"), 9, None).unwrap();
-        checkpoints.write(3, &files("three"), 9, None).unwrap();
+        checkpoints.write(1, files("one"), 9, None).unwrap();
+        checkpoints.write(2, files("two"), 9, None).unwrap();
+        checkpoints.write(3, files("three"), 9, None).unwrap();
         fs::write(folder.path().join("step-3/weights"), b"thr").unwrap();
         fs::remove_file(folder.path().join("step-2/manifest.json")).unwrap();
         let (newest, torn) = checkpoints.newest();
@@ -209,7 +224,7 @@ mod tests {
         fs::write(folder.path().join(".step-4.partial-x/weights"), b"half").unwrap();
         assert_eq!(checkpoints.newest(), (None, vec![]));
         fs::create_dir_all(folder.path().join(".step-9.partial-y")).unwrap();
-        checkpoints.write(4, &files("four"), 1, None).unwrap();
+        checkpoints.write(4, files("four"), 1, None).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(checkpoints.newest().0.unwrap().step, 4);
     }

@@ -38,7 +38,7 @@ use std::time::Instant;
 
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::Evaluation;
-use samtone_loss::LossConfig;
+use samtone_loss::{LossConfig, Preset};
 use samtone_model::{Retriever, Side};
 use serde::de::DeserializeOwned;
 
@@ -179,14 +179,18 @@ pub fn run<B: AutodiffBackend>(
         nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
     }
     begin(&folder, &session, &plan, given, options.command)?;
-    DataRecord::keep(&folder, &prepared, &batches, retriever, config)?;
+    let Session { config, retriever, identity, .. } = session;
+    let (config, identity) = (&config, &identity);
+    DataRecord::keep(&folder, &prepared, &batches, &retriever, config)?;
     let place = Place { folder: path, stop: options.stop, nodes: options.nodes, started };
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
     let dev = prepared.dev.as_ref();
     let dev = dev.map(|set| DevSet { set, rows: prepared.rows(set), among: among.as_deref() });
     let lessons = Lessons { batches: &batches, plan: &plan, dev };
-    let trained = fit(retriever.clone(), lessons, config, &place, devices, observe)?;
+    // What the baseline, if there is to be one, begins with as well.
+    let anew = config.train.baseline.map(|preset| (preset, retriever.clone()));
+    let trained = fit(retriever, lessons, config, &place, devices, observe)?;
     observe(Event::Phase("judging"));
     let (command, place) = (options.command, &place);
     let ending = Ending { identity, prepared: &prepared, parameters, command, place };
@@ -194,7 +198,7 @@ pub fn run<B: AutodiffBackend>(
     ending.judge_elsewhere(&trained, config, &mut summary, observe)?;
     summary.start = start;
     ending.ship(&trained, config, &summary, path)?;
-    let beside = ending.baseline(retriever, config, lessons, &mut summary, devices, observe)?;
+    let beside = ending.baseline(anew, config, lessons, &mut summary, devices, observe)?;
     let longest = if beside.seconds > trained.before.seconds { beside } else { trained.before };
 
     let environment = Environment {
@@ -343,14 +347,14 @@ impl Ending<'_> {
     /// the run, and notes its scores; gives the processes that worked on it before.
     fn baseline<B: AutodiffBackend>(
         &self,
-        retriever: &Retriever<B>,
+        anew: Option<(Preset, Retriever<B>)>,
         config: &ExperimentConfig,
         lessons: Lessons<'_>,
         summary: &mut Summary,
         devices: &[B::Device],
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Before, TrainError> {
-        let Some(preset) = config.train.baseline else { return Ok(Before::default()) };
+        let Some((preset, retriever)) = anew else { return Ok(Before::default()) };
         observe(Event::Phase("the same model under the baseline's loss"));
         let path = self.place.folder;
         let beside = path.join("baseline");
@@ -360,7 +364,7 @@ impl Ending<'_> {
         let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
         let config = ExperimentConfig { loss, ..config.clone() };
         let place = Place { folder: &beside, ..*self.place };
-        let fitted = fit(retriever.clone(), lessons, &config, &place, devices, observe)
+        let fitted = fit(retriever, lessons, &config, &place, devices, observe)
             .map_err(|error| error.in_run(path))?;
         let mut found = self.judge(&fitted, &config, &beside, observe)?;
         found.start.clone_from(&summary.start);

@@ -21,7 +21,7 @@ use crate::run::training::{Before, Course, Learner, Place, Trained, Training, Wo
 use crate::share::shards::Workers;
 use crate::step::engine::{Engine, GradientsError};
 use crate::step::objective::Objective;
-use crate::step::optimizer::DualEncoderOptimizer;
+use crate::step::optimizer::ModelOptimizer;
 use crate::step::schedule::{Schedule, Stages};
 use crate::step::temperature::TemperatureState;
 
@@ -95,6 +95,8 @@ pub(crate) fn fit<B: AutodiffBackend>(
         keep: train.keep,
     };
     let first = objective(config, &config.loss)?;
+    // The weights of the start are not kept beside those that are trained.
+    let model = retriever.model.take();
     let mut learner = Contrast {
         config,
         dev,
@@ -108,8 +110,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         log_temperature: 0.0,
         engine: plan.engine(first, retriever.tokenizer(Side::Query).pad_id(), train),
     };
-    let model = retriever.model.clone();
-    let optimizer = DualEncoderOptimizer::new(train, model.parameters());
+    let optimizer = ModelOptimizer::new(train, model.parameters());
     let batch_of = |step| Ok(batches.at(step));
     let Trained { model, steps, train_loss, best, work, before } = Training::new(
         &mut learner,

@@ -24,7 +24,7 @@ use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
 use crate::step::engine::{Engine, StepRows};
 use crate::step::objective::Objective;
-use crate::step::optimizer::DualEncoderOptimizer;
+use crate::step::optimizer::ModelOptimizer;
 
 /// What to expect of a run's steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,6 +129,7 @@ pub(crate) fn choose<B: Backend>(
         let memory = Memory {
             parameters: model.num_parameters() as u64,
             trained: model.num_trainable() as u64,
+            largest: largest_bytes(model),
             activations: longest as u64 * activation_bytes(model, &sample, recomputes),
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
             scores: score_bytes(loss, batch_size, train.negatives()),
@@ -197,6 +198,8 @@ const PROCESS: u64 = 40 << 20;
 struct Memory {
     parameters: u64,
     trained: u64,
+    /// Bytes of the largest trained parameter.
+    largest: u64,
     activations: u64,
     embeddings: u64,
     scores: u64,
@@ -218,11 +221,16 @@ impl Memory {
         // The loss: the tiles, beside the activations of a batch that goes through whole.
         let held = if self.holds { self.activations } else { 0 };
         let loss = 2 * word + held + self.embeddings + self.scores;
-        // A checkpoint: moments, the bytes of the trained weights, and of the moments the optimiser's
-        // record, its bytes, and those once more around them.
-        let checkpoint = 2 * word + word + 3 * 2 * word;
+        // A checkpoint: moments, and one tensor on its way to the file.
+        let checkpoint = 2 * word + 2 * self.largest;
         PROCESS + weights + backward.max(loss).max(checkpoint)
     }
+}
+
+/// Bytes of the largest parameter that is trained.
+fn largest_bytes<B: Backend>(model: &DualEncoder<B>) -> u64 {
+    let trained = model.parameters().iter().filter(|parameter| parameter.is_trainable);
+    4 * trained.map(Parameter::num_elements).max().unwrap_or(0) as u64
 }
 
 /// Numbers in all adapters.
@@ -244,10 +252,12 @@ fn activation_bytes<B: Backend>(
     let (of_layers, embedder): (Vec<usize>, usize) = if model.skips_padding() {
         (layers.map(|number| layer_floats(model, &layer, number)).collect(), embedder)
     } else {
-        // Plain operations keep every step of norms, masks and softmax as well, and all inputs.
+        // Plain operations keep every step of norms as well, and all inputs; beside all layers there
+        // are the scores of some queries, and what their softmax and its way back make of them.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
         let one = layer.kept + layer.inputs;
-        (vec![5 * one / 2 + 6 * layer.heads * longest; layers.len()], 3 * embedder)
+        let scores = 6 * layer.heads * longest.min(LayerFloats::QUERIES);
+        (vec![5 * one / 2; layers.len()], 3 * embedder + scores)
     };
     // What each layer reads, and one layer whole; or all.
     let floats = if recomputes {
@@ -394,7 +404,7 @@ fn time<B: AutodiffBackend>(
     encode()?;
     let token = started.elapsed().as_secs_f64() / engine.computed_tokens(model, &small) as f64;
 
-    let mut optimizer = DualEncoderOptimizer::<B>::new(&config.train, model.parameters());
+    let mut optimizer = ModelOptimizer::<B>::new(&config.train, model.parameters());
     let started = Instant::now();
     let updated = optimizer.step(0.0, model.clone(), gradients);
     // Reading an embedding waits for the device.

@@ -2,6 +2,7 @@
 //! the last step.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +11,13 @@ use std::time::Instant;
 
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
-use burn::record::{BinBytesRecorder, FullPrecisionSettings, Recorder, RecorderError};
 use burn::tensor::backend::AutodiffBackend;
 use samtone_model::{DeadParameter, GradientFault};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
-use crate::run::checkpoint::{Checkpoints, Saved};
+use crate::run::checkpoint::Checkpoints;
 use crate::run::proc::{peak_rss_bytes, rss_bytes};
 use crate::run::record::{Event, Log, StepRecord};
 use crate::run::run_folder::METRICS;
@@ -25,7 +25,7 @@ use crate::run::summary::{Best, Metrics};
 use crate::run::weights::{self, Weights};
 use crate::share::nodes::{Nodes, NodesError};
 use crate::step::gradients;
-use crate::step::optimizer::ModelOptimizer;
+use crate::step::optimizer::{ModelOptimizer, Moments};
 use crate::step::schedule::Stages;
 
 /// What a training learns and how it is judged.
@@ -254,6 +254,12 @@ struct State<S> {
 /// The training loss of a run is the mean over a tenth of its steps, but no more than these.
 const LONGEST_TAIL: usize = 100;
 
+impl<S: Serialize> State<S> {
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("it is representable as JSON")
+    }
+}
+
 impl<S> State<S> {
     fn remember(&mut self, loss: f64, steps: usize) {
         self.unlogged.0 += loss;
@@ -288,8 +294,9 @@ impl<S> State<S> {
 }
 
 /// What is trained of the model.
-const MODEL: &str = "model.bin";
-const OPTIMIZER: &str = "optimizer.bin";
+const MODEL: &str = "model.safetensors";
+/// What the update rule remembers of it.
+const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
 /// Batches that wait for their step while the one before is computed.
@@ -300,7 +307,7 @@ pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
     learner: &'a mut T,
     course: &'a Course<'a>,
     model: T::Model,
-    optimizer: ModelOptimizer<B, T::Model>,
+    optimizer: ModelOptimizer<B>,
     state: State<T::State>,
     /// The sum of the weights that are not trained.
     frozen: String,
@@ -314,7 +321,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         learner: &'a mut T,
         course: &'a Course<'a>,
         model: T::Model,
-        optimizer: ModelOptimizer<B, T::Model>,
+        optimizer: ModelOptimizer<B>,
     ) -> Self {
         let (tail, task_state) = (VecDeque::new(), learner.state());
         let state = State {
@@ -351,7 +358,9 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             observe(Event::Warning(format!("`{}` is torn and passed over", path.display())));
         }
         if let Some(checkpoint) = &newest {
-            self = self.restore(checkpoint, device)?;
+            let read = |name| checkpoint.read(name);
+            self = self.with_model(&read(MODEL)?, &read(STATE)?, device)?;
+            self = self.with_optimizer(&read(OPTIMIZER)?, device)?;
             self.before = self.state.legs;
         }
         self = self.like_head(place, device)?;
@@ -416,7 +425,10 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
         if let Some(best) = best.as_ref().filter(|best| best.step < steps) {
             match place.checkpoints().at(best.step) {
-                Some(checkpoint) => self = self.restore(&checkpoint, device)?,
+                Some(checkpoint) => {
+                    let read = |name| checkpoint.read(name);
+                    self = self.with_model(&read(MODEL)?, &read(STATE)?, device)?;
+                }
                 None => observe(Event::Warning(format!(
                     "the best checkpoint, of step {}, is gone or torn: the last model stands in for it",
                     best.step
@@ -515,57 +527,54 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         is_end || is_due(step, self.course.log_every) || !record.dev.is_empty()
     }
 
-    /// The files of a checkpoint.
-    fn files(&mut self) -> Result<[(&'static str, Vec<u8>); 3], TrainError> {
-        self.state.task = self.learner.state();
-        let record: Weights<B> = (self.frozen.clone(), weights::trained(&self.model));
-        let model =
-            Recorder::<B>::record(&recorder(), record, ()).map_err(TrainError::Checkpoint)?;
-        let optimizer = self.optimizer.to_bytes().map_err(TrainError::Checkpoint)?;
-        let state = serde_json::to_vec_pretty(&self.state).expect("it is representable as JSON");
-        Ok([(MODEL, model), (OPTIMIZER, optimizer), (STATE, state)])
-    }
-
     /// Writes a checkpoint.
     fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
         self.state.legs = self.before.and(place.started);
-        let files = self.files()?;
+        self.state.task = self.learner.state();
         let best = self.state.best.as_ref().map(|best| best.step);
-        place.checkpoints().write(self.state.step, &files, self.course.keep, best)?;
+        let fill = |folder: &Path| {
+            weights::trained(&self.model, &self.frozen).write(&folder.join(MODEL))?;
+            self.optimizer.moments().write(&folder.join(OPTIMIZER))?;
+            fs::write(folder.join(STATE), self.state.to_json())
+        };
+        place.checkpoints().write(self.state.step, fill, self.course.keep, best)?;
         Ok(())
-    }
-
-    /// This training where `checkpoint` left it.
-    fn restore(self, checkpoint: &Saved, device: &B::Device) -> Result<Self, TrainError> {
-        let read = |name| checkpoint.read(name);
-        self.with_files([read(MODEL)?, read(OPTIMIZER)?, read(STATE)?], device)
     }
 
     /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
     /// own or rounded otherwise.
     fn like_head(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
         let Some(nodes) = place.nodes else { return Ok(self) };
-        let [model, optimizer, state] = self.files()?.map(|(_, bytes)| nodes.of_head(bytes));
-        self.with_files([model?, optimizer?, state?], device)
+        self.state.task = self.learner.state();
+        let model = nodes.of_head(weights::trained(&self.model, &self.frozen).to_bytes())?;
+        let state = nodes.of_head(self.state.to_json())?;
+        self = self.with_model(&model, &state, device)?;
+        let optimizer = nodes.of_head(self.optimizer.moments().to_bytes())?;
+        self.with_optimizer(&optimizer, device)
     }
 
-    /// This training where the `[model, optimizer, state]` of a checkpoint left it.
-    fn with_files(
-        self,
-        [model, optimizer, state]: [Vec<u8>; 3],
+    /// This training with the model and the state of a checkpoint.
+    fn with_model(
+        mut self,
+        model: &[u8],
+        state: &[u8],
         device: &B::Device,
     ) -> Result<Self, TrainError> {
-        let record: Weights<B> =
-            Recorder::<B>::load(&recorder(), model, device).map_err(TrainError::Checkpoint)?;
-        let model =
-            weights::restored(self.model, record, &self.frozen).map_err(TrainError::Checkpoint)?;
-        let optimizer =
-            self.optimizer.with_bytes(optimizer, device).map_err(TrainError::Checkpoint)?;
-        let state: State<T::State> = serde_json::from_slice(&state)
-            .map_err(|error| RecorderError::DeserializeError(error.to_string()))
-            .map_err(TrainError::Checkpoint)?;
-        self.learner.restore(state.task.clone());
-        Ok(Self { model, optimizer, state, ..self })
+        let weights = Weights::from_bytes(model, device).map_err(TrainError::Checkpoint)?;
+        self.model =
+            weights::restored(self.model, weights, &self.frozen).map_err(TrainError::Checkpoint)?;
+        self.state = serde_json::from_slice(state)
+            .map_err(|error| TrainError::Checkpoint(error.to_string()))?;
+        self.learner.restore(self.state.task.clone());
+        Ok(self)
+    }
+
+    /// This training with the optimiser of a checkpoint.
+    fn with_optimizer(mut self, optimizer: &[u8], device: &B::Device) -> Result<Self, TrainError> {
+        let restored = Moments::from_bytes(optimizer, device)
+            .and_then(|moments| self.optimizer.restore(moments));
+        restored.map_err(TrainError::Checkpoint)?;
+        Ok(self)
     }
 }
 
@@ -582,8 +591,4 @@ fn dead_parameter(DeadParameter { path, fault }: &DeadParameter) -> String {
         GradientFault::NonFinite => "not finite",
     };
     format!("parameter `{path}` learns nothing: its gradient is {fault}")
-}
-
-fn recorder() -> BinBytesRecorder<FullPrecisionSettings, Vec<u8>> {
-    BinBytesRecorder::default()
 }

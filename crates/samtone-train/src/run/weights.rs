@@ -1,15 +1,16 @@
 //! The weights of a checkpoint: what is trained, and a sum of what is not.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use burn::module::{AutodiffModule, ModuleMapper, ModuleVisitor, Param};
-use burn::record::RecorderError;
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 
-/// The trained parameters of a model, flattened, by their ids; and the BLAKE3 sum of the others, which
-/// are those that the training began with.
-pub(crate) type Weights<B> = (String, Vec<(u64, Tensor<B, 1>)>);
+use crate::tensor_file::{TensorFile, parameter_name};
+
+/// The trained parameters of a model, by their ids; about them the BLAKE3 sum of the others, which are
+/// those that the training began with.
+pub(crate) type Weights<B> = TensorFile<B, String>;
 
 /// The sum of the parameters that are not trained.
 pub(crate) fn frozen_sum<B: AutodiffBackend, M: AutodiffModule<B>>(model: &M) -> String {
@@ -30,21 +31,22 @@ pub(crate) fn frozen_sum<B: AutodiffBackend, M: AutodiffModule<B>>(model: &M) ->
     visitor.0.finalize().to_hex().to_string()
 }
 
-/// The parameters of `model` that are trained.
+/// The parameters of `model` that are trained, and the sum `frozen` of the others.
 pub(crate) fn trained<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: &M,
-) -> Vec<(u64, Tensor<B, 1>)> {
-    struct Visitor<B: Backend>(Vec<(u64, Tensor<B, 1>)>);
-    impl<B: Backend> ModuleVisitor<B> for Visitor<B> {
+    frozen: &str,
+) -> Weights<B::InnerBackend> {
+    struct Visitor<B: Backend>(BTreeMap<String, Tensor<B, 1>>);
+    impl<B: AutodiffBackend> ModuleVisitor<B> for Visitor<B::InnerBackend> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
             if param.is_require_grad() {
-                self.0.push((param.id.val(), param.val().flatten(0, D - 1)));
+                self.0.insert(parameter_name(param.id), param.val().inner().flatten(0, D - 1));
             }
         }
     }
-    let mut visitor = Visitor(Vec::new());
+    let mut visitor = Visitor(BTreeMap::new());
     model.visit(&mut visitor);
-    visitor.0
+    TensorFile { tensors: visitor.0, about: frozen.to_owned() }
 }
 
 /// `model` with the trained parameters of a checkpoint.
@@ -53,35 +55,34 @@ pub(crate) fn trained<B: AutodiffBackend, M: AutodiffModule<B>>(
 /// If the checkpoint's model trains others, or stood on other frozen ones than those of the sum `frozen`.
 pub(crate) fn restored<B: AutodiffBackend, M: AutodiffModule<B>>(
     model: M,
-    (sum, trained): Weights<B>,
+    weights: Weights<B::InnerBackend>,
     frozen: &str,
-) -> Result<M, RecorderError> {
+) -> Result<M, String> {
     struct Mapper<B: Backend> {
-        trained: HashMap<u64, Tensor<B, 1>>,
+        trained: BTreeMap<String, Tensor<B, 1>>,
         fits: bool,
     }
-    impl<B: Backend> ModuleMapper<B> for Mapper<B> {
+    impl<B: AutodiffBackend> ModuleMapper<B> for Mapper<B::InnerBackend> {
         fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
             if !param.is_require_grad() {
                 return param;
             }
             let (id, own, mapper) = param.consume();
-            let kept = self.trained.remove(&id.val());
+            let kept = self.trained.remove(&parameter_name(id));
             let kept =
                 kept.filter(|kept| kept.shape().num_elements() == own.shape().num_elements());
             self.fits &= kept.is_some();
-            let tensor = kept.map_or_else(|| own.clone(), |kept| kept.reshape(own.shape()));
-            Param::from_mapped_value(id, tensor.detach().set_require_grad(true), mapper)
+            let tensor = kept.map_or_else(|| own.clone().inner(), |kept| kept.reshape(own.shape()));
+            Param::from_mapped_value(id, Tensor::from_inner(tensor).require_grad(), mapper)
         }
     }
-    let unlike = |what: &str| Err(RecorderError::DeserializeError(what.into()));
-    if sum != frozen {
-        return unlike("its frozen weights are not those that the run began with");
+    if weights.about != frozen {
+        return Err("its frozen weights are not those that the run began with".into());
     }
-    let mut mapper = Mapper { trained: trained.into_iter().collect(), fits: true };
+    let mut mapper = Mapper { trained: weights.tensors, fits: true };
     let model = model.map(&mut mapper);
     if !mapper.fits || !mapper.trained.is_empty() {
-        return unlike("it holds other weights than the run trains");
+        return Err("it holds other weights than the run trains".into());
     }
     Ok(model)
 }
@@ -124,24 +125,24 @@ mod tests {
     #[test]
     fn what_is_trained_is_kept_and_nothing_else() {
         let (mut frozen, all) = (model(1, true), model(1, false));
-        assert_eq!(trained(&all).len(), all.parameters().len());
-        let kept = trained(&frozen);
-        let numbers: usize = kept.iter().map(|(_, x)| x.dims()[0]).sum();
-        assert_eq!(numbers, frozen.num_trainable());
+        assert_eq!(trained(&all, "").tensors.len(), all.parameters().len());
         let sum = frozen_sum(&frozen);
+        let kept = trained(&frozen, &sum);
+        let numbers: usize = kept.tensors.values().map(|x| x.dims()[0]).sum();
+        assert_eq!(numbers, frozen.num_trainable());
         let before = values(&frozen);
-        let scaled = kept.iter().map(|(id, x)| (*id, x.clone() * 2.0)).collect();
-        frozen = restored(frozen, (sum.clone(), scaled), &sum).unwrap();
+        let mut scaled = kept.clone();
+        scaled.tensors.values_mut().for_each(|x| *x = x.clone() * 2.0);
+        frozen = restored(frozen, scaled, &sum).unwrap();
         assert_ne!(values(&frozen), before);
-        frozen = restored(frozen, (sum.clone(), kept.clone()), &sum).unwrap();
+        frozen = restored(frozen, kept.clone(), &sum).unwrap();
         assert_eq!(values(&frozen), before);
-        let is_trainable = |model: &DualEncoder<B>| trained(model).len();
-        assert_eq!(is_trainable(&frozen), kept.len());
+        assert_eq!(trained(&frozen, &sum).tensors.len(), kept.tensors.len());
 
-        let other = frozen_sum(&model(2, true));
-        let error = restored(frozen.clone(), (other, kept.clone()), &sum).unwrap_err().to_string();
+        let other = Weights { about: frozen_sum(&model(2, true)), ..kept.clone() };
+        let error = restored(frozen.clone(), other, &sum).unwrap_err();
         assert!(error.contains("frozen weights"), "{error}");
-        let error = restored(all, (sum.clone(), kept), &sum).unwrap_err().to_string();
+        let error = restored(all, kept, &sum).unwrap_err();
         assert!(error.contains("other weights"), "{error}");
     }
 }

@@ -1,10 +1,8 @@
 //! Adafactor, which Burn 0.21 lacks.
 
-use burn::module::AutodiffModule;
-use burn::optim::adaptor::OptimizerAdaptor;
 use burn::optim::{LearningRate, SimpleOptimizer};
 use burn::record::Record;
-use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::backend::Backend;
 use burn::tensor::{Device, Tensor};
 
 /// Adafactor (Shazeer and Stern 2018, arXiv:1804.04235), as T5X trains with it.
@@ -45,9 +43,29 @@ impl Default for Adafactor {
 }
 
 impl Adafactor {
-    /// This rule as the optimiser of a module.
-    pub fn init<B: AutodiffBackend, M: AutodiffModule<B>>(self) -> OptimizerAdaptor<Self, M, B> {
-        OptimizerAdaptor::from(self)
+    /// The state of a parameter of `shape` after `step` steps, from its parts.
+    pub(crate) fn state<B: Backend, const D: usize>(
+        self,
+        step: usize,
+        moments: Vec<Tensor<B, 1>>,
+        shape: [usize; D],
+    ) -> AdafactorState<B, D> {
+        let mut moments = moments.into_iter();
+        let mut of_shape = |averaged: Option<usize>| {
+            let mut shape = shape;
+            averaged.into_iter().for_each(|axis| shape[axis] = 1);
+            moments.next().map(|moment| moment.reshape(shape))
+        };
+        let rows = of_shape((D >= 2).then(|| D - 1)).expect("rows are remembered");
+        AdafactorState { step, rows, columns: (D >= 2).then(|| of_shape(Some(D - 2))).flatten() }
+    }
+
+    /// The steps of a state, and its parts, flattened.
+    pub(crate) fn parts<B: Backend, const D: usize>(
+        state: AdafactorState<B, D>,
+    ) -> (usize, Vec<Tensor<B, 1>>) {
+        let moments = std::iter::once(state.rows).chain(state.columns);
+        (state.step, moments.map(|moment| moment.flatten(0, D - 1)).collect())
     }
 }
 

@@ -241,7 +241,7 @@ impl Engine {
     ) -> Result<(BatchGradients, f64), GradientsError> {
         let graphs = embed(batch.streams_of(shard), |Stream { side, name, rows, first }| {
             let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
-            self.encode(model, side, rows, dropout)
+            model.encode_with_graph(side, &TokenBatch::pad(rows, self.pad_id), dropout)
         });
         let own = graphs.clone().map(Tensor::inner, Tensor::inner);
         let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
@@ -291,9 +291,9 @@ impl Engine {
         let streams = batch.streams_of(shard);
         let plain = model.valid();
         let own = embed(streams, |stream| {
-            let chunks = self
-                .chunks(stream, dropout)
-                .map(|(_, rows, dropout)| self.encode(&plain, stream.side, rows, dropout));
+            let chunks = self.chunks(stream, dropout).map(|(_, rows, dropout)| {
+                plain.encode(stream.side, &TokenBatch::pad(rows, self.pad_id), dropout)
+            });
             Tensor::cat(chunks.collect(), 0)
         });
         let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
@@ -302,12 +302,12 @@ impl Engine {
         let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
                 let wanted = wanted.clone().narrow(0, first, rows.len());
+                let rows = TokenBatch::pad(rows, self.pad_id);
                 if self.recomputes {
-                    let rows = TokenBatch::pad(rows, self.pad_id);
                     let (_, pass) = model.encode_by_layers(stream.side, rows, dropout);
                     model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
                 } else {
-                    let graph = self.encode(model, stream.side, rows, dropout);
+                    let graph = model.encode_with_graph(stream.side, &rows, dropout);
                     let gradients = surrogate(graph, wanted, scale).backward();
                     sum.accumulate(model, GradientsParams::from_grads(gradients, model));
                 }
@@ -380,16 +380,6 @@ impl Engine {
             let first_row = stream.first + i * size;
             (first_row, rows, key.map(|key| Dropout { key, first_row }))
         })
-    }
-
-    fn encode<B: Backend>(
-        &self,
-        model: &DualEncoder<B>,
-        side: Side,
-        rows: &[Vec<u32>],
-        dropout: Option<Dropout>,
-    ) -> Tensor<B, 2> {
-        model.encode(side, &TokenBatch::pad(rows, self.pad_id), dropout)
     }
 
     /// The loss of the embeddings of all shards and its gradients by them, from those of `shard`; and

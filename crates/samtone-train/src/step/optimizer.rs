@@ -1,21 +1,23 @@
-//! The update: Burn's optimisers, one for each group of parameters that is treated alike.
+//! The update of a model's parameters, each by its rule and at its rate.
 
-use burn::module::{AutodiffModule, ModuleVisitor, Param, ParamId};
-use burn::optim::adaptor::OptimizerAdaptor;
-use burn::optim::{AdamW, AdamWConfig, GradientsParams, Optimizer};
-use burn::record::{BinBytesRecorder, FullPrecisionSettings, Record, Recorder, RecorderError};
+use std::collections::{BTreeMap, HashMap};
+
+use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
+use burn::optim::{GradientsParams, SimpleOptimizer};
 use burn::tensor::Tensor;
-use burn::tensor::backend::AutodiffBackend;
-use samtone_model::{DualEncoder, Parameter, Part};
+use burn::tensor::backend::{AutodiffBackend, Backend};
+use samtone_model::{Parameter, Part};
 use serde::{Deserialize, Serialize};
 
 use crate::step::adafactor::Adafactor;
+use crate::step::adamw::AdamW;
+use crate::tensor_file::{TensorFile, parameter_name};
 
 /// The update rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimizerName {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019), β 0.9 and 0.999, ε 1e-8.
+    /// [`AdamW`](crate::step::AdamW).
     #[default]
     #[serde(rename = "adamw")]
     AdamW,
@@ -47,129 +49,168 @@ impl Default for Update {
     }
 }
 
-/// The optimiser of a dual encoder.
-pub type DualEncoderOptimizer<B> = ModelOptimizer<B, DualEncoder<B>>;
-
-/// The optimiser of a model.
+/// The optimiser of a model: what each trained parameter is updated by, and what is remembered of it.
 ///
 /// Weight decay falls on matrices, not on biases and norms; the projection may learn at its own
 /// rate, and layers far from the output more slowly (`train.layer_decay`).
 #[derive(Clone)]
-pub struct ModelOptimizer<B: AutodiffBackend, M: AutodiffModule<B>> {
-    groups: Vec<Group<B, M>>,
+pub struct ModelOptimizer<B: AutodiffBackend> {
+    trained: HashMap<ParamId, Trained<B::InnerBackend>>,
 }
 
-/// Parameters with the same decay and the same share of the learning rate.
+/// What moments are called in a file: the parameter's name before the point, the moment's after it.
+/// About them, how often each parameter was updated.
+pub(crate) type Moments<B> = TensorFile<B, BTreeMap<String, usize>>;
+
+/// How a parameter is updated.
 #[derive(Clone)]
-struct Group<B: AutodiffBackend, M: AutodiffModule<B>> {
-    decays: bool,
+struct Trained<B: Backend> {
+    rule: Rule,
+    /// Its share of the learning rate.
     rate: f64,
-    ids: Vec<ParamId>,
-    rule: Rule<B, M>,
+    /// None before its first update.
+    memory: Option<Memory<B>>,
 }
 
+/// What a rule remembers of a parameter.
 #[derive(Clone)]
-enum Rule<B: AutodiffBackend, M: AutodiffModule<B>> {
-    AdamW(OptimizerAdaptor<AdamW, M, B>),
-    Adafactor(OptimizerAdaptor<Adafactor, M, B>),
+struct Memory<B: Backend> {
+    /// Its updates.
+    steps: usize,
+    /// Means over them, flattened, as many as the rule has names for.
+    moments: Vec<Tensor<B, 1>>,
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B>> ModelOptimizer<B, M> {
+#[derive(Clone, Copy)]
+enum Rule {
+    AdamW(AdamW),
+    Adafactor(Adafactor),
+}
+
+impl<B: AutodiffBackend> ModelOptimizer<B> {
     /// The optimiser that `update` describes, for the trainable ones of `parameters`.
     pub fn new(update: impl Into<Update>, parameters: &[Parameter]) -> Self {
         let update = &update.into();
         let layers = 1 + parameters.iter().filter_map(|p| layer(p.part)).max().unwrap_or(0);
-        let mut groups: Vec<Group<B, M>> = Vec::new();
-        for parameter in parameters.iter().filter(|p| p.is_trainable) {
+        let trained = parameters.iter().filter(|p| p.is_trainable).map(|parameter| {
+            let rule = Rule::new(update, parameter.decays);
             let rate = rate(update, parameter.part, layers);
-            let decays = parameter.decays;
-            match groups.iter_mut().find(|g| g.decays == decays && g.rate.total_cmp(&rate).is_eq())
-            {
-                Some(group) => group.ids.push(parameter.id),
-                None => groups.push(Group {
-                    decays,
-                    rate,
-                    ids: vec![parameter.id],
-                    rule: Rule::new(update, decays),
-                }),
-            }
-        }
-        Self { groups }
+            (parameter.id, Trained { rule, rate, memory: None })
+        });
+        Self { trained: trained.collect() }
     }
 
     /// The model after one step of `gradients` at `learning_rate`.
-    pub fn step(&mut self, learning_rate: f64, model: M, mut gradients: GradientsParams) -> M {
-        self.groups.iter_mut().fold(model, |model, group| {
-            let mut chosen = GradientsParams::new();
-            model.visit(&mut Take { from: &mut gradients, to: &mut chosen, ids: &group.ids });
-            let rate = learning_rate * group.rate;
-            match &mut group.rule {
-                Rule::AdamW(rule) => rule.step(rate, model, chosen),
-                Rule::Adafactor(rule) => rule.step(rate, model, chosen),
+    pub fn step<M: AutodiffModule<B>>(
+        &mut self,
+        learning_rate: f64,
+        model: M,
+        gradients: GradientsParams,
+    ) -> M {
+        model.map(&mut Step::<B> { learning_rate, gradients, trained: &mut self.trained })
+    }
+
+    /// What is remembered of all parameters.
+    pub(crate) fn moments(&self) -> Moments<B::InnerBackend> {
+        let (mut tensors, mut about) = (BTreeMap::new(), BTreeMap::new());
+        for (&id, trained) in &self.trained {
+            let Some(memory) = &trained.memory else { continue };
+            let parameter = parameter_name(id);
+            about.insert(parameter.clone(), memory.steps);
+            for (name, moment) in trained.rule.names().iter().zip(&memory.moments) {
+                tensors.insert(format!("{parameter}.{name}"), moment.clone());
             }
-        })
+        }
+        TensorFile { tensors, about }
     }
 
-    /// The optimiser's state, as bytes.
+    /// Goes on from what [`moments`](Self::moments) gave.
     ///
     /// # Errors
-    /// Burn's, if the state cannot be serialised.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, RecorderError> {
-        let groups: Vec<Vec<u8>> = self
-            .groups
-            .iter()
-            .map(|group| match &group.rule {
-                Rule::AdamW(rule) => record_bytes::<B, _>(rule.to_record()),
-                Rule::Adafactor(rule) => record_bytes::<B, _>(rule.to_record()),
-            })
-            .collect::<Result<_, _>>()?;
-        record_bytes::<B, _>(groups)
-    }
-
-    /// This optimiser in the state that [`to_bytes`](Self::to_bytes) gave.
-    ///
-    /// # Errors
-    /// Burn's, if `bytes` hold no state of such an optimiser.
-    pub fn with_bytes(mut self, bytes: Vec<u8>, device: &B::Device) -> Result<Self, RecorderError> {
-        let groups: Vec<Vec<u8>> = read_bytes::<B, _>(bytes, device)?;
-        if groups.len() != self.groups.len() {
-            return Err(RecorderError::DeserializeError(format!(
-                "{} parameter groups, expected {}",
-                groups.len(),
-                self.groups.len()
-            )));
+    /// If they are not of this optimiser's parameters and rules.
+    pub(crate) fn restore(&mut self, moments: Moments<B::InnerBackend>) -> Result<(), String> {
+        let TensorFile { mut tensors, mut about } = moments;
+        for (&id, trained) in &mut self.trained {
+            let parameter = parameter_name(id);
+            trained.memory = about.remove(&parameter).and_then(|steps| {
+                let mut moment = |name| tensors.remove(&format!("{parameter}.{name}"));
+                let names = trained.rule.names().into_iter();
+                let moments: Vec<_> = names.map_while(&mut moment).collect();
+                (!moments.is_empty()).then_some(Memory { steps, moments })
+            });
         }
-        for (group, bytes) in self.groups.iter_mut().zip(groups) {
-            group.rule = match group.rule.clone() {
-                Rule::AdamW(rule) => {
-                    Rule::AdamW(rule.load_record(read_bytes::<B, _>(bytes, device)?))
-                }
-                Rule::Adafactor(rule) => {
-                    Rule::Adafactor(rule.load_record(read_bytes::<B, _>(bytes, device)?))
-                }
-            };
+        if !tensors.is_empty() || !about.is_empty() {
+            return Err("its optimiser is not the one of this run".into());
         }
-        Ok(self)
+        Ok(())
     }
 }
 
-impl<B: AutodiffBackend, M: AutodiffModule<B>> Rule<B, M> {
+/// One step of an optimiser.
+struct Step<'a, B: AutodiffBackend> {
+    learning_rate: f64,
+    gradients: GradientsParams,
+    trained: &'a mut HashMap<ParamId, Trained<B::InnerBackend>>,
+}
+
+impl<B: AutodiffBackend> ModuleMapper<B> for Step<'_, B> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Some(trained) = self.trained.get_mut(&param.id) else { return param };
+        let Some(gradient) = self.gradients.remove::<B::InnerBackend, D>(param.id) else {
+            return param;
+        };
+        let (id, tensor, mapper) = param.consume();
+        let lr = self.learning_rate * trained.rate;
+        let memory = trained.memory.take();
+        let (tensor, memory) = trained.rule.update(lr, tensor.inner(), gradient, memory);
+        trained.memory = Some(memory);
+        Param::from_mapped_value(id, Tensor::from_inner(tensor).require_grad(), mapper)
+    }
+}
+
+impl Rule {
     fn new(update: &Update, decays: bool) -> Self {
         let weight_decay = if decays { update.weight_decay } else { 0.0 };
+        let adafactor = |scale_by_parameter| {
+            Self::Adafactor(Adafactor { weight_decay, scale_by_parameter, ..Adafactor::default() })
+        };
         match update.rule {
-            OptimizerName::AdamW => Self::AdamW(
-                AdamWConfig::new()
-                    .with_epsilon(1e-8)
-                    .with_weight_decay(weight_decay as f32)
-                    .init::<B, M>(),
-            ),
-            OptimizerName::Adafactor => {
-                Self::Adafactor(Adafactor { weight_decay, ..Adafactor::default() }.init())
+            OptimizerName::AdamW => Self::AdamW(AdamW { weight_decay }),
+            OptimizerName::Adafactor => adafactor(true),
+            OptimizerName::AdafactorPlain => adafactor(false),
+        }
+    }
+
+    /// The names of its moments.
+    fn names(self) -> [&'static str; 2] {
+        match self {
+            Self::AdamW(_) => ["mean", "square"],
+            Self::Adafactor(_) => ["rows", "columns"],
+        }
+    }
+
+    /// A parameter and what is remembered of it after a step of `gradient` at the rate `lr`.
+    fn update<B: Backend, const D: usize>(
+        self,
+        lr: f64,
+        tensor: Tensor<B, D>,
+        gradient: Tensor<B, D>,
+        memory: Option<Memory<B>>,
+    ) -> (Tensor<B, D>, Memory<B>) {
+        let shape = tensor.dims();
+        match self {
+            Self::AdamW(rule) => {
+                let state = memory.map(|memory| rule.state(memory.steps, memory.moments, shape));
+                let (tensor, state) = rule.step(lr, tensor, gradient, state);
+                let (steps, moments) = AdamW::parts(state.expect("a step leaves a state"));
+                (tensor, Memory { steps, moments })
             }
-            OptimizerName::AdafactorPlain => Self::Adafactor(
-                Adafactor { weight_decay, scale_by_parameter: false, ..Adafactor::default() }
-                    .init(),
-            ),
+            Self::Adafactor(rule) => {
+                let state = memory.map(|memory| rule.state(memory.steps, memory.moments, shape));
+                let (tensor, state) = rule.step(lr, tensor, gradient, state);
+                let (steps, moments) = Adafactor::parts(state.expect("a step leaves a state"));
+                (tensor, Memory { steps, moments })
+            }
         }
     }
 }
@@ -193,43 +234,15 @@ fn rate(update: &Update, part: Part, layers: usize) -> f64 {
     update.layer_decay.powi(below_top as i32)
 }
 
-fn record_bytes<B: AutodiffBackend, R: Record<B>>(record: R) -> Result<Vec<u8>, RecorderError> {
-    let recorder = BinBytesRecorder::<FullPrecisionSettings, Vec<u8>>::default();
-    Recorder::<B>::record(&recorder, record, ())
-}
-
-fn read_bytes<B: AutodiffBackend, R: Record<B>>(
-    bytes: Vec<u8>,
-    device: &B::Device,
-) -> Result<R, RecorderError> {
-    let recorder = BinBytesRecorder::<FullPrecisionSettings, Vec<u8>>::default();
-    Recorder::<B>::load(&recorder, bytes, device)
-}
-
-/// Moves the gradients of `ids` from one set to another.
-struct Take<'a> {
-    from: &'a mut GradientsParams,
-    to: &'a mut GradientsParams,
-    ids: &'a [ParamId],
-}
-
-impl<B: AutodiffBackend> ModuleVisitor<B> for Take<'_> {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        if self.ids.contains(&param.id)
-            && let Some(gradient) = self.from.remove::<B::InnerBackend, D>(param.id)
-        {
-            self.to.register(param.id, gradient);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
     use burn::backend::{Autodiff, Flex};
-    use burn::module::Module;
-    use samtone_model::{BertConfig, DualEncoderConfig, EncoderConfig, Pooling, Sharing};
+    use burn::module::{Module, ModuleVisitor};
+    use samtone_model::{
+        BertConfig, DualEncoder, DualEncoderConfig, EncoderConfig, Pooling, Sharing,
+    };
 
     use super::*;
 
@@ -285,7 +298,7 @@ mod tests {
             layer_decay: 0.5,
             projection_rate: 3.0,
         };
-        let model = DualEncoderOptimizer::<B>::new(update, &parameters).step(0.2, model, gradients);
+        let model = ModelOptimizer::<B>::new(update, &parameters).step(0.2, model, gradients);
         let after = Still::of(&model).values;
         for parameter in &parameters {
             let rate = match parameter.part {

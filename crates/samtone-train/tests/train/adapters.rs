@@ -9,7 +9,7 @@ use samtone_loss::LossConfig;
 use samtone_model::{DualEncoder, ModelFolder, Precision, Sharing};
 use samtone_testing::assert_close;
 use samtone_testing::model::parameters;
-use samtone_train::step::{DualEncoderOptimizer, Engine, StepRows, Update};
+use samtone_train::step::{Engine, ModelOptimizer, StepRows, Update};
 use serde::Deserialize;
 
 type B = Autodiff<Flex>;
@@ -47,7 +47,7 @@ fn engine() -> Engine {
 fn train(mut model: DualEncoder<B>, training: &Training) -> (Vec<f64>, DualEncoder<B>) {
     let engine = engine();
     let temperature = engine.objective.contrastive.temperature();
-    let mut optimizer = DualEncoderOptimizer::<B>::new(Update::default(), model.parameters());
+    let mut optimizer = ModelOptimizer::<B>::new(Update::default(), model.parameters());
     let batch = StepRows {
         queries: training.queries.clone(),
         documents: training.documents.clone(),

@@ -664,7 +664,7 @@ fn adapters_learn_and_resume_and_their_base_stays_where_it_is() {
         }
         assert!(has_learned(&bench.bytes("whole", &weights)), "every B is as it was");
         // A and B of two maps of 32 x 32, of one tower or two, among 30,000 numbers.
-        let kept = bench.bytes("whole", "checkpoints/step-20/model.bin").len();
+        let kept = bench.bytes("whole", "checkpoints/step-20/model.safetensors").len();
         assert!(kept < 3 * 4 * 2 * 2 * 2 * 4 * 32, "{kept} bytes");
         assert!(!bench.path("whole").join(tower).join("model.safetensors").exists());
         let card = String::from_utf8(bench.bytes("whole", "model/README.md")).unwrap();
