@@ -137,6 +137,10 @@ impl DualEncoderConfig {
             };
         };
         adapter.validate()?;
+        if self.freeze.layers > 0 || self.freeze.embeddings {
+            let got = if self.freeze.embeddings { "embeddings" } else { "layers" };
+            return wrong("freeze", got.into(), "nothing beside an `adapter`: its base is frozen");
+        }
         let is_whole = adapter.bias != AdapterBias::None
             || !adapter.modules_to_save.is_empty()
             || self.freeze.train_norms;
@@ -370,6 +374,19 @@ mod tests {
         };
         let message = config.validate().unwrap_err().to_string();
         assert_eq!(message, "`heads` is 3, expected a divisor of `hidden`");
+    }
+
+    #[test]
+    fn a_frozen_part_of_an_adapter_s_base_is_refused() {
+        for freeze in [
+            Freeze { layers: 1, ..Freeze::default() },
+            Freeze { embeddings: true, ..Freeze::default() },
+        ] {
+            let adapter = Some(AdapterConfig::default());
+            let config = DualEncoderConfig { adapter, freeze, ..DualEncoderConfig::default() };
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.contains("its base is frozen"), "{message}");
+        }
     }
 
     #[test]

@@ -198,11 +198,15 @@ impl Places {
                 return wrong("adapter.targets", lost, &maps);
             }
         }
+        if maps.is_empty() {
+            let (got, expected) = ("an encoder without maps".into(), "one with layers");
+            return Err(ModelError::Config { key: "adapter", got, expected });
+        }
         if adapted.is_empty() {
             let target = match &self.targets {
                 Matcher::Whole(pattern) => pattern.as_str(),
                 Matcher::All => ALL_LINEAR,
-                Matcher::Names(_) => "",
+                Matcher::Names(_) => "[]",
             };
             return wrong("adapter.targets", target, &maps);
         }

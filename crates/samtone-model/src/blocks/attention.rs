@@ -108,19 +108,22 @@ impl<B: Backend> Attention<'_, B> {
         joined(Tensor::cat(attended.collect(), 2))
     }
 
-    /// The gradients by queries, keys and values side by side, and by the bias of distances, from that
-    /// by what it gives, `[rows, heads · head_dim]`: block by block, the weights made again.
+    /// The gradients by queries, keys and values side by side, and by the bias of distances if it is
+    /// asked for, from that by what it gives, `[rows, heads · head_dim]`: block by block, the weights
+    /// made again.
     pub(super) fn gradients(
         &self,
         x: Tensor<B, 2>,
         of_output: Tensor<B, 2>,
+        wants_bias: bool,
     ) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
         let [query, key, value] = self.parts(x);
         let of_output = split(of_output, self.heads, self.layout);
         let seq = query.dims()[2];
         let [key, value] = [key, value].map(|part| repeated(part, self.heads));
         let (mut of_key, mut of_value) = (key.zeros_like(), value.zeros_like());
-        let mut of_bias = self.distance_bias.as_ref().map(Tensor::zeros_like);
+        let bias = self.distance_bias.as_ref().filter(|_| wants_bias);
+        let mut of_bias = bias.map(Tensor::zeros_like);
         let of_query = blocks(0..seq, QUERIES).map(|queries| {
             let block = self.block(queries, seq);
             let [query, key, value] = block.of([&query, &key, &value]);

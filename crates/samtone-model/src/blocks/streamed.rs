@@ -109,8 +109,10 @@ impl<B: Backend, const N: usize> Backward<B, N> for Streamed {
         _checkpointer: &mut Checkpointer,
     ) {
         let of_output = TensorPrimitive::Float(grads.consume::<B>(&ops.node));
+        let of_output = Tensor::from_primitive(of_output);
+        let wants_bias = ops.parents.get(1).is_some_and(Option::is_some);
         let (attention, x) = self.on::<B, N>(&ops.state);
-        let (of_x, of_bias) = attention.gradients(x, Tensor::from_primitive(of_output));
+        let (of_x, of_bias) = attention.gradients(x, of_output, wants_bias);
         let gradients = std::iter::once(of_x).chain(of_bias);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(parent) = parent {

@@ -319,7 +319,7 @@ fn layers_computed_again_give_the_same_gradients() {
             let config = DualEncoderConfig { freeze, ..config };
             let model = DualEncoder::init(&config, 1, &Default::default()).unwrap();
             check_layers(&model, (side, batch()), dropout, F32_SUM_TOLERANCE);
-            // In plain operations, whose graph attention cuts.
+            // In plain operations, of whose graph attention is one step.
             let model = model.cast(FloatDType::F64);
             check_layers(&model, (side, batch()), dropout, SUM_TOLERANCE);
         }

@@ -629,6 +629,11 @@ mod tests {
                 "[second_stage]\nshare = 1.0",
                 "`second_stage.share` is 1: expected a number between 0 and 1",
             ),
+            (
+                "[model]\npath = \"m\"\nfreeze.train_norms = true\n[ablate]\nsharing = [\"sde\", \"ade-adapter\"]",
+                "`ablate.sharing` holds `ade-adapter`: `sharing` is ade-adapter, expected no bias, norm or \
+                 module of the base trained: the towers share it",
+            ),
         ] {
             check_error(text, &[], &format!("`x.toml`: {expected}"), None);
         }

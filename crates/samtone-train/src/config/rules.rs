@@ -1,7 +1,7 @@
 //! Which values go together: what is wrong with a configuration, in a sentence that names the key.
 
 use samtone_eval::Metric;
-use samtone_model::Sharing;
+use samtone_model::{AdapterConfig, DualEncoderConfig, Sharing};
 
 use super::experiment::{EvalConfig, ExperimentConfig, ModelConfig, TrainConfig};
 use super::settings::Configuration;
@@ -204,6 +204,17 @@ fn grid(config: &ExperimentConfig) -> Mistake {
     if grid.sharing.contains(&Sharing::AdeAdapter) && config.model.path.is_none() {
         let why = "`ablate.sharing` holds `ade-adapter`, which needs `model.path`";
         return Some(why.into());
+    }
+    if grid.sharing.contains(&Sharing::AdeAdapter) {
+        let shape = DualEncoderConfig {
+            sharing: Sharing::AdeAdapter,
+            adapter: config.model.adapter.clone().or_else(|| Some(AdapterConfig::default())),
+            freeze: config.model.freeze.unwrap_or_default(),
+            ..DualEncoderConfig::default()
+        };
+        if let Err(error) = shape.validate() {
+            return Some(format!("`ablate.sharing` holds `ade-adapter`: {error}"));
+        }
     }
     let names: Vec<String> = config.variants().into_iter().map(|loss| loss.name).collect();
     for (i, name) in names.iter().enumerate() {

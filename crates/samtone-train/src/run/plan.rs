@@ -210,7 +210,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// The largest of the three moments. It depends on nothing measured: the chunk decides the last
+    /// The largest of these moments. It depends on nothing measured: the chunk decides the last
     /// digits of the result, so the same configuration must always choose the same.
     fn peak(&self) -> u64 {
         let (weights, word) = (4 * self.parameters, 4 * self.trained);
@@ -223,7 +223,11 @@ impl Memory {
         let loss = 2 * word + held + self.embeddings + self.scores;
         // A checkpoint: moments, and one tensor on its way to the file.
         let checkpoint = 2 * word + 2 * self.largest;
-        PROCESS + weights + backward.max(loss).max(checkpoint)
+        // A checkpoint that is gone on from: moments, and their bytes. The start: the weights, and what
+        // was read of them.
+        let (restored, start) = (4 * word, weights);
+        let beside = [backward, loss, checkpoint, restored, start].into_iter().fold(0, u64::max);
+        PROCESS + weights + beside
     }
 }
 
@@ -328,8 +332,10 @@ pub fn plan<B: AutodiffBackend>(
     plan.seconds_per_step = Some(step);
     let (once, on_the_way) = judged_tokens(&prepared, config);
     let tokens = once + plan.evaluations * on_the_way;
-    // A pass without a graph is a third of a pass forward and back.
-    plan.evaluation_seconds = Some(token / 3.0 * tokens as f64);
+    // A pass without a graph is a third of a pass forward and back, which is one more where layers are
+    // computed again.
+    let passes = if plan.recomputes { 4.0 } else { 3.0 };
+    plan.evaluation_seconds = Some(token / passes * tokens as f64);
     Ok(plan)
 }
 

@@ -58,7 +58,7 @@ impl<B: Backend> SimpleOptimizer<B> for AdamW {
         state: Option<Self::State<D>>,
     ) -> (Tensor<B, D>, Option<Self::State<D>>) {
         #[cfg(feature = "flex")]
-        if fused::takes([&tensor, &gradient]) {
+        if fused::takes([&tensor, &gradient], state.as_ref()) {
             let momentum = state.map(|state| state.momentum);
             let (tensor, momentum) = fused::step(self.weight_decay, lr, tensor, gradient, momentum);
             return (tensor, Some(AdamWState { momentum }));
@@ -92,10 +92,18 @@ mod fused {
     const CHUNK: usize = 1 << 14;
 
     /// Whether these are Flex's, in f32.
-    pub(super) fn takes<B: Backend, const D: usize>(tensors: [&Tensor<B, D>; 2]) -> bool {
+    pub(super) fn takes<B: Backend, const D: usize>(
+        tensors: [&Tensor<B, D>; 2],
+        state: Option<&AdamWState<B, D>>,
+    ) -> bool {
         use std::any::TypeId;
+        let moments = state.map(|state| [&state.momentum.moment_1, &state.momentum.moment_2]);
         TypeId::of::<B::FloatTensorPrimitive>() == TypeId::of::<FlexTensor>()
-            && tensors.iter().all(|x| x.dtype() == DType::F32)
+            && tensors.into_iter().chain(moments.into_iter().flatten()).all(is_single)
+    }
+
+    fn is_single<B: Backend, const D: usize>(x: &Tensor<B, D>) -> bool {
+        x.dtype() == DType::F32
     }
 
     /// The parameter and the moments after a step, in the memory of those before where nothing else
@@ -109,11 +117,11 @@ mod fused {
     ) -> (Tensor<B, D>, AdaptiveMomentumState<B, D>) {
         let (time, moments) = match momentum {
             Some(old) => (old.time + 1, [old.moment_1, old.moment_2]),
-            None => (1, [gradient.zeros_like(), gradient.zeros_like()]),
+            // To which any number is added without a change, a zero of either sign too.
+            None => (1, [gradient.full_like(-0.0), gradient.full_like(-0.0)]),
         };
-        let [mut p, mut m, mut v] =
-            [parameter, moments[0].clone(), moments[1].clone()].map(of_flex);
-        drop(moments);
+        let [mean, square] = moments;
+        let [mut p, mut m, mut v] = [parameter, mean, square].map(of_flex);
         let g = of_flex(gradient);
         let update = Factors::new(weight_decay, lr, time);
         p.storage_mut()
@@ -165,12 +173,7 @@ mod fused {
     fn of_flex<B: Backend, const D: usize>(x: Tensor<B, D>) -> FlexTensor {
         let x: Box<dyn Any> = Box::new(x.into_primitive().tensor());
         let x = x.downcast::<FlexTensor>().expect("`takes` let Flex's alone pass");
-        // Into one buffer of its own shape and nothing else.
-        if x.is_contiguous() && x.storage::<f32>().len() == x.layout().num_elements() {
-            *x
-        } else {
-            x.to_contiguous()
-        }
+        x.to_contiguous()
     }
 
     fn to_burn<B: Backend, const D: usize>(x: FlexTensor) -> Tensor<B, D> {
@@ -187,17 +190,25 @@ mod tests {
 
     use super::*;
 
-    /// The bits of a parameter and its moments after five steps.
-    fn bits<O: SimpleOptimizer<Flex>>(optimizer: &O, shape: [usize; 2]) -> Vec<u32> {
+    /// The bits of a parameter and its moments after each of five steps.
+    fn bits<O>(optimizer: &O, shape: [usize; 2]) -> Vec<u32>
+    where
+        O: SimpleOptimizer<Flex, State<2> = AdamWState<Flex, 2>>,
+    {
         let device = Default::default();
         Flex::seed(&device, 7);
         let random = || Tensor::<Flex, 2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let (mut x, mut state) = (random(), None);
         let mut bits = Vec::new();
         for step in 0..5 {
-            let gradient = random() * 10.0_f64.powi(step - 3);
+            // Some are zeros of either sign.
+            let kept = random().abs().lower_elem(1.0).float();
+            let gradient = random() * 10.0_f64.powi(step - 3) * kept;
             (x, state) = optimizer.step(1e-3 * f64::from(step + 1), x, gradient, state);
-            bits.extend(x.to_data().iter::<f32>().map(f32::to_bits));
+            let momentum = &state.as_ref().unwrap().momentum;
+            for tensor in [&x, &momentum.moment_1, &momentum.moment_2] {
+                bits.extend(tensor.to_data().iter::<f32>().map(f32::to_bits));
+            }
         }
         bits
     }

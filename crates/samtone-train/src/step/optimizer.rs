@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::optim::{GradientsParams, SimpleOptimizer};
-use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
+use burn::tensor::{DType, Tensor};
 use samtone_model::{Parameter, Part};
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,7 @@ pub(crate) type Moments<B> = TensorFile<B, BTreeMap<String, usize>>;
 #[derive(Clone)]
 struct Trained<B: Backend> {
     rule: Rule,
+    shape: Vec<usize>,
     /// Its share of the learning rate.
     rate: f64,
     /// None before its first update.
@@ -77,7 +78,7 @@ struct Trained<B: Backend> {
 struct Memory<B: Backend> {
     /// Its updates.
     steps: usize,
-    /// Means over them, flattened, as many as the rule has names for.
+    /// Means over them, flattened: [`Rule::moments_of`].
     moments: Vec<Tensor<B, 1>>,
 }
 
@@ -95,7 +96,8 @@ impl<B: AutodiffBackend> ModelOptimizer<B> {
         let trained = parameters.iter().filter(|p| p.is_trainable).map(|parameter| {
             let rule = Rule::new(update, parameter.decays);
             let rate = rate(update, parameter.part, layers);
-            (parameter.id, Trained { rule, rate, memory: None })
+            let shape = parameter.shape.clone();
+            (parameter.id, Trained { rule, shape, rate, memory: None })
         });
         Self { trained: trained.collect() }
     }
@@ -117,7 +119,8 @@ impl<B: AutodiffBackend> ModelOptimizer<B> {
             let Some(memory) = &trained.memory else { continue };
             let parameter = parameter_name(id);
             about.insert(parameter.clone(), memory.steps);
-            for (name, moment) in trained.rule.names().iter().zip(&memory.moments) {
+            let moments = trained.rule.moments_of(&trained.shape);
+            for ((name, _), moment) in moments.into_iter().zip(&memory.moments) {
                 tensors.insert(format!("{parameter}.{name}"), moment.clone());
             }
         }
@@ -127,22 +130,28 @@ impl<B: AutodiffBackend> ModelOptimizer<B> {
     /// Goes on from what [`moments`](Self::moments) gave.
     ///
     /// # Errors
-    /// If they are not of this optimiser's parameters and rules.
+    /// If they are not exactly those of this optimiser's parameters and rules.
     pub(crate) fn restore(&mut self, moments: Moments<B::InnerBackend>) -> Result<(), String> {
         let TensorFile { mut tensors, mut about } = moments;
+        let stranger = || "its optimiser is not the one of this run".to_owned();
         for (&id, trained) in &mut self.trained {
             let parameter = parameter_name(id);
-            trained.memory = about.remove(&parameter).and_then(|steps| {
-                let mut moment = |name| tensors.remove(&format!("{parameter}.{name}"));
-                let names = trained.rule.names().into_iter();
-                let moments: Vec<_> = names.map_while(&mut moment).collect();
-                (!moments.is_empty()).then_some(Memory { steps, moments })
-            });
+            let mut moment = |(name, size): (&str, usize)| {
+                let found = tensors.remove(&format!("{parameter}.{name}"));
+                found.filter(|found: &Tensor<B::InnerBackend, 1>| {
+                    found.dims() == [size] && matches!(found.dtype(), DType::F32 | DType::F64)
+                })
+            };
+            trained.memory = match about.remove(&parameter) {
+                Some(steps) => {
+                    let moments = trained.rule.moments_of(&trained.shape);
+                    let moments: Option<_> = moments.into_iter().map(&mut moment).collect();
+                    Some(Memory { steps, moments: moments.ok_or_else(stranger)? })
+                }
+                None => None,
+            };
         }
-        if !tensors.is_empty() || !about.is_empty() {
-            return Err("its optimiser is not the one of this run".into());
-        }
-        Ok(())
+        if tensors.is_empty() && about.is_empty() { Ok(()) } else { Err(stranger()) }
     }
 }
 
@@ -181,11 +190,15 @@ impl Rule {
         }
     }
 
-    /// The names of its moments.
-    fn names(self) -> [&'static str; 2] {
-        match self {
-            Self::AdamW(_) => ["mean", "square"],
-            Self::Adafactor(_) => ["rows", "columns"],
+    /// The moments of a parameter of `shape`: their names, and how many numbers each has.
+    fn moments_of(self, shape: &[usize]) -> Vec<(&'static str, usize)> {
+        let all = shape.iter().product::<usize>();
+        match (self, shape) {
+            (Self::AdamW(_), _) => vec![("mean", all), ("square", all)],
+            (Self::Adafactor(_), [.., rows, columns]) => {
+                vec![("rows", all / columns), ("columns", all / rows)]
+            }
+            (Self::Adafactor(_), _) => vec![("rows", all)],
         }
     }
 
@@ -317,5 +330,58 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn moments_of_others_are_refused() {
+        let encoder = BertConfig {
+            hidden: 8,
+            layers: 1,
+            heads: 2,
+            intermediate: 16,
+            vocab_size: 30,
+            ..BertConfig::default()
+        };
+        let encoder = EncoderConfig::Bert(encoder);
+        let config = DualEncoderConfig { encoder, ..DualEncoderConfig::default() };
+        let model = DualEncoder::<B>::init(&config, 1, &Default::default()).unwrap();
+        for rule in [OptimizerName::AdamW, OptimizerName::Adafactor] {
+            let update = Update { rule, ..Update::default() };
+            let new = || ModelOptimizer::<B>::new(update, model.parameters());
+            let mut optimizer = new();
+            optimizer.step(0.1, model.clone(), Still::of(&model).gradients);
+            let moments = optimizer.moments();
+            assert_eq!(new().restore(moments.clone()), Ok(()));
+            let changed = |change: &dyn Fn(&mut Moments<Flex>, &str)| {
+                let mut moments = moments.clone();
+                // The second moment of a matrix.
+                let is_second =
+                    |name: &&String| name.ends_with("square") || name.ends_with("columns");
+                let name = moments.tensors.keys().find(is_second).unwrap().clone();
+                change(&mut moments, &name);
+                new().restore(moments)
+            };
+            let of = |name: &str| name.split('.').next().unwrap().to_owned();
+            let missing = changed(&|moments, name| drop(moments.tensors.remove(name)));
+            let unnamed = changed(&|moments, name| drop(moments.about.remove(&of(name))));
+            let further = changed(&|moments, _| drop(moments.about.insert("x".into(), 1)));
+            let short = changed(&|moments, name| {
+                let moment = moments.tensors.get_mut(name).unwrap();
+                *moment = moment.clone().narrow(0, 0, 1);
+            });
+            let half = changed(&|moments, name| {
+                let moment = moments.tensors.get_mut(name).unwrap();
+                *moment = moment.clone().cast(DType::F16);
+            });
+            for refused in [missing, unnamed, further, short, half] {
+                assert!(refused.is_err(), "{rule:?}");
+            }
+        }
+        let of = |rule| {
+            ModelOptimizer::<B>::new(Update { rule, ..Update::default() }, model.parameters())
+        };
+        let mut adafactor = of(OptimizerName::Adafactor);
+        adafactor.step(0.1, model.clone(), Still::of(&model).gradients);
+        assert!(of(OptimizerName::AdamW).restore(adafactor.moments()).is_err());
     }
 }
