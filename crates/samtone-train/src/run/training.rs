@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -23,7 +22,7 @@ use crate::run::record::{Event, Log, StepRecord};
 use crate::run::run_folder::METRICS;
 use crate::run::summary::{Best, Metrics};
 use crate::run::weights::{self, Weights};
-use crate::share::nodes::{Nodes, NodesError};
+use crate::share::job::{Job, JobError};
 use crate::step::gradients;
 use crate::step::optimizer::ModelOptimizer;
 use crate::step::schedule::Stages;
@@ -41,16 +40,16 @@ pub trait Learner<B: AutodiffBackend> {
     fn name(&self) -> String;
 
     /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0. A batch
-    /// that gives no finite number is saved into `folder`.
+    /// that gives no finite number is saved in `place`.
     ///
     /// # Errors
-    /// A loss or a gradient that is not finite, or a node that is gone.
+    /// A loss or a gradient that is not finite, or an exchange that fails.
     fn gradients(
         &mut self,
         model: &Self::Model,
         step: usize,
         batch: &Self::Batch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> Result<(f64, GradientsParams), TrainError>;
 
     /// The parameters that `gradients` leave as they are.
@@ -79,13 +78,13 @@ pub trait Learner<B: AutodiffBackend> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Metrics, TrainError>;
 
-    /// The error for a batch that gave no finite number; the batch is saved into `folder`.
+    /// The error for a batch that gave no finite number; the batch is saved in `place`.
     fn not_finite(
         &self,
         step: usize,
         what: String,
         batch: &Self::Batch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> TrainError;
 
     /// What a checkpoint keeps of it.
@@ -95,12 +94,20 @@ pub trait Learner<B: AutodiffBackend> {
     fn restore(&mut self, state: Self::State);
 }
 
-/// The error for a batch that gave no finite number, once `batch` is saved into `folder`.
+/// The error for a batch that gave no finite number, once `batch` is saved in `place`.
 ///
 /// # Panics
 /// If the batch cannot be represented as JSON.
-pub fn not_finite(folder: &Path, step: usize, what: String, batch: &impl Serialize) -> TrainError {
-    let path = folder.join("non-finite-batch.json");
+pub fn not_finite(
+    place: &Place<'_>,
+    step: usize,
+    what: String,
+    batch: &impl Serialize,
+) -> TrainError {
+    let path = place.folder.join("non-finite-batch.json");
+    if !place.writes() {
+        return TrainError::NonFinite { step, what, batch: path };
+    }
     let json = serde_json::to_vec_pretty(batch).expect("it is representable as JSON");
     match samtone_files::replace(&path, &json) {
         Ok(()) => TrainError::NonFinite { step, what, batch: path },
@@ -164,12 +171,12 @@ impl std::ops::AddAssign for Work {
 
 /// The files of one training inside a run folder, what may interrupt it, and who else trains the same.
 pub struct Place<'a> {
-    /// The folder.
+    /// The folder, which rank 0 of a job alone reads and writes.
     pub folder: &'a Path,
     /// Set from outside: the training writes a checkpoint and ends.
     pub stop: &'a AtomicBool,
-    /// The other processes that train the same, if there are any.
-    pub nodes: Option<&'a Arc<Nodes>>,
+    /// The processes that train together, if there are several.
+    pub job: Option<&'a Job>,
     /// When this process began the run.
     pub started: Instant,
 }
@@ -183,10 +190,15 @@ impl Place<'_> {
         self.folder.join(METRICS)
     }
 
-    /// Whether this or another node is to stop.
-    fn is_to_stop(&self) -> Result<bool, NodesError> {
+    /// Whether this process judges the model and writes the folder.
+    pub fn writes(&self) -> bool {
+        self.job.is_none_or(Job::leads)
+    }
+
+    /// Whether this or another rank is to stop.
+    fn is_to_stop(&self) -> Result<bool, JobError> {
         let stop = self.stop.load(Ordering::Relaxed);
-        self.nodes.map_or(Ok(stop), |nodes| nodes.any(stop))
+        self.job.map_or(Ok(stop), |job| job.any(stop))
     }
 }
 
@@ -346,7 +358,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trained<T::Model>, TrainError> {
         let steps = self.course.stages.steps();
-        let (newest, torn) = place.checkpoints().newest();
+        let (newest, torn) =
+            if place.writes() { place.checkpoints().newest() } else { (None, Vec::new()) };
         for path in torn {
             observe(Event::Warning(format!("`{}` is torn and passed over", path.display())));
         }
@@ -354,12 +367,9 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             self = self.restore(checkpoint, device)?;
             self.before = self.state.legs;
         }
-        self = self.like_head(place, device)?;
+        self = self.like_first(place, device)?;
         let first = self.state.step;
-        if place.nodes.is_some() {
-            place.checkpoints().forget_after(first);
-        }
-        let mut log = Log::open(&place.metrics(), first)?;
+        let mut log = place.writes().then(|| Log::open(&place.metrics(), first)).transpose()?;
         observe(Event::Training { loss: &self.learner.name(), done: first, steps });
 
         std::thread::scope(|scope| {
@@ -375,6 +385,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             while self.state.step < steps && !self.is_stalled() {
                 if place.is_to_stop()? {
                     self.write(place)?;
+                    // A rank that ends may take the others with it: not before this is written.
+                    place.job.map_or(Ok(()), Job::wait)?;
                     let step = self.state.step;
                     return Err(TrainError::Interrupted { step, folder: place.folder.into() });
                 }
@@ -393,7 +405,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 if self.is_to_log(&record) {
                     record.loss = self.state.mean_to_log();
                     record.rss_bytes = rss_bytes();
-                    log.write(&record)?;
+                    log.as_mut().map_or(Ok(()), |log| log.write(&record))?;
                 }
                 if is_best || self.is_to_save() {
                     self.write(place)?;
@@ -414,7 +426,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     ) -> Result<Trained<T::Model>, TrainError> {
         let (steps, train_loss) = (self.state.step, self.state.tail_loss());
         let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
-        if let Some(best) = best.as_ref().filter(|best| best.step < steps) {
+        if let Some(best) = best.as_ref().filter(|best| best.step < steps && place.writes()) {
             match place.checkpoints().at(best.step) {
                 Some(checkpoint) => self = self.restore(&checkpoint, device)?,
                 None => observe(Event::Warning(format!(
@@ -423,7 +435,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 ))),
             }
         }
-        self = self.like_head(place, device)?;
+        self = self.like_first(place, device)?;
         let best = best.filter(|best| best.step == self.state.step);
         Ok(Trained { model: self.model, steps, train_loss, best, work, before })
     }
@@ -436,8 +448,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<StepRecord, TrainError> {
         let step = self.state.step;
-        let (loss, mut gradients) =
-            self.learner.gradients(&self.model, step, batch, place.folder)?;
+        let (loss, mut gradients) = self.learner.gradients(&self.model, step, batch, place)?;
         let norm = gradients::global_norm(&gradients::norms(&self.model, &gradients));
         if step == 0 {
             for dead in self.learner.dead_parameters(&self.model, &gradients) {
@@ -446,7 +457,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         }
         if !norm.is_finite() {
             let what = "the gradient is not finite".into();
-            return Err(self.learner.not_finite(step, what, batch, place.folder));
+            return Err(self.learner.not_finite(step, what, batch, place));
         }
         if self.course.clip > 0.0 && norm > self.course.clip {
             gradients::scale(&self.model, &mut gradients, self.course.clip / norm);
@@ -482,13 +493,15 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         if !is_due {
             return Ok(false);
         }
-        record.dev = self.learner.judge(&self.model, observe)?;
-        if let Some(nodes) = place.nodes {
-            // Machines may round otherwise, and this decides what is kept and when to stop.
-            let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");
-            let heads = nodes.of_head(own)?;
-            record.dev = serde_json::from_slice(&heads).expect("the head wrote it so");
-        }
+        record.dev = match place.job {
+            None => self.learner.judge(&self.model, observe)?,
+            Some(job) if job.leads() => {
+                let dev = self.learner.judge(&self.model, observe)?;
+                job.give(&dev)?;
+                dev
+            }
+            Some(job) => job.take()?,
+        };
         if record.dev.is_empty() {
             return Ok(false);
         }
@@ -526,8 +539,11 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         Ok([(MODEL, model), (OPTIMIZER, optimizer), (STATE, state)])
     }
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint, where this process writes.
     fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
+        if !place.writes() {
+            return Ok(());
+        }
         self.state.legs = self.before.and(place.started);
         let files = self.files()?;
         let best = self.state.best.as_ref().map(|best| best.step);
@@ -541,11 +557,16 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         self.with_files([read(MODEL)?, read(OPTIMIZER)?, read(STATE)?], device)
     }
 
-    /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
-    /// own or rounded otherwise.
-    fn like_head(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
-        let Some(nodes) = place.nodes else { return Ok(self) };
-        let [model, optimizer, state] = self.files()?.map(|(_, bytes)| nodes.of_head(bytes));
+    /// This training where that of rank 0 is, in a job: wherever that comes from, and whatever another
+    /// machine has rounded otherwise.
+    fn like_first(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
+        let Some(job) = place.job else { return Ok(self) };
+        let own = if job.leads() {
+            self.files()?.map(|(_, bytes)| bytes)
+        } else {
+            [const { Vec::new() }; 3]
+        };
+        let [model, optimizer, state] = own.map(|bytes| job.of_first(bytes));
         self.with_files([model?, optimizer?, state?], device)
     }
 
