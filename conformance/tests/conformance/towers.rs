@@ -66,7 +66,7 @@ fn gradients<B: AutodiffBackend>(
         recomputes: false,
     };
     let devices = vec![B::Device::default(); workers];
-    let workers = Workers { devices: &devices, nodes: None };
+    let workers = Workers { devices: &devices, job: None };
     let out = engine.shared_gradients(&workers, model, &batch, temperature, dropout).unwrap();
     let mut found = vec![("loss".into(), vec![out.loss, out.log_temperature])];
     found.extend(tiny::gradients(model, &out.parameters));

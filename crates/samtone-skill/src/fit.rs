@@ -1,7 +1,5 @@
 //! The training of a model that writes texts: what the loop over steps learns, and what judges it.
 
-use std::path::Path;
-
 use burn::module::AutodiffModule;
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::backend::AutodiffBackend;
@@ -103,7 +101,7 @@ impl<B: AutodiffBackend> Learner<B> for Writing<'_, B> {
         model: &Seq2Seq<B>,
         step: usize,
         pairs: &Vec<TokenPair>,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> Result<(f64, GradientsParams), TrainError> {
         let pad_id = self.start.tokenizer().pad_id();
         let key = self.lesson.dropout.at(step as u64);
@@ -123,7 +121,7 @@ impl<B: AutodiffBackend> Learner<B> for Writing<'_, B> {
             sum.accumulate(model, gradients);
         }
         if !total.is_finite() {
-            return Err(self.not_finite(step, "the loss is not finite".into(), pairs, folder));
+            return Err(self.not_finite(step, "the loss is not finite".into(), pairs, place));
         }
         Ok((total, sum.grads()))
     }
@@ -170,12 +168,12 @@ impl<B: AutodiffBackend> Learner<B> for Writing<'_, B> {
         step: usize,
         what: String,
         pairs: &Vec<TokenPair>,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> TrainError {
         let text = |ids: &Vec<u32>| self.start.tokenizer().inner().decode(ids, false).ok();
         let texts: Vec<_> =
             pairs.iter().map(|pair| [text(&pair.input), text(&pair.target)]).collect();
-        not_finite(folder, step, what, &texts)
+        not_finite(place, step, what, &texts)
     }
 
     fn state(&self) {}

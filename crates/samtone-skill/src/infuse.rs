@@ -85,7 +85,7 @@ pub fn infuse<B: AutodiffBackend>(
     if let (Some(_), Some(questions)) = (config.data.part, &questions) {
         write_part(&path.join("part"), &corpus.triples, questions)?;
     }
-    let place = Place { folder: path, stop: options.stop, nodes: None, started };
+    let place = Place { folder: path, stop: options.stop, job: None, started };
     let dropout = key.child("dropout");
     let lesson = Lesson {
         name: "triples",

@@ -57,7 +57,7 @@ pub fn qa<B: AutodiffBackend>(
         now.reads_file(file)?;
     }
     model.path.iter().try_for_each(|path| now.reads_model(path))?;
-    let place = Place { folder: path, stop: options.stop, nodes: None, started };
+    let place = Place { folder: path, stop: options.stop, job: None, started };
     let tuning = Tuning {
         questions: &questions,
         data,

@@ -6,7 +6,7 @@ use samtone_data::DataError;
 use samtone_model::Precision;
 
 use crate::config::Written;
-use crate::share::nodes::NodesError;
+use crate::share::job::JobError;
 use crate::step::engine::GradientsError;
 
 /// A training run that cannot start or go on.
@@ -152,9 +152,9 @@ pub enum TrainError {
     /// A checkpoint that cannot be gone on from.
     #[error("cannot use the checkpoint: {0}")]
     Checkpoint(String),
-    /// Nodes that do not train together.
+    /// Processes that do not train together.
     #[error(transparent)]
-    Nodes(#[from] NodesError),
+    Job(#[from] JobError),
     /// Data that cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -176,7 +176,7 @@ impl From<GradientsError> for TrainError {
     fn from(error: GradientsError) -> Self {
         match error {
             GradientsError::Loss(error) => error.into(),
-            GradientsError::Nodes(error) => error.into(),
+            GradientsError::Job(error) => error.into(),
         }
     }
 }
@@ -194,6 +194,12 @@ impl TrainError {
             Self::Interrupted { step, .. } => Self::Interrupted { step, folder: run.into() },
             other => other,
         }
+    }
+
+    /// Whether every rank of a job meets it: rank 0 speaks for all.
+    pub fn is_everyones(&self) -> bool {
+        use TrainError::{Job, NonFinite, TooManyDevices};
+        matches!(self, NonFinite { .. } | TooManyDevices { .. } | Job(JobError::Differ { .. }))
     }
 
     /// What to do about it, where that is known.
@@ -240,7 +246,7 @@ impl TrainError {
             Self::ForeignRun { .. } => {
                 Some("is it a run of this data set, and of these queries?".into())
             }
-            Self::Nodes(error) => error.hint(),
+            Self::Job(error) => error.hint(),
             Self::Data(error @ DataError::NoSplit { split, .. })
                 if ["dev", "test"].contains(&&**split) =>
             {

@@ -23,6 +23,8 @@
 //! Tensors are Burn's, of one version: `burn = { version = "=0.21.0", features = ["autodiff", "flex"] }`.
 //!
 //! - `flex` (default): the fused CPU paths, of `samtone-loss` and `samtone-model` too.
+//! - `mpi`: the ranks of a [`share::Job`] exchange by MPI; links the library that `mpicc` or pkg-config
+//!   finds.
 
 pub mod ablation;
 pub mod config;

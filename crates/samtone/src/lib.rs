@@ -36,6 +36,8 @@
 //! - `unfused`: the GPU backends without kernel fusion as well, to compare with.
 //! - `parquet`: `samtone import` reads Parquet files, `samtone encode` writes them.
 //! - `usearch`: `samtone index --graph` and searches by it; compiles C++.
+//! - `mpi`: `samtone train` under `mpirun` and its like, several processes on one run; links the MPI
+//!   library that `mpicc` or pkg-config finds.
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;

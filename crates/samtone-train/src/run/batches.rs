@@ -1,7 +1,6 @@
 //! Which pairs a step trains on, and what is known about them.
 
 use std::collections::HashSet;
-use std::path::Path;
 
 use samtone_data::{BatchConfig, Dataset, Pair, PairBatches, Positives};
 use samtone_loss::Relations;
@@ -10,7 +9,7 @@ use samtone_text::{Key, TokenCache};
 use crate::config::{ExperimentConfig, Sampler};
 use crate::error::TrainError;
 use crate::run::prepare::{Prepared, TokenRows, TrainSet};
-use crate::run::training::not_finite;
+use crate::run::training::{Place, not_finite};
 use crate::step::engine::StepRows;
 
 /// The batches of a run, each a pure function of its step.
@@ -183,13 +182,13 @@ impl<'a> Batches<'a> {
         (&*set.dataset, pairs.map(|(place, &row)| (&set.pairs[row], own(place))).collect())
     }
 
-    /// The error for a batch that gave no finite number, its ids saved beside the run.
+    /// The error for a batch that gave no finite number, its ids saved in `place`.
     pub(crate) fn save_not_finite(
         &self,
         step: usize,
         what: String,
         batch: &StepBatch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> TrainError {
         let TrainSet { dataset, pairs, .. } = self.sources[batch.source].set;
         let ids: Vec<[&str; 2]> = batch
@@ -200,7 +199,7 @@ impl<'a> Batches<'a> {
                 [&*dataset.queries()[pair.query].id, &*dataset.documents()[pair.document].id]
             })
             .collect();
-        not_finite(folder, step, what, &ids)
+        not_finite(place, step, what, &ids)
     }
 }
 
@@ -302,6 +301,7 @@ fn turns(weights: &[f64], steps: usize, key: Key) -> Vec<(usize, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::*;

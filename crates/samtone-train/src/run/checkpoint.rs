@@ -86,14 +86,6 @@ impl Checkpoints {
         }
     }
 
-    /// Removes those of the steps after `step`.
-    pub fn forget_after(&self, step: usize) {
-        for later in self.steps().into_iter().filter(|&later| later > step) {
-            // One that cannot be removed is written over when its step comes.
-            let _ = fs::remove_dir_all(self.folder.join(format!("{PREFIX}{later}")));
-        }
-    }
-
     /// The newest intact checkpoint, and the torn ones newer than it.
     pub fn newest(&self) -> (Option<Saved>, Vec<PathBuf>) {
         let mut torn = Vec::new();

@@ -6,19 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use super::proc::field;
 use crate::run::training::{Before, Work};
+use crate::share::job::Job;
 
 /// `environment.json` of a run folder: machine, versions, times and speeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     /// Version of samtone.
     pub samtone: String,
-    /// Versions of the crates that compute and tokenise.
+    /// Versions of the crates that compute and tokenise, and of what ranks exchange by.
     pub versions: BTreeMap<String, String>,
     /// Backend and device.
     pub backend: String,
-    /// Devices that shared the work, those of other nodes too.
+    /// Devices that shared the work, those of all ranks.
     #[serde(default = "one")]
     pub devices: usize,
+    /// Processes that shared the work.
+    #[serde(default = "one")]
+    pub ranks: usize,
+    /// Of several, the seconds that the last of the legs spent in exchanges with others, waiting for them
+    /// included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange_seconds: Option<f64>,
     /// Operating system and processor family.
     pub platform: String,
     /// The processor's own name, where the system tells it.
@@ -56,6 +64,8 @@ impl Environment {
             versions: versions(),
             backend: backend.into(),
             devices: one(),
+            ranks: one(),
+            exchange_seconds: None,
             platform: platform(),
             processor: processor(),
             threads: threads(),
@@ -69,6 +79,12 @@ impl Environment {
             ended: None,
             peak_rss_bytes: Some(legs.peak_rss_bytes).filter(|&bytes| bytes > 0),
         }
+    }
+
+    /// The same of a run that a job has done.
+    pub(crate) fn in_job(mut self, job: &Job) -> Self {
+        self.versions.insert("exchange".into(), job.library());
+        Self { ranks: job.size(), exchange_seconds: Some(job.exchange_seconds()), ..self }
     }
 }
 

@@ -19,20 +19,19 @@
 //!       queries.json        queries to look at: won, lost and worst, with texts
 //!       dev-sample.json     the documents that dev evaluations on the way look in, where not all
 //!       environment.json    machine, versions, times, speeds
-//!       node                which of several nodes wrote the folder
 //!       .lock               held by the process that writes the folder
 //!       non-finite-batch.json  what gave no finite loss, where that ended the run
 //!       baseline/           the same under another loss, where asked for: metrics, checkpoints,
 //!                           model, evaluations, rankings
 //! ```
 //!
+//! Of a job of several ranks, rank 0 alone judges and writes.
+//!
 //! The command line adds `report.html`, `figures/` and, on request, `tensorboard/`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::Path;
-use std::sync::Arc;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -41,6 +40,7 @@ use samtone_eval::Evaluation;
 use samtone_loss::{LossConfig, Preset};
 use samtone_model::{Retriever, Side};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Chunk, Configuration, ExperimentConfig, Recompute};
 use crate::error::TrainError;
@@ -58,11 +58,11 @@ use crate::run::prepare::{Prepared, TestSet};
 use crate::run::queries;
 use crate::run::ranking;
 use crate::run::record::Event;
-use crate::run::run_folder::{ENVIRONMENT, MODEL, NODE, RunFolder, SUMMARY, TOKENS};
+use crate::run::run_folder::{ENVIRONMENT, MODEL, RunFolder, SUMMARY, TOKENS, VOCABULARY};
 use crate::run::session::Session;
 use crate::run::summary::{Baseline, Metrics, Summary};
 use crate::run::training::{Before, Place};
-use crate::share::nodes::{Nodes, NodesError};
+use crate::share::job::{Job, JobError};
 use crate::share::shards::Workers;
 
 /// The configuration of the quick start, as TOML.
@@ -81,8 +81,8 @@ pub struct RunOptions<'a> {
     pub command: &'a str,
     /// Set from outside to end the run after its current step, with a checkpoint.
     pub stop: &'a AtomicBool,
-    /// Other processes that train the same run, each into a folder of its own; a dual encoder's alone.
-    pub nodes: Option<&'a Arc<Nodes>>,
+    /// The processes that train the run together, if there are several; a dual encoder's alone.
+    pub job: Option<&'a Job>,
 }
 
 /// A run's results.
@@ -100,26 +100,16 @@ pub struct Outcome<S = Summary, C = ExperimentConfig> {
     pub was_finished: bool,
 }
 
-/// Makes `folder` this node's, which no other may write.
-fn claim(folder: &Path, nodes: &Nodes) -> Result<(), TrainError> {
-    let (path, own) = (folder.join(NODE), nodes.node().to_string());
-    let fault = |source| TrainError::Write { path: path.clone(), source };
-    match File::create_new(&path) {
-        Ok(mut file) => file.write_all(own.as_bytes()).map_err(fault),
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(fault(error)),
-        Err(_) if fs::read_to_string(&path).map_err(fault)? == own => Ok(()),
-        Err(_) => Err(NodesError::Folder { path: folder.into() }.into()),
-    }
-}
-
 /// Trains, judges and writes the run folder.
 ///
 /// The folder is made once the configuration, the data and the model are known to be good. Several
-/// `devices` share every batch (see [`crate::share`]); the first does all that is no training. Other
-/// nodes with devices of theirs call this with the same configuration.
+/// `devices` share every batch (see [`crate::share`]); the first does all that is no training. All
+/// ranks of a job call this with the same configuration; rank 0 judges and writes, and all get what it
+/// finds.
 ///
 /// # Errors
-/// Anything that keeps the run from starting or going on; checkpoints stay.
+/// Anything that keeps the run from starting or going on; checkpoints stay. A rank of a job that fails
+/// must end the others too, which wait for it.
 ///
 /// # Panics
 /// If `devices` is empty.
@@ -129,42 +119,70 @@ pub fn run<B: AutodiffBackend>(
     devices: &[B::Device],
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Outcome, TrainError> {
-    let started = Instant::now();
-    let path = options.folder;
-    let (workers, batch) =
-        (Workers::<B> { devices, nodes: options.nodes }, config.train.batch_size);
+    let (workers, batch) = (Workers::<B> { devices, job: options.job }, config.train.batch_size);
     if workers.count() > batch {
         return Err(TrainError::TooManyDevices { devices: workers.count(), batch });
     }
     let device = devices.first().expect("a run has a device");
-    if let Some(nodes) = options.nodes {
-        agree(nodes, config, &B::name(device))?;
+    if let Some(job) = options.job {
+        job.agree("the version", env!("CARGO_PKG_VERSION"))?;
+        job.agree("the backend", &B::name(device))?;
+        job.agree("the configuration", &config.to_toml())?;
     }
-    let is_random = config.model.path.is_none() && config.model.encoder.is_none();
-    let resolved = config.resolve()?;
+    match options.job.filter(|job| !job.leads()) {
+        None => lead::<B>(config, options, devices, observe),
+        Some(job) => follow::<B>(config, options, job, devices, observe),
+    }
+}
+
+/// What the other ranks of a job want to know of the run folder, which rank 0 alone opens.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    is_finished: bool,
+    /// Of a run that goes on with one of its own.
+    vocabulary: Option<String>,
+}
+
+impl Found {
+    fn of(folder: &RunFolder<'_>) -> Result<Self, TrainError> {
+        let read =
+            |path| fs::read_to_string(&path).map_err(|source| TrainError::Read { path, source });
+        let vocabulary = folder.vocabulary().map(read).transpose()?;
+        Ok(Self { is_finished: folder.is_finished(), vocabulary })
+    }
+}
+
+/// The run as rank 0 does it, or a process without others.
+fn lead<B: AutodiffBackend>(
+    given: &ExperimentConfig,
+    options: RunOptions<'_>,
+    devices: &[B::Device],
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
+    let RunOptions { folder: path, job, .. } = options;
+    let is_random = given.model.path.is_none() && given.model.encoder.is_none();
+    let resolved = given.resolve()?;
     let now = Identity::new(&resolved.config, resolved.changed.clone());
     let mut folder = RunFolder::open(path, options.resume, &now)?;
-    if let Some(nodes) = options.nodes {
-        agree_on_end(nodes, path, folder.is_finished())?;
+    if let Some(job) = job {
+        job.give(&Found::of(&folder)?)?;
     }
     if folder.is_finished() {
-        return Outcome::of_finished(&folder, resolved.config, resolved.changed);
+        return Outcome::of_finished(&folder, resolved.config, resolved.changed)?.shared(job);
     }
     for change in &resolved.changed {
         observe(Event::Changed(change));
     }
     let vocabulary = folder.vocabulary();
-    let session = Session::<B>::open(resolved, vocabulary.as_deref(), device, observe)?;
-    let given = config;
+    let session = Session::<B>::open(resolved, vocabulary.as_deref(), &devices[0], observe)?;
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
-    folder.take(identity)?;
-    if let Some(nodes) = options.nodes {
-        claim(path, nodes)?;
-        agree_on_data(nodes, &session)?;
+    if let Some(job) = job {
+        agree_on_inputs(job, identity)?;
     }
-    let cache = config.data.token_cache.clone().unwrap_or_else(|| path.join(TOKENS));
-    let prepared = session.tokenise(&cache)?;
+    folder.take(identity)?;
+    let prepared = tokenised(&session, job, &path.join(TOKENS))?;
     if is_random {
         observe(Event::Warning(RANDOM.into()));
     }
@@ -174,15 +192,17 @@ pub fn run<B: AutodiffBackend>(
     if !plan.fits() {
         observe(Event::Warning(plan.warning()));
     }
-    if let Some(nodes) = options.nodes {
-        let first = blake3::hash(format!("{:?}", batches.at(0).texts).as_bytes());
-        nodes.agree("the training data", &format!("{} steps, first batch {first}", plan.steps))?;
+    let Plan { chunk, recomputes, steps, .. } = plan;
+    let begun = Identity { chunk, recomputes, steps, ..identity.clone() };
+    if let Some(job) = job {
+        job.give(&begun)?;
+        agree_on_batches(job, &batches)?;
     }
-    begin(&folder, &session, &plan, given, options.command)?;
+    begin(&folder, &session, &begun, given, options.command)?;
     let Session { config, retriever, identity, .. } = session;
     let (config, identity) = (&config, &identity);
     DataRecord::keep(&folder, &prepared, &batches, &retriever, config)?;
-    let place = Place { folder: path, stop: options.stop, nodes: options.nodes, started };
+    let place = Place { folder: path, stop: options.stop, job, started };
     let Beginning { start, among } =
         Beginning::of(&retriever.valid(), &prepared, config, path, observe)?;
     let dev = prepared.dev.as_ref();
@@ -202,37 +222,97 @@ pub fn run<B: AutodiffBackend>(
     let longest = if beside.seconds > trained.before.seconds { beside } else { trained.before };
 
     let environment = Environment {
-        devices: workers.count(),
+        devices: Workers::<B> { devices, job }.count(),
         ended: Some(seconds_since_1970()),
         ..Environment::new(options.backend, parameters, &trained.work, longest.and(started))
+    };
+    let environment = match job {
+        Some(job) => environment.in_job(job),
+        None => environment,
     };
     queries::keep(&folder, &prepared, config, &summary)?;
     folder.write_json(ENVIRONMENT, &environment)?;
     folder.write_json(SUMMARY, &summary)?;
     let (config, changed) = (config.clone(), identity.changed.clone());
-    Ok(Outcome { summary, environment, config, changed, was_finished: false })
+    Outcome { summary, environment, config, changed, was_finished: false }.shared(job)
 }
 
-/// Makes sure that all nodes run the same, before anything is read.
-fn agree(nodes: &Nodes, config: &ExperimentConfig, backend: &str) -> Result<(), NodesError> {
-    nodes.agree("the version", env!("CARGO_PKG_VERSION"))?;
-    nodes.agree("the backend", backend)?;
-    nodes.agree("the configuration", &config.to_toml())
-}
-
-/// Makes sure that all nodes go on, or none does.
-fn agree_on_end(nodes: &Nodes, folder: &Path, is_finished: bool) -> Result<(), TrainError> {
-    if folder.exists() {
-        claim(folder, nodes)?;
+/// The run as the other ranks of a job do it: each reads the same and shares the batches.
+fn follow<B: AutodiffBackend>(
+    config: &ExperimentConfig,
+    options: RunOptions<'_>,
+    job: &Job,
+    devices: &[B::Device],
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Outcome, TrainError> {
+    let started = Instant::now();
+    let resolved = config.resolve()?;
+    let (mut config, changed) = (resolved.config.clone(), resolved.changed.clone());
+    let found: Found = job.take()?;
+    if !found.is_finished {
+        let own = plan::temporary_folder()?;
+        let vocabulary = found.vocabulary.map(|text| keep_vocabulary(own.path(), &text));
+        let vocabulary = vocabulary.transpose()?;
+        let session = Session::<B>::open(resolved, vocabulary.as_deref(), &devices[0], observe)?;
+        config.clone_from(&session.config);
+        agree_on_inputs(job, &session.identity)?;
+        let prepared = tokenised(&session, Some(job), own.path())?;
+        let batches = Batches::new(&prepared, &config)?;
+        let begun: Identity = job.take()?;
+        let plan = plan_of(&session, &batches, Some(&begun))?;
+        agree_on_batches(job, &batches)?;
+        let place = Place { folder: own.path(), stop: options.stop, job: Some(job), started };
+        let lessons = Lessons { batches: &batches, plan: &plan, dev: None };
+        let Session { retriever, .. } = session;
+        let anew = config.train.baseline.map(|preset| (preset, retriever.clone()));
+        fit(retriever, lessons, &config, &place, devices, observe)?;
+        if let Some((preset, retriever)) = anew {
+            let config = config_of_baseline(&config, preset)?;
+            fit(retriever, lessons, &config, &place, devices, observe)?;
+        }
     }
-    Ok(nodes.agree("whether the run has ended", &is_finished.to_string())?)
+    let (summary, environment) = job.take()?;
+    Ok(Outcome { summary, environment, config, changed, was_finished: found.is_finished })
 }
 
-/// Makes sure that all nodes have read the same.
-fn agree_on_data<B: Backend>(nodes: &Nodes, session: &Session<B>) -> Result<(), NodesError> {
-    let pairs = session.train.iter().map(|set| set.pairs.len()).sum::<usize>();
-    let parameters = session.retriever.model.num_parameters();
-    nodes.agree("what they train", &format!("{pairs} pairs, {parameters} parameters"))
+/// Writes a vocabulary that rank 0 has sent into `folder`.
+fn keep_vocabulary(folder: &Path, text: &str) -> Result<PathBuf, TrainError> {
+    let path = folder.join(VOCABULARY);
+    match fs::write(&path, text) {
+        Ok(()) => Ok(path),
+        Err(source) => Err(TrainError::Write { path, source }),
+    }
+}
+
+/// Makes sure that all ranks have read the same, and start from the same weights.
+fn agree_on_inputs(job: &Job, identity: &Identity) -> Result<(), JobError> {
+    let lines = identity.inputs.iter().map(|(name, sum)| format!("{name}: {sum}\n"));
+    job.agree("what they read", &lines.collect::<String>())
+}
+
+/// Makes sure that all ranks train on the same.
+fn agree_on_batches(job: &Job, batches: &Batches<'_>) -> Result<(), JobError> {
+    let first = blake3::hash(format!("{:?}", batches.at(0).texts).as_bytes());
+    job.agree("the training data", &format!("{} steps, first batch {first}", batches.steps()))
+}
+
+/// Everything tokenised, in the folder `own` or where `data.token_cache` says. There rank 0 comes first,
+/// and those who see its files find them made.
+fn tokenised<B: AutodiffBackend>(
+    session: &Session<B>,
+    job: Option<&Job>,
+    own: &Path,
+) -> Result<Prepared, TrainError> {
+    let (Some(cache), Some(job)) = (&session.config.data.token_cache, job) else {
+        return session.tokenise(session.config.data.token_cache.as_deref().unwrap_or(own));
+    };
+    if !job.leads() {
+        job.wait()?;
+        return session.tokenise(cache);
+    }
+    let prepared = session.tokenise(cache)?;
+    job.wait()?;
+    Ok(prepared)
 }
 
 /// Says what of a run that is to begin its user may not have meant.
@@ -270,17 +350,15 @@ fn plan_of<B: AutodiffBackend>(
 fn begin<B: AutodiffBackend>(
     folder: &RunFolder<'_>,
     session: &Session<B>,
-    plan: &Plan,
+    begun: &Identity,
     given: &ExperimentConfig,
     command: &str,
 ) -> Result<(), TrainError> {
-    let Session { config, retriever, identity, .. } = session;
+    let Session { config, retriever, .. } = session;
     let vocabulary = config.model.path.is_none().then(|| retriever.tokenizer(Side::Query));
-    let Plan { chunk, recomputes, steps, .. } = *plan;
-    let begun = Identity { chunk, recomputes, steps, ..identity.clone() };
     let is_prolonged = folder.then().is_some_and(|then| then.steps != begun.steps);
     folder.unfinish()?;
-    folder.begin(&begun, &config.to_toml(), vocabulary)?;
+    folder.begin(begun, &config.to_toml(), vocabulary)?;
     Origin::keep(folder, given, command, is_prolonged)
 }
 
@@ -305,6 +383,26 @@ impl<S: DeserializeOwned, C> Outcome<S, C> {
         let (summary, environment) = (folder.read_json(SUMMARY)?, folder.read_json(ENVIRONMENT)?);
         Ok(Self { summary, environment, config, changed, was_finished: true })
     }
+}
+
+impl<S: Serialize, C> Outcome<S, C> {
+    /// The same, once the other ranks of the job have its results too.
+    fn shared(self, job: Option<&Job>) -> Result<Self, TrainError> {
+        if let Some(job) = job {
+            job.give(&(&self.summary, &self.environment))?;
+        }
+        Ok(self)
+    }
+}
+
+/// `config` of the run's baseline, whose loss is `preset`.
+fn config_of_baseline(
+    config: &ExperimentConfig,
+    preset: Preset,
+) -> Result<ExperimentConfig, TrainError> {
+    let similarity = config.loss.similarity;
+    let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
+    Ok(ExperimentConfig { loss, ..config.clone() })
 }
 
 /// What is said where neither a model nor the sizes of one are named.
@@ -360,9 +458,7 @@ impl Ending<'_> {
         let beside = path.join("baseline");
         fs::create_dir_all(&beside)
             .map_err(|source| TrainError::Write { path: beside.clone(), source })?;
-        let similarity = config.loss.similarity;
-        let loss = LossConfig { similarity, ..LossConfig::preset(preset) }.written_out()?;
-        let config = ExperimentConfig { loss, ..config.clone() };
+        let config = config_of_baseline(config, preset)?;
         let place = Place { folder: &beside, ..*self.place };
         let fitted = fit(retriever, lessons, &config, &place, devices, observe)
             .map_err(|error| error.in_run(path))?;

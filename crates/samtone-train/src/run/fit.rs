@@ -1,7 +1,5 @@
 //! The training of a dual encoder: what the loop over steps learns, and what judges it.
 
-use std::path::Path;
-
 use burn::module::AutodiffModule;
 use burn::optim::GradientsParams;
 use burn::tensor::backend::AutodiffBackend;
@@ -64,7 +62,7 @@ pub(crate) fn dropout_key(config: &ExperimentConfig) -> Key {
 }
 
 /// Trains `retriever` as `config` says, or continues from the newest checkpoint in `place`. The model is
-/// on the first of `devices`; the others, and those of other nodes, share its batches.
+/// on the first of `devices`; the others, and those of the job's other ranks, share its batches.
 pub(crate) fn fit<B: AutodiffBackend>(
     mut retriever: Retriever<B>,
     lessons: Lessons<'_>,
@@ -102,7 +100,7 @@ pub(crate) fn fit<B: AutodiffBackend>(
         dev,
         retriever: &retriever,
         batches,
-        workers: Workers { devices, nodes: place.nodes },
+        workers: Workers { devices, job: place.job },
         second_begins: course.stages.second_begins(),
         second: second.map(|stage| objective(config, &stage.loss)).transpose()?,
         dropout: dropout_key(config),
@@ -170,7 +168,7 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
         model: &DualEncoder<B>,
         step: usize,
         batch: &StepBatch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> Result<(f64, GradientsParams), TrainError> {
         self.enter_stage(step);
         let (dropout, temperature) = (self.dropout.at(step as u64), self.temperature.value);
@@ -178,10 +176,8 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
             .engine
             .shared_gradients(&self.workers, model, &batch.texts, temperature, Some(dropout))
             .map_err(|error| match error {
-                GradientsError::Loss(what) => {
-                    self.not_finite(step, what.to_string(), batch, folder)
-                }
-                lost @ GradientsError::Nodes(_) => lost.into(),
+                GradientsError::Loss(what) => self.not_finite(step, what.to_string(), batch, place),
+                lost @ GradientsError::Job(_) => lost.into(),
             })?;
         self.log_temperature = out.log_temperature;
         Ok((out.loss, out.parameters))
@@ -230,9 +226,9 @@ impl<B: AutodiffBackend> Learner<B> for Contrast<'_, B> {
         step: usize,
         what: String,
         batch: &StepBatch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> TrainError {
-        self.batches.save_not_finite(step, what, batch, folder)
+        self.batches.save_not_finite(step, what, batch, place)
     }
 
     fn state(&self) -> TemperatureState {

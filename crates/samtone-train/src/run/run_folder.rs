@@ -30,13 +30,10 @@ pub const ENVIRONMENT: &str = "environment.json";
 pub(crate) const TOKENS: &str = "tokens";
 
 /// The tokenizer of a run that made its own.
-const VOCABULARY: &str = "tokenizer.json";
+pub(crate) const VOCABULARY: &str = "tokenizer.json";
 
 /// The file whose lock says that a process writes the folder.
 const LOCK: &str = ".lock";
-
-/// The file that says which node a run folder belongs to, if there are several.
-pub(crate) const NODE: &str = "node";
 
 /// The right to write a run folder, which no other process has until this is dropped.
 #[derive(Debug)]
@@ -227,7 +224,7 @@ fn is_empty(folder: &Path) -> bool {
     fs::read_dir(folder).is_ok_and(|entries| {
         entries.flatten().all(|entry| {
             let name = entry.file_name();
-            let leftovers = [NODE, TOKENS, identity::FILE, VOCABULARY];
+            let leftovers = [TOKENS, identity::FILE, VOCABULARY];
             name.as_encoded_bytes().starts_with(b".") || leftovers.iter().any(|left| name == **left)
         })
     })

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::Instant;
@@ -23,7 +22,7 @@ use crate::run::record::{Event, Log, StepRecord};
 use crate::run::run_folder::METRICS;
 use crate::run::summary::{Best, Metrics};
 use crate::run::weights::{self, Weights};
-use crate::share::nodes::{Nodes, NodesError};
+use crate::share::job::{Job, JobError};
 use crate::step::gradients;
 use crate::step::optimizer::{ModelOptimizer, Moments};
 use crate::step::schedule::Stages;
@@ -41,16 +40,16 @@ pub trait Learner<B: AutodiffBackend> {
     fn name(&self) -> String;
 
     /// Mean loss of `batch` and the gradients of `model`, in the step of this number, from 0. A batch
-    /// that gives no finite number is saved into `folder`.
+    /// that gives no finite number is saved in `place`.
     ///
     /// # Errors
-    /// A loss or a gradient that is not finite, or a node that is gone.
+    /// A loss or a gradient that is not finite, or an exchange that fails.
     fn gradients(
         &mut self,
         model: &Self::Model,
         step: usize,
         batch: &Self::Batch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> Result<(f64, GradientsParams), TrainError>;
 
     /// The parameters that `gradients` leave as they are.
@@ -79,13 +78,13 @@ pub trait Learner<B: AutodiffBackend> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Metrics, TrainError>;
 
-    /// The error for a batch that gave no finite number; the batch is saved into `folder`.
+    /// The error for a batch that gave no finite number; the batch is saved in `place`.
     fn not_finite(
         &self,
         step: usize,
         what: String,
         batch: &Self::Batch,
-        folder: &Path,
+        place: &Place<'_>,
     ) -> TrainError;
 
     /// What a checkpoint keeps of it.
@@ -95,12 +94,20 @@ pub trait Learner<B: AutodiffBackend> {
     fn restore(&mut self, state: Self::State);
 }
 
-/// The error for a batch that gave no finite number, once `batch` is saved into `folder`.
+/// The error for a batch that gave no finite number, once `batch` is saved in `place`.
 ///
 /// # Panics
 /// If the batch cannot be represented as JSON.
-pub fn not_finite(folder: &Path, step: usize, what: String, batch: &impl Serialize) -> TrainError {
-    let path = folder.join("non-finite-batch.json");
+pub fn not_finite(
+    place: &Place<'_>,
+    step: usize,
+    what: String,
+    batch: &impl Serialize,
+) -> TrainError {
+    let path = place.folder.join("non-finite-batch.json");
+    if !place.writes() {
+        return TrainError::NonFinite { step, what, batch: path };
+    }
     let json = serde_json::to_vec_pretty(batch).expect("it is representable as JSON");
     match samtone_files::replace(&path, &json) {
         Ok(()) => TrainError::NonFinite { step, what, batch: path },
@@ -164,12 +171,12 @@ impl std::ops::AddAssign for Work {
 
 /// The files of one training inside a run folder, what may interrupt it, and who else trains the same.
 pub struct Place<'a> {
-    /// The folder.
+    /// The folder, which rank 0 of a job alone reads and writes.
     pub folder: &'a Path,
     /// Set from outside: the training writes a checkpoint and ends.
     pub stop: &'a AtomicBool,
-    /// The other processes that train the same, if there are any.
-    pub nodes: Option<&'a Arc<Nodes>>,
+    /// The processes that train together, if there are several.
+    pub job: Option<&'a Job>,
     /// When this process began the run.
     pub started: Instant,
 }
@@ -183,10 +190,15 @@ impl Place<'_> {
         self.folder.join(METRICS)
     }
 
-    /// Whether this or another node is to stop.
-    fn is_to_stop(&self) -> Result<bool, NodesError> {
+    /// Whether this process judges the model and writes the folder.
+    pub fn writes(&self) -> bool {
+        self.job.is_none_or(Job::leads)
+    }
+
+    /// Whether this or another rank is to stop.
+    fn is_to_stop(&self) -> Result<bool, JobError> {
         let stop = self.stop.load(Ordering::Relaxed);
-        self.nodes.map_or(Ok(stop), |nodes| nodes.any(stop))
+        self.job.map_or(Ok(stop), |job| job.any(stop))
     }
 }
 
@@ -299,6 +311,9 @@ const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 
+/// Why the model is there.
+const HELD: &str = "a step puts the model back";
+
 /// Batches that wait for their step while the one before is computed.
 const READY: usize = 2;
 
@@ -306,7 +321,8 @@ const READY: usize = 2;
 pub struct Training<'a, B: AutodiffBackend, T: Learner<B>> {
     learner: &'a mut T,
     course: &'a Course<'a>,
-    model: T::Model,
+    /// Not there while it is updated: nothing else holds its weights then.
+    model: Option<T::Model>,
     optimizer: ModelOptimizer<B>,
     state: State<T::State>,
     /// The sum of the weights that are not trained.
@@ -335,7 +351,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             task: task_state,
         };
         let frozen = weights::frozen_sum(&model);
-        Self { learner, course, model, optimizer, state, frozen, before: Before::default() }
+        let (model, before) = (Some(model), Before::default());
+        Self { learner, course, model, optimizer, state, frozen, before }
     }
 
     /// Trains on the batches of `batch_of`, from the newest checkpoint in `place` if there is one; the
@@ -353,7 +370,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Trained<T::Model>, TrainError> {
         let steps = self.course.stages.steps();
-        let (newest, torn) = place.checkpoints().newest();
+        let (newest, torn) =
+            if place.writes() { place.checkpoints().newest() } else { (None, Vec::new()) };
         for path in torn {
             observe(Event::Warning(format!("`{}` is torn and passed over", path.display())));
         }
@@ -363,12 +381,9 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             self = self.with_optimizer(&read(OPTIMIZER)?, device)?;
             self.before = self.state.legs;
         }
-        self = self.like_head(place, device)?;
+        self = self.like_first(place, device)?;
         let first = self.state.step;
-        if place.nodes.is_some() {
-            place.checkpoints().forget_after(first);
-        }
-        let mut log = Log::open(&place.metrics(), first)?;
+        let mut log = place.writes().then(|| Log::open(&place.metrics(), first)).transpose()?;
         observe(Event::Training { loss: &self.learner.name(), done: first, steps });
 
         std::thread::scope(|scope| {
@@ -384,6 +399,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             while self.state.step < steps && !self.is_stalled() {
                 if place.is_to_stop()? {
                     self.write(place)?;
+                    // A rank that ends may take the others with it: not before this is written.
+                    place.job.map_or(Ok(()), Job::wait)?;
                     let step = self.state.step;
                     return Err(TrainError::Interrupted { step, folder: place.folder.into() });
                 }
@@ -391,7 +408,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 let batch = ready.recv().expect("a batch is made for every step")?;
                 let mut record = self.step(&batch, place, observe)?;
                 let seconds = started.elapsed().as_secs_f64();
-                self.state.work += Work { seconds, ..self.learner.work(&self.model, &batch) };
+                let model = self.model.as_ref().expect(HELD);
+                self.state.work += Work { seconds, ..self.learner.work(model, &batch) };
                 let work = self.state.work;
                 record.seconds = work.seconds;
                 record.pairs_per_second = work.per_second(work.pairs);
@@ -402,7 +420,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 if self.is_to_log(&record) {
                     record.loss = self.state.mean_to_log();
                     record.rss_bytes = rss_bytes();
-                    log.write(&record)?;
+                    log.as_mut().map_or(Ok(()), |log| log.write(&record))?;
                 }
                 if is_best || self.is_to_save() {
                     self.write(place)?;
@@ -423,7 +441,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     ) -> Result<Trained<T::Model>, TrainError> {
         let (steps, train_loss) = (self.state.step, self.state.tail_loss());
         let (best, work, before) = (self.state.best.clone(), self.state.work, self.before);
-        if let Some(best) = best.as_ref().filter(|best| best.step < steps) {
+        if let Some(best) = best.as_ref().filter(|best| best.step < steps && place.writes()) {
             match place.checkpoints().at(best.step) {
                 Some(checkpoint) => {
                     let read = |name| checkpoint.read(name);
@@ -435,9 +453,10 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
                 ))),
             }
         }
-        self = self.like_head(place, device)?;
+        self = self.like_first(place, device)?;
         let best = best.filter(|best| best.step == self.state.step);
-        Ok(Trained { model: self.model, steps, train_loss, best, work, before })
+        let model = self.model.expect(HELD);
+        Ok(Trained { model, steps, train_loss, best, work, before })
     }
 
     /// One step on `batch`.
@@ -448,23 +467,24 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<StepRecord, TrainError> {
         let step = self.state.step;
-        let (loss, mut gradients) =
-            self.learner.gradients(&self.model, step, batch, place.folder)?;
-        let norm = gradients::global_norm(&gradients::norms(&self.model, &gradients));
+        let model = self.model.as_ref().expect(HELD);
+        let (loss, mut gradients) = self.learner.gradients(model, step, batch, place)?;
+        let norm = gradients::global_norm(&gradients::norms(model, &gradients));
         if step == 0 {
-            for dead in self.learner.dead_parameters(&self.model, &gradients) {
+            for dead in self.learner.dead_parameters(model, &gradients) {
                 observe(Event::Warning(dead_parameter(&dead)));
             }
         }
         if !norm.is_finite() {
             let what = "the gradient is not finite".into();
-            return Err(self.learner.not_finite(step, what, batch, place.folder));
+            return Err(self.learner.not_finite(step, what, batch, place));
         }
         if self.course.clip > 0.0 && norm > self.course.clip {
-            gradients::scale(&self.model, &mut gradients, self.course.clip / norm);
+            gradients::scale(model, &mut gradients, self.course.clip / norm);
         }
         let lr = self.course.stages.learning_rate(step);
-        self.model = self.optimizer.step(lr, self.model.clone(), gradients);
+        let model = self.model.take().expect(HELD);
+        self.model = Some(self.optimizer.step(lr, model, gradients));
         let (step, gradient_norm) = (step + 1, norm);
         let mut record = StepRecord { step, loss, lr, gradient_norm, ..StepRecord::default() };
         self.learner.update(&mut record)?;
@@ -494,13 +514,15 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         if !is_due {
             return Ok(false);
         }
-        record.dev = self.learner.judge(&self.model, observe)?;
-        if let Some(nodes) = place.nodes {
-            // Machines may round otherwise, and this decides what is kept and when to stop.
-            let own = serde_json::to_vec(&record.dev).expect("it is representable as JSON");
-            let heads = nodes.of_head(own)?;
-            record.dev = serde_json::from_slice(&heads).expect("the head wrote it so");
-        }
+        record.dev = match place.job {
+            None => self.learner.judge(self.model.as_ref().expect(HELD), observe)?,
+            Some(job) if job.leads() => {
+                let dev = self.learner.judge(self.model.as_ref().expect(HELD), observe)?;
+                job.give(&dev)?;
+                dev
+            }
+            Some(job) => job.take()?,
+        };
         if record.dev.is_empty() {
             return Ok(false);
         }
@@ -527,13 +549,16 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         is_end || is_due(step, self.course.log_every) || !record.dev.is_empty()
     }
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint, where this process writes.
     fn write(&mut self, place: &Place<'_>) -> Result<(), TrainError> {
+        if !place.writes() {
+            return Ok(());
+        }
         self.state.legs = self.before.and(place.started);
         self.state.task = self.learner.state();
         let best = self.state.best.as_ref().map(|best| best.step);
         let fill = |folder: &Path| {
-            weights::trained(&self.model, &self.frozen).write(&folder.join(MODEL))?;
+            self.weights().write(&folder.join(MODEL))?;
             self.optimizer.moments().write(&folder.join(OPTIMIZER))?;
             fs::write(folder.join(STATE), self.state.to_json())
         };
@@ -541,16 +566,26 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         Ok(())
     }
 
-    /// This training where that of node 0 is, if there are nodes: whatever a machine has lost of its
-    /// own or rounded otherwise.
-    fn like_head(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
-        let Some(nodes) = place.nodes else { return Ok(self) };
+    /// This training where that of rank 0 is, in a job: wherever that comes from, and whatever another
+    /// machine has rounded otherwise. With its optimiser, where there is more to do.
+    fn like_first(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
+        let Some(job) = place.job else { return Ok(self) };
+        let of_first =
+            |own: &dyn Fn() -> Vec<u8>| job.of_first(if job.leads() { own() } else { Vec::new() });
         self.state.task = self.learner.state();
-        let model = nodes.of_head(weights::trained(&self.model, &self.frozen).to_bytes())?;
-        let state = nodes.of_head(self.state.to_json())?;
+        let model = of_first(&|| self.weights().to_bytes())?;
+        let state = of_first(&|| self.state.to_json())?;
         self = self.with_model(&model, &state, device)?;
-        let optimizer = nodes.of_head(self.optimizer.moments().to_bytes())?;
+        if self.state.step == self.course.stages.steps() {
+            return Ok(self);
+        }
+        let optimizer = of_first(&|| self.optimizer.moments().to_bytes())?;
         self.with_optimizer(&optimizer, device)
+    }
+
+    /// What is trained of the model.
+    fn weights(&self) -> Weights<B::InnerBackend> {
+        weights::trained(self.model.as_ref().expect(HELD), &self.frozen)
     }
 
     /// This training with the model and the state of a checkpoint.
@@ -561,8 +596,8 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
         device: &B::Device,
     ) -> Result<Self, TrainError> {
         let weights = Weights::from_bytes(model, device).map_err(TrainError::Checkpoint)?;
-        self.model =
-            weights::restored(self.model, weights, &self.frozen).map_err(TrainError::Checkpoint)?;
+        let model = weights::restored(self.model.expect(HELD), weights, &self.frozen);
+        self.model = Some(model.map_err(TrainError::Checkpoint)?);
         self.state = serde_json::from_slice(state)
             .map_err(|error| TrainError::Checkpoint(error.to_string()))?;
         self.learner.restore(self.state.task.clone());

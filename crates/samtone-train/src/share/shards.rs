@@ -3,32 +3,32 @@
 //!
 //! Embeddings are exchanged by value and each shard takes its rows of the loss's closed-form
 //! gradient, so nothing is sent back through an exchange. The shards of a process meet in memory, and
-//! one of them exchanges with other [`Nodes`] for all. Sums are taken in the order of the shards, then
-//! of the nodes: the same bits on every one.
+//! one of them exchanges with the other ranks of the [`Job`] for all. Sums are taken in the order of
+//! the shards, then as the job takes them: the same bits on every one.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use burn::module::{AutodiffModule, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use burn::tensor::{Bytes, DType, Tensor, TensorData};
+use burn::tensor::{Bytes, DType, Element, Tensor, TensorData};
 
-use crate::share::nodes::{Nodes, NodesError};
+use crate::share::job::{Job, JobError, Numbers};
 
 /// Who shares the work on a batch.
 #[derive(Debug)]
 pub struct Workers<'a, B: Backend> {
     /// This process's devices, the model's first.
     pub devices: &'a [B::Device],
-    /// Other processes with devices of theirs.
-    pub nodes: Option<&'a Arc<Nodes>>,
+    /// The processes with devices of theirs that this one is of.
+    pub job: Option<&'a Job>,
 }
 
 impl<B: Backend> Workers<'_, B> {
     /// How many devices all have.
     pub fn count(&self) -> usize {
-        self.nodes.map_or(self.devices.len(), |nodes| nodes.devices())
+        self.job.map_or(self.devices.len(), Job::devices)
     }
 }
 
@@ -36,14 +36,14 @@ impl<B: Backend> Workers<'_, B> {
 #[derive(Debug)]
 pub struct Shard {
     /// Its place in the group.
-    rank: usize,
+    place: usize,
     group: Arc<Group>,
 }
 
 /// Where the shards of a process leave what the others want.
 #[derive(Debug)]
 struct Group {
-    nodes: Option<Arc<Nodes>>,
+    job: Option<Job>,
     round: Mutex<Round>,
     changed: Condvar,
 }
@@ -53,8 +53,8 @@ struct Group {
 /// fused backends do not promise.
 #[derive(Debug)]
 struct Round {
-    posted: Vec<Option<Vec<u8>>>,
-    combined: Option<Result<Arc<Vec<u8>>, NodesError>>,
+    posted: Vec<Option<TensorData>>,
+    combined: Option<Result<TensorData, JobError>>,
     /// Shards that have read.
     readers: usize,
     /// Whether a shard has ended: nobody waits for it.
@@ -92,107 +92,126 @@ impl Drop for Shard {
 enum Combine {
     /// One after the other.
     Concat,
-    /// Number by number, of this type.
-    Sum(DType),
+    /// Number by number.
+    Sum,
 }
 
 impl Combine {
-    fn all(self, parts: Vec<Vec<u8>>) -> Vec<u8> {
-        let Self::Sum(dtype) = self else { return parts.concat() };
-        let mut parts = parts.into_iter();
-        let mut sum = parts.next().expect("a group has a shard");
-        for part in parts {
-            match dtype {
-                DType::F64 => add(&mut sum, &part, |a, b| {
-                    (f64::from_ne_bytes(a) + f64::from_ne_bytes(b)).to_ne_bytes()
-                }),
-                DType::F32 => add(&mut sum, &part, |a, b| {
-                    (f32::from_ne_bytes(a) + f32::from_ne_bytes(b)).to_ne_bytes()
-                }),
-                other => unreachable!("gradients are summed in single precision, not in {other:?}"),
+    /// What the shards of a process give, in their order, and then what the ranks of the job do.
+    fn all(self, parts: Vec<TensorData>, job: Option<&Job>) -> Result<TensorData, JobError> {
+        match self {
+            Self::Concat => {
+                let dtype = parts[0].dtype;
+                let mut bytes = parts.iter().map(TensorData::as_bytes).collect::<Vec<_>>().concat();
+                if let Some(job) = job {
+                    bytes = job.gather(&bytes)?.concat();
+                }
+                let shape = [bytes.len() / dtype.size()];
+                Ok(TensorData::from_bytes(Bytes::from_bytes_vec(bytes), shape, dtype))
+            }
+            Self::Sum => {
+                let mut parts = parts.into_iter();
+                let mut sum = parts.next().expect("a group has a shard");
+                match sum.dtype {
+                    DType::F64 => add(numbers::<f64>(&mut sum), parts),
+                    DType::F32 => add(numbers::<f32>(&mut sum), parts),
+                    other => {
+                        unreachable!("gradients are summed in single precision, not in {other:?}")
+                    }
+                }
+                match job {
+                    Some(job) if sum.dtype == DType::F64 => {
+                        job.sum(Numbers::F64(numbers(&mut sum)))?;
+                    }
+                    Some(job) => job.sum(Numbers::F32(numbers(&mut sum)))?,
+                    None => {}
+                }
+                Ok(sum)
             }
         }
-        sum
     }
 }
 
-/// Adds the numbers of `part` to those of `sum`, each of `N` bytes.
+fn numbers<E: Element>(data: &mut TensorData) -> &mut [E] {
+    data.as_mut_slice().expect("the numbers are of their own type")
+}
+
+/// Adds the numbers of `parts` to those of `sum`, one part after the other.
 ///
 /// # Panics
 /// If they are not as many: a parameter has a gradient on one shard and none on another then, and
 /// every number behind it would be added to a stranger.
-fn add<const N: usize>(sum: &mut [u8], part: &[u8], add: impl Fn([u8; N], [u8; N]) -> [u8; N]) {
-    assert_eq!(sum.len(), part.len(), "every shard has gradients of the same parameters");
-    for (a, b) in sum.as_chunks_mut().0.iter_mut().zip(part.as_chunks().0) {
-        *a = add(*a, *b);
+fn add<E: Element + AddAssign>(sum: &mut [E], parts: impl Iterator<Item = TensorData>) {
+    for part in parts {
+        let part = part.as_slice::<E>().expect("all shards compute in one type");
+        assert_eq!(sum.len(), part.len(), "every shard has gradients of the same parameters");
+        for (a, b) in sum.iter_mut().zip(part) {
+            *a += *b;
+        }
     }
 }
 
 impl Shard {
-    /// A group of `count` shards, in order; with other `nodes`, those of this process alone.
-    pub fn group(count: usize, nodes: Option<Arc<Nodes>>) -> Vec<Self> {
+    /// A group of `count` shards, in order; in a `job`, those of this process alone.
+    pub fn group(count: usize, job: Option<Job>) -> Vec<Self> {
         let round = Round { posted: vec![None; count], combined: None, readers: 0, is_over: false };
-        let group = Arc::new(Group { nodes, round: Mutex::new(round), changed: Condvar::new() });
-        (0..count).map(|rank| Self { rank, group: group.clone() }).collect()
+        let group = Arc::new(Group { job, round: Mutex::new(round), changed: Condvar::new() });
+        (0..count).map(|place| Self { place, group: group.clone() }).collect()
     }
 
     /// Which of `rows` rows are this shard's.
     pub fn rows(&self, rows: usize) -> Range<usize> {
-        let (rank, count) = match &self.group.nodes {
-            Some(nodes) => (nodes.own_devices().start + self.rank, nodes.devices()),
-            None => (self.rank, self.group.round().posted.len()),
+        let (place, count) = match &self.group.job {
+            Some(job) => (job.own_devices().start + self.place, job.devices()),
+            None => (self.place, self.group.round().posted.len()),
         };
-        rows * rank / count..rows * (rank + 1) / count
+        rows * place / count..rows * (place + 1) / count
     }
 
-    /// What the shards of all nodes give, combined; on the device of `own`.
+    /// What the shards of all ranks give, combined; on the device of `own`.
     fn exchange<B: Backend>(
         &self,
         own: Tensor<B, 1>,
         combine: Combine,
-    ) -> Result<Tensor<B, 1>, NodesError> {
+    ) -> Result<Tensor<B, 1>, JobError> {
         let (device, dtype) = (own.device(), own.dtype());
-        let own = own.into_data().as_bytes().to_vec();
+        let own = own.into_data();
         let mut round = self.group.wait(|round| round.combined.is_none());
-        round.posted[self.rank] = Some(own);
+        round.posted[self.place] = Some(own);
         if round.posted.iter().all(Option::is_some) {
             let parts = round.posted.iter_mut().filter_map(Option::take).collect();
             drop(round);
-            let own = combine.all(parts);
-            let combined = match &self.group.nodes {
-                Some(nodes) => nodes.exchange(own, |all| combine.all(all)),
-                None => Ok(own),
-            };
-            self.group.round().combined = Some(combined.map(Arc::new));
+            let combined = combine.all(parts, self.group.job.as_ref());
+            self.group.round().combined = Some(combined);
             self.group.changed.notify_all();
         } else {
             drop(round);
         }
         let mut round = self.group.wait(|round| round.combined.is_some());
-        let combined = round.combined.clone().expect("waited for");
         round.readers += 1;
-        if round.readers == round.posted.len() {
+        let combined = if round.readers == round.posted.len() {
             round.readers = 0;
-            round.combined = None;
             self.group.changed.notify_all();
-        }
+            round.combined.take()
+        } else {
+            round.combined.clone()
+        };
         drop(round);
-        let bytes = Bytes::from_bytes_vec(combined?.to_vec());
-        let shape = [bytes.len() / dtype.size()];
-        Ok(Tensor::from_data(TensorData::from_bytes(bytes, shape, dtype), (&device, dtype)))
+        let combined = combined.expect("waited for")?;
+        Ok(Tensor::from_data(combined, (&device, dtype)))
     }
 
     /// The rows of all shards: `[own rows, …]` → `[all rows, …]`. Blocks until all have given theirs.
     ///
     /// # Errors
-    /// If another node is gone.
+    /// If the exchange with other ranks fails.
     ///
     /// # Panics
     /// If another shard of the group is dropped before.
     pub fn gather<B: Backend, const D: usize>(
         &self,
         own: Tensor<B, D>,
-    ) -> Result<Tensor<B, D>, NodesError> {
+    ) -> Result<Tensor<B, D>, JobError> {
         let mut shape = own.dims();
         let all = self.exchange(own.flatten(0, D - 1), Combine::Concat)?;
         shape[0] = all.dims()[0] / shape[1..].iter().product::<usize>();
@@ -202,7 +221,7 @@ impl Shard {
     /// The sum of all shards' gradients of `module`. Blocks until all have given theirs.
     ///
     /// # Errors
-    /// If another node is gone.
+    /// If the exchange with other ranks fails.
     ///
     /// # Panics
     /// If another shard of the group is dropped before.
@@ -210,7 +229,7 @@ impl Shard {
         &self,
         module: &M,
         mut own: GradientsParams,
-    ) -> Result<GradientsParams, NodesError>
+    ) -> Result<GradientsParams, JobError>
     where
         A: AutodiffBackend,
         M: AutodiffModule<A>,
@@ -221,8 +240,7 @@ impl Shard {
             return Ok(own);
         }
         let flat = Tensor::cat(flat.parts, 0);
-        let dtype = flat.dtype();
-        let sum = self.exchange(flat, Combine::Sum(dtype))?;
+        let sum = self.exchange(flat, Combine::Sum)?;
         module.visit(&mut Unflatten { from: sum, at: 0, to: &mut own });
         Ok(own)
     }

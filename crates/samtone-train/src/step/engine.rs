@@ -17,7 +17,7 @@ use samtone_loss::{Embeddings, LossError, Relations, Temperature};
 use samtone_model::{Dropout, DualEncoder, Precision, Side};
 use samtone_text::{Key, TokenBatch};
 
-use crate::share::nodes::NodesError;
+use crate::share::job::JobError;
 use crate::share::shards::{Shard, Workers};
 use crate::step::gradients;
 use crate::step::objective::Objective;
@@ -111,9 +111,9 @@ pub enum GradientsError {
     /// A non-finite embedding or loss, named with its row.
     #[error(transparent)]
     Loss(#[from] LossError),
-    /// A node that shares the batch is gone.
+    /// The exchange with the other ranks fails.
     #[error(transparent)]
-    Nodes(#[from] NodesError),
+    Job(#[from] JobError),
 }
 
 /// How a batch is turned into gradients.
@@ -157,7 +157,7 @@ impl Engine {
     /// result lies on the model's own device, which is the first.
     ///
     /// # Errors
-    /// As [`gradients`](Self::gradients), or that another node is gone.
+    /// As [`gradients`](Self::gradients), or that the exchange with other ranks fails.
     ///
     /// # Panics
     /// If the batch has fewer pairs than there are devices, or a device fails.
@@ -169,14 +169,14 @@ impl Engine {
         temperature: Temperature,
         dropout: Option<Key>,
     ) -> Result<BatchGradients, GradientsError> {
-        let &Workers { devices, nodes } = workers;
+        let &Workers { devices, job } = workers;
         if workers.count() < 2 {
             return self.gradients(model, batch, temperature, dropout);
         }
         assert!(workers.count() <= batch.queries.len(), "every device wants a pair");
         // Fused backends compute late: other threads want the weights as they are now.
         B::sync(&devices[0]).expect("the device computes");
-        let mut shards = Shard::group(devices.len(), nodes.cloned());
+        let mut shards = Shard::group(devices.len(), job.cloned());
         let own = shards.remove(0);
         std::thread::scope(|scope| {
             // Dropped if this panics: the others do not wait for it then.

@@ -4,8 +4,10 @@
 
 mod adapters;
 mod chunks;
+mod jobs;
 mod objective;
 mod optimizers;
 mod search_split;
 mod shards;
+mod threads;
 mod tiny;

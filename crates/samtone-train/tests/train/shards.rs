@@ -1,9 +1,5 @@
 //! Shards of a batch find what one device finds, duplicates across them masked.
 
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::Duration;
-
 use burn::backend::{Autodiff, Flex};
 use burn::module::Module;
 use burn::tensor::FloatDType;
@@ -13,21 +9,22 @@ use samtone_testing::assert_close_to_scale;
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self, NEGATIVES, ROWS};
 use samtone_text::Key;
-use samtone_train::share::{Nodes, Seat, Shard};
+use samtone_train::share::{Job, Shard};
 use samtone_train::step::{Engine, StepRows};
 
+use crate::threads::on_each_rank;
 use crate::tiny::{TOLERANCE, batch};
 
-type B = Autodiff<Flex>;
+pub(crate) type B = Autodiff<Flex>;
 
-fn model() -> DualEncoder<B> {
+pub(crate) fn model() -> DualEncoder<B> {
     let bert = EncoderConfig::Bert(model::bert());
     model::model(&model::config(bert, Sharing::AdeSpl, Pooling::Mean), 1)
 }
 
 /// Rows 0 and 6 share a query, 2 and 3 a document, and 1 knows the document of 5: with two shards
 /// or more each pair lies on different ones.
-fn duplicates() -> Relations {
+pub(crate) fn duplicates() -> Relations {
     Relations {
         query_ids: Some(vec![0, 1, 2, 3, 4, 5, 0]),
         document_ids: Some(vec![10, 11, 12, 12, 14, 15, 16]),
@@ -106,37 +103,31 @@ fn shards_find_what_one_device_finds_with_dropout_and_chunks() {
     }
 }
 
-/// The same on every shard of nodes with so many devices each, which meet over TCP.
-fn gradients_on_nodes(
+/// The same on every shard of ranks with so many devices each.
+fn gradients_in_job(
     model: &DualEncoder<B>,
     batch: &StepRows,
     chunk: usize,
     devices: &[usize],
 ) -> Vec<Vec<Vec<f64>>> {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    std::thread::scope(|scope| {
-        let start = |(node, &count)| {
-            // A node has a model of its own.
-            let (model, free) = (model.clone().fork(&Default::default()), &free);
-            let seat = Seat { node, nodes: devices.len() };
-            scope.spawn(move || {
-                let nodes = Nodes::meet(seat, count, free, Duration::from_mins(1)).unwrap();
-                on_each(&model, batch, chunk, Shard::group(count, Some(Arc::new(nodes))))
-            })
-        };
-        let threads: Vec<_> = devices.iter().enumerate().map(start).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
+    let found = on_each_rank(devices.len(), |exchange| {
+        let count = devices[exchange.rank()];
+        let job = Job::new(exchange, count).unwrap();
+        // A rank has a model of its own.
+        let model = model.clone().fork(&Default::default());
+        on_each(&model, batch, chunk, Shard::group(count, Some(job)))
+    });
+    found.into_iter().flatten().collect()
 }
 
 #[test]
-fn nodes_find_what_one_device_finds_and_mask_duplicates_across_them() {
+fn ranks_find_what_one_device_finds_and_mask_duplicates_across_them() {
     let model = model().cast(FloatDType::F64);
     let batch = batch(duplicates());
     let whole = gradients(&model, &batch, ROWS * NEGATIVES, 1).remove(0);
     for devices in [&[1, 1][..], &[2, 1], &[1, 1, 3], &[7]] {
         for chunk in [ROWS * NEGATIVES, 2] {
-            let all = gradients_on_nodes(&model, &batch, chunk, devices);
+            let all = gradients_in_job(&model, &batch, chunk, devices);
             assert_eq!(all.len(), devices.iter().sum::<usize>());
             assert_close(&format!("{devices:?}, chunks of {chunk}"), &all[0], &whole);
             assert!(all.iter().all(|one| *one == all[0]), "{devices:?} differ");

@@ -188,6 +188,26 @@ impl BackendChoice {
         self.run(Nothing)
     }
 
+    /// The device of this choice for the process that is `local_rank` of those on its machine: each its
+    /// own, in turn, of the GPUs that it sees, where none is named.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn of_rank(self, local_rank: usize) -> anyhow::Result<Self> {
+        struct Count;
+        impl OnBackend for Count {
+            type Output = usize;
+            fn run<B: AutodiffBackend>(self, device: &B::Device) -> usize {
+                B::device_count(device.to_id().type_id)
+            }
+        }
+        Ok(match self {
+            Self::Cuda(0) => Self::Cuda(in_turn(local_rank, self.run(Count)?)),
+            Self::CudaUnfused(0) => Self::CudaUnfused(in_turn(local_rank, self.run(Count)?)),
+            other => other,
+        })
+    }
+
     /// The device of this choice, of the same backend as `device`.
     pub(crate) fn beside<B: Backend>(self, device: &B::Device) -> B::Device {
         let index = match self {
@@ -233,6 +253,11 @@ impl BackendChoice {
     }
 }
 
+/// Which of `count` devices is for the process of this number.
+fn in_turn(process: usize, count: usize) -> u16 {
+    (process % count.max(1)) as u16
+}
+
 /// Checks that all `backends` are there, and one backend with as many devices.
 ///
 /// # Errors
@@ -276,6 +301,15 @@ mod tests {
         assert!("cuda:65535".parse::<BackendChoice>().is_ok());
         assert!("cuda:65536".parse::<BackendChoice>().is_err());
         assert!("tpu".parse::<BackendChoice>().is_err());
+    }
+
+    #[test]
+    fn processes_of_a_machine_take_its_devices_in_turn() {
+        assert_eq!([0, 1, 2, 3, 4].map(|process| in_turn(process, 4)), [0, 1, 2, 3, 0]);
+        // A scheduler that shows each process its own device alone.
+        assert_eq!([0, 1, 2].map(|process| in_turn(process, 1)), [0, 0, 0]);
+        // What has one place to compute is the same for all.
+        assert_eq!(BackendChoice::Flex.of_rank(3).unwrap(), BackendChoice::Flex);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! How a failed command ends: the causes, a hint and the exit code.
 
-use std::process::ExitCode;
-
 use samtone_data::DataError;
 use samtone_eval::EvalError;
 use samtone_hub::HubError;
@@ -71,7 +69,7 @@ impl std::error::Error for Failure {}
 
 /// Prints `error` with its causes and its hint to stderr; the exit code is 2 for a usage mistake
 /// and 1 for anything else.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error) -> u8 {
     say(format_args!("error: {error}"));
     for cause in error.chain().skip(1) {
         say(format_args!("  caused by: {cause}"));
@@ -79,8 +77,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = error.chain().find_map(hint) {
         say(format_args!("\nhint: {hint}"));
     }
-    let usage = error.chain().any(is_usage);
-    ExitCode::from(if usage { 2 } else { 1 })
+    if error.chain().any(is_usage) { 2 } else { 1 }
 }
 
 /// Whether the mistake is in the call or its configuration.

@@ -6,6 +6,7 @@ mod embeddings;
 mod encoding;
 mod error;
 mod index;
+mod job;
 mod output;
 mod progress;
 mod run_files;
@@ -24,6 +25,6 @@ fn main() -> ExitCode {
     samtone_model::keep_freed_memory();
     match commands::Cli::read().run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error::report(&error),
+        Err(error) => job::fail(&error),
     }
 }

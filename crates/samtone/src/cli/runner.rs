@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use anyhow::Context;
 use burn::tensor::backend::AutodiffBackend;
@@ -15,7 +14,7 @@ use samtone_train::run::{
     CONFIG, Environment, Event, Metrics, Outcome, QUICK_START, RunOptions, StepRecord, Summary,
     check_folder, is_begun, peak_rss_bytes,
 };
-use samtone_train::share::{Nodes, Seat};
+use samtone_train::share::{Exchange, Job};
 use serde::Serialize;
 
 use crate::commands::command_line;
@@ -158,12 +157,9 @@ pub(crate) struct RunArgs {
 pub(crate) struct Shared<'a> {
     /// Devices instead of the one in the arguments; may be empty.
     pub(crate) devices: &'a [BackendChoice],
-    /// Which of several processes this is, and where it meets the others.
-    pub(crate) node: Option<(Seat, &'a str)>,
+    /// The processes of a job, if there are several.
+    pub(crate) exchange: Option<&'a Arc<dyn Exchange>>,
 }
-
-/// How long a node waits for the others to start.
-const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A run that has ended.
 pub(crate) struct Done<C: Run> {
@@ -185,49 +181,53 @@ impl RunArgs {
     /// Begins the run, or goes on with it, and sees it to its end; a folder that is not named is called
     /// after the configuration, or after `name`.
     pub(crate) fn run<C: Run>(&self, name: &str, shared: Shared<'_>) -> anyhow::Result<Done<C>> {
-        let own = [self.device.backend];
+        let own = match shared.exchange {
+            Some(exchange) => [self.device.backend.of_rank(exchange.local_rank())?],
+            None => [self.device.backend],
+        };
         let backends = if shared.devices.is_empty() { &own[..] } else { shared.devices };
         check_all(backends)?;
-        let folder = match &self.run_dir {
-            Some(folder) => folder.clone(),
-            None => new_folder(self.config.config.as_deref(), name, shared.node.map(|node| node.0)),
-        };
-        let overrides = self.config.overrides();
-        let is_named = self.config.config.is_some() || !overrides.is_empty();
-        let config = if self.resume && !is_named {
-            if !is_begun(&folder) {
-                return Err(TrainError::NoRun { path: folder }.into());
-            }
-            C::load(&folder.join(CONFIG), &[])?
-        } else if self.resume && self.config.config.is_none() && is_begun(&folder) {
-            C::load(&folder.join(CONFIG), &overrides)?
-        } else {
-            self.config.read()?
-        };
-        check_folder(&folder, self.resume)?;
-        let nodes = match shared.node {
-            Some((seat, head)) => {
-                say(format_args!("waiting for the other nodes at {head} …"));
-                Some(Arc::new(
-                    Nodes::meet(seat, backends.len(), head, PATIENCE).map_err(TrainError::from)?,
-                ))
+        let job = match shared.exchange {
+            Some(exchange) => {
+                Some(Job::new(Arc::clone(exchange), backends.len()).map_err(TrainError::from)?)
             }
             None => None,
         };
+        let folder = match &self.run_dir {
+            Some(folder) => folder.clone(),
+            None => new_folder(self.config.config.as_deref(), name),
+        };
+        let config = match job.as_ref().filter(|_| self.resume && self.config.config.is_none()) {
+            None => self.configuration(&folder)?,
+            // The run folder is rank 0's.
+            Some(job) if job.leads() => {
+                let config: C = self.configuration(&folder)?;
+                job.give(&config.to_toml()).map_err(TrainError::from)?;
+                config
+            }
+            Some(job) => {
+                let text: String = job.take().map_err(TrainError::from)?;
+                C::parse(&text, Path::new("the configuration of rank 0"), &[])?
+            }
+        };
+        let leads = job.as_ref().is_none_or(Job::leads);
+        if leads {
+            check_folder(&folder, self.resume)?;
+        }
         let command = command_line();
-        let tensorboard = self.tensorboard.then(|| Board::new(&folder));
-        let show = Show { tensorboard, ..Show::default() };
+        let tensorboard = (self.tensorboard && leads).then(|| Board::new(&folder));
+        let show = Show { tensorboard, is_silent: !leads, ..Show::default() };
         let runner = Runner {
             config: &config,
             folder: &folder,
             resume: self.resume,
             backends,
-            nodes: nodes.as_ref(),
+            job: job.as_ref(),
             command: &command,
             show,
         };
         let outcome = runner.run()?;
-        if outcome.was_finished {
+        if outcome.was_finished && leads {
             say(format_args!(
                 "the run in `{}` has ended before: nothing is done",
                 folder.display()
@@ -235,17 +235,29 @@ impl RunArgs {
         }
         Ok(Done { folder, outcome, command })
     }
+
+    /// The configuration that is asked for: that of the run in `folder`, or another.
+    fn configuration<C: Run>(&self, folder: &Path) -> anyhow::Result<C> {
+        let overrides = self.config.overrides();
+        let is_named = self.config.config.is_some() || !overrides.is_empty();
+        if self.resume && !is_named {
+            if !is_begun(folder) {
+                return Err(TrainError::NoRun { path: folder.into() }.into());
+            }
+            return Ok(C::load(&folder.join(CONFIG), &[])?);
+        }
+        if self.resume && self.config.config.is_none() && is_begun(folder) {
+            return Ok(C::load(&folder.join(CONFIG), &overrides)?);
+        }
+        self.config.read()
+    }
 }
 
-/// The first free folder under `runs/` with the configuration's name, or with `default`; one of several
-/// nodes has its own.
-fn new_folder(config: Option<&Path>, default: &str, seat: Option<Seat>) -> PathBuf {
-    let mut name = config
+/// The first free folder under `runs/` with the configuration's name, or with `default`.
+fn new_folder(config: Option<&Path>, default: &str) -> PathBuf {
+    let name = config
         .and_then(Path::file_stem)
         .map_or_else(|| default.into(), |stem| stem.to_string_lossy().into_owned());
-    if let Some(Seat { node, .. }) = seat {
-        name += &format!("-node{node}");
-    }
     let numbered = |number| Path::new("runs").join(format!("{name}-{number}"));
     (1..=u32::MAX).map(numbered).find(|folder| !folder.exists()).expect("some number is free")
 }
@@ -257,7 +269,7 @@ pub(crate) struct Runner<'a, C> {
     pub(crate) resume: bool,
     /// Of one kind; one unless they share batches.
     pub(crate) backends: &'a [BackendChoice],
-    pub(crate) nodes: Option<&'a Arc<Nodes>>,
+    pub(crate) job: Option<&'a Job>,
     pub(crate) command: &'a str,
     pub(crate) show: Show,
 }
@@ -285,7 +297,7 @@ impl<C: Run> OnBackend for Runner<'_, C> {
             backend: &self.backends.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             command: self.command,
             stop: &stop,
-            nodes: self.nodes,
+            job: self.job,
         };
         let show = &mut self.show;
         let devices: Vec<B::Device> =
@@ -296,11 +308,20 @@ impl<C: Run> OnBackend for Runner<'_, C> {
     }
 }
 
-/// A flag that Ctrl-C and a termination signal set; the second Ctrl-C ends the process at once.
+/// The signals that end a run after its step. Launchers of several processes and schedulers pass the
+/// user's one on, or send it some time before the end.
+#[cfg(unix)]
+const SIGNALS: [i32; 3] = {
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+    [SIGINT, SIGTERM, SIGUSR1]
+};
+#[cfg(not(unix))]
+const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+
+/// A flag that Ctrl-C and a termination signal set; the second one ends the process at once.
 pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
+    for signal in SIGNALS {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot listen to signals")?;
@@ -312,6 +333,8 @@ pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 #[derive(Default)]
 pub(crate) struct Show {
     tensorboard: Option<Board>,
+    /// Of another rank than the one that speaks for all.
+    is_silent: bool,
     steps: Option<Steps>,
     /// Texts embedded to judge the model.
     judging: Watch,
@@ -319,6 +342,9 @@ pub(crate) struct Show {
 
 impl Show {
     fn event(&mut self, event: Event<'_>) {
+        if self.is_silent {
+            return;
+        }
         if let Some(board) = &mut self.tensorboard
             && let Err(error) = board.event(&event)
         {

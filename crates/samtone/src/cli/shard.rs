@@ -178,6 +178,36 @@ const PROCESSES: [Source; 3] = [
     Source::of("SLURM_PROCID", Some("SLURM_STEP_NUM_TASKS")),
 ];
 
+/// What a launcher says to one of several processes that it has started together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Launched {
+    /// How many there are, at least two.
+    pub(crate) count: usize,
+    /// The variable that says so.
+    variable: &'static str,
+}
+
+impl Launched {
+    /// What is said to this process, if a launcher has started others with it.
+    pub(crate) fn here() -> Option<Self> {
+        Self::by(|name| std::env::var(name).ok())
+    }
+
+    fn by(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let found = PROCESSES.iter().filter_map(|source| source.read(&variable));
+        let mut said = found.filter_map(|found| {
+            Some(Self { count: found.count()? as usize, variable: found.source.index })
+        });
+        said.find(|launched| launched.count > 1)
+    }
+}
+
+impl fmt::Display for Launched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "by `{}` this is one of {} processes", self.variable, self.count)
+    }
+}
+
 impl Source {
     /// Numbers from 0 on, one by one.
     const fn of(index: &'static str, count: Option<&'static str>) -> Self {
@@ -293,6 +323,38 @@ mod tests {
         }
         for good in ["2/3", "auto", "auto/64"] {
             assert_eq!(good.parse::<ShardChoice>().unwrap().to_string(), good);
+        }
+    }
+
+    #[test]
+    fn launchers_of_several_processes_say_so() {
+        let launched = |variables: &str| {
+            let variable = |name: &str| {
+                let mut pairs = variables.split(' ').filter_map(|pair| pair.split_once('='));
+                pairs.find(|(known, _)| *known == name).map(|(_, value)| value.to_owned())
+            };
+            Launched::by(variable).map(|found| (found.count, found.variable))
+        };
+        for (variables, expected) in [
+            ("OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=4", (4, "OMPI_COMM_WORLD_RANK")),
+            ("PMI_RANK=3 PMI_SIZE=4", (4, "PMI_RANK")),
+            ("SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 SLURM_NTASKS=8", (2, "SLURM_PROCID")),
+            // `mpirun` in a step of one task or of a task a machine, and in a batch script.
+            (
+                "SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 OMPI_COMM_WORLD_RANK=5 OMPI_COMM_WORLD_SIZE=8",
+                (8, "OMPI_COMM_WORLD_RANK"),
+            ),
+            ("SLURM_PROCID=0 SLURM_NTASKS=8 PMI_RANK=2 PMI_SIZE=3", (3, "PMI_RANK")),
+        ] {
+            assert_eq!(launched(variables), Some(expected), "{variables}");
+        }
+        for alone in [
+            "",
+            "SLURM_PROCID=0 SLURM_NTASKS=8",
+            "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1",
+            "JOB_COMPLETION_INDEX=3",
+        ] {
+            assert_eq!(launched(alone), None, "{alone}");
         }
     }
 

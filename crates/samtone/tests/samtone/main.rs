@@ -6,6 +6,7 @@ mod backends;
 mod contract;
 #[cfg(unix)]
 mod csv_page;
+mod jobs;
 #[cfg(unix)]
 mod outputs;
 mod pages;

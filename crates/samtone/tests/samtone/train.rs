@@ -4,9 +4,8 @@
 //! `SAMTONE_BACKEND=wgpu cargo nextest run -p samtone --features wgpu --test train`.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use samtone_data::embedded::World;
@@ -72,28 +71,28 @@ log_every = 1
     }
 
     /// The bytes of a file of a run.
-    fn bytes(&self, run: &str, file: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, run: &str, file: &str) -> Vec<u8> {
         fs::read(self.path(run).join(file)).unwrap()
     }
 }
 
-fn backend() -> String {
+pub(crate) fn backend() -> String {
     std::env::var("SAMTONE_BACKEND").unwrap_or_else(|_| "flex".into())
 }
 
 /// Backends whose results are promised to the byte; the others tune kernels to the machine.
-fn is_exact() -> bool {
+pub(crate) fn is_exact() -> bool {
     ["flex", "ndarray"].contains(&&*backend())
 }
 
 /// What two courses of one training may differ by, as a share of a loss: sums in another order differ
 /// by 1e-7 in f32, and twenty steps at a learning rate of 3e-3 blow that up, most of all while Adam's
 /// second moments are young.
-const ROUNDING: f64 = 1e-3;
+pub(crate) const ROUNDING: f64 = 1e-3;
 
-const WEIGHTS: &str = "model/model.safetensors";
+pub(crate) const WEIGHTS: &str = "model/model.safetensors";
 
-fn losses(run: &Path) -> Vec<f64> {
+pub(crate) fn losses(run: &Path) -> Vec<f64> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str::<StepRecord>(line).unwrap().loss).collect()
 }
@@ -951,127 +950,6 @@ fn several_devices_share_batches_and_resume() {
     for (step, (a, b)) in shared.iter().zip(&stopped).enumerate() {
         assert!((a - b).abs() < ROUNDING * a.abs(), "step {step}, resumed: {a} and {b}");
     }
-}
-
-/// A node's process, which does not outlive the test.
-struct Node(Option<Child>);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// Starts two nodes, the second with two devices, that run into the folders `NAME-0` and `NAME-1`, each
-/// with `arguments` of its own.
-fn start_nodes(bench: &Bench, name: &str, arguments: [&[&str]; 2]) -> [Node; 2] {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let two = [backend(), backend()].join(",");
-    [(0, backend()), (1, two)].map(|(node, devices)| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_samtone"));
-        command.arg("train").arg("--run-dir").arg(bench.path(&format!("{name}-{node}")));
-        command.args(["--node", &format!("{node}/2"), "--head", &free, "--devices", &devices]);
-        command.args(arguments[node]).stdout(Stdio::null()).stderr(Stdio::piped());
-        Node(Some(command.spawn().unwrap()))
-    })
-}
-
-/// What each node says, which must be that it ended well or not.
-#[track_caller]
-fn said(nodes: [Node; 2], is_success: bool) -> [String; 2] {
-    nodes.map(|mut node| {
-        let output = node.0.take().unwrap().wait_with_output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.success(), is_success, "{said}");
-        said
-    })
-}
-
-#[test]
-fn nodes_share_batches_and_resume() {
-    let bench = Bench::new("checkpoint_every = 7\nkeep = 9\n");
-    let config = bench.path("config.toml");
-    let config = ["--config", config.to_str().unwrap()];
-    bench.train("alone", &[]);
-    said(start_nodes(&bench, "shared", [&config; 2]), true);
-    let runs = ["alone", "shared-0", "shared-1"];
-    let [alone, head, other] = runs.map(|run| losses(&bench.path(run)));
-    assert_eq!(head, other);
-    assert!(bench.bytes("shared-0", WEIGHTS) == bench.bytes("shared-1", WEIGHTS));
-    let environment = String::from_utf8(bench.bytes("shared-0", "environment.json")).unwrap();
-    assert!(environment.contains("\"devices\": 3"), "{environment}");
-    for (step, (a, b)) in alone.iter().zip(&head).enumerate() {
-        assert!((a - b).abs() < ROUNDING * a.abs(), "step {step}: {a} and {b}");
-    }
-
-    // The head goes on from step 7; the other has lost that and takes it from there.
-    let forget = |run: &str, steps: &[u32]| {
-        fs::remove_dir_all(bench.path(run).join("model")).unwrap();
-        for step in steps {
-            let step = bench.path(run).join(format!("checkpoints/step-{step}"));
-            fs::remove_dir_all(step).unwrap();
-        }
-    };
-    forget("shared-0", &[14, 20]);
-    forget("shared-1", &[7]);
-    for said in said(start_nodes(&bench, "shared", [&["--resume"]; 2]), true) {
-        assert!(said.contains("step 7 of 20"), "{said}");
-    }
-    let [resumed, other] = ["shared-0", "shared-1"].map(|run| losses(&bench.path(run)));
-    assert_eq!(resumed[7..], other[7..]);
-    assert_eq!(resumed.len(), head.len());
-    assert!(bench.bytes("shared-0", WEIGHTS) == bench.bytes("shared-1", WEIGHTS));
-    for (step, (a, b)) in head.iter().zip(&resumed).enumerate() {
-        assert!((a - b).abs() < ROUNDING * a.abs(), "step {step}, resumed: {a} and {b}");
-    }
-
-    // A folder is one node's.
-    fs::write(bench.path("shared-1").join("node"), "0").unwrap();
-    let said = said(start_nodes(&bench, "shared", [&["--resume"]; 2]), false);
-    assert!(said[1].contains("is another node's"), "{}", said[1]);
-    assert!(said[0].contains("node 1 has gone"), "{}", said[0]);
-}
-
-#[test]
-#[cfg(unix)]
-fn when_one_node_is_to_stop_all_do_after_the_same_step() {
-    let bench = Bench::new("checkpoint_every = 7\n");
-    let config = bench.path("config.toml");
-    let arguments = ["--config", config.to_str().unwrap(), "--set", "train.steps=5000"];
-    let nodes = start_nodes(&bench, "stopped", [&arguments; 2]);
-    let first = bench.path("stopped-0").join("checkpoints/step-7");
-    let patience = Instant::now() + Duration::from_mins(2);
-    while !first.exists() {
-        assert!(Instant::now() < patience, "no checkpoint was written");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let other = nodes[1].0.as_ref().unwrap().id().to_string();
-    assert!(Command::new("kill").arg(other).status().unwrap().success());
-    let [head, other] = said(nodes, false).map(|said| {
-        let line = said.lines().find(|line| line.contains("interrupted after"));
-        line.unwrap_or_else(|| panic!("{said}")).to_owned()
-    });
-    assert_eq!(head, other);
-}
-
-#[test]
-fn nodes_that_would_train_something_else_leave_nothing_behind() {
-    let bench = Bench::new("");
-    let config = bench.path("config.toml");
-    let config = config.to_str().unwrap();
-    let other = ["--config", config, "--set", "train.lr=1e-4"];
-    for said in said(start_nodes(&bench, "differ", [&["--config", config], &other]), false) {
-        assert!(
-            said.contains(
-                "differ in the configuration: `lr = 0.0001` at node 1, `lr = 0.003` at node 0"
-            ),
-            "{said}"
-        );
-    }
-    assert!(!bench.path("differ-0").exists() && !bench.path("differ-1").exists());
 }
 
 #[test]

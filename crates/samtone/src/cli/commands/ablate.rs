@@ -14,6 +14,7 @@ use samtone_train::config::{Configuration, ExperimentConfig, Override};
 
 use crate::device::DeviceArgs;
 use crate::error::Usage;
+use crate::job;
 use crate::output::{Format, say, table};
 use crate::run_files::RunFiles;
 use crate::run_report::{self, SIGNIFICANT, signed};
@@ -44,6 +45,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    job::alone("ablate")?;
     let config = ExperimentConfig::load(&args.config, &Override::set_all(&args.set))?;
     if config.ablate.is_none() {
         let message = format!("`{}` has no `[ablate]` table", args.config.display());
@@ -108,7 +110,7 @@ fn train(cell: &GridRun, args: &Args, command: &str) -> anyhow::Result<()> {
         folder: &cell.folder,
         resume: cell.is_begun(),
         backends: &[args.device.backend],
-        nodes: None,
+        job: None,
         command,
         show: Default::default(),
     };

@@ -6,6 +6,7 @@ use samtone_skill::{InfuseConfig, InfuseSummary};
 use samtone_train::run::Environment;
 
 use super::qa::see_through;
+use crate::job;
 use crate::output::{Format, table};
 use crate::runner::RunArgs;
 use crate::skill_report;
@@ -25,6 +26,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    job::alone("infuse")?;
     see_through::<InfuseConfig>(&args.run, "infuse", format, skill_report::write_infusion, text)
 }
 

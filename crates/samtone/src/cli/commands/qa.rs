@@ -6,6 +6,7 @@ use samtone_skill::{QaConfig, QaSummary};
 use samtone_train::run::{Environment, Outcome};
 use serde::Serialize;
 
+use crate::job;
 use crate::output::{Format, table};
 use crate::runner::{Done, Ended, Run, RunArgs, Shared};
 use crate::skill_report;
@@ -24,6 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
+    job::alone("qa")?;
     see_through::<QaConfig>(&args.run, "qa", format, skill_report::write_qa, text)
 }
 

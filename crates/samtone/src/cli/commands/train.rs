@@ -6,10 +6,10 @@ use samtone_eval::significance::Comparison;
 use samtone_report::Estimate;
 use samtone_train::config::ExperimentConfig;
 use samtone_train::run::{Outcome, Summary};
-use samtone_train::share::Seat;
 use serde::Serialize;
 
 use crate::device::BackendChoice;
+use crate::job;
 use crate::output::{Format, table};
 use crate::run_report::{self, Results};
 use crate::runner::{Done, Ended, RunArgs, Shared};
@@ -24,6 +24,9 @@ use crate::runner::{Done, Ended, RunArgs, Shared};
 /// `train.batch_size`, `train.lr`, `train.warmup`, `train.eval_every` with `train.best_by`, and `seed`.
 /// All keys with their defaults are in docs/configuration.md, and the run folder's `config.toml` has
 /// them as they were resolved.
+///
+/// Under `mpirun`, `srun` or an MPIJob all processes train one run together, where the build has the
+/// feature `mpi` (docs/scale.md).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,26 +44,38 @@ pub(crate) struct Args {
         conflicts_with = "backend"
     )]
     devices: Vec<BackendChoice>,
-    /// Which process this is of several that share every batch, as in `0/2` and `1/2`; each has devices
-    /// and a run folder of its own.
-    #[arg(long, value_name = "NODE/NODES", requires = "head")]
-    node: Option<Seat>,
-    /// The address of node 0, where the others find it; on a trusted network.
-    #[arg(long, value_name = "HOST:PORT", requires = "node")]
-    head: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
-    let shared = Shared { devices: &args.devices, node: args.node.zip(args.head.as_deref()) };
-    let Done { folder, outcome, .. } = args.run.run::<ExperimentConfig>("quick-start", shared)?;
-    let results = run_report::results(&folder, &outcome.config, &outcome.summary)?;
-    let gains = run_report::gains(&folder, &outcome.config, &outcome.summary)?;
-    let text = text(&folder, &outcome, &results, &gains);
-    if !outcome.was_finished {
-        run_report::write_or_warn(&folder);
+    let joined = job::join()?;
+    let exchange = joined.as_ref().map(|joined| &joined.exchange);
+    let shared = Shared { devices: &args.devices, exchange };
+    let done = match args.run.run::<ExperimentConfig>("quick-start", shared) {
+        Ok(done) => done,
+        Err(error) => match joined.filter(|_| job::is_stop(&error)) {
+            Some(joined) => joined.stop(&error),
+            None => return Err(error),
+        },
+    };
+    if exchange.is_none_or(|exchange| exchange.rank() == 0) {
+        show(&done, format)?;
     }
-    let ended =
-        Ended { run: &folder, summary: &outcome.summary, environment: &outcome.environment };
+    if let Some(joined) = joined {
+        joined.leave();
+    }
+    Ok(())
+}
+
+/// Writes the run's page and prints what was found.
+fn show(done: &Done<ExperimentConfig>, format: Format) -> anyhow::Result<()> {
+    let Done { folder, outcome, .. } = done;
+    let results = run_report::results(folder, &outcome.config, &outcome.summary)?;
+    let gains = run_report::gains(folder, &outcome.config, &outcome.summary)?;
+    let text = text(folder, outcome, &results, &gains);
+    if !outcome.was_finished {
+        run_report::write_or_warn(folder);
+    }
+    let ended = Ended { run: folder, summary: &outcome.summary, environment: &outcome.environment };
     format.print(&Result { ended, gains: &gains }, |_| text)
 }
 
