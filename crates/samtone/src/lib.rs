@@ -36,6 +36,7 @@
 //! - `unfused`: the GPU backends without kernel fusion as well, to compare with.
 //! - `parquet`: `samtone import` reads Parquet files, `samtone encode` writes them.
 //! - `usearch`: `samtone index --graph` and searches by it; compiles C++.
+//! - `serve`: `samtone serve`, embeddings and searches over HTTP.
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;
