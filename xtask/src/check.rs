@@ -16,7 +16,7 @@ type Step = (&'static str, fn() -> anyhow::Result<()>);
 /// have a choice, and every format.
 const FEATURES: &str = "samtone/ndarray,samtone/parquet,samtone-conformance/ndarray";
 
-/// What tests are built with: the same, and those that `SAMTONE_FEATURES` adds, a list as cargo takes it.
+/// What lints and tests are built with: the same, and those that `SAMTONE_FEATURES` adds, a list as cargo takes it.
 fn test_features() -> String {
     let more = std::env::var("SAMTONE_FEATURES").unwrap_or_default();
     if more.is_empty() { FEATURES.into() } else { format!("{FEATURES},{more}") }
@@ -95,7 +95,7 @@ fn format() -> anyhow::Result<()> {
 }
 
 fn clippy() -> anyhow::Result<()> {
-    let all = ["clippy", "--workspace", "--all-targets", "--features", FEATURES];
+    let all = ["clippy", "--workspace", "--all-targets", "--features", &test_features()];
     done(cargo(&all).args(["--", "-D", "warnings"]))
 }
 

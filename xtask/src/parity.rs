@@ -23,7 +23,7 @@ struct Parity {
     features: &'static str,
 }
 
-const ALL: [Parity; 6] = [
+const ALL: [Parity; 7] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
@@ -65,6 +65,13 @@ const ALL: [Parity; 6] = [
         script: "benches/peers/parity_parquet.py",
         arguments: &[],
         features: "parquet",
+    },
+    Parity {
+        name: "serve",
+        requirements: "benches/peers/parity_serve.txt",
+        script: "benches/peers/parity_serve.py",
+        arguments: &[],
+        features: "serve",
     },
 ];
 

@@ -2,11 +2,13 @@
 //!
 //! Drives headless Chromium over a report with every figure, one with hostile texts in every place,
 //! some of many runs, and those of a short quick start: its training, the analysis of both its
-//! models, the page of several runs, and what `samtone watch` serves. Wants a `chromium` on the path
+//! models, the page of several runs, and what `samtone watch` and `samtone serve` serve. Wants a `chromium` on the path
 //! (Debian's package is one) or in the variable `CHROMIUM`.
 
 mod chromium;
 mod live;
+mod served;
+mod server;
 
 use std::{
     env, fs,
@@ -43,6 +45,7 @@ pub(crate) fn test_browser() -> Result<()> {
     if is_own {
         let (samtone, run) = (build()?.join("samtone"), folder.join("runs/quick-start"));
         live::check(&mut browser, &samtone, &run).context("live")?;
+        served::check(&mut browser, &samtone, &run).context("served")?;
     }
     let (sound, folder) = (reports.len(), folder.display());
     eprintln!("test-browser: {sound} reports are sound; screenshots in {folder}");

@@ -65,6 +65,7 @@ pub use figure::{
     NeighbourBrowser, Piece, Point, Ranking, RelevantDocument, Scatter, Table, TableCell,
     TableColumn, TableRow,
 };
+pub use page::served_page;
 pub use report::{Highlight, Report, Section};
 #[cfg(feature = "tsne")]
 pub use tsne::{Projection, Tsne};

@@ -57,6 +57,55 @@ impl Report {
     }
 }
 
+/// A page of another body in the look of the reports, which a server hands out and which asks nobody else.
+///
+/// `style` is CSS behind the reports' own, `body` markup that holds no text from outside, and `script`
+/// the one script, behind it. As in a report the security policy names both by their hashes.
+///
+/// # Examples
+///
+/// ```
+/// let page = samtone_report::served_page("Try it", "", "<h1>Try it</h1>", "fetch('/')");
+/// assert!(page.contains("connect-src 'self'"));
+/// ```
+pub fn served_page(title: &str, style: &str, body: &str, script: &str) -> String {
+    let head = head(&escape(title), style, script, true);
+    format!("{head}<body>\n{SKIP}{body}<script>{script}</script>\n</body>\n</html>\n")
+}
+
+/// The way past what stands before the content.
+const SKIP: &str = "<a class=\"skip\" href=\"#content\">Skip to the content</a>\n";
+
+/// A page up to its body; `title` is escaped. One that `is_served` asks its server for what is new, and
+/// nobody else.
+fn head(title: &str, style: &str, script: &str, is_served: bool) -> String {
+    let style = format!(
+        ":root{{{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}@media print{{:root{{{}}}}}{STYLE}{style}",
+        LIGHT.css(),
+        DARK.css(),
+        LIGHT.css()
+    );
+    let connect = if is_served { "; connect-src 'self'" } else { "" };
+    let hash = |source: &str| BASE64.encode(Sha256::digest(source.as_bytes()));
+    format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'{connect}; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="samtone {}">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+"#,
+        hash(&style),
+        hash(script),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 fn render(report: &Report) -> Result<String, ReportError> {
     let mut bytes = 0;
     for max_chars in TEXT_CHARS {
@@ -124,37 +173,11 @@ impl<'a> Page<'a> {
     /// Everything up to the title.
     fn head(&mut self) {
         let title = cut(&self.report.title, 200);
-        let style = format!(
-            ":root{{{}}}@media (prefers-color-scheme:dark){{:root{{{}}}}}@media print{{:root{{{}}}}}{STYLE}",
-            LIGHT.css(),
-            DARK.css(),
-            LIGHT.css()
-        );
-        // A page that is served asks its server for what is new, and nobody else.
-        let (connect, live) =
-            if self.report.is_live { ("; connect-src 'self'", " data-live") } else { ("", "") };
-        let hash = |source: &str| BASE64.encode(Sha256::digest(source.as_bytes()));
-        self.out.push(format_args!(
-            r##"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'{connect}; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="samtone {}">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body{live}>
-<a class="skip" href="#content">Skip to the content</a>
-<header>
-<h1 dir="auto">{title}</h1>
-"##,
-            hash(&style),
-            hash(SCRIPT),
-            env!("CARGO_PKG_VERSION")
-        ));
+        let is_live = self.report.is_live;
+        let live = if is_live { " data-live" } else { "" };
+        self.out.put(&head(&title, "", SCRIPT, is_live));
+        self.out
+            .push(format_args!("<body{live}>\n{SKIP}<header>\n<h1 dir=\"auto\">{title}</h1>\n"));
     }
 
     /// A text from outside, if there is one.

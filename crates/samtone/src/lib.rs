@@ -38,6 +38,7 @@
 //! - `usearch`: `samtone index --graph` and searches by it; compiles C++.
 //! - `mpi`: `samtone train` under `mpirun` and its like, several processes on one run; links the MPI
 //!   library that `mpicc` or pkg-config finds.
+//! - `serve`: `samtone serve`, embeddings and searches over HTTP.
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;

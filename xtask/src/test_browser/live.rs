@@ -1,19 +1,14 @@
 //! What `samtone watch` serves, while a run folder grows.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::DESKTOP;
-use super::chromium::{Chromium, Page};
-
-/// How long the page may take to show what is new: it asks every one and a half seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::chromium::Chromium;
+use super::server::{Server, wait};
 
 /// Watches a copy of the finished `run` that gets its last lines while the page is open.
 pub(super) fn check(browser: &mut Chromium, samtone: &Path, run: &Path) -> Result<()> {
@@ -26,7 +21,7 @@ pub(super) fn check(browser: &mut Chromium, samtone: &Path, run: &Path) -> Resul
     let half = lines[..lines.len() / 2].rfind('\n').context("lines")? + 1;
     fs::write(folder.join("metrics.jsonl"), &lines[..half])?;
 
-    let mut server = Server::start(samtone, &folder)?;
+    let mut server = Server::start(samtone, &["watch".as_ref(), folder.as_os_str()])?;
     let mut page = browser.open(&server.url, DESKTOP)?;
     page.eval("void (window.isTheSame = true)")?;
     let curve = "document.querySelector('figure[data-plot] svg.live .line').getAttribute('d')";
@@ -54,15 +49,6 @@ pub(super) fn check(browser: &mut Chromium, samtone: &Path, run: &Path) -> Resul
     page.close()
 }
 
-fn wait(page: &mut Page<'_>, condition: &str, otherwise: &str) -> Result<()> {
-    let started = Instant::now();
-    while page.eval(condition)? != true {
-        ensure!(started.elapsed() < PATIENCE, "{otherwise}");
-        sleep(Duration::from_millis(200));
-    }
-    Ok(())
-}
-
 /// Copies a file or a folder; what is not there is left out.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
@@ -75,39 +61,4 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         fs::copy(from, to)?;
     }
     Ok(())
-}
-
-/// `samtone watch`, ended with this.
-struct Server {
-    process: Child,
-    url: String,
-}
-
-impl Server {
-    fn start(samtone: &Path, folder: &Path) -> Result<Self> {
-        let mut process = Command::new(samtone)
-            .arg("watch")
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("cannot start `samtone watch`")?;
-        let mut line = String::new();
-        let out = process.stdout.take().context("a pipe was asked for")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let url = line.split_whitespace().find(|word| word.starts_with("http://"));
-        let url = url.with_context(|| format!("no address in {line:?}"))?.to_owned();
-        Ok(Self { process, url })
-    }
-
-    fn end(&mut self) {
-        // Nothing can be done about a failure here.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.end();
-    }
 }

@@ -94,6 +94,13 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Whether the index in `folder` says that it has a graph, and this build reads graphs.
+    pub(crate) fn has_graph(folder: &Path) -> bool {
+        let record = fs::read(folder.join(RECORD)).ok();
+        let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        cfg!(feature = "usearch") && record.is_some_and(|record| record.graph.is_some())
+    }
+
     /// Opens the index in `folder`, by its graph if `ef` is there.
     ///
     /// # Errors

@@ -13,6 +13,8 @@ mod run_files;
 mod run_report;
 mod runner;
 mod runs_report;
+#[cfg(feature = "serve")]
+mod serve;
 mod shard;
 mod skill_report;
 mod stream;

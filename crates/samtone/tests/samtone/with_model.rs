@@ -11,4 +11,6 @@ mod parts;
 mod precision;
 mod scored;
 mod search;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod tiny;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::EvalError;
-use samtone_model::Side;
 use serde::Serialize;
 
 use super::at_least_one;
-use super::reading::{DtypeChoice, PrecisionChoice, TextChoice, document_text, model_folder};
+use super::reading::{
+    DtypeChoice, PrecisionChoice, SideChoice, TextChoice, document_text, model_folder,
+};
 use crate::device::{DeviceArgs, OnBackend};
 use crate::embeddings::{FileFormat, check_company, check_kin, missing_in, ranges};
 use crate::encoding::{BATCH_TOKENS, Encoded, Input, Job, Shape, check_place, cut, expand, marks};
@@ -85,15 +86,6 @@ pub(crate) struct Args {
     device: DeviceArgs,
 }
 
-/// `--side`.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum SideChoice {
-    /// Texts are queries.
-    Query,
-    /// Texts are documents.
-    Document,
-}
-
 /// What `--format json` prints.
 #[derive(Serialize)]
 struct Result {
@@ -106,15 +98,6 @@ struct Result {
     texts_per_second: f64,
     tokens_per_second: f64,
     out: PathBuf,
-}
-
-impl From<SideChoice> for Side {
-    fn from(choice: SideChoice) -> Self {
-        match choice {
-            SideChoice::Query => Self::Query,
-            SideChoice::Document => Self::Document,
-        }
-    }
 }
 
 /// What `--missing --format json` prints.

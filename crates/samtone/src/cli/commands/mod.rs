@@ -20,6 +20,7 @@ mod lint;
 mod loss;
 mod man;
 mod mine;
+pub(crate) mod passages;
 mod plan;
 mod qa;
 pub(crate) mod reading;
@@ -28,6 +29,7 @@ mod rerank;
 mod score;
 mod scorer;
 mod search;
+mod serve;
 mod split;
 mod status;
 mod train;
@@ -73,6 +75,7 @@ enum Command {
     Index(index::Args),
     Search(search::Args),
     Ask(ask::Args),
+    Serve(serve::Args),
     Compare(compare::Args),
     Analyze(Box<analyze::Args>),
     Loss(loss::Args),
@@ -97,7 +100,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         &["download", "init", "plan", "train", "status", "watch", "runs", "ablate", "infuse", "qa"],
     ),
     ("Judge", &["eval", "compare", "report", "analyze"]),
-    ("Use", &["ask", "encode", "index", "search", "export"]),
+    ("Use", &["ask", "encode", "index", "search", "serve", "export"]),
     ("Check", &["backends", "gradients", "loss"]),
     ("Shell", &["completions", "man"]),
 ];
@@ -166,6 +169,7 @@ impl Cli {
             Command::Index(args) => index::run(&args, self.format),
             Command::Search(args) => search::run(&args, self.format),
             Command::Ask(args) => ask::run(&args, self.format),
+            Command::Serve(args) => serve::run(&args, self.format),
             Command::Analyze(args) => analyze::run(&args, self.format),
             Command::Compare(args) => compare::run(&args, self.format),
             Command::Loss(args) => loss::run(&args, self.format),

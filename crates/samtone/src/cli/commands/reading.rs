@@ -21,6 +21,24 @@ pub(crate) const BATCH_SIZE: usize = 64;
 /// `rescore_multiplier`.
 pub(crate) const RESCORE: usize = 4;
 
+/// `--side`, `--input-type`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum SideChoice {
+    /// Texts are queries.
+    Query,
+    /// Texts are documents.
+    Document,
+}
+
+impl From<SideChoice> for Side {
+    fn from(choice: SideChoice) -> Self {
+        match choice {
+            SideChoice::Query => Self::Query,
+            SideChoice::Document => Self::Document,
+        }
+    }
+}
+
 /// `--document-text`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TextChoice {

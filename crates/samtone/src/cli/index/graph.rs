@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use rayon::prelude::*;
@@ -21,6 +22,8 @@ pub(crate) struct Graph {
     index: Index,
     dim: usize,
     similarity: Similarity,
+    /// Held while it is searched: how much is looked at is a setting of the whole index.
+    searched: Mutex<()>,
 }
 
 impl Graph {
@@ -94,7 +97,7 @@ impl Graph {
             expansion_search: 0,
             multi: false,
         };
-        Ok(Self { index: Index::new(&options)?, dim, similarity })
+        Ok(Self { index: Index::new(&options)?, dim, similarity, searched: Mutex::default() })
     }
 
     /// `row` as two bytes a number can hold it: of a cosine its direction alone; or what keeps it from
@@ -134,6 +137,7 @@ impl Graph {
         own: &[Option<usize>],
     ) -> anyhow::Result<Vec<Vec<Hit>>> {
         let propose = ef.max(k + usize::from(!own.is_empty())).min(self.index.size());
+        let _alone = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
         self.index.change_expansion_search(propose);
         let nearest = |(query, numbers): (usize, &[f32])| -> anyhow::Result<Vec<Hit>> {
             if propose == 0 {

@@ -1,42 +1,24 @@
 //! A question to the documents that answer it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Instant;
 
-use anyhow::ensure;
 use burn::tensor::backend::Backend;
 use samtone_data::Document;
-use samtone_eval::search::{self, Similarity, top_k};
+use samtone_eval::search;
 use samtone_model::{Retriever, Side};
-use samtone_text::DocumentText;
 use serde::Serialize;
 
 use super::sentence::best_sentences;
 use crate::commands::eval::line;
-use crate::commands::reading::cut;
+use crate::commands::passages::Passages;
 use crate::commands::rerank::{Reranker, order};
-use crate::error::Failure;
-use crate::index::Index;
 
-/// The documents and their embeddings, in memory, and what embeds a question.
+/// The documents, what embeds a question, and perhaps a second model.
 pub(super) struct Corpus<'a, B: Backend> {
-    retriever: &'a Retriever<B>,
-    similarity: Similarity,
-    documents: Vec<Document>,
-    /// What is searched: rows of perhaps fewer numbers than the model's.
-    index: Index,
-    /// `[n, dim]`, where no graph is asked.
-    rows: Vec<f32>,
-    /// The place of each row's document.
-    places: Vec<usize>,
-    reranking: Option<Reranking<B>>,
-}
-
-/// A second model, and what of a document it reads.
-pub(super) struct Reranking<B: Backend> {
-    pub(super) reranker: Reranker<B>,
-    pub(super) text: DocumentText,
+    pub(super) retriever: &'a Retriever<B>,
+    pub(super) passages: Passages,
+    pub(super) reranker: Option<Reranker<B>>,
 }
 
 /// What is found for a question; what `--format json` prints, a line each.
@@ -64,46 +46,18 @@ struct Hit<'a> {
     text: &'a str,
 }
 
-impl<'a, B: Backend> Corpus<'a, B> {
-    /// Joins documents and their embeddings by their ids.
-    ///
-    /// # Errors
-    /// If an embedding has no document, or is longer than a question's will be.
-    pub(super) fn new(
-        retriever: &'a Retriever<B>,
-        documents: Vec<Document>,
-        index: Index,
-        reranking: Option<Reranking<B>>,
-    ) -> anyhow::Result<Self> {
-        let embeddings = &index.documents;
-        let (dim, most) = (embeddings.dim, retriever.dim());
-        ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
-        let of_ids: HashMap<&str, usize> =
-            documents.iter().zip(0..).map(|(document, place)| (&*document.id, place)).collect();
-        let place = |id: &String| {
-            of_ids.get(id.as_str()).copied().ok_or_else(|| {
-                let message = format!("`{id}` is embedded, but no document has this id");
-                Failure::new(message, "`--documents` and `--data` belong together")
-            })
-        };
-        let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
-        let rows = if index.graph.is_some() { Vec::new() } else { embeddings.rows().into_owned() };
-        let similarity = index.similarity;
-        Ok(Self { retriever, similarity, documents, index, rows, places, reranking })
-    }
-
+impl<B: Backend> Corpus<'_, B> {
     /// The `k` documents that answer `question` best.
     pub(super) fn answer<'b>(&'b self, question: &'b str, k: usize) -> anyhow::Result<Answer<'b>> {
         let start = Instant::now();
         let asked = self.retriever.encode_texts(Side::Query, &[question])?;
-        let dim = self.index.documents.dim;
-        let query = cut(asked.as_slice().into(), asked.len(), dim, self.similarity);
-        let found = self.found(question, &query, k)?;
-        let texts: Vec<&str> = found.iter().map(|(hit, _)| &*self.document(hit).text).collect();
-        let sentences = best_sentences(self.retriever, self.similarity, question, &asked, &texts)?;
+        let (passages, found) = (&self.passages, self.found(question, &asked, k)?);
+        let texts: Vec<&str> = found.iter().map(|(hit, _)| &*passages.document(hit).text).collect();
+        let similarity = passages.similarity();
+        let sentences = best_sentences(self.retriever, similarity, question, &asked, &texts)?;
         let hits =
             (1..).zip(&found).zip(sentences).map(|((rank, (hit, rerank_score)), sentence)| {
-                let Document { id, title, text } = self.document(hit);
+                let Document { id, title, text } = passages.document(hit);
                 Hit {
                     rank,
                     score: hit.score,
@@ -122,33 +76,22 @@ impl<'a, B: Backend> Corpus<'a, B> {
     fn found(
         &self,
         question: &str,
-        query: &[f32],
+        asked: &[f32],
         k: usize,
     ) -> anyhow::Result<Vec<(search::Hit, Option<f32>)>> {
-        let Index { documents, graph, .. } = &self.index;
-        let nearest = |k| {
-            let mut found = match graph {
-                Some((graph, ef)) => graph.nearest(query, documents, k, *ef, &[])?,
-                None => top_k(query, &self.rows, documents.dim, k, self.similarity)?,
-            };
-            anyhow::Ok(found.remove(0))
-        };
-        let Some(Reranking { reranker, text }) = &self.reranking else {
+        let passages = &self.passages;
+        let nearest = |k| passages.nearest(asked, k, passages.ef);
+        let Some(reranker) = &self.reranker else {
             return Ok(nearest(k)?.into_iter().map(|hit| (hit, None)).collect());
         };
         let found = nearest(k.max(reranker.top))?;
         let (first, behind) = found.split_at(found.len().min(reranker.top));
-        let passages: Vec<Cow<'_, str>> =
-            first.iter().map(|hit| self.document(hit).passage(*text)).collect();
-        let pairs: Vec<(&str, &str)> =
-            passages.iter().map(|passage| (question, &**passage)).collect();
+        let read: Vec<Cow<'_, str>> =
+            first.iter().map(|hit| passages.document(hit).passage(passages.text)).collect();
+        let pairs: Vec<(&str, &str)> = read.iter().map(|passage| (question, &**passage)).collect();
         let scores = reranker.score(&pairs)?;
         let reranked = order(&scores).into_iter().map(|at| (first[at], Some(scores[at])));
         Ok(reranked.chain(behind.iter().map(|&hit| (hit, None))).take(k).collect())
-    }
-
-    fn document(&self, hit: &search::Hit) -> &Document {
-        &self.documents[self.places[hit.index]]
     }
 }
 

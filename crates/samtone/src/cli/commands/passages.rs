@@ -1,0 +1,258 @@
+//! Passages that answer questions: documents with their texts, and what of them is searched.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use anyhow::ensure;
+use burn::tensor::backend::Backend;
+use samtone_data::reading::{find_corpus, for_each_document};
+use samtone_data::{DataError, Document};
+use samtone_eval::search::{Hit, Similarity, top_k};
+use samtone_model::{Precision, Retriever, Side};
+use samtone_text::DocumentText;
+use samtone_train::run::similarity_of;
+
+use super::at_least_one;
+use super::reading::{TextChoice, cut, document_text};
+use crate::device::BackendChoice;
+use crate::embeddings::{Embeddings, joined};
+use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, check_place, fingerprint};
+use crate::error::Failure;
+use crate::index::Index;
+use crate::output::say;
+use crate::shard::Shard;
+
+/// Where the embeddings of `--data` come from.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PassageArgs {
+    /// The documents' embeddings: a folder as `samtone encode` writes it, or that of its parts, or each
+    /// of them; made and kept if absent.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        requires = "data",
+        conflicts_with_all = ["cache", "document_text"]
+    )]
+    documents: Vec<PathBuf>,
+    /// The documents' embeddings: a folder that `samtone index` made an index.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        requires = "data",
+        conflicts_with_all = ["documents", "cache", "document_text"]
+    )]
+    index: Option<PathBuf>,
+    /// Ask the index's graph, of which N documents or more are scored, or as many as are shown: the more,
+    /// the fewer are missed.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "index")]
+    ef: Option<usize>,
+    /// Where embeddings are kept; `.samtone` beside the documents if absent.
+    #[arg(long, value_name = "FOLDER", requires = "data")]
+    cache: Option<PathBuf>,
+    /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
+    #[arg(long, value_enum, requires = "data")]
+    document_text: Option<TextChoice>,
+}
+
+/// What embeds the documents where they are not yet.
+pub(crate) struct Embedder<'a, B: Backend> {
+    pub(crate) retriever: &'a Retriever<B>,
+    /// Its folder.
+    pub(crate) model: &'a Path,
+    pub(crate) backend: BackendChoice,
+    pub(crate) precision: Precision,
+}
+
+/// Documents and their embeddings.
+pub(crate) struct Passages {
+    documents: Vec<Document>,
+    /// What is searched: rows of perhaps fewer numbers than the model's.
+    index: Index,
+    /// `[n, dim]`, where the embeddings are not read as they lie; made for the first exact search.
+    rows: OnceLock<Vec<f32>>,
+    /// The place of each row's document.
+    places: Vec<usize>,
+    /// What of a document was read.
+    pub(crate) text: DocumentText,
+    /// How much of the graph is looked at where nothing else is said; none: all documents are compared.
+    pub(crate) ef: Option<usize>,
+}
+
+impl PassageArgs {
+    /// The documents of `data`, a folder in BEIR layout or its corpus, with their embeddings; of an index
+    /// the graph too if `--ef` asks for it, or if `has_graph` and there is one.
+    ///
+    /// # Errors
+    /// If the embeddings are of another model or other texts, or cannot be made.
+    pub(crate) fn open<B: Backend>(
+        &self,
+        data: &Path,
+        embedder: &Embedder<'_, B>,
+        has_graph: bool,
+    ) -> anyhow::Result<Passages> {
+        let file = if data.is_dir() { find_corpus(data)? } else { data.to_owned() };
+        let documents = read_documents(&file)?;
+        let retriever = embedder.retriever;
+        let exact =
+            |documents| Index { documents, similarity: similarity_of(retriever), graph: None };
+        let index = match (&self.index, &self.documents[..]) {
+            (Some(folder), _) => {
+                let is_there = has_graph && Index::has_graph(folder);
+                Index::open(folder, self.ef.or(is_there.then_some(1)))?
+            }
+            (None, []) => exact(self.kept(embedder, &file)?),
+            (None, folders) => exact(Embeddings::open(folders)?),
+        };
+        let embeddings = &index.documents;
+        let folders = self.index.as_ref().map_or(&self.documents[..], std::slice::from_ref);
+        if !folders.is_empty() {
+            check(embeddings, &joined(folders), embedder.model, &file)?;
+        }
+        let read = embeddings.origin.as_ref().and_then(|origin| origin.document_text);
+        let text = read.unwrap_or_else(|| document_text(self.document_text, retriever));
+        Passages::new(documents, index, retriever.dim(), text, self.ef)
+    }
+
+    /// The embeddings of the documents in `file`, made if they are not there yet.
+    fn kept<B: Backend>(
+        &self,
+        embedder: &Embedder<'_, B>,
+        file: &Path,
+    ) -> anyhow::Result<Embeddings> {
+        let &Embedder { retriever, model, backend, precision } = embedder;
+        let text = document_text(self.document_text, retriever);
+        let job = Job {
+            model,
+            input: Input::whole(file, Side::Document, text),
+            shard: Shard::WHOLE,
+            files: Vec::new(),
+            batch_tokens: BATCH_TOKENS,
+            backend,
+            precision,
+            shape: Shape::default(),
+        };
+        let content = job.input.scan()?;
+        let plan = job.plan(retriever, &content)?;
+        let beside = || file.with_file_name(".samtone");
+        let folder = self.cache.clone().unwrap_or_else(beside).join(plan.key()?);
+        if Embeddings::file_in(&folder).is_none() {
+            let texts = content.texts;
+            say(format_args!("embedding {texts} documents once, into `{}`", folder.display()));
+            check_place(&folder).map_err(|error| {
+                let hint = "`--cache` names another folder to keep embeddings in";
+                Failure::new(format!("{error:#}"), hint)
+            })?;
+            let encoded = job.run(retriever, &content, plan, &folder)?;
+            say(format_args!("done in {:.1} s", encoded.seconds));
+        }
+        Embeddings::open(&[folder])
+    }
+}
+
+impl Passages {
+    /// Joins documents and their embeddings by their ids, to be asked by embeddings of `most` numbers.
+    ///
+    /// # Errors
+    /// If an embedding has no document, or is longer than a question's will be.
+    fn new(
+        documents: Vec<Document>,
+        index: Index,
+        most: usize,
+        text: DocumentText,
+        ef: Option<usize>,
+    ) -> anyhow::Result<Self> {
+        let embeddings = &index.documents;
+        let dim = embeddings.dim;
+        ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
+        let of_ids: HashMap<&str, usize> =
+            documents.iter().zip(0..).map(|(document, place)| (&*document.id, place)).collect();
+        let place = |id: &String| {
+            of_ids.get(id.as_str()).copied().ok_or_else(|| {
+                let message = format!("`{id}` is embedded, but no document has this id");
+                Failure::new(message, "`--documents` and `--data` belong together")
+            })
+        };
+        let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Self { documents, index, rows: OnceLock::new(), places, text, ef })
+    }
+
+    /// How a question and a document are compared.
+    pub(crate) fn similarity(&self) -> Similarity {
+        self.index.similarity
+    }
+
+    /// Documents that are searched.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "the server's"))]
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether a search may look at a part of the documents alone.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "the server's"))]
+    pub(crate) fn has_graph(&self) -> bool {
+        self.index.graph.is_some()
+    }
+
+    /// The `k` nearest of a question with the embedding `asked`, as the model makes it; by the graph, if
+    /// there is one, where `ef` says how much of it is looked at.
+    pub(crate) fn nearest(
+        &self,
+        asked: &[f32],
+        k: usize,
+        ef: Option<usize>,
+    ) -> anyhow::Result<Vec<Hit>> {
+        let Index { documents, similarity, graph } = &self.index;
+        let query = cut(asked.into(), asked.len(), documents.dim, *similarity);
+        let mut found = match (graph, ef) {
+            (Some((graph, _)), Some(ef)) => graph.nearest(&query, documents, k, ef, &[])?,
+            _ => top_k(&query, &self.rows(), documents.dim, k, *similarity)?,
+        };
+        Ok(found.remove(0))
+    }
+
+    /// The numbers of all embeddings, `[n, dim]`.
+    fn rows(&self) -> Cow<'_, [f32]> {
+        if let Some(rows) = self.rows.get() {
+            return rows.into();
+        }
+        match self.index.documents.rows() {
+            Cow::Owned(rows) => self.rows.get_or_init(|| rows).into(),
+            mapped => mapped,
+        }
+    }
+
+    /// The document that was found.
+    pub(crate) fn document(&self, hit: &Hit) -> &Document {
+        &self.documents[self.places[hit.index]]
+    }
+}
+
+fn read_documents(file: &Path) -> Result<Vec<Document>, DataError> {
+    let mut documents = Vec::new();
+    for_each_document(file, |line, _| {
+        documents.push(line.into_document());
+        Ok(())
+    })?;
+    Ok(documents)
+}
+
+/// Refuses embeddings, of `folders`, that are another model's or of other documents.
+fn check(embeddings: &Embeddings, folders: &str, model: &Path, file: &Path) -> anyhow::Result<()> {
+    let Some(origin) = &embeddings.origin else { return Ok(()) };
+    let refuse = |what: &str| {
+        let hint =
+            "encode the documents again, or let it be done without `--documents` or `--index`";
+        Err(Failure::new(format!("{folders} was encoded {what}"), hint).into())
+    };
+    if origin.model != fingerprint(model)? {
+        return refuse("with another model");
+    }
+    if let (Some(inputs), Some(text)) = (embeddings.inputs(), origin.document_text)
+        && !Input::whole(file, Side::Document, text).is(&inputs)?
+    {
+        return refuse("from other texts");
+    }
+    Ok(())
+}
