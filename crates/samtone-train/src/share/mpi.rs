@@ -181,7 +181,7 @@ impl Exchange for World {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use samtone_testing::mpi::mpirun;
 

@@ -110,11 +110,10 @@ fn gradients_in_job(
     chunk: usize,
     devices: &[usize],
 ) -> Vec<Vec<Vec<f64>>> {
-    let found = on_each_rank(devices.len(), |exchange| {
-        let count = devices[exchange.rank()];
+    // A rank has a model of its own.
+    let own = devices.iter().map(|&count| (count, model.clone().fork(&Default::default())));
+    let found = on_each_rank(own.collect(), |exchange, (count, model)| {
         let job = Job::new(exchange, count).unwrap();
-        // A rank has a model of its own.
-        let model = model.clone().fork(&Default::default());
         on_each(&model, batch, chunk, Shard::group(count, Some(job)))
     });
     found.into_iter().flatten().collect()

@@ -4,19 +4,19 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use samtone_train::share::{Exchange, JobError, Numbers};
 
-/// What `work` finds on each of so many ranks, in their order.
-pub(crate) fn on_each_rank<T: Send>(
-    count: usize,
-    work: impl Fn(Arc<dyn Exchange>) -> T + Sync,
+/// What `work` finds on each of as many ranks as there are `own`, in their order; each has one of them.
+pub(crate) fn on_each_rank<O: Send, T: Send>(
+    own: Vec<O>,
+    work: impl Fn(Arc<dyn Exchange>, O) -> T + Sync,
 ) -> Vec<T> {
-    let meeting =
-        Arc::new(Meeting { given: Mutex::new(vec![Vec::new(); count]), turn: Barrier::new(count) });
+    let (given, turn) = (Mutex::new(vec![Vec::new(); own.len()]), Barrier::new(own.len()));
+    let meeting = Arc::new(Meeting { given, turn });
     std::thread::scope(|scope| {
-        let start = |rank| {
+        let start = |(rank, own)| {
             let (meeting, work) = (Arc::clone(&meeting), &work);
-            scope.spawn(move || work(Arc::new(Thread { rank, meeting })))
+            scope.spawn(move || work(Arc::new(Thread { rank, meeting }), own))
         };
-        let threads: Vec<_> = (0..count).map(start).collect();
+        let threads: Vec<_> = own.into_iter().enumerate().map(start).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
