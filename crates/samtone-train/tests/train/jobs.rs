@@ -12,7 +12,7 @@ use samtone_testing::loss::learned;
 use samtone_testing::model::{self, NEGATIVES, ROWS};
 use samtone_text::Key;
 use samtone_train::share::{Exchange, Job, JobError, Numbers, Workers};
-use samtone_train::step::{DualEncoderOptimizer, Engine, StepRows, Update};
+use samtone_train::step::{Engine, ModelOptimizer, StepRows, Update};
 use serde::{Deserialize, Serialize};
 
 use crate::shards::{self, B, duplicates};
@@ -28,7 +28,7 @@ const STEPS: usize = 20;
 #[derive(Clone)]
 struct Course {
     model: DualEncoder<B>,
-    optimizer: DualEncoderOptimizer<B>,
+    optimizer: ModelOptimizer<B>,
     losses: Vec<f64>,
     /// Of the first step.
     gradients: Vec<Vec<f64>>,
@@ -54,7 +54,7 @@ fn batch_of(step: usize) -> StepRows {
 impl Course {
     fn new(float: FloatDType) -> Self {
         let model = shards::model().cast(float);
-        let optimizer = DualEncoderOptimizer::new(Update::default(), model.parameters());
+        let optimizer = ModelOptimizer::new(Update::default(), model.parameters());
         Self { model, optimizer, losses: Vec::new(), gradients: Vec::new() }
     }
 
