@@ -179,7 +179,7 @@ fn lead<B: AutodiffBackend>(
     let Session { config, retriever, identity, .. } = &session;
     let parameters = retriever.model.num_parameters();
     if let Some(job) = job {
-        agree_on_inputs(job, identity)?;
+        agree_on_inputs(job, &session)?;
     }
     folder.take(identity)?;
     let prepared = tokenised(&session, job, &path.join(TOKENS))?;
@@ -255,7 +255,7 @@ fn follow<B: AutodiffBackend>(
         let vocabulary = vocabulary.transpose()?;
         let session = Session::<B>::open(resolved, vocabulary.as_deref(), &devices[0], observe)?;
         config.clone_from(&session.config);
-        agree_on_inputs(job, &session.identity)?;
+        agree_on_inputs(job, &session)?;
         let prepared = tokenised(&session, Some(job), own.path())?;
         let batches = Batches::new(&prepared, &config)?;
         let begun: Identity = job.take()?;
@@ -284,10 +284,13 @@ fn keep_vocabulary(folder: &Path, text: &str) -> Result<PathBuf, TrainError> {
     }
 }
 
-/// Makes sure that all ranks have read the same, and start from the same weights.
-fn agree_on_inputs(job: &Job, identity: &Identity) -> Result<(), JobError> {
-    let lines = identity.inputs.iter().map(|(name, sum)| format!("{name}: {sum}\n"));
-    job.agree("what they read", &lines.collect::<String>())
+/// Makes sure that all ranks have read the same, mean the same by it, and start from the same weights.
+fn agree_on_inputs<B: Backend>(job: &Job, session: &Session<B>) -> Result<(), JobError> {
+    let Session { config, retriever, identity, .. } = session;
+    let inputs = identity.inputs.iter().map(|(name, sum)| format!("{name}: {sum}\n"));
+    job.agree("what they read", &inputs.collect::<String>())?;
+    job.agree("what a model folder says", &config.to_toml())?;
+    job.agree("the model", &format!("{:#?}\n", retriever.model.config()))
 }
 
 /// Makes sure that all ranks train on the same.

@@ -381,7 +381,7 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
             self = self.with_optimizer(&read(OPTIMIZER)?, device)?;
             self.before = self.state.legs;
         }
-        self = self.like_first(place, device)?;
+        self = self.like_first(place, device)?.updating_like_first(place, device)?;
         let first = self.state.step;
         let mut log = place.writes().then(|| Log::open(&place.metrics(), first)).transpose()?;
         observe(Event::Training { loss: &self.learner.name(), done: first, steps });
@@ -567,20 +567,25 @@ impl<'a, B: AutodiffBackend, T: Learner<B>> Training<'a, B, T> {
     }
 
     /// This training where that of rank 0 is, in a job: wherever that comes from, and whatever another
-    /// machine has rounded otherwise. With its optimiser, where there is more to do.
+    /// machine has rounded otherwise; but for the optimiser.
     fn like_first(mut self, place: &Place<'_>, device: &B::Device) -> Result<Self, TrainError> {
         let Some(job) = place.job else { return Ok(self) };
-        let of_first =
-            |own: &dyn Fn() -> Vec<u8>| job.of_first(if job.leads() { own() } else { Vec::new() });
         self.state.task = self.learner.state();
-        let model = of_first(&|| self.weights().to_bytes())?;
-        let state = of_first(&|| self.state.to_json())?;
-        self = self.with_model(&model, &state, device)?;
-        if self.state.step == self.course.stages.steps() {
-            return Ok(self);
-        }
-        let optimizer = of_first(&|| self.optimizer.moments().to_bytes())?;
-        self.with_optimizer(&optimizer, device)
+        let own = |bytes: &dyn Fn() -> Vec<u8>| if job.leads() { bytes() } else { Vec::new() };
+        let model = job.of_first(own(&|| self.weights().to_bytes()))?;
+        let state = job.of_first(own(&|| self.state.to_json()))?;
+        self.with_model(&model, &state, device)
+    }
+
+    /// This training with the optimiser of rank 0, in a job.
+    fn updating_like_first(
+        self,
+        place: &Place<'_>,
+        device: &B::Device,
+    ) -> Result<Self, TrainError> {
+        let Some(job) = place.job else { return Ok(self) };
+        let own = if job.leads() { self.optimizer.moments().to_bytes() } else { Vec::new() };
+        self.with_optimizer(&job.of_first(own)?, device)
     }
 
     /// What is trained of the model.

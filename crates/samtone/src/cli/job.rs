@@ -55,7 +55,10 @@ pub(crate) fn join() -> anyhow::Result<Option<Joined>> {
         None => Ok(None),
         Some(launched) => {
             let message = format!("{launched}, and this build trains in one");
-            let hint = "build with `--features mpi`, and they train together";
+            let hint = format!(
+                "build with `--features mpi`, and they train together; {}",
+                launched.alone()
+            );
             Err(Usage::new(message).with_hint(hint).into())
         }
     }
@@ -83,7 +86,8 @@ pub(crate) fn alone(name: &str) -> Result<(), Usage> {
         None => Ok(()),
         Some(launched) => {
             let message = format!("{launched}, and `samtone {name}` works in one");
-            Err(Usage::new(message).with_hint("`samtone train` is what several do together"))
+            let hint = format!("`samtone train` is what several do together; {}", launched.alone());
+            Err(Usage::new(message).with_hint(hint))
         }
     }
 }

@@ -181,7 +181,7 @@ impl RunArgs {
     /// Begins the run, or goes on with it, and sees it to its end; a folder that is not named is called
     /// after the configuration, or after `name`.
     pub(crate) fn run<C: Run>(&self, name: &str, shared: Shared<'_>) -> anyhow::Result<Done<C>> {
-        let own = match shared.exchange {
+        let own = match shared.exchange.filter(|_| shared.devices.is_empty()) {
             Some(exchange) => [self.device.backend.of_rank(exchange.local_rank())?],
             None => [self.device.backend],
         };

@@ -171,7 +171,7 @@ const ARRAYS: [Source; 8] = [
     Source::of("BATCH_TASK_INDEX", Some("BATCH_TASK_COUNT")),
 ];
 
-/// Processes of one job. Slurm's count is the step's, which only `srun` sets.
+/// Processes of one job, the most specific first. Slurm's count is the step's, which only `srun` sets.
 const PROCESSES: [Source; 3] = [
     Source::of("OMPI_COMM_WORLD_RANK", Some("OMPI_COMM_WORLD_SIZE")),
     Source::of("PMI_RANK", Some("PMI_SIZE")),
@@ -194,11 +194,19 @@ impl Launched {
     }
 
     fn by(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        let found = PROCESSES.iter().filter_map(|source| source.read(&variable));
-        let mut said = found.filter_map(|found| {
+        // The first that says anything, the most specific: what is around it was for its launcher.
+        let mut said = PROCESSES.iter().filter_map(|source| {
+            let found = source.read(&variable)?;
             Some(Self { count: found.count()? as usize, variable: found.source.index })
         });
-        said.find(|launched| launched.count > 1)
+        said.next().filter(|launched| launched.count > 1)
+    }
+}
+
+impl Launched {
+    /// How a process that is to work by itself is started by a launcher of several.
+    pub(crate) fn alone(self) -> String {
+        format!("`env -u {}` before `samtone` lets each work by itself", self.variable)
     }
 }
 
@@ -352,6 +360,8 @@ mod tests {
             "",
             "SLURM_PROCID=0 SLURM_NTASKS=8",
             "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1",
+            // `mpirun -n 1` in a step of several tasks.
+            "OMPI_COMM_WORLD_RANK=0 OMPI_COMM_WORLD_SIZE=1 SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=4",
             "JOB_COMPLETION_INDEX=3",
         ] {
             assert_eq!(launched(alone), None, "{alone}");

@@ -129,7 +129,7 @@ async fn next(
 fn routes(service: &Arc<Service>, address: SocketAddr) -> Router {
     let asked = Arc::new(Asked { service: Arc::clone(service), address });
     Router::new()
-        .route("/", get(page::page))
+        .route("/", get(page::page).post(tei::embed))
         .route(HEALTH, get(health))
         .route("/info", get(tei::info))
         .route("/metrics", get(metrics))

@@ -54,8 +54,11 @@ pub(super) async fn embed(
     let truncate = asked.truncate.unwrap_or(true);
     let mut embedded =
         service.embed(side, asked.inputs.0, asked.dimensions, truncate, "inputs").await?;
-    // What the model has normalized stays as it is, to the bit.
-    if asked.normalize.unwrap_or(true) && !service.model.normalizes {
+    // What is of length 1 stays as it is, to the bit: what the model has normalized, cut for the cosine
+    // or not cut.
+    let model = &service.model;
+    let is_cut = embedded.dim < model.dim && model.similarity != Similarity::Cosine;
+    if asked.normalize.unwrap_or(true) && (is_cut || !model.normalizes) {
         embedded.rows.chunks_exact_mut(embedded.dim).for_each(normalize);
     }
     answer(&embedded.rows.chunks_exact(embedded.dim).collect::<Vec<_>>())

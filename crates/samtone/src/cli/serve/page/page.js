@@ -26,13 +26,15 @@
     return made;
   };
 
+  // What a search by a graph asks that looks at all documents; none: there is no graph.
+  let all = null;
   const ef = () => {
     const step = Number(get("ef").value);
-    return step === 0 ? null : 2 ** (step + 2);
+    return step === 0 ? all : 2 ** (step + 2);
   };
   const say = () => {
     get("k-text").textContent = get("k").value;
-    get("ef-text").textContent = ef() ?? "all";
+    get("ef-text").textContent = ef() === all ? "all" : ef();
   };
 
   const show = (found) => {
@@ -66,7 +68,7 @@
     error.textContent = "";
     status.textContent = "Searching …";
     const body = { query, k: Number(get("k").value) };
-    if (ef()) body.ef = ef();
+    if (all) body.ef = ef();
     try {
       const found = await send("/search", body);
       if (own === asked) show(found);
@@ -93,8 +95,9 @@
         return;
       }
       get("of-ef").hidden = !info.has_graph;
+      if (info.has_graph) all = Math.max(1, info.documents);
       if (info.has_graph && info.ef) {
-        get("ef").value = Math.round(Math.log2(info.ef)) - 2;
+        get("ef").value = Math.max(1, Math.round(Math.log2(info.ef)) - 2);
       }
       say();
       get("query").focus();
