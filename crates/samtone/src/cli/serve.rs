@@ -20,14 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use samtone_model::Side;
-
+use encoder::Encode;
 pub(crate) use encoder::Reader;
 pub(crate) use http::Listening;
 pub(crate) use service::{Limits, Model, Service, Token};
 
-/// Answers who asks at `listening` until `stop`, computing on this thread with `encode`: token rows of
-/// one side to embeddings. Returns when all that was asked before is answered, or the time for it is up.
+/// Answers who asks at `listening` until `stop`, computing on this thread with `encode`. Returns when
+/// all that was asked before is answered, or the time for it is up.
 ///
 /// # Errors
 /// If there are no threads for it.
@@ -35,7 +34,7 @@ pub(crate) fn run(
     service: Service,
     listening: Listening,
     stop: Arc<AtomicBool>,
-    encode: &dyn Fn(Side, &[Vec<u32>]) -> Vec<f32>,
+    encode: &Encode<'_>,
 ) -> anyhow::Result<()> {
     let service = Arc::new(service);
     let web = {

@@ -219,7 +219,7 @@ impl Passages {
         }
         match self.index.documents.rows() {
             Cow::Owned(rows) => self.rows.get_or_init(|| rows).into(),
-            mapped => mapped,
+            mapped @ Cow::Borrowed(_) => mapped,
         }
     }
 

@@ -48,7 +48,7 @@ impl Graph {
                 let message = format!("the embedding of `{}` {what}", documents.ids[place]);
                 Failure::new(message, "search these embeddings exactly, without `--graph`")
             })?;
-            Ok(graph.index.add(place as u64, &*row)?)
+            Ok(graph.index.add(place as u64, &row)?)
         };
         let mut first = 0;
         for part in documents.parts() {
@@ -149,7 +149,7 @@ impl Graph {
                     format!("the embedding of query {}, counted from 1, {what}", query + 1);
                 Failure::new(message, "search exactly, without `--ef`")
             })?;
-            let proposed = self.index.search(&*asked, propose)?.keys.into_iter();
+            let proposed = self.index.search(&asked, propose)?.keys.into_iter();
             let proposed = proposed.map(|key| key as usize).filter(|&at| Some(at) != skip);
             let mut found: Vec<usize> = proposed.collect();
             // Equal scores are ranked by row.

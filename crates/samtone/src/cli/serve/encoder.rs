@@ -30,14 +30,12 @@ impl<B: Backend> Reader for Retriever<B> {
     }
 }
 
-/// Embeds what waits in `queue`, `tokens` at once, until it is closed and empty. `encode` makes token
-/// rows of a side to their embeddings; of what it panics at there is no answer, and the work goes on.
-pub(crate) fn work(
-    queue: &Queue,
-    metrics: &Metrics,
-    tokens: usize,
-    encode: &dyn Fn(Side, &[Vec<u32>]) -> Vec<f32>,
-) {
+/// What makes token rows of a side to their embeddings, `[rows, dim]`.
+pub(crate) type Encode<'a> = dyn Fn(Side, &[Vec<u32>]) -> Vec<f32> + 'a;
+
+/// Embeds what waits in `queue`, `tokens` at once, until it is closed and empty. Of what `encode` panics
+/// at there is no answer, and the work goes on.
+pub(crate) fn work(queue: &Queue, metrics: &Metrics, tokens: usize, encode: &Encode<'_>) {
     while let Some(shares) = queue.take(tokens) {
         let (queries, documents): (Vec<Share>, Vec<Share>) =
             shares.into_iter().partition(|share| share.job.side == Side::Query);

@@ -126,14 +126,17 @@ async fn next(
     Ok((listener.accept().await?.0, permit))
 }
 
+/// What a handler is given.
+type Served = State<Arc<Service>>;
+
 fn routes(service: &Arc<Service>, address: SocketAddr) -> Router {
     let asked = Arc::new(Asked { service: Arc::clone(service), address });
     Router::new()
-        .route("/", get(page::page).post(tei::embed))
-        .route(HEALTH, get(health))
-        .route("/info", get(tei::info))
-        .route("/metrics", get(metrics))
-        .route("/v1/models", get(openai::models))
+        .route("/", get(async || page::page()).post(tei::embed))
+        .route(HEALTH, get("ok\n"))
+        .route("/info", get(async |State(service): Served| tei::info(&service)))
+        .route("/metrics", get(async |State(service): Served| metrics(&service)))
+        .route("/v1/models", get(async |State(service): Served| openai::models(&service)))
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/embed", post(tei::embed))
         .route("/search", post(search::search))
@@ -148,11 +151,7 @@ fn routes(service: &Arc<Service>, address: SocketAddr) -> Router {
 /// Where a load balancer asks whether this server answers.
 const HEALTH: &str = "/health";
 
-async fn health() -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))], "ok\n").into_response()
-}
-
-async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, Refusal> {
+fn metrics(service: &Service) -> Result<Response, Refusal> {
     let text = service.metrics.text(service.queue.texts()).map_err(Refusal::failed)?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(TEXT))], text).into_response())
 }

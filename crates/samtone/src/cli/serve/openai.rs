@@ -91,7 +91,7 @@ pub(super) async fn embeddings(
 }
 
 /// The one model.
-pub(super) async fn models(State(service): State<Arc<Service>>) -> Result<Response, Refusal> {
+pub(super) fn models(service: &Service) -> Result<Response, Refusal> {
     let model = json!({
         "id": service.model.name, "object": "model", "created": 0, "owned_by": "samtone",
     });

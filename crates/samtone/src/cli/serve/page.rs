@@ -15,7 +15,7 @@ static PAGE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The same for all: what is searched it asks for itself.
-pub(super) async fn page() -> Response {
+pub(super) fn page() -> Response {
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     // What its own policy cannot say: nobody shows it inside another page.
     let framed = HeaderValue::from_static("frame-ancestors 'none'");

@@ -70,13 +70,15 @@ fn normalize(row: &mut [f32]) {
     let squares: f64 = row.iter().map(|&number| f64::from(number).powi(2)).sum();
     if squares > 0.0 {
         let length = squares.sqrt();
-        row.iter_mut().for_each(|number| *number = (f64::from(*number) / length) as f32);
+        for number in row {
+            *number = (f64::from(*number) / length) as f32;
+        }
     }
 }
 
 /// What is served.
-pub(super) async fn info(State(service): State<Arc<Service>>) -> Result<Response, Refusal> {
-    let Service { model, limits, passages, .. } = &*service;
+pub(super) fn info(service: &Service) -> Result<Response, Refusal> {
+    let Service { model, limits, passages, .. } = service;
     let similarity: SimilarityChoice = model.similarity.into();
     let [query, document] = model.max_tokens;
     answer(&json!({

@@ -35,7 +35,8 @@ struct Served<'a> {
 
 pub(super) fn run(args: &Args, format: Format) -> anyhow::Result<()> {
     let token = token(args)?;
-    if !args.host.is_loopback() && !(args.allow_remote && token.is_some()) {
+    let is_secured = args.allow_remote && token.is_some();
+    if !args.host.is_loopback() && !is_secured {
         let message = format!("`{}` is reached from other machines", args.host);
         let hint = format!(
             "`--allow-remote` with a token of `--token-file` or `{VARIABLE}` listens there; without \

@@ -13,7 +13,7 @@ use crate::with_model::tiny::command;
 pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
 /// How long something that is to happen may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `samtone serve` at a free port, ended with this.
 pub(super) struct Server {

@@ -19,7 +19,7 @@ fn the_page_is_complete_and_holds_no_text_of_the_documents() {
         json!({ "_id": "d2", "title": "", "text": "Water is drawn from the well." }),
     ];
     fs::create_dir(home.path().join("hostile")).unwrap();
-    let lines: String = corpus.iter().map(|line| format!("{line}\n")).collect();
+    let lines: String = corpus.iter().map(|line| line.to_string() + "\n").collect();
     fs::write(home.path().join("hostile/corpus.jsonl"), lines).unwrap();
     let server = Server::start(home.path(), &["--model", "model", "--data", "hostile"]);
     let page = server.get("/");
