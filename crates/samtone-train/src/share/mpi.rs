@@ -1,7 +1,7 @@
 //! Exchanges by MPI, through the library that the program is linked to.
 
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, replace};
 use std::panic;
 use std::sync::{Arc, OnceLock};
 
@@ -55,12 +55,12 @@ impl Mpi {
         if library.thread_level() < ThreadLevel::Serialized {
             return Err(fault("the library was built for programs of one thread".into()));
         }
-        let found = world.size() as usize;
+        let found = number(world.size());
         if found != launched {
             return Err(JobError::Launcher { launched, found });
         }
-        let local_rank = world.split_shared().map_err(failed)?.rank() as usize;
-        let exchange = Arc::new(World { world, local_rank, piece: PIECE });
+        let local_rank = number(world.split_shared().map_err(failed)?.rank());
+        let exchange = Arc::new(World { communicator: world, local_rank, piece: PIECE });
         Ok(Self { library, exchange })
     }
 
@@ -85,9 +85,14 @@ pub fn abort(code: i32) {
     }
 }
 
+/// A rank or a count of them, as the library gives it.
+fn number(of_library: i32) -> usize {
+    usize::try_from(of_library).expect("ranks are counted from 0")
+}
+
 /// Exchanges between all processes.
 struct World {
-    world: &'static Communicator,
+    communicator: &'static Communicator,
     local_rank: usize,
     /// The most bytes of one call.
     piece: usize,
@@ -112,7 +117,7 @@ impl World {
 
     fn sum<T: MpiDatatype>(&self, numbers: &mut [T]) -> Result<(), JobError> {
         for piece in numbers.chunks_mut(self.piece / size_of::<T>()) {
-            self.checked("all-reduce", self.world.allreduce_inplace(piece, ReduceOp::Sum))?;
+            self.checked("all-reduce", self.communicator.allreduce_inplace(piece, ReduceOp::Sum))?;
         }
         Ok(())
     }
@@ -120,11 +125,11 @@ impl World {
 
 impl Exchange for World {
     fn rank(&self) -> usize {
-        self.world.rank() as usize
+        number(self.communicator.rank())
     }
 
     fn size(&self) -> usize {
-        self.world.size() as usize
+        number(self.communicator.size())
     }
 
     fn local_rank(&self) -> usize {
@@ -140,24 +145,25 @@ impl Exchange for World {
     fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, JobError> {
         let operation = "all-gather";
         let mut lengths = vec![0_u64; self.size()];
-        self.checked(operation, self.world.allgather(&[own.len() as u64], &mut lengths))?;
+        self.checked(operation, self.communicator.allgather(&[own.len() as u64], &mut lengths))?;
         let mut all: Vec<Vec<u8>> =
             lengths.iter().map(|&length| Vec::with_capacity(length as usize)).collect();
         let longest = lengths.iter().max().map_or(0, |&length| length as usize);
         let most = self.piece / self.size();
         for first in (0..longest).step_by(most) {
-            let count = |&length: &u64| (length as usize).saturating_sub(first).min(most) as i32;
-            let counts: Vec<i32> = lengths.iter().map(count).collect();
-            let starts: Vec<i32> = counts
-                .iter()
-                .scan(0, |next, count| Some(std::mem::replace(next, *next + count)))
-                .collect();
-            let mut received = vec![0; counts.iter().sum::<i32>() as usize];
-            let sent = &own[first.min(own.len())..][..counts[self.rank()] as usize];
-            let done = self.world.allgatherv(sent, &mut received, &counts, &starts);
+            let count = |&length: &u64| (length as usize).saturating_sub(first).min(most);
+            let counts: Vec<usize> = lengths.iter().map(count).collect();
+            let mut received = vec![0; counts.iter().sum()];
+            let starts: Vec<usize> =
+                counts.iter().scan(0, |next, count| Some(replace(next, *next + count))).collect();
+            let sent = &own[first.min(own.len())..][..counts[self.rank()]];
+            // No more than a piece in all, which is within the library's 31 bits.
+            let [i32_counts, i32_starts] = [&counts, &starts]
+                .map(|numbers| numbers.iter().map(|&number| number as i32).collect::<Vec<_>>());
+            let done = self.communicator.allgatherv(sent, &mut received, &i32_counts, &i32_starts);
             self.checked(operation, done)?;
             for ((all, start), count) in all.iter_mut().zip(starts).zip(counts) {
-                all.extend(&received[start as usize..][..count as usize]);
+                all.extend(&received[start..][..count]);
             }
         }
         Ok(all)
@@ -172,10 +178,10 @@ impl Exchange for World {
 
     fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<(), JobError> {
         let mut length = [bytes.len() as u64];
-        self.checked("broadcast", self.world.broadcast(&mut length, 0))?;
+        self.checked("broadcast", self.communicator.broadcast(&mut length, 0))?;
         bytes.resize(length[0] as usize, 0);
         for piece in bytes.chunks_mut(self.piece) {
-            self.checked("broadcast", self.world.broadcast(piece, 0))?;
+            self.checked("broadcast", self.communicator.broadcast(piece, 0))?;
         }
         Ok(())
     }
@@ -191,7 +197,7 @@ mod tests {
     #[ignore = "it is one rank of the test below"]
     fn a_rank() {
         let mpi = Mpi::join(3).unwrap();
-        let world = World { world: WORLD.get().unwrap(), local_rank: 0, piece: 24 };
+        let world = World { communicator: WORLD.get().unwrap(), local_rank: 0, piece: 24 };
         let rank = world.rank();
         assert_eq!(mpi.exchange().local_rank(), rank);
         let own = |rank: usize| (0..[0, 50, 9][rank]).map(|i| i + rank as u8).collect::<Vec<u8>>();

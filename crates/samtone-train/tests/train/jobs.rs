@@ -237,7 +237,8 @@ mod mpi {
                 let mut course = Course::new(float);
                 course.train(0..STEPS, own, Some(&job));
                 let own = serde_json::to_string(&course.numbered()).unwrap();
-                job.agree("what they found", &own).unwrap();
+                let sum = blake3::hash(own.as_bytes()).to_string();
+                job.agree("what they found", &sum).unwrap();
                 if job.leads() {
                     std::fs::write(variable(OUT), own).unwrap();
                 }

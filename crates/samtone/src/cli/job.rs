@@ -18,6 +18,7 @@ use crate::shard::Launched;
 static RANK: OnceLock<usize> = OnceLock::new();
 
 /// This process's part in a job.
+#[cfg_attr(not(feature = "mpi"), allow(dead_code, reason = "this build joins no others"))]
 pub(crate) struct Joined {
     pub(crate) exchange: Arc<dyn Exchange>,
     #[cfg(feature = "mpi")]
@@ -29,6 +30,8 @@ impl Joined {
     pub(crate) fn leave(self) {
         #[cfg(feature = "mpi")]
         self.mpi.leave();
+        #[cfg(not(feature = "mpi"))]
+        drop(self);
     }
 
     /// Ends this process by the `error` of a run that was asked to stop, which all ranks have done after
