@@ -362,9 +362,15 @@ mod tests {
                 new().restore(moments)
             };
             let of = |name: &str| name.split('.').next().unwrap().to_owned();
-            let missing = changed(&|moments, name| drop(moments.tensors.remove(name)));
-            let unnamed = changed(&|moments, name| drop(moments.about.remove(&of(name))));
-            let further = changed(&|moments, _| drop(moments.about.insert("x".into(), 1)));
+            let missing = changed(&|moments, name| {
+                moments.tensors.remove(name);
+            });
+            let unnamed = changed(&|moments, name| {
+                moments.about.remove(&of(name));
+            });
+            let further = changed(&|moments, _| {
+                moments.about.insert("x".into(), 1);
+            });
             let short = changed(&|moments, name| {
                 let moment = moments.tensors.get_mut(name).unwrap();
                 *moment = moment.clone().narrow(0, 0, 1);

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
-use samtone_model::Similarity;
+use samtone_eval::search::Similarity;
 use serde::Deserialize;
 use serde_json::json;
 
