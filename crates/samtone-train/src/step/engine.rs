@@ -9,6 +9,8 @@
 //! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
 //! embeddings of all.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::module::{AutodiffModule, Module};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
@@ -241,12 +243,14 @@ impl Engine {
     ) -> Result<(BatchGradients, f64), GradientsError> {
         let graphs = embed(batch.streams_of(shard), |Stream { side, name, rows, first }| {
             let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
+            let _one = one_at_a_time();
             model.encode_with_graph(side, &TokenBatch::pad(rows, self.pad_id), dropout)
         });
         let own = graphs.clone().map(Tensor::inner, Tensor::inner);
         let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
         let wanted = own_rows(wanted, batch, shard);
+        let _one = one_at_a_time();
         let gradients = surrogate_of_all(graphs, wanted, scale).backward();
         let parameters = GradientsParams::from_grads(gradients, model);
         Ok((BatchGradients { loss, log_temperature, parameters }, scale))
@@ -274,6 +278,7 @@ impl Engine {
         let wanted = own_rows(wanted, batch, shard).into_rows();
         let mut sum = GradientsAccumulator::new();
         for (pass, wanted) in passes.into_iter().zip(wanted.into_iter().flatten()) {
+            let _one = one_at_a_time();
             model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
         }
         Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
@@ -303,6 +308,7 @@ impl Engine {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
                 let wanted = wanted.clone().narrow(0, first, rows.len());
                 let rows = TokenBatch::pad(rows, self.pad_id);
+                let _one = one_at_a_time();
                 if self.recomputes {
                     let (_, pass) = model.encode_by_layers(stream.side, rows, dropout);
                     model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
@@ -431,6 +437,15 @@ fn own_rows<B: Backend>(
     let pairs = shard.rows(batch.queries.len());
     let (first, count) = (pairs.start, pairs.len());
     embeddings.map(|x| x.narrow(0, first, count), |x| x.narrow(0, first, count))
+}
+
+/// Held while a graph is made or gone through, of which a process has one for each of its devices.
+///
+/// Burn's autodiff cleans up the graphs of other threads; while one of them worked on its own, a
+/// gradient was another now and then. What a device computes of it, it computes later.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static GRAPHS: Mutex<()> = Mutex::new(());
+    GRAPHS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The sum of the three [`surrogate`]s.

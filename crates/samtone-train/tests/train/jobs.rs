@@ -288,7 +288,6 @@ mod mpi {
         let said = said(&output);
         assert_eq!(output.status.code(), Some(101), "{said}");
         assert!(said.contains("this rank has had enough"), "{said}");
-        assert!(said.contains("rank 1"), "{said}");
         assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }

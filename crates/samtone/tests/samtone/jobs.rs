@@ -1,6 +1,8 @@
 //! Several processes that a launcher has started: those that cannot train together are refused, the
 //! others train one run.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::train::Bench;
@@ -47,20 +49,24 @@ fn a_build_without_mpi_refuses_to_train_under_a_launcher() {
     assert!(!run.exists());
 }
 
-/// The blocks of the guide in one language.
-fn blocks(language: &str) -> Vec<&'static str> {
-    let page = include_str!("../../../../docs/scale.md");
+/// The blocks of the guide in one language; none where the package lies without the repository.
+fn blocks(language: &str) -> Vec<String> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let page = above.map(|folder| folder.join("docs/scale.md")).find(|page| page.exists());
+    let page = page.map(|page| fs::read_to_string(page).unwrap()).unwrap_or_default();
     let fence = format!("```{language}\n");
     let blocks = page.split(&*fence).skip(1);
-    blocks.map(|block| block.split("```").next().unwrap()).collect()
+    blocks.map(|block| block.split("```").next().unwrap().to_owned()).collect()
 }
 
 #[test]
 #[cfg(feature = "flex")]
 fn the_files_of_the_guide_call_samtone_as_it_wants_to_be_called() {
     let scripts = blocks("bash").into_iter().map(|script| script.replace("\\\n", " "));
-    let lists = blocks("yaml").into_iter().filter_map(|file| file.split_once("args: [samtone, "));
-    let lists = lists.map(|(_, list)| format!("samtone {}", list.split(']').next().unwrap()));
+    let lists = blocks("yaml").into_iter().filter_map(|file| {
+        let (_, list) = file.split_once("args: [samtone, ")?;
+        Some(format!("samtone {}", list.split(']').next().unwrap()))
+    });
     let lists = lists.map(|list| list.replace(',', " "));
     let mut calls = 0;
     for line in scripts.chain(lists.map(|list| list.replace('\n', " "))) {
@@ -74,21 +80,20 @@ fn the_files_of_the_guide_call_samtone_as_it_wants_to_be_called() {
             calls += 1;
         }
     }
-    assert_eq!(calls, 3);
+    assert!(calls == 3 || blocks("bash").is_empty(), "{calls} calls");
 }
 
 #[test]
 #[cfg(unix)]
 fn the_scripts_of_the_guide_are_a_shell_s() {
     for script in blocks("bash") {
-        let checked = Command::new("bash").args(["-n", "-c", script]).output().unwrap();
+        let checked = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
         assert!(checked.status.success(), "{script}{}", String::from_utf8_lossy(&checked.stderr));
     }
 }
 
 #[cfg(all(feature = "mpi", target_os = "linux"))]
 mod mpi {
-    use std::fs;
     use std::path::PathBuf;
     use std::process::{Child, Output, Stdio};
     use std::time::{Duration, Instant};
