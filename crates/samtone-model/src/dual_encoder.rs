@@ -144,6 +144,7 @@ impl<B: Backend> DualEncoder<B> {
     }
 
     /// Takes the weights: what stays knows what the model is and computes nothing.
+    #[must_use]
     pub fn take(&mut self) -> Self {
         let bare = Self {
             embedders: Vec::new(),
