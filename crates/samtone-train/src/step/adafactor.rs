@@ -45,7 +45,6 @@ impl Default for Adafactor {
 impl Adafactor {
     /// The state of a parameter of `shape` after `step` steps, from its parts.
     pub(crate) fn state<B: Backend, const D: usize>(
-        self,
         step: usize,
         moments: Vec<Tensor<B, 1>>,
         shape: [usize; D],
@@ -53,7 +52,9 @@ impl Adafactor {
         let mut moments = moments.into_iter();
         let mut of_shape = |averaged: Option<usize>| {
             let mut shape = shape;
-            averaged.into_iter().for_each(|axis| shape[axis] = 1);
+            if let Some(axis) = averaged {
+                shape[axis] = 1;
+            }
             moments.next().map(|moment| moment.reshape(shape))
         };
         let rows = of_shape((D >= 2).then(|| D - 1)).expect("rows are remembered");

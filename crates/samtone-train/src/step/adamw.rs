@@ -25,7 +25,6 @@ pub struct AdamW {
 impl AdamW {
     /// The state of a parameter of `shape` after `step` steps, from its parts.
     pub(crate) fn state<B: Backend, const D: usize>(
-        self,
         step: usize,
         moments: Vec<Tensor<B, 1>>,
         shape: [usize; D],
@@ -86,7 +85,7 @@ mod fused {
     use burn_flex::FlexTensor;
     use rayon::prelude::*;
 
-    use super::*;
+    use super::{AdamWState, AdaptiveMomentumState, BETAS, Backend, EPS, Tensor};
 
     /// Numbers that a thread goes over at a time: they and those beside them fit its cache.
     const CHUNK: usize = 1 << 14;

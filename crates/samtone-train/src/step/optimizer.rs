@@ -181,7 +181,7 @@ impl Rule {
     fn new(update: &Update, decays: bool) -> Self {
         let weight_decay = if decays { update.weight_decay } else { 0.0 };
         let adafactor = |scale_by_parameter| {
-            Self::Adafactor(Adafactor { weight_decay, scale_by_parameter, ..Adafactor::default() })
+            Self::Adafactor(Adafactor { scale_by_parameter, weight_decay, ..Adafactor::default() })
         };
         match update.rule {
             OptimizerName::AdamW => Self::AdamW(AdamW { weight_decay }),
@@ -213,13 +213,14 @@ impl Rule {
         let shape = tensor.dims();
         match self {
             Self::AdamW(rule) => {
-                let state = memory.map(|memory| rule.state(memory.steps, memory.moments, shape));
+                let state = memory.map(|memory| AdamW::state(memory.steps, memory.moments, shape));
                 let (tensor, state) = rule.step(lr, tensor, gradient, state);
                 let (steps, moments) = AdamW::parts(state.expect("a step leaves a state"));
                 (tensor, Memory { steps, moments })
             }
             Self::Adafactor(rule) => {
-                let state = memory.map(|memory| rule.state(memory.steps, memory.moments, shape));
+                let state =
+                    memory.map(|memory| Adafactor::state(memory.steps, memory.moments, shape));
                 let (tensor, state) = rule.step(lr, tensor, gradient, state);
                 let (steps, moments) = Adafactor::parts(state.expect("a step leaves a state"));
                 (tensor, Memory { steps, moments })
