@@ -24,7 +24,6 @@ Examples:
   samtone serve --model runs/faq
   samtone serve --model runs/faq --data faq --index vectors --port 8080
   samtone serve --model M --host 0.0.0.0 --allow-remote --token-file /etc/samtone/token")]
-#[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "a build without it refuses"))]
 pub(crate) struct Args {
     /// The model: its folder, a run's, or its name in the Hugging Face cache.
     #[arg(long, value_name = "MODEL")]
