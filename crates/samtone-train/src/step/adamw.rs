@@ -185,7 +185,7 @@ mod fused {
 #[cfg(test)]
 mod tests {
     use burn::backend::Flex;
-    use burn::tensor::{DType, Distribution};
+    use burn::tensor::Distribution;
 
     use super::*;
 
@@ -227,19 +227,17 @@ mod tests {
     fn views_and_shared_tensors_are_left_as_they_are() {
         let device = Default::default();
         let whole = Tensor::<Flex, 1>::from_floats([1.0, 2.0, 3.0, 4.0], &device);
-        let [before, part] = [whole.clone(), whole.clone().narrow(0, 2, 2)];
+        let part = whole.clone().narrow(0, 2, 2);
         let gradient = Tensor::<Flex, 2>::from_floats([[1.0, 5.0], [3.0, -7.0]], &device);
         let column = gradient.clone().transpose().narrow(0, 1, 1).reshape([2]);
         let (x, state) = AdamW::default().step(0.5, part, column, None);
         // The first step moves each number by the rate, whatever its gradient.
         x.to_data().assert_approx_eq::<f32>(&[2.5, 4.5].into(), Default::default());
-        let (_, later) = AdamW::default().step(0.5, x.clone(), x.clone(), state.clone());
+        let mean = || state.clone().unwrap().momentum.moment_1.into_data();
+        let before = mean();
+        let _ = AdamW::default().step(0.5, x.clone(), x.clone(), state.clone());
         x.to_data().assert_approx_eq::<f32>(&[2.5, 4.5].into(), Default::default());
-        assert_ne!(
-            later.unwrap().momentum.moment_1.to_data(),
-            state.unwrap().momentum.moment_1.to_data()
-        );
-        assert_eq!(whole.to_data(), before.to_data());
-        assert_eq!(before.dtype(), DType::F32);
+        assert_eq!(mean(), before);
+        assert_eq!(whole.to_data(), [1.0_f32, 2.0, 3.0, 4.0].into());
     }
 }

@@ -441,8 +441,8 @@ fn own_rows<B: Backend>(
 
 /// Held while a graph is made or gone through, of which a process has one for each of its devices.
 ///
-/// Burn's autodiff cleans up the graphs of other threads; while one of them worked on its own, a
-/// gradient was another now and then. What a device computes of it, it computes later.
+/// Where several did at once, a gradient was another now and then: it looks as if Burn's autodiff, which
+/// looks after the graphs of all threads, disturbs them.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static GRAPHS: Mutex<()> = Mutex::new(());
     GRAPHS.lock().unwrap_or_else(PoisonError::into_inner)

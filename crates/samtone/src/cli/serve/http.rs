@@ -10,7 +10,7 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -166,7 +166,7 @@ struct Asked {
 async fn answer(State(asked): State<Arc<Asked>>, request: Request<Body>, next: Next) -> Response {
     let start = Instant::now();
     let path = request.uri().path().to_owned();
-    let mut response = match asked.admit(request.headers(), &path) {
+    let mut response = match asked.admit(&request) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -183,9 +183,12 @@ async fn answer(State(asked): State<Arc<Asked>>, request: Request<Body>, next: N
 impl Asked {
     /// Refuses who has not the token; where none is wanted, whom a browser sends under another name: a
     /// page of another server whose name was made to mean this machine.
-    fn admit(&self, headers: &HeaderMap, path: &str) -> Result<(), Refusal> {
+    fn admit(&self, request: &Request<Body>) -> Result<(), Refusal> {
+        let (headers, path) = (request.headers(), request.uri().path());
+        // Of `/` the page alone.
+        let is_open = path == HEALTH || path == "/" && request.method() != Method::POST;
         match &self.service.token {
-            Some(_) if [HEALTH, "/"].contains(&path) => Ok(()),
+            Some(_) if is_open => Ok(()),
             Some(token) => {
                 let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
                 let given = given.and_then(|given| given.split_at_checked(BEARER.len()));

@@ -13,6 +13,7 @@ use burn::backend::Flex;
 use samtone_data::embedded::World;
 use samtone_model::{
     BertConfig, DualEncoderConfig, EncoderConfig, Retriever, Sharing, Side, SideSettings,
+    Similarity,
 };
 use samtone_testing::model::{model, one_layer_bert};
 use samtone_text::TextTokenizer;
@@ -30,7 +31,7 @@ fn texts() -> Vec<String> {
 }
 
 /// Writes a model of two towers, of which each has its own prompt and length.
-fn save_two_towers(path: &Path) {
+fn save_two_towers(path: &Path, similarity: Similarity) {
     let tokenizer = TextTokenizer::train_wordpiece(&texts(), 200, true).unwrap();
     let bert = BertConfig {
         hidden: 16,
@@ -46,7 +47,8 @@ fn save_two_towers(path: &Path) {
     };
     let settings = [("the old ", 12), ("well: ", 24)]
         .map(|(prompt, length)| SideSettings { prompt: prompt.into(), max_tokens: Some(length) });
-    let retriever = Retriever::new(model::<Flex>(&config, 3), tokenizer, settings).unwrap();
+    let mut retriever = Retriever::new(model::<Flex>(&config, 3), tokenizer, settings).unwrap();
+    retriever.similarity = similarity;
     retriever.save(path).unwrap();
 }
 
@@ -82,7 +84,7 @@ fn openai(answer: &Value) -> Vec<Value> {
 fn embeddings_are_those_of_encode_to_the_bit() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    save_two_towers(&home.join("towers"));
+    save_two_towers(&home.join("towers"), Similarity::Cosine);
     let server = Server::start(home, &["--model", "towers"]);
     let texts = texts();
     for side in Side::ALL {
@@ -97,8 +99,8 @@ fn embeddings_are_those_of_encode_to_the_bit() {
         let decode = |text: Value| STANDARD.decode(text.as_str().unwrap()).unwrap();
         let decoded: Vec<u8> = openai(&answer).into_iter().flat_map(decode).collect();
         assert_eq!(bits_of(&decoded), expected);
-        for name in ["prompt_name", "input_type"] {
-            let answer = server.post("/embed", &json!({ "inputs": texts, name: side.name() }));
+        for (path, name) in [("/embed", "prompt_name"), ("/", "input_type")] {
+            let answer = server.post(path, &json!({ "inputs": texts, name: side.name() }));
             assert_eq!(bits(answer.json().as_array().unwrap()), expected);
         }
         // Whoever else asks at the same time, and one by one.
@@ -120,6 +122,8 @@ fn embeddings_are_those_of_encode_to_the_bit() {
         let cut = encoded(home, side, &texts, &["--dims", "5"]);
         let asked = json!({ "input": texts, "dimensions": 5, "input_type": side.name() });
         assert_eq!(bits(&openai(&server.post("/v1/embeddings", &asked).json())), cut);
+        let asked = json!({ "inputs": texts, "dimensions": 5, "input_type": side.name() });
+        assert_eq!(bits(server.post("/embed", &asked).json().as_array().unwrap()), cut);
     }
 }
 
@@ -127,7 +131,7 @@ fn embeddings_are_those_of_encode_to_the_bit() {
 fn a_model_of_two_sides_is_told_which() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
-    save_two_towers(&home.join("towers"));
+    save_two_towers(&home.join("towers"), Similarity::Cosine);
     let server = Server::start(home, &["--model", "towers", "--name", "mills"]);
     let answer = server.post("/v1/embeddings", &json!({ "input": "mill" }));
     assert_eq!(answer.status, 400);
@@ -225,6 +229,20 @@ fn embeddings_get_length_1_where_that_is_asked() {
         let (numbers, length) = length(normalize.clone(), dimensions.clone());
         assert_eq!(numbers, dimensions.as_u64().unwrap_or(16) as usize);
         assert_eq!((length - 1.0).abs() < 1e-6, is_one, "{normalize} {dimensions}: {length}");
+    }
+}
+
+#[test]
+fn rows_that_are_cut_for_the_dot_product_get_length_1_too() {
+    let home = tempfile::tempdir().unwrap();
+    save_two_towers(&home.path().join("towers"), Similarity::Dot);
+    let server = Server::start(home.path(), &["--model", "towers", "--input-type", "query"]);
+    for (normalize, is_one) in [(json!(null), true), (json!(false), false)] {
+        let asked = json!({ "inputs": "mill", "normalize": normalize, "dimensions": 5 });
+        let answer = server.post("/embed", &asked).json();
+        let squares = answer[0].as_array().unwrap().iter().map(|x| x.as_f64().unwrap().powi(2));
+        let length = squares.sum::<f64>().sqrt();
+        assert_eq!((length - 1.0).abs() < 1e-6, is_one, "{normalize}: {length}");
     }
 }
 

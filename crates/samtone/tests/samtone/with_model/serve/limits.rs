@@ -64,6 +64,8 @@ fn a_token_is_asked_for() {
     }
     assert_eq!((server.get("/metrics").status, server.get("/info").status), (401, 401));
     assert_eq!((server.get("/health").status, server.get("/").status), (200, 200));
+    // Embeddings are asked for at the page's place too.
+    assert_eq!(server.post("/", &json!({ "inputs": "mill" })).status, 401);
     // Under any name, as through another server that knows the token.
     let headers = [JSON, ("Host", "example.org"), ("Authorization", &format!("Bearer {TOKEN}"))];
     assert_eq!(server.send("POST", "/v1/embeddings", &headers, body).status, 200);
