@@ -1,15 +1,17 @@
 //! Towers of every sharing and pooling, and gradient caching, against Flex in f64.
 
 use burn::backend::{Autodiff, Flex};
+use burn::optim::GradientsParams;
 use burn::tensor::FloatDType;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::Relations;
 use samtone_model::{
-    Dropout, DualEncoder, EncoderConfig, Pooling, Precision, Sharing, Side, StaticConfig,
+    Dropout, DualEncoder, EncoderConfig, LayerFloats, Pooling, Precision, RotaryConfig, Sharing,
+    Side, StaticConfig,
 };
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self as tiny, NEGATIVES, ROWS, encoders, parameters, texts};
-use samtone_testing::{assert_near, values};
+use samtone_testing::{assert_near, values, weighed_sum};
 use samtone_text::{Key, TokenBatch};
 use samtone_train::share::Workers;
 use samtone_train::step::{Engine, StepRows};
@@ -20,7 +22,8 @@ conforms! {
     weights_are_the_same_to_the_bit
     embeddings_of_every_tower_agree
     a_text_alone_or_padded_has_one_embedding
-    gradients_of_a_step_agree_whole_and_in_chunks
+    gradients_of_a_step_agree_whole_in_chunks_and_layer_by_layer
+    gradients_of_long_texts_agree
     workers_on_one_device_find_what_one_finds
 }
 
@@ -47,6 +50,7 @@ fn gradients<B: AutodiffBackend>(
     dropout: Option<Key>,
     chunk: usize,
     workers: usize,
+    recomputes: bool,
 ) -> Vec<(String, Vec<f64>)> {
     let loss = learned();
     let temperature = loss.temperature();
@@ -58,13 +62,8 @@ fn gradients<B: AutodiffBackend>(
         relations: Relations { known: vec![(1, 4)], ..Relations::default() },
         teacher: Vec::new(),
     };
-    let engine = Engine {
-        objective: loss.into(),
-        chunk,
-        pad_id: 0,
-        precision: Precision::F32,
-        recomputes: false,
-    };
+    let engine =
+        Engine { objective: loss.into(), chunk, pad_id: 0, precision: Precision::F32, recomputes };
     let devices = vec![B::Device::default(); workers];
     let workers = Workers { devices: &devices, job: None };
     let out = engine.shared_gradients(&workers, model, &batch, temperature, dropout).unwrap();
@@ -139,31 +138,76 @@ mod check {
         }
     }
 
-    pub(super) fn gradients_of_a_step_agree_whole_and_in_chunks<B: AutodiffBackend>() {
+    pub(super) fn gradients_of_a_step_agree_whole_in_chunks_and_layer_by_layer<
+        B: AutodiffBackend,
+    >() {
         for encoder in kinds() {
             let here = model::<B>(encoder.clone(), Sharing::AdeSpl, Pooling::Mean);
             let exact = model::<Autodiff<Flex>>(encoder, Sharing::AdeSpl, Pooling::Mean);
             let exact = exact.cast(FloatDType::F64);
             for dropout in [None, Some(Key::new(3))] {
-                let expected = gradients(&exact, dropout, ROWS * NEGATIVES, 1);
-                let whole = gradients(&here, dropout, ROWS * NEGATIVES, 1);
+                let all = ROWS * NEGATIVES;
+                let expected = gradients(&exact, dropout, all, 1, false);
+                let whole = gradients(&here, dropout, all, 1, false);
                 compare("whole", &whole, &expected, GRADIENTS);
-                for chunk in [2, 5] {
-                    let chunked = gradients(&here, dropout, chunk, 1);
-                    compare(&format!("chunks of {chunk}"), &chunked, &whole, CHUNKS);
+                for (chunk, recomputes) in [(2, false), (5, false), (all, true), (5, true)] {
+                    let other = gradients(&here, dropout, chunk, 1, recomputes);
+                    let what = format!("chunks of {chunk}, layers again: {recomputes}");
+                    compare(&what, &other, &whole, CHUNKS);
                 }
             }
         }
     }
 
+    /// Of several blocks of queries and of keys.
+    pub(super) fn gradients_of_long_texts_agree<B: AutodiffBackend>() {
+        let rows = [LayerFloats::KEYS + 20, 530].map(|length| {
+            let token = |at: usize| 1 + (at * at % 29) as u32;
+            (0..length).map(token).collect::<Vec<_>>()
+        });
+        let batch = TokenBatch::pad(&rows, 0);
+        let window = RotaryConfig {
+            vocab_size: 30,
+            hidden: 8,
+            layers: 2,
+            heads: 2,
+            kv_heads: 1,
+            head_dim: 4,
+            intermediate: 12,
+            window: Some(40),
+            global_every: 2,
+            is_causal: true,
+            ..RotaryConfig::default()
+        };
+        fn found<B: AutodiffBackend>(
+            model: &DualEncoder<B>,
+            batch: &TokenBatch,
+        ) -> Vec<(String, Vec<f64>)> {
+            let embeddings = model.encode_with_graph(Side::Query, batch, None);
+            let gradients = weighed_sum(embeddings.clone()).backward();
+            let gradients = GradientsParams::from_grads(gradients, model);
+            let embeddings = ("embeddings".to_owned(), values(embeddings));
+            [embeddings].into_iter().chain(tiny::gradients(model, &gradients)).collect()
+        }
+        for encoder in [EncoderConfig::T5(tiny::t5()), EncoderConfig::Rotary(window)] {
+            let here = model::<B>(encoder.clone(), Sharing::Sde, Pooling::Mean);
+            let exact = model::<Autodiff<Flex>>(encoder, Sharing::Sde, Pooling::Mean);
+            let expected = found(&exact.cast(FloatDType::F64), &batch);
+            compare("long", &found(&here, &batch), &expected, GRADIENTS);
+        }
+    }
+
     pub(super) fn workers_on_one_device_find_what_one_finds<B: AutodiffBackend>() {
-        let [bert, _] = encoders();
-        let model = model::<B>(bert, Sharing::AdeSpl, Pooling::Mean);
-        let (dropout, chunk) = (Some(Key::new(3)), ROWS * NEGATIVES);
-        let one = gradients(&model, dropout, chunk, 1);
-        for workers in [2, 3] {
-            let shared = gradients(&model, dropout, chunk, workers);
-            compare(&format!("{workers} workers"), &shared, &one, CHUNKS);
+        for sharing in [Sharing::AdeSpl, Sharing::AdeAdapter] {
+            let [bert, _] = encoders();
+            let model = model::<B>(bert, sharing, Pooling::Mean);
+            let (dropout, chunk) = (Some(Key::new(3)), ROWS * NEGATIVES);
+            let one = gradients(&model, dropout, chunk, 1, false);
+            for (workers, recomputes) in [(2, false), (3, false), (2, true)] {
+                let shared = gradients(&model, dropout, chunk, workers, recomputes);
+                let what = format!("{sharing}, {workers} workers, layers again: {recomputes}");
+                compare(&what, &shared, &one, CHUNKS);
+            }
         }
     }
 }

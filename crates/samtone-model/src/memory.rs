@@ -7,13 +7,15 @@ pub struct LayerFloats {
     /// The inputs of maps, for the gradients of their weights.
     pub inputs: usize,
     /// Heads, each of which has scores: where attention is not fused, of [`QUERIES`](Self::QUERIES)
-    /// queries at a time.
+    /// queries by [`KEYS`](Self::KEYS) keys at a time.
     pub heads: usize,
 }
 
 impl LayerFloats {
     /// Queries of a text whose scores exist at once where attention is not fused.
     pub const QUERIES: usize = 512;
+    /// Keys by which they exist.
+    pub const KEYS: usize = 2048;
 }
 
 /// Asks the system's allocator to keep the memory that is freed instead of giving it back.

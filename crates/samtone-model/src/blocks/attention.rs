@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::softmax;
 use burn::tensor::backend::Backend;
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::{Layout, index};
@@ -12,9 +11,6 @@ use crate::blocks::sight::{Sight, blocks};
 #[cfg(feature = "flex")]
 use crate::kernel;
 use crate::memory::LayerFloats;
-
-/// Queries whose scores are held at once.
-const QUERIES: usize = LayerFloats::QUERIES;
 
 /// What an attention layer does beside the products.
 #[derive(Clone, Debug)]
@@ -92,54 +88,95 @@ impl<B: Backend> Attention<'_, B> {
     }
 
     fn portable(&self, parts: [Tensor<B, 4>; 3], keys: &Layout) -> Tensor<B, 2> {
+        joined(self.attended(parts, keys).0)
+    }
+
+    /// What queries, keys and values side by side come to, and what [`gradients`](Self::gradients)
+    /// wants of the softmax.
+    pub(super) fn attend(&self, x: Tensor<B, 2>) -> (Tensor<B, 2>, Softmax<B>) {
+        let (output, softmax) = self.attended(self.parts(x), self.layout);
+        (joined(output), softmax)
+    }
+
+    /// Blocks of queries by blocks of the keys that they see, a softmax's sums scaled again where a
+    /// later block holds a greater score.
+    fn attended(&self, parts: [Tensor<B, 4>; 3], keys: &Layout) -> (Tensor<B, 4>, Softmax<B>) {
         let [query, key, value] = parts;
         let [_, heads, seq, _] = query.dims();
         let [key, value] = [key, value].map(|part| repeated(part, heads));
-        let attended = blocks(0..seq, QUERIES).map(|queries| {
-            let block = self.block(queries, key.dims()[2]);
-            let [query, key, value] = block.of([&query, &key, &value]);
-            let weights = self.weights(query, key, &block, keys);
-            let weights = match self.factors(&weights, &block, keys) {
-                Some(factors) => weights * factors,
-                None => weights,
-            };
-            weights.matmul(value)
-        });
-        joined(Tensor::cat(attended.collect(), 2))
+        let (mut outputs, mut maxima, mut sums) = (Vec::new(), Vec::new(), Vec::new());
+        for queries in blocks(0..seq, LayerFloats::QUERIES) {
+            let mut before: Option<[Tensor<B, 4>; 3]> = None;
+            for block in self.blocks(queries, key.dims()[2]) {
+                let [query, key, value] = block.of([&query, &key, &value]);
+                let scores = self.scores(query, key, &block, keys);
+                let mut max = scores.clone().detach().max_dim(3);
+                if let Some([of_others, ..]) = &before {
+                    max = max.max_pair(of_others.clone());
+                }
+                let weights = (scores - max.clone()).exp();
+                let mut sum = weights.clone().sum_dim(3);
+                let kept = match self.factors(&weights, &block, keys) {
+                    Some(factors) => weights * factors,
+                    None => weights,
+                };
+                let mut output = kept.matmul(value);
+                if let Some([of_others, other_sum, other_output]) = before {
+                    let scale = (of_others - max.clone()).exp();
+                    sum = sum + other_sum * scale.clone();
+                    output = output + other_output * scale;
+                }
+                before = Some([max, sum, output]);
+            }
+            let [max, sum, output] = before.expect("a query sees a key");
+            outputs.push(output / sum.clone());
+            maxima.push(max);
+            sums.push(sum);
+        }
+        let [output, max, sum] = [outputs, maxima, sums].map(|blocks| Tensor::cat(blocks, 2));
+        (output, Softmax { max, sum })
     }
 
     /// The gradients by queries, keys and values side by side, and by the bias of distances if it is
-    /// asked for, from that by what it gives, `[rows, heads · head_dim]`: block by block, the weights
-    /// made again.
+    /// asked for, from what [`attend`](Self::attend) gave and the gradient by its output,
+    /// `[rows, heads · head_dim]`: block by block, the weights made again.
     pub(super) fn gradients(
         &self,
         x: Tensor<B, 2>,
+        (output, softmax): (Tensor<B, 2>, Softmax<B>),
         of_output: Tensor<B, 2>,
         wants_bias: bool,
     ) -> (Tensor<B, 2>, Option<Tensor<B, 2>>) {
         let [query, key, value] = self.parts(x);
-        let of_output = split(of_output, self.heads, self.layout);
+        let [output, of_output] =
+            [output, of_output].map(|part| split(part, self.heads, self.layout));
+        // What a query's weights times their gradients sum to, dropped ones apart.
+        let mean = (output * of_output.clone()).sum_dim(3);
         let seq = query.dims()[2];
         let [key, value] = [key, value].map(|part| repeated(part, self.heads));
-        let (mut of_key, mut of_value) = (key.zeros_like(), value.zeros_like());
+        let [mut of_query, mut of_key, mut of_value] =
+            [&query, &key, &value].map(Tensor::zeros_like);
         let bias = self.distance_bias.as_ref().filter(|_| wants_bias);
         let mut of_bias = bias.map(Tensor::zeros_like);
-        let of_query = blocks(0..seq, QUERIES).map(|queries| {
-            let block = self.block(queries, seq);
+        let every = blocks(0..seq, LayerFloats::QUERIES);
+        for block in every.flat_map(|queries| self.blocks(queries, seq)) {
             let [query, key, value] = block.of([&query, &key, &value]);
-            let of_output = block.queries_of(&of_output);
-            let weights = self.weights(query.clone(), key.clone(), &block, self.layout);
+            let [of_output, mean, max, sum] =
+                [&of_output, &mean, &softmax.max, &softmax.sum].map(|part| block.queries_of(part));
+            let scores = self.scores(query.clone(), key.clone(), &block, self.layout);
+            let weights = (scores - max).exp() / sum;
             let mut of_weights = of_output.clone().matmul(value.transpose());
             let mut dropped = weights.clone();
             if let Some(factors) = self.factors(&weights, &block, self.layout) {
                 of_weights = of_weights * factors.clone();
                 dropped = dropped * factors;
             }
-            let mean = (of_weights.clone() * weights.clone()).sum_dim(3);
             let of_scores = weights * (of_weights - mean);
-            let add = |to: &mut Tensor<B, 4>, part| *to = block.added(to.clone(), part);
-            add(&mut of_value, dropped.transpose().matmul(of_output));
-            add(&mut of_key, of_scores.clone().transpose().matmul(query * self.scale));
+            let add = |to: &mut Tensor<B, 4>, rows: &Range<usize>, part| {
+                *to = added(to.clone(), rows, part);
+            };
+            add(&mut of_value, &block.keys, dropped.transpose().matmul(of_output));
+            add(&mut of_key, &block.keys, of_scores.clone().transpose().matmul(query * self.scale));
             if let Some(of_bias) = &mut of_bias {
                 let index = block.distances(of_bias.dims()[0], &of_bias.device());
                 let [heads, of_queries, of_keys] = [1, 2, 3].map(|axis| of_scores.dims()[axis]);
@@ -148,21 +185,22 @@ impl<B: Backend> Attention<'_, B> {
                 let add = burn::tensor::IndexingUpdateOp::Add;
                 *of_bias = of_bias.clone().select_assign(0, index, by_distance, add);
             }
-            of_scores.matmul(key) * self.scale
-        });
-        let of_query = Tensor::cat(of_query.collect(), 2);
-        let [of_key, of_value] = [of_key, of_value].map(|part| joined(summed(part, self.kv_heads)));
-        (Tensor::cat(vec![joined(of_query), of_key, of_value], 1), of_bias)
+            add(&mut of_query, &block.queries, of_scores.matmul(key) * self.scale);
+        }
+        let [of_key, of_value] = [of_key, of_value].map(|part| summed(part, self.kv_heads));
+        let parts = [of_query, of_key, of_value].map(joined);
+        (Tensor::cat(parts.to_vec(), 1), of_bias)
     }
 
-    /// Some queries of padded texts, and the keys of `seq` that one of them sees.
-    fn block(&self, queries: Range<usize>, seq: usize) -> Block {
+    /// Some queries of padded texts, by blocks of the keys of `seq` that one of them sees.
+    fn blocks(&self, queries: Range<usize>, seq: usize) -> impl Iterator<Item = Block> + use<B> {
         let keys = self.sight.seen_by(&queries, seq);
-        Block { queries, keys }
+        blocks(keys, LayerFloats::KEYS).map(move |keys| Block { queries: queries.clone(), keys })
     }
 
-    /// The weights of a block, dropout apart: `[batch, heads, queries, keys]`.
-    fn weights(
+    /// The scores of a block, `[batch, heads, queries, keys]`: what is not seen has the least there is,
+    /// whose weight is none beside any other's.
+    fn scores(
         &self,
         query: Tensor<B, 4>,
         key: Tensor<B, 4>,
@@ -173,11 +211,13 @@ impl<B: Backend> Attention<'_, B> {
         if let Some(bias) = &self.distance_bias {
             scores = scores + block.biases(bias).unsqueeze();
         }
-        if let Some(hidden) = self.hidden(block, keys, &scores) {
+        if let Some(hidden) = self.hidden(block, keys, &scores.device()) {
             let hidden = hidden.expand(scores.shape());
-            scores = scores.mask_fill(hidden, f64::NEG_INFINITY);
+            // A number: a row that saw nothing in a block would else be no numbers.
+            let least = if scores.dtype() == DType::F16 { -6e4 } else { -1e30 };
+            scores = scores.mask_fill(hidden, least);
         }
-        softmax(scores, 3)
+        scores
     }
 
     /// What dropout multiplies the weights of a block by, if it does.
@@ -192,35 +232,49 @@ impl<B: Backend> Attention<'_, B> {
         Some(dropout.attention_factors(weights, [self.layout, keys], [queries, of_keys]))
     }
 
-    /// True where a key of a block is padding or out of sight, `[batch, 1, queries or 1, keys]`; none
-    /// where all are seen.
+    /// True where a key of a block is padding or out of sight, `[batch or 1, 1, queries or 1, keys]`;
+    /// none where all are seen.
     fn hidden(
         &self,
         block: &Block,
         keys: &Layout,
-        scores: &Tensor<B, 4>,
+        device: &B::Device,
     ) -> Option<Tensor<B, 4, Bool>> {
+        let numbers = |range: &Range<usize>| {
+            Tensor::<B, 1, Int>::arange(range.start as i64..range.end as i64, device)
+        };
+        let [queries, of_keys] = [block.queries.len(), block.keys.len()];
+        let key = numbers(&block.keys).reshape([1, 1, 1, of_keys]);
         let lengths = keys.lengths();
-        let seq = keys.seq().unwrap_or(keys.longest());
-        let hides = self.sight.hides(seq);
-        if !hides && lengths.iter().all(|&length| length == seq) {
-            return None;
-        }
-        let queries = if hides { block.queries.clone() } else { 0..1 };
-        let shape = [lengths.len(), 1, queries.len(), block.keys.len()];
-        let mut hidden = Vec::with_capacity(shape.iter().product());
-        for &length in lengths {
-            for query in queries.clone() {
-                // A row of padding, whose result nobody reads, sees what the last token does, and
-                // where that is outside the block all: a row that saw nothing would be no numbers.
-                let query = query.min(length.saturating_sub(1));
-                let seen = if hides { self.sight.keys(query, length) } else { 0..length };
-                let sees = seen.start.max(block.keys.start) < seen.end.min(block.keys.end);
-                hidden.extend(block.keys.clone().map(|key| sees && !seen.contains(&key)));
-            }
-        }
-        Some(Tensor::from_data(TensorData::new(hidden, shape), &scores.device()))
+        let padding = lengths.iter().any(|&length| length < block.keys.end).then(|| {
+            let shape = [lengths.len(), 1, 1, 1];
+            let lengths: Vec<i32> = lengths.iter().map(|&length| index(length)).collect();
+            let lengths = Tensor::<B, 4, Int>::from_data(TensorData::new(lengths, shape), device);
+            let shape = [shape[0], 1, 1, of_keys];
+            key.clone().expand(shape).greater_equal(lengths.expand(shape))
+        });
+        let after = || {
+            let query = numbers(&block.queries).reshape([1, 1, queries, 1]);
+            let shape = [1, 1, queries, of_keys];
+            key.clone().expand(shape) - query.expand(shape)
+        };
+        let Sight { is_causal, window } = self.sight;
+        let later = is_causal.then(|| after().greater_elem(0));
+        let far = window.map(|window| after().abs().greater_elem(index(window)));
+        let shape = [lengths.len(), 1, queries, of_keys];
+        let either =
+            |a: Tensor<B, 4, Bool>, b: Tensor<B, 4, Bool>| a.expand(shape).bool_or(b.expand(shape));
+        [padding, later, far].into_iter().flatten().reduce(either)
     }
+}
+
+/// What each query's softmax was, `[batch, heads, seq, 1]`.
+#[derive(Clone, Debug)]
+pub(super) struct Softmax<B: Backend> {
+    /// The greatest score.
+    max: Tensor<B, 4>,
+    /// Of the exponentials of all scores but for the greatest.
+    sum: Tensor<B, 4>,
 }
 
 /// Some queries, and the keys that one of them sees.
@@ -238,17 +292,6 @@ impl Block {
 
     fn queries_of<B: Backend>(&self, x: &Tensor<B, 4>) -> Tensor<B, 4> {
         x.clone().narrow(2, self.queries.start, self.queries.len())
-    }
-
-    /// `to`, `[batch, heads, seq, dim]`, with a part added to the block's keys.
-    fn added<B: Backend>(&self, to: Tensor<B, 4>, part: Tensor<B, 4>) -> Tensor<B, 4> {
-        let [batch, heads, seq, dim] = to.dims();
-        if self.keys.len() == seq {
-            return to + part;
-        }
-        let place = [0..batch, 0..heads, self.keys.clone(), 0..dim];
-        let sum = to.clone().slice(place.clone()) + part;
-        to.slice_assign(place, sum)
     }
 
     /// The row of every (query, key) in a table of distances from `1 - longest` up, `[queries · keys]`.
@@ -271,6 +314,17 @@ impl Block {
         let spread = bias.clone().select(0, index).swap_dims(0, 1);
         spread.reshape([heads, self.queries.len(), self.keys.len()])
     }
+}
+
+/// `to`, `[batch, heads, seq, dim]`, with a part added to some rows.
+fn added<B: Backend>(to: Tensor<B, 4>, rows: &Range<usize>, part: Tensor<B, 4>) -> Tensor<B, 4> {
+    let [batch, heads, seq, dim] = to.dims();
+    if rows.len() == seq {
+        return to + part;
+    }
+    let place = [0..batch, 0..heads, rows.clone(), 0..dim];
+    let sum = to.clone().slice(place.clone()) + part;
+    to.slice_assign(place, sum)
 }
 
 /// `[rows, heads · dim]` → `[batch, heads, seq, dim]`.

@@ -1,7 +1,7 @@
 //! Attention on its way back without a graph of its scores, on any backend.
 //!
-//! Where attention is not fused, what it gives is one step of the graph: the scores of a few queries are
-//! made at a time, and made again on the way back.
+//! Where attention is not fused, what it gives is one step of the graph: the scores of a few queries to
+//! a few keys are made at a time, and made again on the way back.
 
 use std::any::Any;
 
@@ -13,7 +13,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::tensor::backend::{AutodiffBackend, Backend, BackendTypes};
 use burn::tensor::{Tensor, TensorPrimitive};
 
-use crate::blocks::attention::Attention;
+use crate::blocks::attention::{Attention, Softmax};
 use crate::blocks::dropout::DropoutSite;
 use crate::blocks::layout::Layout;
 use crate::blocks::sight::Sight;
@@ -28,7 +28,7 @@ pub(crate) fn attend<B: Backend>(attention: Attention<'_, B>, x: Tensor<B, 2>) -
     attention.forward(x)
 }
 
-/// [`Attention::forward`], whose step back holds the scores of a few queries at a time.
+/// [`Attention::forward`], whose step back holds a block of scores at a time.
 pub(crate) fn attend_with_graph<B: AutodiffBackend>(
     attention: Attention<'_, B>,
     x: Tensor<B, 2>,
@@ -72,10 +72,11 @@ fn run<B: AutodiffBackend, const N: usize>(
     let nodes = inputs.each_ref().map(|input| input.node.clone());
     let inputs = inputs.map(|input| input.primitive);
     let (attention, x) = step.on::<B::InnerBackend, N>(&inputs);
-    let output = attention.forward(x).into_primitive().tensor();
+    let (attended, softmax) = attention.attend(x);
+    let output = attended.clone().into_primitive().tensor();
     let step = Backward::<B::InnerBackend, N>::prepare::<NoCheckpointing>(step, nodes);
     let output = match step.compute_bound().stateful() {
-        OpsKind::Tracked(step) => step.finish(inputs, output),
+        OpsKind::Tracked(step) => step.finish(Kept { inputs, attended, softmax }, output),
         OpsKind::UnTracked(step) => step.finish(output),
     };
     let output: Box<dyn Any> = Box::new(output);
@@ -99,8 +100,16 @@ impl Streamed {
     }
 }
 
+/// What is kept for the way back.
+#[derive(Clone, Debug)]
+struct Kept<B: Backend, const N: usize> {
+    inputs: [B::FloatTensorPrimitive; N],
+    attended: Tensor<B, 2>,
+    softmax: Softmax<B>,
+}
+
 impl<B: Backend, const N: usize> Backward<B, N> for Streamed {
-    type State = [B::FloatTensorPrimitive; N];
+    type State = Kept<B, N>;
 
     fn backward(
         self,
@@ -111,8 +120,10 @@ impl<B: Backend, const N: usize> Backward<B, N> for Streamed {
         let of_output = TensorPrimitive::Float(grads.consume::<B>(&ops.node));
         let of_output = Tensor::from_primitive(of_output);
         let wants_bias = ops.parents.get(1).is_some_and(Option::is_some);
-        let (attention, x) = self.on::<B, N>(&ops.state);
-        let (of_x, of_bias) = attention.gradients(x, of_output, wants_bias);
+        let Kept { inputs, attended, softmax } = ops.state;
+        let (attention, x) = self.on::<B, N>(&inputs);
+        let kept = (attended, softmax);
+        let (of_x, of_bias) = attention.gradients(x, kept, of_output, wants_bias);
         let gradients = std::iter::once(of_x).chain(of_bias);
         for (parent, gradient) in ops.parents.into_iter().zip(gradients) {
             if let Some(parent) = parent {
@@ -130,28 +141,33 @@ mod tests {
 
     use super::*;
     use crate::blocks::dropout::Dropout;
+    use crate::memory::LayerFloats;
 
     type B = Autodiff<Flex>;
 
-    /// The output and the gradients by what was read, in f64, of texts of 700, 520 and 3 tokens, whose
-    /// scores are made in two blocks.
+    /// The output's real rows, and the gradients by what was read, of texts of some lengths.
     fn results(
         attend: Attend<B>,
+        lengths: &[usize],
         sight: Sight,
         has_bias: bool,
         dropout: Option<Dropout>,
+        dtype: DType,
     ) -> Vec<Vec<f64>> {
         let device = Default::default();
         Flex::seed(&device, 3);
         let random = |shape: [usize; 2]| {
             let normal = Distribution::Normal(0.0, 1.0);
-            Tensor::<B, 2>::random(shape, normal, (&device, DType::F64)).require_grad()
+            let drawn = Tensor::<B, 2>::random(shape, normal, (&device, DType::F64));
+            drawn.cast(dtype).require_grad()
         };
-        let texts = [700, 520, 3].map(|length| vec![1; length]);
-        let layout = Layout::padded(&TokenBatch::pad(&texts, 0));
+        let texts: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![1; length]).collect();
+        let batch = TokenBatch::pad(&texts, 0);
+        let (layout, seq) = (Layout::padded(&batch), batch.seq());
+        let rows = texts.len() * seq;
         let (heads, kv_heads, dim) = (4, 2, 3);
-        let x = random([3 * 700, (heads + 2 * kv_heads) * dim]);
-        let bias = has_bias.then(|| random([2 * 700 - 1, heads]));
+        let x = random([rows, (heads + 2 * kv_heads) * dim]);
+        let bias = has_bias.then(|| random([2 * seq - 1, heads]));
         let attention = Attention {
             layout: &layout,
             heads,
@@ -162,16 +178,26 @@ mod tests {
             dropout: DropoutSite::new(dropout, 1, 2, 0.25),
         };
         let output = attend(attention, x.clone());
-        let wanted = random([3 * 700, heads * dim]);
+        let wanted = random([rows, heads * dim]);
         // Nobody reads the rows of padding.
         let real = layout.spans().flat_map(|span| span.map(|row| row as i32));
         let real = Tensor::from_ints(&*real.collect::<Vec<_>>(), &device);
-        let sum = (output.clone() * wanted).select(0, real).sum();
+        let output = output.select(0, real.clone());
+        let sum = (output.clone() * wanted.select(0, real)).sum();
         let gradients = sum.backward();
         let of_bias = bias.map(|bias| bias.grad(&gradients).unwrap());
         let of_x = x.grad(&gradients).unwrap();
         let tensors = [output.inner(), of_x].into_iter().chain(of_bias);
-        tensors.map(|tensor| tensor.into_data().into_vec().unwrap()).collect()
+        tensors.map(|tensor| tensor.into_data().convert::<f64>().into_vec().unwrap()).collect()
+    }
+
+    fn assert_near(a: &[Vec<f64>], b: &[Vec<f64>], bound: f64, of: &str) {
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(b) {
+            assert_eq!(a.len(), b.len());
+            let furthest = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(furthest < bound, "{of}: {furthest}");
+        }
     }
 
     #[test]
@@ -181,15 +207,24 @@ mod tests {
         for (is_causal, window) in sights {
             for (has_bias, dropout) in [(false, None), (true, Some(dropout))] {
                 let sight = Sight { is_causal, window };
-                let of = |attend| results(attend, sight, has_bias, dropout);
-                let (kept, streamed) = (of(attend), of(attend_with_graph));
-                assert_eq!(kept.len(), 2 + usize::from(has_bias));
-                for (kept, streamed) in kept.iter().zip(&streamed) {
-                    let furthest =
-                        kept.iter().zip(streamed).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-                    assert!(furthest < 1e-12, "{sight:?}, bias {has_bias}: {furthest}");
-                }
+                // Two blocks of queries.
+                let of =
+                    |attend| results(attend, &[700, 520, 3], sight, has_bias, dropout, DType::F64);
+                let what = format!("{sight:?}, bias {has_bias}");
+                assert_near(&of(attend), &of(attend_with_graph), 1e-12, &what);
             }
+        }
+    }
+
+    #[test]
+    fn a_softmax_over_blocks_of_keys_is_one_over_all() {
+        let lengths = [LayerFloats::KEYS + 12, 3];
+        for sight in [Sight::default(), Sight { is_causal: true, window: None }] {
+            let of = |attend, dtype| results(attend, &lengths, sight, false, None, dtype);
+            let streamed = of(attend_with_graph, DType::F64);
+            assert_near(&of(attend, DType::F64), &streamed, 1e-12, &format!("{sight:?}"));
+            // The fused kernel, which goes other ways.
+            assert_near(&of(attend, DType::F32), &streamed, 1e-4, &format!("fused, {sight:?}"));
         }
     }
 }

@@ -260,7 +260,8 @@ fn activation_bytes<B: Backend>(
         // are the scores of some queries, and what their softmax and its way back make of them.
         let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
         let one = layer.kept + layer.inputs;
-        let scores = 6 * layer.heads * longest.min(LayerFloats::QUERIES);
+        let [queries, keys] = [LayerFloats::QUERIES, LayerFloats::KEYS].map(|of| longest.min(of));
+        let scores = 6 * layer.heads * queries * keys / longest.max(1);
         (vec![5 * one / 2; layers.len()], 3 * embedder + scores)
     };
     // What each layer reads, and one layer whole; or all.

@@ -17,7 +17,7 @@ mod service;
 mod tei;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use encoder::Encode;
@@ -29,7 +29,7 @@ pub(crate) use service::{Limits, Model, Service, Token};
 /// all that was asked before is answered, or the time for it is up.
 ///
 /// # Errors
-/// If there are no threads for it.
+/// If there are no threads for it, or the model does not compute any more.
 pub(crate) fn run(
     service: Service,
     listening: Listening,
@@ -38,15 +38,23 @@ pub(crate) fn run(
 ) -> anyhow::Result<()> {
     let service = Arc::new(service);
     let web = {
-        let service = Arc::clone(&service);
+        let (service, stop) = (Arc::clone(&service), Arc::clone(&stop));
         let serve = move || {
             let _closing = Closing(Arc::clone(&service));
             listening.serve(&service, &stop)
         };
         thread::Builder::new().name("http".into()).spawn(serve)?
     };
-    encoder::work(&service.queue, &service.metrics, service.limits.batch_tokens, encode);
-    web.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    let worked =
+        encoder::work(&service.queue, &service.metrics, service.limits.batch_tokens, encode);
+    if worked.is_err() {
+        // Nobody would be answered: whoever watches over the process starts it again.
+        service.queue.abandon();
+        stop.store(true, Ordering::Relaxed);
+    }
+    let served = web.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    worked?;
+    served
 }
 
 /// Closes the queue at last, whatever becomes of the thread, so that the one that computes ends too.

@@ -646,6 +646,12 @@ fn adapters_learn_and_resume_and_their_base_stays_where_it_is() {
             planned.contains("of them adapters', ") && planned.contains(" frozen"),
             "{planned}"
         );
+        let again = "each layer is computed again";
+        assert!(!planned.contains(again), "{planned}");
+        // Less than the process itself takes.
+        let budget = ["--set", "train.memory_gib=0.03"];
+        let planned = samtone(&[&["plan", "--config", &config], &keys[..], &budget].concat());
+        assert!(planned.contains(again), "{planned}");
         keys.extend(["--set", "train.checkpoint_every=8"]);
         bench.train("whole", &keys);
         bench.train("torn", &keys);

@@ -21,6 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener as AsyncListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::metrics::TEXT;
 use super::refusal::{Refusal, Shape};
@@ -29,7 +30,8 @@ use super::{openai, page, search, tei};
 use crate::error::Failure;
 use crate::output::say;
 
-/// How long the head of a request may take to come, and a connection wait for the next one.
+/// How long the head of a request may take to come, a connection wait for the next one, and a client not
+/// take anything of its answer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long after a signal the server begins to stop, at most.
@@ -89,11 +91,13 @@ impl Listening {
                 Ok((stream, permit)) => {
                     // Answers are sent at once, however short.
                     let _ = stream.set_nodelay(true);
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(PATIENCE));
                     let served = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(PATIENCE)
                         .serve_connection(
-                            TokioIo::new(stream),
+                            TokioIo::new(Box::pin(stream)),
                             TowerToHyperService::new(routes.clone()),
                         );
                     let served = open.watch(served);

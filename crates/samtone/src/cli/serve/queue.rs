@@ -159,6 +159,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Takes nothing more, and what waits has no answer.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        waiting.jobs.clear();
+    }
+
     /// Texts that are waiting or being embedded.
     pub(super) fn texts(&self) -> usize {
         self.most - self.room.available_permits()
@@ -186,6 +193,11 @@ impl Job {
 }
 
 impl Share {
+    /// How many rows it has.
+    pub(super) fn texts(&self) -> usize {
+        self.end - self.job.done
+    }
+
     /// Its rows, which are the caller's from now on.
     pub(super) fn take_rows(&mut self) -> impl Iterator<Item = Vec<u32>> + '_ {
         self.job.rows[self.job.done..self.end].iter_mut().map(std::mem::take)
