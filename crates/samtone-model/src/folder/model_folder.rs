@@ -168,6 +168,31 @@ impl ModelFolder {
         query.path == document.path && query.adapter == document.adapter
     }
 
+    /// What of the folder may surprise who looks at its files, a line each, to be said before its
+    /// embeddings are used.
+    pub fn remarks(&self) -> Vec<String> {
+        let towers = if self.is_one() { &self.towers[..1] } else { &self.towers[..] };
+        let mut remarks = Vec::new();
+        for tower in towers {
+            let path = tower.path.display();
+            if tower.is_bare {
+                remarks.push(format!(
+                    "`{path}` is an encoder alone: its states are pooled by their mean and normalized"
+                ));
+            }
+            let unread: Vec<String> =
+                tower.settings.prompts.unread().map(|name| format!("`{name}`")).collect();
+            if !unread.is_empty() {
+                remarks.push(format!(
+                    "`{path}` has prompts that are not read: {}; queries and documents have those \
+                     named `query` and `document`",
+                    unread.join(", ")
+                ));
+            }
+        }
+        remarks
+    }
+
     /// Reads the weights. A projection and adapters are drawn from `seed` where the folder has none.
     ///
     /// # Errors

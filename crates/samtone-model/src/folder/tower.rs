@@ -36,6 +36,8 @@ pub(crate) struct TowerFolder {
     /// The adapter on them, if there is one.
     pub(crate) adapter: Option<Adapter>,
     pub(crate) encoder: EncoderConfig,
+    /// Whether it is an encoder alone, of which no file says what its states become.
+    pub(crate) is_bare: bool,
     pub(crate) pooling: Pooling,
     /// Whether a prompt's tokens are pooled with the text's.
     pub(crate) include_prompt: bool,
@@ -146,6 +148,7 @@ impl TowerFolder {
                 TokenizerSettings::read(&encoder_folder)?
             },
             encoder,
+            is_bare: stages.is_none() && !is_table,
             base,
             adapter,
             path: encoder_folder,

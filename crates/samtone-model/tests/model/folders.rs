@@ -394,12 +394,14 @@ fn folders_are_read_as_sentence_transformers_reads_them_and_written_back() {
 }
 
 #[test]
-fn prompts_nobody_reads_are_kept() {
+fn prompts_nobody_reads_are_kept_and_named() {
     let prompts = json!({ "passage": "p: ", "clustering": "c: ", "query": "q: " });
     let file = "config_sentence_transformers.json";
     let settings = json!({ "prompts": prompts, "default_prompt_name": "clustering" });
     let (home, path) = variant(&[(file.to_owned(), settings)].into_iter().collect());
     let mut folder = ModelFolder::open(&path).unwrap();
+    let [unread] = &folder.remarks()[..] else { panic!("{:?}", folder.remarks()) };
+    assert!(unread.contains("not read: `clustering`, `passage`;"), "{unread}");
     folder.document.prompt = "d: ".into();
     let saved = |sharing, file: &str| -> Value {
         let mut folder = folder.clone();
@@ -417,6 +419,16 @@ fn prompts_nobody_reads_are_kept() {
     let document = saved(Sharing::Ade, "document/config_sentence_transformers.json");
     let expected = json!({ "passage": "p: ", "clustering": "c: ", "document": "d: " });
     assert_eq!(document["prompts"], expected);
+}
+
+#[test]
+fn an_encoder_alone_is_said_to_be_one() {
+    let remarks = |path: &Path| ModelFolder::open(path).unwrap().remarks();
+    let files = [("modules.json".to_owned(), Value::Null)].into_iter().collect();
+    let (_home, alone) = variant(&files);
+    let [remark] = &remarks(&alone)[..] else { panic!("{:?}", remarks(&alone)) };
+    assert!(remark.contains("pooled by their mean and normalized"), "{remark}");
+    assert_eq!(remarks(&fixture("folders/model")), [""; 0]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ use std::time::Instant;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_eval::Evaluation;
 use samtone_loss::{LossConfig, Preset};
-use samtone_model::{Retriever, Side};
+use samtone_model::{ModelFolder, Retriever, Side};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +170,9 @@ fn lead<B: AutodiffBackend>(
     }
     if folder.is_finished() {
         return Outcome::of_finished(&folder, resolved.config, resolved.changed)?.shared(job);
+    }
+    for remark in resolved.folder.iter().flat_map(ModelFolder::remarks) {
+        observe(Event::Chosen(remark));
     }
     for change in &resolved.changed {
         observe(Event::Changed(change));

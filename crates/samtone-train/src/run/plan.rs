@@ -24,7 +24,7 @@ use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
 use crate::step::engine::{Engine, StepRows};
 use crate::step::objective::Objective;
-use crate::step::optimizer::ModelOptimizer;
+use crate::step::optimizer::{ModelOptimizer, OptimizerName};
 
 /// What to expect of a run's steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -129,6 +129,7 @@ pub(crate) fn choose<B: Backend>(
         let memory = Memory {
             parameters: model.num_parameters() as u64,
             trained: model.num_trainable() as u64,
+            moments: 4 * moments(model, train.optimizer) as u64,
             largest: largest_bytes(model),
             activations: longest as u64 * activation_bytes(model, &sample, recomputes),
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
@@ -198,6 +199,8 @@ const PROCESS: u64 = 40 << 20;
 struct Memory {
     parameters: u64,
     trained: u64,
+    /// Bytes of what the optimiser remembers.
+    moments: u64,
     /// Bytes of the largest trained parameter.
     largest: u64,
     activations: u64,
@@ -213,19 +216,19 @@ impl Memory {
     /// The largest of these moments. It depends on nothing measured: the chunk decides the last
     /// digits of the result, so the same configuration must always choose the same.
     fn peak(&self) -> u64 {
+        let Self { moments, .. } = *self;
         let (weights, word) = (4 * self.parameters, 4 * self.trained);
-        // Beside the weights, two words a trained parameter are moments.
         // Backward: moments, gradients, and with chunks those summed before.
         let gradients = word * if self.sums { 2 } else { 1 };
-        let backward = 2 * word + gradients + self.activations + self.embeddings;
+        let backward = moments + gradients + self.activations + self.embeddings;
         // The loss: the tiles, beside the activations of a batch that goes through whole.
         let held = if self.holds { self.activations } else { 0 };
-        let loss = 2 * word + held + self.embeddings + self.scores;
+        let loss = moments + held + self.embeddings + self.scores;
         // A checkpoint: moments, and one tensor on its way to the file.
-        let checkpoint = 2 * word + 2 * self.largest;
+        let checkpoint = moments + 2 * self.largest;
         // A checkpoint that is gone on from: moments, and their bytes. The start: the weights, and what
         // was read of them.
-        let (restored, start) = (4 * word, weights);
+        let (restored, start) = (2 * moments, weights);
         let beside = [backward, loss, checkpoint, restored, start].into_iter().fold(0, u64::max);
         PROCESS + weights + beside
     }
@@ -235,6 +238,20 @@ impl Memory {
 fn largest_bytes<B: Backend>(model: &DualEncoder<B>) -> u64 {
     let trained = model.parameters().iter().filter(|parameter| parameter.is_trainable);
     4 * trained.map(Parameter::num_elements).max().unwrap_or(0) as u64
+}
+
+/// Numbers that `optimizer` remembers of what is trained: two for each, or a matrix's rows and columns.
+fn moments<B: Backend>(model: &DualEncoder<B>, optimizer: OptimizerName) -> usize {
+    let trained = model.parameters().iter().filter(|parameter| parameter.is_trainable);
+    let of_shape = |shape: &[usize]| {
+        let all: usize = shape.iter().product();
+        match (optimizer, shape) {
+            (OptimizerName::AdamW, _) => 2 * all,
+            (_, [.., rows, columns]) => all / rows + all / columns,
+            _ => all,
+        }
+    };
+    trained.map(|parameter| of_shape(&parameter.shape)).sum()
 }
 
 /// Numbers in all adapters.

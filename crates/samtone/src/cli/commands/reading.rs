@@ -138,7 +138,11 @@ impl PrecisionChoice {
         folder: &Path,
         device: &B::Device,
     ) -> Result<Retriever<B>, ModelError> {
-        let (retriever, precision) = (Retriever::<B>::open(folder, device)?, self.into());
+        let folder = ModelFolder::open(folder)?;
+        for remark in folder.remarks() {
+            say(remark);
+        }
+        let (retriever, precision) = (Retriever::<B>::load(&folder, 0, device)?, self.into());
         if retriever.model.unfuses(precision) {
             let name = B::name(device);
             warn(format_args!(
