@@ -120,14 +120,16 @@ pub fn parameters<B: Backend>(model: &DualEncoder<B>) -> Vec<(String, Vec<f64>)>
     found
 }
 
-/// Every parameter's gradient by its path.
+/// Every trained parameter's gradient by its path.
 pub fn gradients<B: AutodiffBackend>(
     model: &DualEncoder<B>,
     gradients: &GradientsParams,
 ) -> Vec<(String, Vec<f64>)> {
     let mut found = Vec::new();
     model.for_each_gradient(gradients, |parameter, gradient| {
-        found.push((parameter.path.clone(), values(gradient.unwrap())));
+        if parameter.is_trainable {
+            found.push((parameter.path.clone(), values(gradient.unwrap())));
+        }
     });
     found
 }

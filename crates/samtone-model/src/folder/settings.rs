@@ -35,7 +35,8 @@ impl Prompts {
     /// The names of prompts that [`of`](Self::of) never gives, empty ones left out.
     pub(crate) fn unread(&self) -> impl Iterator<Item = &str> {
         let is_read = |name: &str| Side::ALL.iter().any(|side| side.name() == name);
-        let unread = self.texts.iter().filter(move |(name, text)| !text.is_empty() && !is_read(name));
+        let unread =
+            self.texts.iter().filter(move |(name, text)| !text.is_empty() && !is_read(name));
         unread.map(|(name, _)| name.as_str())
     }
 }
