@@ -18,7 +18,8 @@ use memmap2::Mmap;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::ParquetFile;
 pub(crate) use parts::{check_company, check_kin, joined, missing_in, ranges};
-use samtone_eval::search::{Dtype, Ranges};
+use samtone_eval::EvalError;
+use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, top_k};
 use samtone_text::DocumentText;
 use serde::Deserialize;
 
@@ -181,6 +182,24 @@ impl Embeddings {
         rows
     }
 
+    /// Of the rows at `places` the `k` best for `query`, scored as the exact search scores them, equal
+    /// scores ranked by row.
+    pub(crate) fn best_of(
+        &self,
+        query: &[f32],
+        mut places: Vec<usize>,
+        k: usize,
+        similarity: Similarity,
+    ) -> Result<Vec<Hit>, EvalError> {
+        places.sort_unstable();
+        let rows = self.rows_at(&places);
+        let mut hits = top_k(query, &rows, self.dim, k, similarity)?.remove(0);
+        for hit in &mut hits {
+            hit.index = places[hit.index];
+        }
+        Ok(hits)
+    }
+
     /// BLAKE3 of the ids, and of what every part says that it comes from, in hexadecimal.
     pub(crate) fn fingerprint(&self) -> String {
         let mut hash = blake3::Hasher::new();
@@ -285,6 +304,13 @@ impl Part {
         let ranges = self.origin.as_ref().map_or(&none, |origin| &origin.ranges);
         self.dtype.decode(bytes, self.dim, ranges).into()
     }
+}
+
+/// `row` at length 1; a row of zeros as it is.
+pub(crate) fn direction(row: &[f32]) -> Vec<f32> {
+    let squares: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let length = if squares > 0.0 { squares.sqrt() } else { 1.0 };
+    row.iter().map(|&x| (f64::from(x) / length) as f32).collect()
 }
 
 /// The first id that stood there before, with both its places.

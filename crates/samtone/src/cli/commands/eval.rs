@@ -1,28 +1,36 @@
 //! `samtone eval`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
+use samtone_eval::search::{
+    Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_of_parts, top_k_signs,
+};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
+use samtone_model::{ModelError, Retriever, Side};
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
+use super::passages::not_hybrid;
 use super::reading::{
-    BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, dims,
-    document_text, embed, model_folder, similarity,
+    BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, Watch, cut,
+    dims, document_text, embed, model_folder, similarity,
 };
 use super::rerank::{RerankArgs, Reranker, order};
 use super::{at_least_one, trec};
+use crate::cluster::{Asked, Cluster, Place};
 use crate::device::{DeviceArgs, OnBackend};
-use crate::error::Usage;
+use crate::encoding::fingerprint;
+use crate::error::{Failure, Usage};
+use crate::index::Index;
 use crate::output::{Format, say, table, warn};
 use crate::progress::Progress;
 use crate::stream::{Readable, Writable};
@@ -62,6 +70,23 @@ pub(crate) struct Args {
         conflicts_with = "run"
     )]
     k: usize,
+    /// Search this index of the documents instead of embedding them: a folder that `samtone index` made
+    /// one, or the collection that it put them into, `qdrant://HOST:PORT/COLLECTION` or `milvus://…`.
+    #[arg(
+        long,
+        value_name = "FOLDER|URL",
+        requires = "model",
+        conflicts_with_all = ["run", "document_text", "similarity", "dims", "dtype", "rescore", "rerank"]
+    )]
+    index: Option<Place>,
+    /// Ask the index's graph, of which N documents or more are scored for each query, or as many as `-k`;
+    /// a collection's is always asked, with 128 if absent.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "index")]
+    ef: Option<usize>,
+    /// Let words count too: of a collection that has BM25 beside its vectors, the documents that stand
+    /// before others in both rankings come first.
+    #[arg(long, requires = "index")]
+    hybrid: bool,
     /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
     #[arg(long, value_enum, conflicts_with = "run")]
     document_text: Option<TextChoice>,
@@ -275,6 +300,11 @@ impl OnBackend for Search<'_> {
         let retriever = model_folder(model)
             .and_then(|folder| args.precision.open::<B::InnerBackend>(&folder, device))
             .with_context(failed)?;
+        if let Some(index) = &args.index {
+            let found = search_index(args, index, &retriever, split).with_context(failed)?;
+            let kind = Kind { dims: retriever.dim(), dtype: Dtype::F32 };
+            return Ok(vec![(kind, Found { run: found, before: None })]);
+        }
         let wanted = match args.dims.as_slice() {
             [] => vec![retriever.dim()],
             some => {
@@ -305,6 +335,75 @@ impl OnBackend for Search<'_> {
             }
         }
         Ok(found)
+    }
+}
+
+/// What is found in `index` for the split's queries, the only texts that are embedded.
+fn search_index<B: Backend>(
+    args: &Args,
+    index: &Place,
+    retriever: &Retriever<B>,
+    split: &JudgedSplit<'_>,
+) -> anyhow::Result<Run> {
+    let model = args.model.as_deref().expect("clap asks for it");
+    let (name, model) = (format!("`{}`", model.display()), fingerprint(&model_folder(model)?)?);
+    let texts = split.query_texts();
+    let ids = split.query_ids();
+    let queries = || -> anyhow::Result<Vec<f32>> {
+        let mut watch = Watch::default();
+        let tokens = |range| retriever.tokenize(Side::Query, &texts[range]);
+        let embedded = Embedded::of(
+            retriever,
+            (texts.len(), tokens),
+            (0, |_| Ok::<_, ModelError>(Vec::new())),
+            args.batch_size,
+            &mut |side, done, total| watch.at(side, done, total),
+        )?;
+        watch.end();
+        Ok(embedded.queries)
+    };
+    match index {
+        Place::Folder(folder) => {
+            if args.hybrid {
+                return Err(not_hybrid().into());
+            }
+            let Index { documents, similarity, graph } = Index::open(folder, args.ef)?;
+            if documents.origin.as_ref().is_some_and(|origin| origin.model != model) {
+                let folder = folder.display();
+                let message = format!("{name} and `{folder}` were embedded by different models");
+                return Err(Failure::new(message, "encode the documents again").into());
+            }
+            let places: HashMap<&str, usize> =
+                documents.ids.iter().zip(0..).map(|(id, place)| (id.as_str(), place)).collect();
+            let own: Vec<Option<usize>> = if args.drop_own {
+                ids.iter().map(|id| places.get(id).copied()).collect()
+            } else {
+                Vec::new()
+            };
+            let queries = cut(queries()?.into(), retriever.dim(), documents.dim, similarity);
+            let hits = match graph {
+                Some((graph, ef)) => graph.nearest(&queries, &documents, args.k, ef, &own)?,
+                None => {
+                    let (parts, dim) = (documents.parts(), documents.dim);
+                    top_k_of_parts(&queries, parts, dim, args.k, similarity, &own)?
+                }
+            };
+            Ok(Run::from_hits(&ids, &documents.ids, &hits)?)
+        }
+        Place::Cluster(address) => {
+            let cluster = Cluster::open(address)?;
+            cluster.check_model(&model, &name)?;
+            if args.hybrid {
+                cluster.check_hybrid()?;
+            }
+            let own = if args.drop_own { &ids[..] } else { &[] };
+            let (dim, similarity) = (cluster.dim(), cluster.similarity());
+            let queries = cut(queries()?.into(), retriever.dim(), dim, similarity);
+            let words = args.hybrid.then_some(&texts[..]);
+            let asked = Asked { queries: &queries, texts: words, k: args.k, ef: args.ef, own };
+            let found = cluster.search(&asked)?;
+            Ok(Run::from_hits(&ids, &found.ids, &found.hits)?)
+        }
     }
 }
 
