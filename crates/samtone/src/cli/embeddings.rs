@@ -94,9 +94,21 @@ impl Embeddings {
     /// If a folder is not one, or parts are missing, are there twice, or differ in model, input or
     /// settings, or an id is there twice.
     pub(crate) fn open(given: &[PathBuf]) -> anyhow::Result<Self> {
-        let folders = parts::folders(given)?;
+        Self::of(&parts::folders(given)?)
+    }
+
+    /// Opens one folder, be it a part whose others are not there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_part(folder: &Path) -> anyhow::Result<Self> {
+        Self::of(&[folder.to_owned()])
+    }
+
+    /// The embeddings of `folders`, one after the other.
+    fn of(folders: &[PathBuf]) -> anyhow::Result<Self> {
         let (mut parts, mut ids) = (Vec::with_capacity(folders.len()), Vec::new());
-        for folder in &folders {
+        for folder in folders {
             let part = Part::open(folder, &mut ids)?;
             parts.push(part);
         }
@@ -115,7 +127,7 @@ impl Embeddings {
         ensure!(
             parts.iter().all(|part| (part.dtype, part.dim) == (dtype, dim)),
             "the parts in {} hold numbers of several kinds",
-            joined(given)
+            joined(folders)
         );
         Ok(Self { parts, ids, origin, dtype, dim })
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use qdrant_client::qdrant::vectors_config::Config;
 use qdrant_client::qdrant::{
     CollectionInfo, CollectionStatus, CountPointsBuilder, CreateCollectionBuilder, Distance,
@@ -160,7 +160,7 @@ impl Engine for Collection {
         let graph = HnswConfigDiffBuilder::default().m(self.settings.connectivity as u64);
         let update = UpdateCollectionBuilder::new(&self.name).hnsw_config(graph);
         self.runtime.block_on(async {
-            self.client.update_collection(update).await?;
+            self.client.update_collection(update.clone()).await?;
             let mut looks = 0;
             while looks < 2 {
                 tokio::time::sleep(LOOK).await;
@@ -169,7 +169,12 @@ impl Engine for Collection {
                     CollectionStatus::Green => looks + 1,
                     CollectionStatus::Red => {
                         let error = info.optimizer_status.map(|status| status.error);
-                        anyhow::bail!("the graph cannot be built: {}", error.unwrap_or_default());
+                        bail!("the graph cannot be built: {}", error.unwrap_or_default());
+                    }
+                    // A server that was started anew waits to be told once more.
+                    CollectionStatus::Grey => {
+                        self.client.update_collection(update.clone()).await?;
+                        0
                     }
                     _ => 0,
                 };

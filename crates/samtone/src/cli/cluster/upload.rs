@@ -71,9 +71,9 @@ impl Upload<'_> {
         let engine = connect(self.address, self.settings)?;
         let wrong = || format!("cannot index into `{}`", self.address);
         let texts = self.texts_of_rows()?;
-        let bm25 = texts.as_ref().map(Texts::bm25);
         let card = self.card(texts.as_ref()).with_context(wrong)?;
         self.make(&*engine, &card).with_context(wrong)?;
+        let bm25 = texts.as_ref().map(Texts::bm25);
         let there = self.put(&*engine, texts.as_ref().zip(bm25.as_ref())).with_context(wrong)?;
         if !self.is_part {
             engine.finish().with_context(wrong)?;
@@ -127,7 +127,8 @@ impl Upload<'_> {
 
     /// Makes the collection, or sees that the one that is there is of the same kind.
     fn make(&self, engine: &dyn Engine, card: &Card) -> anyhow::Result<()> {
-        if engine.card()?.is_none() {
+        let is_new = engine.card()?.is_none();
+        if is_new {
             let made = engine.create(&serde_json::to_string(card)?, card.dim, card.bm25.is_some());
             // Another worker may have been faster.
             if made.is_err() && engine.card()?.is_none() {
@@ -135,6 +136,10 @@ impl Upload<'_> {
             }
         }
         let there = engine.card()?.context("the collection is gone as soon as it is made")?;
+        if is_new && there.is_empty() {
+            let message = "the server does not keep what a collection says of itself";
+            return Err(Failure::new(message, "take a newer one: Qdrant does since 1.16").into());
+        }
         if let Some(difference) = difference(&read(&there)?, card) {
             let hint = "give another name: it will be made";
             return Err(Failure::new(format!("the collection {difference}"), hint).into());

@@ -29,7 +29,7 @@ Examples:
 #[command(group = clap::ArgGroup::new("graphs").args(["graph", "to"]))]
 pub(crate) struct Args {
     /// The documents: a folder as `samtone encode` writes it, or that of its parts; the index is written
-    /// into it, in the place of one that is there. For `--to` it may be one of the parts.
+    /// into it, in the place of one that is there. With `--part` one of the parts.
     #[arg(long, value_name = "FOLDER")]
     documents: PathBuf,
     /// How embeddings are compared; as the model's folder said if absent.
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// in BEIR layout, or its `corpus.jsonl` alone; all documents, where the embeddings are a part.
     #[arg(long, value_name = "DATA", requires = "to")]
     data: Option<PathBuf>,
-    /// These are a part of the documents, others follow: build no graph yet.
+    /// The documents are a part of all, others follow: build no graph yet.
     #[arg(long, requires = "to")]
     part: bool,
     /// Requests on their way at once.
@@ -161,7 +161,11 @@ fn upload(
     settings: Settings,
     format: Format,
 ) -> anyhow::Result<()> {
-    let documents = Embeddings::open(std::slice::from_ref(&args.documents))?;
+    let documents = if args.part {
+        Embeddings::open_part(&args.documents)?
+    } else {
+        Embeddings::open(std::slice::from_ref(&args.documents))?
+    };
     let queries = args.queries.as_ref().map(std::slice::from_ref).map(Embeddings::open);
     let queries = queries.transpose()?;
     if let Some(queries) = &queries {
