@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use samtone_eval::search::{Dtype, Hit, Similarity, top_k_of_parts};
+use samtone_eval::search::{Dtype, Hit, Similarity, top_k_of_parts, top_k_signs};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::reading::SimilarityChoice;
@@ -159,6 +159,27 @@ impl Index {
             }
         };
         Ok(Self { documents, similarity, graph })
+    }
+
+    /// The `k` nearest of each of `queries`, by the graph if there is one; of binary documents `rescore`
+    /// times as many are ranked by the query's own numbers. Query `i` never finds row `own[i]`.
+    pub(crate) fn nearest(
+        &self,
+        queries: &[f32],
+        k: usize,
+        rescore: usize,
+        own: &[Option<usize>],
+    ) -> anyhow::Result<Vec<Vec<Hit>>> {
+        let Self { documents, similarity, graph } = self;
+        if let Some((graph, ef)) = graph {
+            return graph.nearest(queries, documents, k, *ef, own);
+        }
+        let (dim, similarity) = (documents.dim, *similarity);
+        if documents.dtype == Dtype::Binary {
+            let stored = documents.bytes();
+            return Ok(top_k_signs(queries, &stored, dim, k, rescore, similarity, own)?);
+        }
+        Ok(top_k_of_parts(queries, documents.parts(), dim, k, similarity, own)?)
     }
 }
 

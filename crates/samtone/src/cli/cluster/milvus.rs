@@ -21,11 +21,11 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic_prost::ProstCodec;
 
 use self::messages::{
-    Answer, CollectionSchema, CreateCollection, CreateIndex, DataType, DescribeCollection,
+    Answer, Ask, CollectionSchema, CreateCollection, CreateIndex, DataType, DescribeCollection,
     DescribeIndex, Done, Field, FieldData, FieldSchema, FloatArray, Flush, GetLoadState,
     HasCollection, KeyValuePair, LoadState, Named, PlaceholderGroup, PlaceholderValue, Query,
-    QueryResults, ScalarField, Scalars, Search, SearchResultData, SearchResults, SparseFloatArray,
-    Status, StringArray, Upsert, VectorField, Vectors,
+    QueryResults, ScalarField, Scalars, SearchResultData, SearchResults, SparseFloatArray, Status,
+    StringArray, Upsert, VectorField, Vectors,
 };
 use super::address::Address;
 use super::engine::{Engine, Found, Row, Words};
@@ -138,7 +138,7 @@ impl Collection {
     ) -> anyhow::Result<Vec<Vec<Found>>> {
         let nq = values.len();
         let value = PlaceholderValue { tag: "$0".into(), r#type: r#type.into(), values };
-        let search = Search {
+        let ask = Ask {
             collection_name: self.name.clone(),
             placeholder_group: PlaceholderGroup { placeholders: vec![value] }.encode_to_vec(),
             dsl_type: 1,
@@ -151,10 +151,10 @@ impl Collection {
             ]),
             nq: nq as i64,
         };
-        let answer: SearchResults = self.call("Search", search)?;
+        let answer: SearchResults = self.call("Search", ask)?;
         let SearchResultData { scores, ids, topks } = answer.results.unwrap_or_default();
         let ids = ids.and_then(|ids| ids.str_id).unwrap_or_default().data;
-        let counts: Vec<usize> = topks.iter().map(|&count| count as usize).collect();
+        let counts: Vec<usize> = topks.into_iter().map(number).collect();
         let all: usize = counts.iter().sum();
         ensure!((ids.len(), scores.len()) == (all, all), "`Search` answers with other numbers");
         let mut found = ids.into_iter().zip(scores).map(|(id, score)| Found { id, score });
@@ -334,7 +334,7 @@ impl Engine for Collection {
         let column = answer.fields_data.into_iter().next().and_then(|column| column.field);
         match column {
             Some(Field::Scalars(ScalarField { data: Some(Scalars::Longs(longs)) })) => {
-                Ok(longs.data.first().map_or(0, |&count| count as usize))
+                Ok(longs.data.first().copied().map_or(0, number))
             }
             _ => bail!("`Query` answers with other columns"),
         }
@@ -350,6 +350,11 @@ impl Engine for Collection {
         let values = queries.iter().map(|vector| bytes(vector)).collect();
         self.search(DataType::SparseFloatVector, values, BM25, k, &json!({}))
     }
+}
+
+/// A count.
+fn number(count: i64) -> usize {
+    usize::try_from(count).unwrap_or(0)
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyValuePair> {

@@ -72,7 +72,7 @@ impl Upload<'_> {
         let wrong = || format!("cannot index into `{}`", self.address);
         let texts = self.texts_of_rows()?;
         let card = self.card(texts.as_ref()).with_context(wrong)?;
-        self.make(&*engine, &card).with_context(wrong)?;
+        make(&*engine, &card).with_context(wrong)?;
         let bm25 = texts.as_ref().map(Texts::bm25);
         let there = self.put(&*engine, texts.as_ref().zip(bm25.as_ref())).with_context(wrong)?;
         if !self.is_part {
@@ -123,28 +123,6 @@ impl Upload<'_> {
         let places = self.documents.ids.iter().map(place).collect::<Result<_, _>>()?;
         let text = self.documents.origin.as_ref().and_then(|origin| origin.document_text);
         Ok(Some(Texts { documents, places, text: text.unwrap_or_default() }))
-    }
-
-    /// Makes the collection, or sees that the one that is there is of the same kind.
-    fn make(&self, engine: &dyn Engine, card: &Card) -> anyhow::Result<()> {
-        let is_new = engine.card()?.is_none();
-        if is_new {
-            let made = engine.create(&serde_json::to_string(card)?, card.dim, card.bm25.is_some());
-            // Another worker may have been faster.
-            if made.is_err() && engine.card()?.is_none() {
-                made?;
-            }
-        }
-        let there = engine.card()?.context("the collection is gone as soon as it is made")?;
-        if is_new && there.is_empty() {
-            let message = "the server does not keep what a collection says of itself";
-            return Err(Failure::new(message, "take a newer one: Qdrant does since 1.16").into());
-        }
-        if let Some(difference) = difference(&read(&there)?, card) {
-            let hint = "give another name: it will be made";
-            return Err(Failure::new(format!("the collection {difference}"), hint).into());
-        }
-        engine.ready()
     }
 
     /// Puts what is not there, or otherwise; how many were.
@@ -260,6 +238,28 @@ impl<'a> Texts<'a> {
         let terms = bm25.document_vector(&document.passage(self.text));
         Words { title: &document.title, text: &document.text, terms }
     }
+}
+
+/// Makes the collection, or sees that the one that is there is of the same kind.
+fn make(engine: &dyn Engine, card: &Card) -> anyhow::Result<()> {
+    let is_new = engine.card()?.is_none();
+    if is_new {
+        let made = engine.create(&serde_json::to_string(card)?, card.dim, card.bm25.is_some());
+        // Another worker may have been faster.
+        if made.is_err() && engine.card()?.is_none() {
+            made?;
+        }
+    }
+    let there = engine.card()?.context("the collection is gone as soon as it is made")?;
+    if is_new && there.is_empty() {
+        let message = "the server does not keep what a collection says of itself";
+        return Err(Failure::new(message, "take a newer one: Qdrant does since 1.16").into());
+    }
+    if let Some(difference) = difference(&read(&there)?, card) {
+        let hint = "give another name: it will be made";
+        return Err(Failure::new(format!("the collection {difference}"), hint).into());
+    }
+    engine.ready()
 }
 
 /// In what the collection with the card `there` is another than the one that is wanted.

@@ -1,36 +1,32 @@
 //! `samtone eval`.
 
+mod indexed;
+
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
 use burn::tensor::backend::{AutodiffBackend, Backend};
-use samtone_eval::search::{
-    Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_of_parts, top_k_signs,
-};
+use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, signs, top_k_excluding, top_k_signs};
 use samtone_eval::{
     Convention, EvalError, Evaluation, EvaluationJson, Metric, MtebJson, Qrels, Queries, Rules,
     Run, evaluate_by, explain,
 };
-use samtone_model::{ModelError, Retriever, Side};
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
-use super::passages::not_hybrid;
+use self::indexed::search_index;
 use super::reading::{
-    BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, Watch, cut,
-    dims, document_text, embed, model_folder, similarity,
+    BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, dims,
+    document_text, embed, model_folder, similarity,
 };
 use super::rerank::{RerankArgs, Reranker, order};
 use super::{at_least_one, trec};
-use crate::cluster::{Asked, Cluster, Place};
+use crate::cluster::Place;
 use crate::device::{DeviceArgs, OnBackend};
-use crate::encoding::fingerprint;
-use crate::error::{Failure, Usage};
-use crate::index::Index;
+use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
 use crate::progress::Progress;
 use crate::stream::{Readable, Writable};
@@ -76,7 +72,7 @@ pub(crate) struct Args {
         long,
         value_name = "FOLDER|URL",
         requires = "model",
-        conflicts_with_all = ["run", "document_text", "similarity", "dims", "dtype", "rescore", "rerank"]
+        conflicts_with_all = ["run", "document_text", "similarity", "dims", "dtype", "rerank"]
     )]
     index: Option<Place>,
     /// Ask the index's graph, of which N documents or more are scored for each query, or as many as `-k`;
@@ -335,75 +331,6 @@ impl OnBackend for Search<'_> {
             }
         }
         Ok(found)
-    }
-}
-
-/// What is found in `index` for the split's queries, the only texts that are embedded.
-fn search_index<B: Backend>(
-    args: &Args,
-    index: &Place,
-    retriever: &Retriever<B>,
-    split: &JudgedSplit<'_>,
-) -> anyhow::Result<Run> {
-    let model = args.model.as_deref().expect("clap asks for it");
-    let (name, model) = (format!("`{}`", model.display()), fingerprint(&model_folder(model)?)?);
-    let texts = split.query_texts();
-    let ids = split.query_ids();
-    let queries = || -> anyhow::Result<Vec<f32>> {
-        let mut watch = Watch::default();
-        let tokens = |range| retriever.tokenize(Side::Query, &texts[range]);
-        let embedded = Embedded::of(
-            retriever,
-            (texts.len(), tokens),
-            (0, |_| Ok::<_, ModelError>(Vec::new())),
-            args.batch_size,
-            &mut |side, done, total| watch.at(side, done, total),
-        )?;
-        watch.end();
-        Ok(embedded.queries)
-    };
-    match index {
-        Place::Folder(folder) => {
-            if args.hybrid {
-                return Err(not_hybrid().into());
-            }
-            let Index { documents, similarity, graph } = Index::open(folder, args.ef)?;
-            if documents.origin.as_ref().is_some_and(|origin| origin.model != model) {
-                let folder = folder.display();
-                let message = format!("{name} and `{folder}` were embedded by different models");
-                return Err(Failure::new(message, "encode the documents again").into());
-            }
-            let places: HashMap<&str, usize> =
-                documents.ids.iter().zip(0..).map(|(id, place)| (id.as_str(), place)).collect();
-            let own: Vec<Option<usize>> = if args.drop_own {
-                ids.iter().map(|id| places.get(id).copied()).collect()
-            } else {
-                Vec::new()
-            };
-            let queries = cut(queries()?.into(), retriever.dim(), documents.dim, similarity);
-            let hits = match graph {
-                Some((graph, ef)) => graph.nearest(&queries, &documents, args.k, ef, &own)?,
-                None => {
-                    let (parts, dim) = (documents.parts(), documents.dim);
-                    top_k_of_parts(&queries, parts, dim, args.k, similarity, &own)?
-                }
-            };
-            Ok(Run::from_hits(&ids, &documents.ids, &hits)?)
-        }
-        Place::Cluster(address) => {
-            let cluster = Cluster::open(address)?;
-            cluster.check_model(&model, &name)?;
-            if args.hybrid {
-                cluster.check_hybrid()?;
-            }
-            let own = if args.drop_own { &ids[..] } else { &[] };
-            let (dim, similarity) = (cluster.dim(), cluster.similarity());
-            let queries = cut(queries()?.into(), retriever.dim(), dim, similarity);
-            let words = args.hybrid.then_some(&texts[..]);
-            let asked = Asked { queries: &queries, texts: words, k: args.k, ef: args.ef, own };
-            let found = cluster.search(&asked)?;
-            Ok(Run::from_hits(&ids, &found.ids, &found.hits)?)
-        }
     }
 }
 

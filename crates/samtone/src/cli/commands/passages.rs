@@ -316,7 +316,7 @@ fn numbers<'a>(documents: &'a Embeddings, rows: &'a OnceLock<Vec<f32>>) -> Cow<'
 }
 
 /// The refusal of `--hybrid` where no words are.
-pub(super) fn not_hybrid() -> Usage {
+pub(crate) fn not_hybrid() -> Usage {
     let message = "`--hybrid` is for a collection with BM25 beside its vectors";
     Usage::new(message)
         .with_hint("`samtone index --data DATA --to URL` makes one, for `--index URL`")

@@ -275,7 +275,7 @@ pub(super) struct PlaceholderGroup {
 
 /// Its consistency is 0, as a [`Query`]'s.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Search {
+pub(super) struct Ask {
     #[prost(string, tag = "3")]
     pub(super) collection_name: String,
     /// A [`PlaceholderGroup`].

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
-use qdrant_client::qdrant::points_server::{Points, PointsServer};
-use qdrant_client::qdrant::vectors_config::Config;
-use qdrant_client::qdrant::with_payload_selector::SelectorOptions;
-use qdrant_client::qdrant::*;
+use ::qdrant_client::qdrant::collections_server::{Collections, CollectionsServer};
+use ::qdrant_client::qdrant::points_server::{Points, PointsServer};
+use ::qdrant_client::qdrant::vectors_config::Config;
+use ::qdrant_client::qdrant::with_payload_selector::SelectorOptions;
+use ::qdrant_client::qdrant::*;
 use tokio::runtime::Runtime;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -139,7 +139,10 @@ service! { Collections:
     get(GetCollectionInfoRequest) -> GetCollectionInfoResponse = info;
     create(CreateCollection) -> CollectionOperationResponse = create;
     update(UpdateCollection) -> CollectionOperationResponse = update;
-    collection_exists(CollectionExistsRequest) -> CollectionExistsResponse = exists;
+    collection_exists(CollectionExistsRequest) -> CollectionExistsResponse = |state, asked| {
+        let exists = state.collections().contains_key(&asked.collection_name);
+        Ok(CollectionExistsResponse { result: Some(CollectionExists { exists }), time: 0.0 })
+    };
     list(ListCollectionsRequest) -> ListCollectionsResponse = unused;
     delete(DeleteCollection) -> CollectionOperationResponse = unused;
     update_aliases(ChangeAliases) -> CollectionOperationResponse = unused;
@@ -187,14 +190,6 @@ service! { Points:
 
 fn unused<Q, A>(_: &State, _: Q) -> Result<A, Status> {
     Err(Status::unimplemented("not asked by samtone"))
-}
-
-fn exists(
-    state: &State,
-    asked: CollectionExistsRequest,
-) -> Result<CollectionExistsResponse, Status> {
-    let exists = state.collections().contains_key(&asked.collection_name);
-    Ok(CollectionExistsResponse { result: Some(CollectionExists { exists }), time: 0.0 })
 }
 
 fn create(state: &State, made: CreateCollection) -> Result<CollectionOperationResponse, Status> {
@@ -297,7 +292,7 @@ fn query_batch(state: &State, asked: QueryBatchPoints) -> Result<QueryBatchRespo
             .query_points
             .iter()
             .filter(|query| query.using() == "embedding")
-            .find_map(|query| query.params?.hnsw_ef)
+            .find_map(|query| query.params.as_ref()?.hnsw_ef)
             .or(collection.ef);
         QueryBatchResponse { result, ..Default::default() }
     })
