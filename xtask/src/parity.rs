@@ -23,7 +23,7 @@ struct Parity {
     features: &'static str,
 }
 
-const ALL: [Parity; 7] = [
+const ALL: [Parity; 8] = [
     Parity {
         name: "metrics",
         requirements: "benches/peers/parity_metrics.txt",
@@ -72,6 +72,13 @@ const ALL: [Parity; 7] = [
         script: "benches/peers/parity_serve.py",
         arguments: &[],
         features: "serve",
+    },
+    Parity {
+        name: "clusters",
+        requirements: "benches/peers/parity_clusters.txt",
+        script: "benches/peers/parity_clusters.py",
+        arguments: &[],
+        features: "milvus",
     },
 ];
 

@@ -7,6 +7,7 @@ mod file;
 mod index;
 mod postings;
 mod search;
+mod sparse;
 mod store;
 mod terms;
 mod weight;
@@ -21,6 +22,7 @@ pub use config::Bm25Config;
 use file::Origin;
 use index::Index;
 use search::{Room, search};
+pub use sparse::SparseVector;
 use weight::Weights;
 
 use crate::error::{EvalError, Result};
@@ -114,6 +116,11 @@ impl Bm25 {
     fn new(index: Index, analyzer: Analyzer, config: Bm25Config) -> Self {
         let weights = Weights::new(config, &index.lengths);
         Self { analyzer, index, weights, count_query_terms: config.count_query_terms }
+    }
+
+    /// A hash of `texts` in their order, in hexadecimal: whether two indexes are of the same.
+    pub fn fingerprint<T: AsRef<str> + Sync>(texts: impl IntoIterator<Item = T>) -> String {
+        blake3::Hash::from_bytes(file::hash_of(texts)).to_hex().to_string()
     }
 
     /// How many documents are indexed.

@@ -39,6 +39,7 @@
 //! - `mpi`: `samtone train` under `mpirun` and its like, several processes on one run; links the MPI
 //!   library that `mpicc` or pkg-config finds.
 //! - `serve`: `samtone serve`, embeddings and searches over HTTP.
+//! - `qdrant`, `milvus`: `samtone index --to` a collection on a server, and searches there.
 
 pub use samtone_data as data;
 pub use samtone_eval as eval;

@@ -18,7 +18,8 @@ use memmap2::Mmap;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::ParquetFile;
 pub(crate) use parts::{check_company, check_kin, joined, missing_in, ranges};
-use samtone_eval::search::{Dtype, Ranges};
+use samtone_eval::EvalError;
+use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, top_k};
 use samtone_text::DocumentText;
 use serde::Deserialize;
 
@@ -93,9 +94,21 @@ impl Embeddings {
     /// If a folder is not one, or parts are missing, are there twice, or differ in model, input or
     /// settings, or an id is there twice.
     pub(crate) fn open(given: &[PathBuf]) -> anyhow::Result<Self> {
-        let folders = parts::folders(given)?;
+        Self::of(&parts::folders(given)?)
+    }
+
+    /// Opens one folder, be it a part whose others are not there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_part(folder: &Path) -> anyhow::Result<Self> {
+        Self::of(&[folder.to_owned()])
+    }
+
+    /// The embeddings of `folders`, one after the other.
+    fn of(folders: &[PathBuf]) -> anyhow::Result<Self> {
         let (mut parts, mut ids) = (Vec::with_capacity(folders.len()), Vec::new());
-        for folder in &folders {
+        for folder in folders {
             let part = Part::open(folder, &mut ids)?;
             parts.push(part);
         }
@@ -114,7 +127,7 @@ impl Embeddings {
         ensure!(
             parts.iter().all(|part| (part.dtype, part.dim) == (dtype, dim)),
             "the parts in {} hold numbers of several kinds",
-            joined(given)
+            joined(folders)
         );
         Ok(Self { parts, ids, origin, dtype, dim })
     }
@@ -179,6 +192,24 @@ impl Embeddings {
             rows.extend_from_slice(&part.numbers(&part.bytes()[start..start + length]));
         }
         rows
+    }
+
+    /// Of the rows at `places` the `k` best for `query`, scored as the exact search scores them, equal
+    /// scores ranked by row.
+    pub(crate) fn best_of(
+        &self,
+        query: &[f32],
+        mut places: Vec<usize>,
+        k: usize,
+        similarity: Similarity,
+    ) -> Result<Vec<Hit>, EvalError> {
+        places.sort_unstable();
+        let rows = self.rows_at(&places);
+        let mut hits = top_k(query, &rows, self.dim, k, similarity)?.remove(0);
+        for hit in &mut hits {
+            hit.index = places[hit.index];
+        }
+        Ok(hits)
     }
 
     /// BLAKE3 of the ids, and of what every part says that it comes from, in hexadecimal.
@@ -285,6 +316,13 @@ impl Part {
         let ranges = self.origin.as_ref().map_or(&none, |origin| &origin.ranges);
         self.dtype.decode(bytes, self.dim, ranges).into()
     }
+}
+
+/// `row` at length 1; a row of zeros as it is.
+pub(crate) fn direction(row: &[f32]) -> Vec<f32> {
+    let squares: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+    let length = if squares > 0.0 { squares.sqrt() } else { 1.0 };
+    row.iter().map(|&x| (f64::from(x) / length) as f32).collect()
 }
 
 /// The first id that stood there before, with both its places.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use samtone_eval::search::{Dtype, Similarity, top_k_of_parts};
+use samtone_eval::search::{Dtype, Hit, Similarity, top_k_of_parts, top_k_signs};
 use serde::{Deserialize, Serialize};
 
 use crate::commands::reading::SimilarityChoice;
@@ -71,6 +71,12 @@ pub(crate) struct Settings {
     pub(crate) connectivity: usize,
     /// Rows that are looked at for them (ef_construction).
     pub(crate) expansion: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { connectivity: 16, expansion: 128 }
+    }
 }
 
 /// What a graph finds of what the exact search does.
@@ -154,6 +160,27 @@ impl Index {
         };
         Ok(Self { documents, similarity, graph })
     }
+
+    /// The `k` nearest of each of `queries`, by the graph if there is one; of binary documents `rescore`
+    /// times as many are ranked by the query's own numbers. Query `i` never finds row `own[i]`.
+    pub(crate) fn nearest(
+        &self,
+        queries: &[f32],
+        k: usize,
+        rescore: usize,
+        own: &[Option<usize>],
+    ) -> anyhow::Result<Vec<Vec<Hit>>> {
+        let Self { documents, similarity, graph } = self;
+        if let Some((graph, ef)) = graph {
+            return graph.nearest(queries, documents, k, *ef, own);
+        }
+        let (dim, similarity) = (documents.dim, *similarity);
+        if documents.dtype == Dtype::Binary {
+            let stored = documents.bytes();
+            return Ok(top_k_signs(queries, &stored, dim, k, rescore, similarity, own)?);
+        }
+        Ok(top_k_of_parts(queries, documents.parts(), dim, k, similarity, own)?)
+    }
 }
 
 /// What `samtone index` is to make.
@@ -187,11 +214,7 @@ impl Wanted<'_> {
         let queries = self.queries.map(|folder| Embeddings::open(std::slice::from_ref(folder)));
         let queries = queries.transpose()?;
         if let Some(queries) = &queries {
-            let model = queries.origin.as_ref().map(|origin| &origin.model);
-            if model != Some(&origin.model) || queries.dim != documents.dim {
-                let message = "the queries were embedded by another model, or in other dimensions";
-                return Err(Failure::new(message, "encode both with one `--model`").into());
-            }
+            check_queries(queries, &documents)?;
         }
         let mut record = Record {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -215,7 +238,10 @@ impl Wanted<'_> {
             let graph = Graph::build(&documents, similarity, settings, each);
             bar.finish_and_clear();
             let graph = graph?;
-            let recall = measure(&graph, &documents, queries.as_ref(), similarity, self.efs)?;
+            let sample = Sample::of(&documents, queries.as_ref(), similarity)?;
+            let recall = sample.recall(self.efs, |queries, k, ef, own| {
+                graph.nearest(queries, &documents, k, ef, own)
+            })?;
             graph.save(&partial).inspect_err(|_| drop(fs::remove_file(&partial)))?;
             record.graph = Some(GraphRecord {
                 by: MADE_BY.into(),
@@ -255,39 +281,70 @@ impl Wanted<'_> {
     }
 }
 
-/// What `graph` finds of what the exact search finds of `queries`, or of some documents without
-/// themselves.
-fn measure(
-    graph: &Graph,
-    documents: &Embeddings,
-    queries: Option<&Embeddings>,
-    similarity: Similarity,
-    efs: &[usize],
-) -> anyhow::Result<Vec<Recall>> {
-    let (rows, dim) = (documents.ids.len(), documents.dim);
-    let asked = queries.unwrap_or(documents);
-    let count = asked.ids.len().min(QUERIES);
-    let places: Vec<usize> = (0..count).map(|at| at * asked.ids.len() / count).collect();
-    let numbers: Vec<f32> = asked.rows_at(&places);
-    let own: Vec<Option<usize>> = match queries {
-        Some(_) => Vec::new(),
-        None => places.iter().map(|&at| Some(at)).collect(),
-    };
-    let k = MEASURED.min(if queries.is_some() { rows } else { rows.saturating_sub(1) });
-    let exact = top_k_of_parts(&numbers, documents.parts(), dim, k, similarity, &own)?;
-    let recall = |&ef: &usize| {
-        let start = Instant::now();
-        let found = graph.nearest(&numbers, documents, k, ef, &own)?;
-        let milliseconds = 1e3 * start.elapsed().as_secs_f64() / count.max(1) as f64;
-        let mut right = 0;
-        for (found, exact) in found.iter().zip(&exact) {
-            // As near as the last is as good: copies are many in texts.
-            let last = exact.last().map_or(f32::INFINITY, |hit| hit.score);
-            right += found.iter().filter(|hit| hit.score >= last).count();
-        }
-        let wanted = (count * k).max(1);
-        let recall = if count * k == 0 { 1.0 } else { right as f64 / wanted as f64 };
-        Ok(Recall { ef, recall, milliseconds: Some(milliseconds) })
-    };
-    efs.iter().map(recall).collect()
+/// What a search is measured by: queries, or some documents that do not find themselves.
+pub(crate) struct Sample {
+    /// `[n, dim]`
+    queries: Vec<f32>,
+    /// The row that each does not find; empty where these are queries.
+    own: Vec<Option<usize>>,
+    k: usize,
+    exact: Vec<Vec<Hit>>,
+}
+
+impl Sample {
+    /// A sample of `queries`, or else of `documents`, with what the exact search finds for it.
+    pub(crate) fn of(
+        documents: &Embeddings,
+        queries: Option<&Embeddings>,
+        similarity: Similarity,
+    ) -> anyhow::Result<Self> {
+        let (rows, dim) = (documents.ids.len(), documents.dim);
+        let asked = queries.unwrap_or(documents);
+        let count = asked.ids.len().min(QUERIES);
+        let places: Vec<usize> = (0..count).map(|at| at * asked.ids.len() / count).collect();
+        let numbers: Vec<f32> = asked.rows_at(&places);
+        let own: Vec<Option<usize>> = match queries {
+            Some(_) => Vec::new(),
+            None => places.iter().map(|&at| Some(at)).collect(),
+        };
+        let k = MEASURED.min(if queries.is_some() { rows } else { rows.saturating_sub(1) });
+        let exact = top_k_of_parts(&numbers, documents.parts(), dim, k, similarity, &own)?;
+        Ok(Self { queries: numbers, own, k, exact })
+    }
+
+    /// For each of `efs` what `search` finds of it, given the queries, how many documents are wanted for
+    /// each, the `ef`, and the row that each does not find.
+    pub(crate) fn recall(
+        &self,
+        efs: &[usize],
+        search: impl Fn(&[f32], usize, usize, &[Option<usize>]) -> anyhow::Result<Vec<Vec<Hit>>>,
+    ) -> anyhow::Result<Vec<Recall>> {
+        let Self { queries, own, k, exact } = self;
+        let (k, count) = (*k, exact.len());
+        let recall = |&ef: &usize| {
+            let start = Instant::now();
+            let found = search(queries, k, ef, own)?;
+            let milliseconds = 1e3 * start.elapsed().as_secs_f64() / count.max(1) as f64;
+            let mut right = 0;
+            for (found, exact) in found.iter().zip(exact) {
+                // As near as the last is as good: copies are many in texts.
+                let last = exact.last().map_or(f32::INFINITY, |hit| hit.score);
+                right += found.iter().filter(|hit| hit.score >= last).count();
+            }
+            let wanted = (count * k).max(1);
+            let recall = if count * k == 0 { 1.0 } else { right as f64 / wanted as f64 };
+            Ok(Recall { ef, recall, milliseconds: Some(milliseconds) })
+        };
+        efs.iter().map(recall).collect()
+    }
+}
+
+/// Refuses queries of another model than the documents', or in other dimensions.
+pub(crate) fn check_queries(queries: &Embeddings, documents: &Embeddings) -> anyhow::Result<()> {
+    let model = |of: &Embeddings| of.origin.as_ref().map(|origin| origin.model.clone());
+    if model(queries) == model(documents) && queries.dim == documents.dim {
+        return Ok(());
+    }
+    let message = "the queries were embedded by another model, or in other dimensions";
+    Err(Failure::new(message, "encode both with one `--model`").into())
 }

@@ -1,5 +1,6 @@
 //! The `samtone` command line.
 
+mod cluster;
 mod commands;
 mod device;
 mod embeddings;

@@ -2,6 +2,7 @@
 
 mod ask;
 mod by_name;
+mod clusters;
 mod compared;
 mod encode;
 mod index;

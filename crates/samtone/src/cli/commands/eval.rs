@@ -1,5 +1,7 @@
 //! `samtone eval`.
 
+mod indexed;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,12 +17,14 @@ use samtone_eval::{
 use samtone_train::run::{Embedded, JudgedSplit, load_data};
 use serde::Serialize;
 
+use self::indexed::search_index;
 use super::reading::{
     BATCH_SIZE, DtypeChoice, PrecisionChoice, RESCORE, SimilarityChoice, TextChoice, dims,
     document_text, embed, model_folder, similarity,
 };
 use super::rerank::{RerankArgs, Reranker, order};
 use super::{at_least_one, trec};
+use crate::cluster::Place;
 use crate::device::{DeviceArgs, OnBackend};
 use crate::error::Usage;
 use crate::output::{Format, say, table, warn};
@@ -62,6 +66,23 @@ pub(crate) struct Args {
         conflicts_with = "run"
     )]
     k: usize,
+    /// Search this index of the documents instead of embedding them: a folder that `samtone index` made
+    /// one, or the collection that it put them into, `qdrant://HOST:PORT/COLLECTION` or `milvus://…`.
+    #[arg(
+        long,
+        value_name = "FOLDER|URL",
+        requires = "model",
+        conflicts_with_all = ["run", "document_text", "similarity", "dims", "dtype", "rerank"]
+    )]
+    index: Option<Place>,
+    /// Ask the index's graph, of which N documents or more are scored for each query, or as many as `-k`;
+    /// a collection's is always asked, with 128 if absent.
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "index")]
+    ef: Option<usize>,
+    /// Let words count too: of a collection that has BM25 beside its vectors, the documents that stand
+    /// before others in both rankings come first.
+    #[arg(long, requires = "index")]
+    hybrid: bool,
     /// What of a document the model reads; what the model's folder says, or `title-text`, if absent.
     #[arg(long, value_enum, conflicts_with = "run")]
     document_text: Option<TextChoice>,
@@ -275,6 +296,11 @@ impl OnBackend for Search<'_> {
         let retriever = model_folder(model)
             .and_then(|folder| args.precision.open::<B::InnerBackend>(&folder, device))
             .with_context(failed)?;
+        if let Some(index) = &args.index {
+            let found = search_index(args, index, &retriever, split).with_context(failed)?;
+            let kind = Kind { dims: retriever.dim(), dtype: Dtype::F32 };
+            return Ok(vec![(kind, Found { run: found, before: None })]);
+        }
         let wanted = match args.dims.as_slice() {
             [] => vec![retriever.dim()],
             some => {

@@ -16,10 +16,11 @@ use samtone_train::run::similarity_of;
 
 use super::at_least_one;
 use super::reading::{TextChoice, cut, document_text};
+use crate::cluster::{Address, Answers, Asked, Cluster, Place};
 use crate::device::BackendChoice;
 use crate::embeddings::{Embeddings, joined};
 use crate::encoding::{BATCH_TOKENS, Input, Job, Shape, check_place, fingerprint};
-use crate::error::Failure;
+use crate::error::{Failure, Usage};
 use crate::index::Index;
 use crate::output::say;
 use crate::shard::Shard;
@@ -36,18 +37,23 @@ pub(crate) struct PassageArgs {
         conflicts_with_all = ["cache", "document_text"]
     )]
     documents: Vec<PathBuf>,
-    /// The documents' embeddings: a folder that `samtone index` made an index.
+    /// The documents' embeddings: a folder that `samtone index` made an index, or the collection that it
+    /// put them into, `qdrant://HOST:PORT/COLLECTION` or `milvus://…`.
     #[arg(
         long,
-        value_name = "FOLDER",
+        value_name = "FOLDER|URL",
         requires = "data",
         conflicts_with_all = ["documents", "cache", "document_text"]
     )]
-    index: Option<PathBuf>,
+    index: Option<Place>,
     /// Ask the index's graph, of which N documents or more are scored, or as many as are shown: the more,
-    /// the fewer are missed.
+    /// the fewer are missed. A collection's is always asked, with 128 if absent.
     #[arg(long, value_name = "N", value_parser = at_least_one, requires = "index")]
     ef: Option<usize>,
+    /// Let words count too: of a collection that has BM25 beside its vectors, the documents that stand
+    /// before others in both rankings come first.
+    #[arg(long, requires = "index")]
+    hybrid: bool,
     /// Where embeddings are kept; `.samtone` beside the documents if absent.
     #[arg(long, value_name = "FOLDER", requires = "data")]
     cache: Option<PathBuf>,
@@ -68,16 +74,32 @@ pub(crate) struct Embedder<'a, B: Backend> {
 /// Documents and their embeddings.
 pub(crate) struct Passages {
     documents: Vec<Document>,
-    /// What is searched: rows of perhaps fewer numbers than the model's.
-    index: Index,
-    /// `[n, dim]`, where the embeddings are not read as they lie; made for the first exact search.
-    rows: OnceLock<Vec<f32>>,
-    /// The place of each row's document.
-    places: Vec<usize>,
+    /// What is searched.
+    searched: Searched,
     /// What of a document was read.
     pub(crate) text: DocumentText,
     /// How much of the graph is looked at where nothing else is said; none: all documents are compared.
     pub(crate) ef: Option<usize>,
+}
+
+/// Where the embeddings of the documents are: rows of perhaps fewer numbers than the model's.
+enum Searched {
+    Here {
+        index: Index,
+        /// `[n, dim]`, where the embeddings are not read as they lie; made for the first exact search.
+        rows: OnceLock<Vec<f32>>,
+        /// The place of each row's document.
+        places: Vec<usize>,
+    },
+    There {
+        cluster: Cluster,
+        /// Documents that it has.
+        count: usize,
+        /// The place of the document with each id.
+        places: HashMap<String, usize>,
+        /// Whether words count too.
+        hybrid: bool,
+    },
 }
 
 impl PassageArgs {
@@ -92,27 +114,56 @@ impl PassageArgs {
         embedder: &Embedder<'_, B>,
         has_graph: bool,
     ) -> anyhow::Result<Passages> {
-        let file = if data.is_dir() { find_corpus(data)? } else { data.to_owned() };
+        let file = corpus_of(data)?;
         let documents = read_documents(&file)?;
         let retriever = embedder.retriever;
         let exact =
             |documents| Index { documents, similarity: similarity_of(retriever), graph: None };
-        let index = match (&self.index, &self.documents[..]) {
-            (Some(folder), _) => {
-                let is_there = has_graph && Index::has_graph(folder);
-                Index::open(folder, self.ef.or(is_there.then_some(1)))?
+        if self.hybrid && !matches!(self.index, Some(Place::Cluster(_))) {
+            return Err(not_hybrid().into());
+        }
+        let (index, folders) = match (&self.index, &self.documents[..]) {
+            (Some(Place::Cluster(address)), _) => {
+                return self.open_there(address, documents, embedder);
             }
-            (None, []) => exact(self.kept(embedder, &file)?),
-            (None, folders) => exact(Embeddings::open(folders)?),
+            (Some(Place::Folder(folder)), _) => {
+                let is_there = has_graph && Index::has_graph(folder);
+                let index = Index::open(folder, self.ef.or(is_there.then_some(1)))?;
+                (index, std::slice::from_ref(folder))
+            }
+            (None, []) => (exact(self.kept(embedder, &file)?), &[][..]),
+            (None, folders) => (exact(Embeddings::open(folders)?), folders),
         };
         let embeddings = &index.documents;
-        let folders = self.index.as_ref().map_or(&self.documents[..], std::slice::from_ref);
         if !folders.is_empty() {
             check(embeddings, &joined(folders), embedder.model, &file)?;
         }
         let read = embeddings.origin.as_ref().and_then(|origin| origin.document_text);
         let text = read.unwrap_or_else(|| document_text(self.document_text, retriever));
         Passages::new(documents, index, retriever.dim(), text, self.ef)
+    }
+
+    /// `documents` and their embeddings in the collection at `address`.
+    fn open_there<B: Backend>(
+        &self,
+        address: &Address,
+        documents: Vec<Document>,
+        embedder: &Embedder<'_, B>,
+    ) -> anyhow::Result<Passages> {
+        let cluster = Cluster::open(address)?;
+        let model = format!("`{}`", embedder.model.display());
+        cluster.check_model(&fingerprint(embedder.model)?, &model)?;
+        let (dim, most) = (cluster.dim(), embedder.retriever.dim());
+        ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
+        if self.hybrid {
+            cluster.check_hybrid()?;
+        }
+        let places = documents.iter().zip(0..);
+        let places = places.map(|(document, place)| (document.id.clone(), place)).collect();
+        let count = cluster.count()?;
+        let searched = Searched::There { cluster, count, places, hybrid: self.hybrid };
+        let text = document_text(self.document_text, embedder.retriever);
+        Ok(Passages { documents, searched, text, ef: self.ef })
     }
 
     /// The embeddings of the documents in `file`, made if they are not there yet.
@@ -175,58 +226,124 @@ impl Passages {
             })
         };
         let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { documents, index, rows: OnceLock::new(), places, text, ef })
+        let searched = Searched::Here { index, rows: OnceLock::new(), places };
+        Ok(Self { documents, searched, text, ef })
     }
 
     /// How a question and a document are compared.
     pub(crate) fn similarity(&self) -> Similarity {
-        self.index.similarity
+        match &self.searched {
+            Searched::Here { index, .. } => index.similarity,
+            Searched::There { cluster, .. } => cluster.similarity(),
+        }
     }
 
     /// Documents that are searched.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "the server's"))]
     pub(crate) fn count(&self) -> usize {
-        self.places.len()
+        match &self.searched {
+            Searched::Here { places, .. } => places.len(),
+            Searched::There { count, .. } => *count,
+        }
     }
 
     /// Whether a search may look at a part of the documents alone.
     #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "the server's"))]
     pub(crate) fn has_graph(&self) -> bool {
-        self.index.graph.is_some()
+        match &self.searched {
+            Searched::Here { index, .. } => index.graph.is_some(),
+            Searched::There { .. } => true,
+        }
     }
 
-    /// The `k` nearest of a question with the embedding `asked`, as the model makes it; by the graph, if
+    /// The `k` nearest of `question`, whose embedding is `asked`, as the model makes it; by the graph, if
     /// there is one, where `ef` says how much of it is looked at.
+    ///
+    /// # Errors
+    /// If a document that is found is not among these.
     pub(crate) fn nearest(
         &self,
+        question: &str,
         asked: &[f32],
         k: usize,
         ef: Option<usize>,
     ) -> anyhow::Result<Vec<Hit>> {
-        let Index { documents, similarity, graph } = &self.index;
-        let query = cut(asked.into(), asked.len(), documents.dim, *similarity);
-        let mut found = match (graph, ef) {
-            (Some((graph, _)), Some(ef)) => graph.nearest(&query, documents, k, ef, &[])?,
-            _ => top_k(&query, &self.rows(), documents.dim, k, *similarity)?,
-        };
-        Ok(found.remove(0))
-    }
-
-    /// The numbers of all embeddings, `[n, dim]`.
-    fn rows(&self) -> Cow<'_, [f32]> {
-        if let Some(rows) = self.rows.get() {
-            return rows.into();
-        }
-        match self.index.documents.rows() {
-            Cow::Owned(rows) => self.rows.get_or_init(|| rows).into(),
-            mapped @ Cow::Borrowed(_) => mapped,
+        let query = |dim| cut(asked.into(), asked.len(), dim, self.similarity());
+        match &self.searched {
+            Searched::Here { index, rows, places } => {
+                let Index { documents, similarity, graph } = index;
+                let query = query(documents.dim);
+                let found = match (graph, ef) {
+                    (Some((graph, _)), Some(ef)) => graph.nearest(&query, documents, k, ef, &[])?,
+                    _ => top_k(&query, &numbers(documents, rows), documents.dim, k, *similarity)?,
+                };
+                let hits = found.into_iter().flatten();
+                Ok(hits.map(|hit| Hit { index: places[hit.index], ..hit }).collect())
+            }
+            Searched::There { cluster, places, hybrid, .. } => {
+                let (query, texts) = (query(cluster.dim()), [question]);
+                let texts = hybrid.then_some(&texts[..]);
+                let asked = Asked { queries: &query, texts, k, ef, own: &[] };
+                let Answers { ids, hits } = cluster.search(&asked)?;
+                let hit = |hit: Hit| {
+                    let id = &ids[hit.index];
+                    let index = *places.get(id).ok_or_else(|| {
+                        let message = format!("`{id}` is found, but no document has this id");
+                        Failure::new(message, "`--index` and `--data` belong together")
+                    })?;
+                    Ok(Hit { index, ..hit })
+                };
+                hits.into_iter().flatten().map(hit).collect()
+            }
         }
     }
 
     /// The document that was found.
     pub(crate) fn document(&self, hit: &Hit) -> &Document {
-        &self.documents[self.places[hit.index]]
+        &self.documents[hit.index]
     }
+}
+
+/// The numbers of all embeddings, `[n, dim]`: those in `rows`, where they are not read as they lie.
+fn numbers<'a>(documents: &'a Embeddings, rows: &'a OnceLock<Vec<f32>>) -> Cow<'a, [f32]> {
+    if let Some(rows) = rows.get() {
+        return rows.into();
+    }
+    match documents.rows() {
+        Cow::Owned(made) => rows.get_or_init(|| made).into(),
+        mapped @ Cow::Borrowed(_) => mapped,
+    }
+}
+
+/// The refusal of `--hybrid` where no words are.
+pub(crate) fn not_hybrid() -> Usage {
+    let message = "`--hybrid` is for a collection with BM25 beside its vectors";
+    Usage::new(message)
+        .with_hint("`samtone index --data DATA --to URL` makes one, for `--index URL`")
+}
+
+/// The documents of `data`, a folder in BEIR layout or its corpus, that `embeddings`, of `folder`, are of,
+/// or a part of them.
+///
+/// # Errors
+/// If all of them are embedded, but from other texts.
+pub(super) fn documents_of(
+    data: &Path,
+    embeddings: &Embeddings,
+    folder: &Path,
+) -> anyhow::Result<Vec<Document>> {
+    let file = corpus_of(data)?;
+    let documents = read_documents(&file)?;
+    if documents.len() == embeddings.ids.len() && !is_of(embeddings, &file)? {
+        let message = format!("`{}` was encoded from other texts", folder.display());
+        return Err(Failure::new(message, "encode the documents again").into());
+    }
+    Ok(documents)
+}
+
+/// The file of documents of a folder in BEIR layout, or the file itself.
+fn corpus_of(data: &Path) -> Result<PathBuf, DataError> {
+    if data.is_dir() { find_corpus(data) } else { Ok(data.to_owned()) }
 }
 
 fn read_documents(file: &Path) -> Result<Vec<Document>, DataError> {
@@ -249,10 +366,15 @@ fn check(embeddings: &Embeddings, folders: &str, model: &Path, file: &Path) -> a
     if origin.model != fingerprint(model)? {
         return refuse("with another model");
     }
-    if let (Some(inputs), Some(text)) = (embeddings.inputs(), origin.document_text)
-        && !Input::whole(file, Side::Document, text).is(&inputs)?
-    {
+    if !is_of(embeddings, file)? {
         return refuse("from other texts");
     }
     Ok(())
+}
+
+/// Whether embeddings are of the texts in `file`, where they say what they are of.
+fn is_of(embeddings: &Embeddings, file: &Path) -> anyhow::Result<bool> {
+    let text = embeddings.origin.as_ref().and_then(|origin| origin.document_text);
+    let (Some(inputs), Some(text)) = (embeddings.inputs(), text) else { return Ok(true) };
+    Input::whole(file, Side::Document, text).is(&inputs)
 }

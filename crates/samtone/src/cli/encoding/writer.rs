@@ -283,7 +283,7 @@ fn finish(folder: &Path, plan: &Plan, source: &Source<'_>) -> anyhow::Result<()>
                 FileFormat::Npy => matrix.npy_header(),
                 _ => matrix.safetensors_header(),
             })?;
-            windows(plan.rows).try_for_each(|count| Ok(out.write_all(&stored(count)?)?))
+            windows(plan.rows).try_for_each(|count| anyhow::Ok(out.write_all(&stored(count)?)?))
         }
         FileFormat::Jsonl => {
             let mut names = BufReader::new(File::open(&names)?).lines();

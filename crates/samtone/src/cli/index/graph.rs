@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, ensure};
 use rayon::prelude::*;
-use samtone_eval::search::{Hit, Similarity, top_k};
+use samtone_eval::search::{Hit, Similarity};
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::Settings;
-use crate::embeddings::Embeddings;
+use crate::embeddings::{Embeddings, direction};
 use crate::error::Failure;
 
 /// What usearch is called in an index; its files are read by the same major version.
@@ -109,9 +109,7 @@ impl Graph {
             return Err("holds a NaN or an infinity");
         }
         if self.similarity == Similarity::Cosine {
-            let squares: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-            let length = if squares > 0.0 { squares.sqrt() } else { 1.0 };
-            return Ok(row.iter().map(|&x| (f64::from(x) / length) as f32).collect());
+            return Ok(direction(row).into());
         }
         if row.iter().any(|x| x.abs() > GREATEST) {
             return Err("holds a number beyond 65504, a graph's greatest");
@@ -151,15 +149,7 @@ impl Graph {
             })?;
             let proposed = self.index.search(&asked, propose)?.keys.into_iter();
             let proposed = proposed.map(|key| key as usize).filter(|&at| Some(at) != skip);
-            let mut found: Vec<usize> = proposed.collect();
-            // Equal scores are ranked by row.
-            found.sort_unstable();
-            let rows = documents.rows_at(&found);
-            let mut hits = top_k(numbers, &rows, self.dim, k, self.similarity)?.remove(0);
-            for hit in &mut hits {
-                hit.index = found[hit.index];
-            }
-            Ok(hits)
+            Ok(documents.best_of(numbers, proposed.collect(), k, self.similarity)?)
         };
         queries.par_chunks_exact(self.dim).enumerate().map(nearest).collect()
     }

@@ -76,10 +76,10 @@ pub(super) async fn search(
     }
     let embedded = service.embed(Side::Query, vec![query.clone()], None, true, "query").await?;
     let found = {
-        let service = Arc::clone(&service);
+        let (service, query) = (Arc::clone(&service), query.clone());
         let nearest = move || {
             let passages = service.passages.as_ref()?;
-            Some(passages.nearest(&embedded.rows, k, ef.or(passages.ef)))
+            Some(passages.nearest(&query, &embedded.rows, k, ef.or(passages.ef)))
         };
         spawn_blocking(nearest).await.map_err(Refusal::failed)?
     };

@@ -80,7 +80,7 @@ impl<B: Backend> Corpus<'_, B> {
         k: usize,
     ) -> anyhow::Result<Vec<(search::Hit, Option<f32>)>> {
         let passages = &self.passages;
-        let nearest = |k| passages.nearest(asked, k, passages.ef);
+        let nearest = |k| passages.nearest(question, asked, k, passages.ef);
         let Some(reranker) = &self.reranker else {
             return Ok(nearest(k)?.into_iter().map(|hit| (hit, None)).collect());
         };
