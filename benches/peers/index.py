@@ -9,6 +9,7 @@ of a collection on a server, if one is given.
 Unit rows near 2,000 random centres, and 1,000 queries made alike. Prints, as Markdown, how long the graph
 takes and its bytes, and how long the collection; for each `--ef` the recall that `index` measures by 200 of
 the queries, and that of all 1,000, with the milliseconds of a query by `search`; and the exact search's.
+Milvus Lite builds graphs in the background: a second call finds the collection as it became.
 Needs numpy and safetensors.
 """
 

@@ -125,7 +125,8 @@ def data(folder):
     queries.append({"_id": "none", "text": "what is it"})
     qrels.append(f"none\t{documents[1]['_id']}\t1")
     for name, lines in [("corpus", documents), ("queries", queries)]:
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        # White space makes a part of a few documents: parts are cut by bytes.
+        text = "".join(json.dumps(line, ensure_ascii=False) + " " * 5000 + "\n" for line in lines)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf8")
     (folder / "qrels").mkdir()
     (folder / "qrels/test.tsv").write_text("\n".join(qrels) + "\n", encoding="utf8")
@@ -232,13 +233,12 @@ def check_workers(server):
     words = ["--to", url, "--data", home / "data", "--part"]
     start = lambda part: subprocess.Popen([options.program, "index", "--documents", part, *map(str, words)], stdout=sys.stderr)
     workers = [start(part) for part in parts]
-    time.sleep(0.5)
     workers[0].kill()
     for worker in workers[1:]:
         assert worker.wait() == 0
     workers[0].wait()
     made = said("index", "--documents", home / "parts", "--data", home / "data", "--to", url)
-    assert made["documents"] == made["rows"] == len(documents) and made["there"] >= 400, made
+    assert made["documents"] == made["rows"] == len(documents) and 300 < made["there"] < 700, made
     near = ["--queries", home / "q", "-k", "10"]
     found = searched(*near, "--index", url, "--ef", "700")
     same(found, searched(*near, "--documents", home / "parts"), f"three workers, one of them killed: {made['there']} were there")
@@ -250,21 +250,20 @@ def check_killed(server):
     words = [options.program, "index", "--documents", str(home / "many"), "--to", url]
     process = subprocess.Popen(words, stdout=sys.stderr)
     client = MilvusClient(f"http://127.0.0.1:{server.port}")
-    while True:
-        try:
-            count = client.query("killed", filter="", output_fields=["count(*)"])[0]["count(*)"]
-        except Exception:  # it is not there yet
-            count = 0
-        if count >= 256:
-            break
-        time.sleep(0.05)
+    while not client.has_collection("killed"):
+        time.sleep(0.02)
+    while client.get_collection_stats("killed")["row_count"] < 256:
+        time.sleep(0.02)
     process.kill()
     process.wait()
-    made = said("index", "--documents", home / "many", "--to", url, "--queries", home / "asked")
+    made = said("index", "--documents", home / "many", "--to", url)
     assert made["documents"] == made["rows"] == options.rows and 256 <= made["there"] < options.rows, made
     print(f"killed, and gone on: {made['there']} of {options.rows} were there")
+    # Milvus Lite builds graphs in the background and does not say when they are; loading waits for them.
+    client.release_collection("killed")
+    client.load_collection("killed")
     client.close()
-    return url, made
+    return url, said("index", "--documents", home / "many", "--to", url, "--queries", home / "asked")
 
 
 def made(count, centres, rng):
@@ -294,7 +293,7 @@ def check_many(server):
     for measured in index["recall"]:
         found = searched("--queries", home / "asked", "-k", "10", "--index", url, "--ef", measured["ef"])
         recall = sum(len(found[query].keys() & hits.keys()) for query, hits in exact.items()) / (10 * len(exact))
-        assert abs(recall - measured["recall"]) < 0.02, (recall, measured)
+        assert abs(recall - measured["recall"]) < 0.005, (recall, measured)
         scores = [abs(found[q][d] - hits[d]) for q, hits in exact.items() for d in found[q].keys() & hits.keys()]
         assert max(scores) < ROUNDING, max(scores)
         print(f"ef {measured['ef']}: recall@10 {recall:.4f}, by `index` {measured['recall']:.4f}")

@@ -21,13 +21,18 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Documents: four requests, the last of them smaller.
 const DOCUMENTS: usize = 800;
 
-/// A folder with two models, judged data, and its queries and documents as embeddings.
+/// A folder with two models, judged data, and its queries and documents as embeddings of length 1.
 fn home() -> tempfile::TempDir {
+    home_of(true)
+}
+
+/// The same, the embeddings of length 1 if they are of a model that `normalizes`.
+fn home_of(normalizes: bool) -> tempfile::TempDir {
     let home = tempfile::tempdir().unwrap();
     let dataset = World::generate(0, DOCUMENTS).dataset();
     assert!(dataset.documents().len() > 3 * 256);
     dataset.save(&home.path().join("data")).unwrap();
-    save_model(&dataset, &home.path().join("model"), 1, true);
+    save_model(&dataset, &home.path().join("model"), 1, normalizes);
     save_model(&dataset, &home.path().join("other"), 2, true);
     encode(home.path(), "model", "queries", "query", &["--out", "q"]);
     encode(home.path(), "model", "corpus", "document", &["--out", "d"]);
@@ -90,7 +95,7 @@ fn assert_same(found: &Run, expected: &Run) {
 
 #[test]
 fn it_finds_what_the_exact_search_finds() {
-    let (home, server) = (home(), Server::start());
+    let (home, server) = (home_of(false), Server::start());
     let home = home.path();
     for similarity in ["cosine", "dot"] {
         let (url, by) = (server.url(similarity), ["--similarity", similarity]);
@@ -111,7 +116,8 @@ fn it_finds_what_the_exact_search_finds() {
         search(home, &["--index", &url, "--ef", "3"]);
         assert_eq!(server.seen(similarity, |of| of.ef), Some(7));
     }
-    let url = server.url("cosine");
+    // As the model compares.
+    let url = server.url("dot");
     let own = |more: &[&str]| {
         let start = ["search", "--queries", "d", "-k", "3", "--out", "-", "--drop-own"];
         run_of(&printed(home, &[&start[..], more].concat()))
@@ -204,6 +210,13 @@ fn an_interrupted_upload_goes_on() {
 fn several_workers_fill_it_at_once() {
     let (home, server) = (home(), Server::start());
     let (home, url) = (home.path(), server.url("docs"));
+    // White space makes a part of a few documents: parts are cut by bytes.
+    let path = home.join("data/corpus.jsonl");
+    let corpus = fs::read_to_string(&path).unwrap();
+    let wide = format!("\n{{{}", " ".repeat(4096));
+    fs::write(&path, corpus.replace("\n{", &wide)).unwrap();
+    fs::remove_dir_all(home.join("d")).unwrap();
+    encode(home, "model", "corpus", "document", &["--out", "d"]);
     let part = |part: usize| {
         let out = ["--out", "parts", "--shard"];
         encode(home, "model", "corpus", "document", &[&out[..], &[&format!("{part}/3")]].concat());
@@ -215,16 +228,19 @@ fn several_workers_fill_it_at_once() {
         command(home, &arguments).stdout(Stdio::piped()).spawn().unwrap()
     };
     let workers: Vec<_> = parts.iter().map(start).collect();
+    let mut most = 0;
     for worker in workers {
         let output = worker.wait_with_output().unwrap();
         assert!(output.status.success());
         let words = String::from_utf8(output.stdout).unwrap();
         assert!(words.contains("no graph yet: `samtone index` without `--part`"), "{words}");
+        most = most.max(words.split(' ').next().unwrap().parse().unwrap());
     }
     assert_eq!(server.seen("docs", |of| of.neighbours), 0);
     // Who has all of them sees that they are there, and has the graph built.
     let [rows, there, documents] = counts(&index(home, "parts", &url, &["--data", "data"]));
     assert_eq!((there, documents), (rows, rows));
+    assert!(most < rows, "one part has all documents");
     assert_eq!(server.seen("docs", |of| of.neighbours), 16);
     assert_same(&search(home, &["--index", &url]), &search(home, &["--documents", "d"]));
 }
