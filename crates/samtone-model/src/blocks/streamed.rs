@@ -214,8 +214,8 @@ mod tests {
             for (has_bias, dropout) in [(false, None), (true, Some(dropout))] {
                 let sight = Sight { is_causal, window };
                 // Two blocks of queries.
-                let of =
-                    |attend| results(attend, &[700, 520, 3], sight, has_bias, dropout, DType::F64);
+                let case = Case { lengths: &[700, 520, 3], sight, has_bias, dropout };
+                let of = |attend| results(attend, case, DType::F64);
                 let what = format!("{sight:?}, bias {has_bias}");
                 assert_near(&of(attend), &of(attend_with_graph), 1e-12, &what);
             }

@@ -31,6 +31,10 @@ pub(crate) struct Bm25Card {
 }
 
 /// A document on its way to a collection.
+#[cfg_attr(
+    not(any(feature = "qdrant", feature = "milvus")),
+    expect(dead_code, reason = "the clients'")
+)]
 pub(crate) struct Row<'a> {
     pub(super) id: &'a str,
     /// A hash of all the rest: whether what is there is this.
@@ -42,6 +46,10 @@ pub(crate) struct Row<'a> {
 }
 
 /// What stands beside a vector where there are texts.
+#[cfg_attr(
+    not(any(feature = "qdrant", feature = "milvus")),
+    expect(dead_code, reason = "the clients'")
+)]
 pub(crate) struct Words<'a> {
     pub(super) title: &'a str,
     pub(super) text: &'a str,
