@@ -178,12 +178,7 @@ impl<B: Backend> Attention<'_, B> {
             add(&mut of_value, &block.keys, dropped.transpose().matmul(of_output));
             add(&mut of_key, &block.keys, of_scores.clone().transpose().matmul(query * self.scale));
             if let Some(of_bias) = &mut of_bias {
-                let index = block.distances(of_bias.dims()[0], &of_bias.device());
-                let [heads, of_queries, of_keys] = [1, 2, 3].map(|axis| of_scores.dims()[axis]);
-                let by_distance = of_scores.clone().sum_dim(0);
-                let by_distance = by_distance.reshape([heads, of_queries * of_keys]).transpose();
-                let add = burn::tensor::IndexingUpdateOp::Add;
-                *of_bias = of_bias.clone().select_assign(0, index, by_distance, add);
+                *of_bias = block.added_to_biases(of_bias.clone(), of_scores.clone().sum_dim(0));
             }
             add(&mut of_query, &block.queries, of_scores.matmul(key) * self.scale);
         }
@@ -294,25 +289,54 @@ impl Block {
         x.clone().narrow(2, self.queries.start, self.queries.len())
     }
 
-    /// The row of every (query, key) in a table of distances from `1 - longest` up, `[queries · keys]`.
+    /// The rows that a table of distances has from the block's first key and last query on, and where
+    /// they lie among the block's distances.
     ///
-    /// Keys beyond the longest text are padding, so their row is anyone's.
-    fn distances<B: Backend>(&self, rows: usize, device: &B::Device) -> Tensor<B, 1, Int> {
-        let nearest = rows / 2;
-        let row =
-            |query: usize, key: usize| index((nearest + key).saturating_sub(query).min(rows - 1));
-        let of_query = |query| self.keys.clone().map(move |key| row(query, key));
-        let rows: Vec<i32> = self.queries.clone().flat_map(of_query).collect();
-        let shape = [rows.len()];
-        Tensor::from_data(TensorData::new(rows, shape), device)
+    /// Keys and queries beyond the longest text are padding: their distances have no row.
+    fn distances(&self, rows: usize) -> (Range<usize>, Range<usize>) {
+        let (nearest, count) = (rows / 2, self.queries.len() + self.keys.len() - 1);
+        let [from, last] = [nearest + self.keys.start + 1, self.queries.end];
+        let (first, missing) = (from.saturating_sub(last), last.saturating_sub(from));
+        let there = first..(from + count).saturating_sub(last).clamp(first, rows.max(first));
+        let length = there.len();
+        (there, missing..missing + length)
     }
 
     /// The bias of every (query, key): `[2 · longest - 1, heads]` → `[heads, queries, keys]`.
+    ///
+    /// The distances that a query has are the next one's, a place further: lines of all distances and one
+    /// more, read a place shorter, come to lie so.
     fn biases<B: Backend>(&self, bias: &Tensor<B, 2>) -> Tensor<B, 3> {
         let [rows, heads] = bias.dims();
-        let index = self.distances(rows, &bias.device());
-        let spread = bias.clone().select(0, index).swap_dims(0, 1);
-        spread.reshape([heads, self.queries.len(), self.keys.len()])
+        let (queries, keys) = (self.queries.len(), self.keys.len());
+        let (there, place) = self.distances(rows);
+        let line = Tensor::zeros([heads, queries + keys], (&bias.device(), bias.dtype()));
+        let of_rows = bias.clone().slice([there, 0..heads]).transpose();
+        let line = line.slice_assign([0..heads, place], of_rows);
+        let lines = line.reshape([heads, 1, queries + keys]);
+        let lines = lines.expand([heads, queries, queries + keys]);
+        let lines = lines.reshape([heads, queries * (queries + keys)]);
+        let lines = lines.narrow(1, 0, queries * (queries + keys - 1));
+        lines.reshape([heads, queries, queries + keys - 1]).narrow(2, queries - 1, keys)
+    }
+
+    /// `to`, a table of distances, with the gradient by every (query, key) added,
+    /// `[1, heads, queries, keys]`: [`biases`](Self::biases) backwards.
+    fn added_to_biases<B: Backend>(&self, to: Tensor<B, 2>, part: Tensor<B, 4>) -> Tensor<B, 2> {
+        let [rows, heads] = to.dims();
+        let (queries, keys) = (self.queries.len(), self.keys.len());
+        let options = (&part.device(), part.dtype());
+        let lines = Tensor::zeros([heads, queries, queries + keys - 1], options);
+        let place = [0..heads, 0..queries, queries - 1..queries + keys - 1];
+        let lines = lines.slice_assign(place, part.reshape([heads, queries, keys]));
+        let lines = lines.reshape([heads, queries * (queries + keys - 1)]);
+        let lines = Tensor::cat(vec![lines, Tensor::zeros([heads, queries], options)], 1);
+        let line = lines.reshape([heads, queries, queries + keys]).sum_dim(1);
+        let (there, place) = self.distances(rows);
+        let part = line.reshape([heads, queries + keys]).slice([0..heads, place]).transpose();
+        let place = [there, 0..heads];
+        let sum = to.clone().slice(place.clone()) + part;
+        to.slice_assign(place, sum)
     }
 }
 
