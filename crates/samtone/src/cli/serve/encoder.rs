@@ -46,9 +46,8 @@ pub(crate) fn work(
     tokens: usize,
     encode: &Encode<'_>,
 ) -> Result<(), Failure> {
-    let attempt = |side, rows: &[Vec<u32>]| {
-        catch_unwind(AssertUnwindSafe(|| encode(side, rows))).ok()
-    };
+    let attempt =
+        |side, rows: &[Vec<u32>]| catch_unwind(AssertUnwindSafe(|| encode(side, rows))).ok();
     while let Some(shares) = queue.take(tokens) {
         let (queries, documents): (Vec<Share>, Vec<Share>) =
             shares.into_iter().partition(|share| share.job.side == Side::Query);
