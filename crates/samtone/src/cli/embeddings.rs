@@ -18,6 +18,7 @@ use memmap2::Mmap;
 #[cfg(feature = "parquet")]
 pub(crate) use parquet::ParquetFile;
 pub(crate) use parts::{check_company, check_kin, joined, missing_in, ranges};
+use samtone_data::Document;
 use samtone_eval::EvalError;
 use samtone_eval::search::{Dtype, Hit, Ranges, Similarity, top_k};
 use samtone_text::DocumentText;
@@ -82,6 +83,22 @@ enum Bytes {
 }
 
 impl Embeddings {
+    /// The place among `documents` of each row's.
+    ///
+    /// # Errors
+    /// If one is not there.
+    pub(crate) fn places_in(&self, documents: &[Document]) -> Result<Vec<usize>, Failure> {
+        let of_ids: HashMap<&str, usize> =
+            documents.iter().zip(0..).map(|(document, place)| (&*document.id, place)).collect();
+        let place = |id: &String| {
+            of_ids.get(id.as_str()).copied().ok_or_else(|| {
+                let message = format!("`{id}` is embedded, but no document has this id");
+                Failure::new(message, "`--documents` and `--data` belong together")
+            })
+        };
+        self.ids.iter().map(place).collect()
+    }
+
     /// Whether `folder` holds embeddings that are whole.
     pub(crate) fn file_in(folder: &Path) -> Option<FileFormat> {
         FileFormat::ALL.iter().copied().find(|format| folder.join(format.file()).exists())

@@ -112,15 +112,7 @@ impl Upload<'_> {
     /// The documents of the rows, if there are any.
     fn texts_of_rows(&self) -> anyhow::Result<Option<Texts<'_>>> {
         let Some(documents) = &self.texts else { return Ok(None) };
-        let of_ids: HashMap<&str, usize> =
-            documents.iter().zip(0..).map(|(document, place)| (&*document.id, place)).collect();
-        let place = |id: &String| {
-            of_ids.get(id.as_str()).copied().ok_or_else(|| {
-                let message = format!("`{id}` is embedded, but no document has this id");
-                Failure::new(message, "`--documents` and `--data` belong together")
-            })
-        };
-        let places = self.documents.ids.iter().map(place).collect::<Result<_, _>>()?;
+        let places = self.documents.places_in(documents)?;
         let text = self.documents.origin.as_ref().and_then(|origin| origin.document_text);
         Ok(Some(Texts { documents, places, text: text.unwrap_or_default() }))
     }

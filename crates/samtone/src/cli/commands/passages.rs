@@ -217,15 +217,7 @@ impl Passages {
         let embeddings = &index.documents;
         let dim = embeddings.dim;
         ensure!(dim <= most, "the documents have {dim} dimensions, the model {most}");
-        let of_ids: HashMap<&str, usize> =
-            documents.iter().zip(0..).map(|(document, place)| (&*document.id, place)).collect();
-        let place = |id: &String| {
-            of_ids.get(id.as_str()).copied().ok_or_else(|| {
-                let message = format!("`{id}` is embedded, but no document has this id");
-                Failure::new(message, "`--documents` and `--data` belong together")
-            })
-        };
-        let places = embeddings.ids.iter().map(place).collect::<Result<_, _>>()?;
+        let places = embeddings.places_in(&documents)?;
         let searched = Searched::Here { index, rows: OnceLock::new(), places };
         Ok(Self { documents, searched, text, ef })
     }

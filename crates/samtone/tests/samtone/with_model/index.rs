@@ -7,7 +7,7 @@ use serde_json::Value;
 
 #[cfg(feature = "usearch")]
 use super::tiny::command;
-use super::tiny::{printed, refused, two_models};
+use super::tiny::{encode, printed, refused, two_models};
 
 /// A folder with two models, judged data, and its queries and documents as embeddings.
 fn home() -> tempfile::TempDir {
@@ -15,12 +15,6 @@ fn home() -> tempfile::TempDir {
     encode(home.path(), "model", "queries", "query", &["--out", "q"]);
     encode(home.path(), "model", "corpus", "document", &["--out", "d"]);
     home
-}
-
-fn encode(home: &Path, model: &str, file: &str, side: &str, more: &[&str]) {
-    let input = format!("data/{file}.jsonl");
-    let start = ["encode", "--model", model, "--input", &input, "--side", side];
-    printed(home, &[&start[..], more].concat());
 }
 
 fn search(home: &Path, more: &[&str]) -> String {

@@ -61,3 +61,10 @@ pub(crate) fn refused(folder: &Path, code: i32, arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(code), "{words}");
     words
 }
+
+/// Embeds `data/FILE.jsonl` of a folder by one of its models.
+pub(crate) fn encode(home: &Path, model: &str, file: &str, side: &str, more: &[&str]) {
+    let input = format!("data/{file}.jsonl");
+    let start = ["encode", "--model", model, "--input", &input, "--side", side];
+    printed(home, &[&start[..], more].concat());
+}

@@ -10,7 +10,7 @@ use samtone_data::embedded::World;
 use serde_json::Value;
 
 use super::qdrant::Server;
-use crate::with_model::tiny::{command, printed, refused, save_model};
+use crate::with_model::tiny::{command, encode, printed, refused, save_model};
 
 /// Two sums of 16 products in two orders, as a share of the sum, or of 1 if that is more: each is off by
 /// some of 16 · 2^-24.
@@ -38,12 +38,6 @@ fn home_of(normalizes: bool) -> tempfile::TempDir {
     encode(home.path(), "model", "queries", "query", &["--out", "q"]);
     encode(home.path(), "model", "corpus", "document", &["--out", "d"]);
     home
-}
-
-fn encode(home: &Path, model: &str, file: &str, side: &str, more: &[&str]) {
-    let input = format!("data/{file}.jsonl");
-    let start = ["encode", "--model", model, "--input", &input, "--side", side];
-    printed(home, &[&start[..], more].concat());
 }
 
 /// What `samtone index` says of a folder that it puts there.
