@@ -46,6 +46,14 @@ fn index(home: &Path, documents: &str, to: &str, more: &[&str]) -> Value {
     serde_json::from_str(&printed(home, &[&start[..], more].concat())).unwrap()
 }
 
+fn wait_for(happens: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !happens() {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// The counts that it says: rows, how many were there, how many documents are there now.
 fn counts(said: &Value) -> [u64; 3] {
     ["rows", "there", "documents"].map(|field| said[field].as_u64().unwrap())
@@ -158,7 +166,14 @@ fn documents_come_in_several_requests_at_once_before_there_is_a_graph() {
     let (home, server) = (home(), Server::start());
     let url = server.url("docs");
     let more = ["--streams", "2", "--connectivity", "5", "--expansion", "77"];
-    let said = index(home.path(), "d", &url, &more);
+    // Until two are on their way nothing is written.
+    server.hold(true);
+    let said = std::thread::scope(|scope| {
+        let put = scope.spawn(|| index(home.path(), "d", &url, &more));
+        wait_for(|| server.writing() == 2);
+        server.hold(false);
+        put.join().unwrap()
+    });
     server.seen("docs", |of| {
         let graph = of.made.hnsw_config.unwrap();
         assert_eq!((graph.ef_construct, of.neighbours), (Some(77), 5));
@@ -188,11 +203,7 @@ fn an_interrupted_upload_goes_on() {
     assert_eq!(written(), 1);
     server.hold(true);
     let mut killed = command(home, &arguments).stderr(Stdio::null()).spawn().unwrap();
-    let start = Instant::now();
-    while server.writing() == 0 {
-        assert!(start.elapsed() < PATIENCE);
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(|| server.writing() > 0);
     killed.kill().unwrap();
     killed.wait().unwrap();
     server.hold(false);

@@ -129,7 +129,9 @@ macro_rules! service {
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
                 let answer: fn(&State, $request) -> Result<$response, Status> = $answer;
-                answer(self, request.into_inner()).map(Response::new)
+                // Who waits keeps no other from being answered.
+                let answer = || answer(self, request.into_inner());
+                tokio::task::block_in_place(answer).map(Response::new)
             })*
         }
     };
