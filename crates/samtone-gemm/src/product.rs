@@ -6,7 +6,7 @@ use std::cell::Cell;
 use half::bf16;
 
 use crate::kernel::{Kernel, Reads, even};
-use crate::pack::pack;
+use crate::pack::{Part, pack};
 use crate::packed::Packed;
 use crate::processor::{Processor, processor};
 use crate::room::{Line, room};
@@ -20,6 +20,9 @@ const BLOCK: usize = 256 * 1024;
 
 /// Columns of the target for which a row-major left factor is read where it lies, at most.
 const IN_PLACE: usize = 768;
+
+/// Rows of a product that is computed by its transpose, at most.
+const FEW_ROWS: usize = 128;
 
 /// A product of two matrices, to be written somewhere.
 ///
@@ -203,12 +206,75 @@ impl<'a> Product<'a> {
             if let Some([begin, _]) = kernel.around {
                 begin();
             }
-            self.blocks(kernel, lines, target.place(), stride, start);
+            match (self.turned(kernel), target.place()) {
+                (Some(turned), Out::F32(target)) => {
+                    turned.turned_blocks(kernel, lines, target, stride, start);
+                }
+                (_, target) => self.blocks(kernel, lines, target, stride, start),
+            }
             if let Some([_, end]) = kernel.around {
                 end();
             }
         }
         ROOM.set(std::mem::take(lines));
+    }
+
+    /// Its transpose, where that is computed sooner: a right factor that lies across would be copied for
+    /// a few rows, and is read where it lies as a left one. Every sum has the same terms in their order.
+    fn turned(&self, kernel: &Kernel) -> Option<Self> {
+        let Right::View(right) = self.right else { return None };
+        let is_turned = kernel.reads == Reads::F32
+            && right.column_stride != 1
+            && self.left.rows <= FEW_ROWS.min(right.columns);
+        is_turned.then(|| Self { left: right.t(), right: Right::View(self.left.t()), ..*self })
+    }
+
+    /// Stores the transpose of this product.
+    ///
+    /// # Safety
+    ///
+    /// The target reaches over the transpose, rows `stride` apart, and the processor has the kernel's
+    /// instructions, which are of f32.
+    unsafe fn turned_blocks(
+        &self,
+        kernel: &Kernel,
+        lines: &mut Vec<Line>,
+        target: *mut f32,
+        stride: usize,
+        start: Start<'_>,
+    ) {
+        let (rows, [_, columns]) = (self.left.rows, self.right.shape());
+        let mut sums = vec![0.0; rows * columns];
+        let inner = match start {
+            Start::Nothing => Start::Nothing,
+            Start::Row(row) => {
+                for (sums, &value) in sums.chunks_exact_mut(columns).zip(row) {
+                    sums.fill(value);
+                }
+                Start::Target
+            }
+            Start::Target => {
+                let part = Part {
+                    from: In::F32(target),
+                    row_stride: 1,
+                    column_stride: stride,
+                    rows,
+                    columns,
+                };
+                // SAFETY: the target is the transpose of the sums.
+                unsafe { (kernel.pack_right)(&part, sums.as_mut_ptr(), columns) };
+                Start::Target
+            }
+        };
+        let place = sums.as_mut_ptr();
+        // SAFETY: the sums are of the product, and the target is their transpose.
+        unsafe {
+            self.blocks(kernel, lines, Out::F32(place), columns, inner);
+            let (rows, columns) = (columns, rows);
+            let part =
+                Part { from: In::F32(place), row_stride: 1, column_stride: rows, rows, columns };
+            (kernel.pack_right)(&part, target, stride);
+        }
     }
 
     /// Block by block: as many rows and terms as the caches hold.
@@ -689,16 +755,23 @@ mod tests {
                     Rounding::None => View::new(&wide_a, [m, k], k),
                     Rounding::Bf16 | Rounding::Int8 => View::new(&a, [m, k], k),
                 };
-                let run = |left: View<'_>| {
+                let run = |left: View<'_>, right: Right<'_>| {
                     let mut target = vec![0.0; left.rows * n];
-                    let product = Product::with(left, &packed);
+                    let product = Product { left, right, scale: 1.0, rounding };
                     product.store(on, (&mut target).into(), n, Start::Nothing);
                     target
                 };
-                let whole = run(left);
+                let mut rights = vec![Right::Packed(&packed)];
+                if rounding != Rounding::Int8 {
+                    rights.push(Right::View(right));
+                }
+                let whole = run(left, rights[0]);
                 for rows in [1, 7, 64] {
-                    let part = run(left.rows(31..31 + rows));
-                    assert_eq!(part, whole[31 * n..(31 + rows) * n], "{} {rounding:?}", on.name);
+                    for &right in &rights {
+                        let part = run(left.rows(31..31 + rows), right);
+                        let expected = &whole[31 * n..(31 + rows) * n];
+                        assert_eq!(part, expected, "{} {rounding:?} {right:?}", on.name);
+                    }
                 }
             }
         }

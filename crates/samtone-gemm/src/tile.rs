@@ -145,7 +145,7 @@ unsafe fn tile<
                 }
             }
         }
-        for _ in 0..of.depth {
+        for p in 0..of.depth {
             let mut columns = [V::splat(0.0); REGISTERS];
             for (at, columns) in columns.iter_mut().enumerate() {
                 let from = right.add(at * V::LANES);
@@ -154,6 +154,9 @@ unsafe fn tile<
             }
             if PACKED {
                 V::fetch(left.wrapping_add(AHEAD * of.left_step));
+            } else if ROWS.is_power_of_two() {
+                // The next tile's rows, one after the other: no processor foresees where they lie.
+                V::fetch(left.wrapping_add((ROWS + p % ROWS) * left_row));
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let factor = V::splat(*left.add(row * left_row));

@@ -310,9 +310,12 @@ impl Block {
         let [rows, heads] = bias.dims();
         let (queries, keys) = (self.queries.len(), self.keys.len());
         let (there, place) = self.distances(rows);
-        let line = Tensor::zeros([heads, queries + keys], (&bias.device(), bias.dtype()));
-        let of_rows = bias.clone().slice([there, 0..heads]).transpose();
-        let line = line.slice_assign([0..heads, place], of_rows);
+        let mut line = Tensor::zeros([heads, queries + keys], (&bias.device(), bias.dtype()));
+        // No tensor is empty.
+        if !there.is_empty() {
+            let of_rows = bias.clone().slice([there, 0..heads]).transpose();
+            line = line.slice_assign([0..heads, place], of_rows);
+        }
         let lines = line.reshape([heads, 1, queries + keys]);
         let lines = lines.expand([heads, queries, queries + keys]);
         let lines = lines.reshape([heads, queries * (queries + keys)]);
@@ -325,6 +328,10 @@ impl Block {
     fn added_to_biases<B: Backend>(&self, to: Tensor<B, 2>, part: Tensor<B, 4>) -> Tensor<B, 2> {
         let [rows, heads] = to.dims();
         let (queries, keys) = (self.queries.len(), self.keys.len());
+        let (there, at) = self.distances(rows);
+        if there.is_empty() {
+            return to;
+        }
         let options = (&part.device(), part.dtype());
         let lines = Tensor::zeros([heads, queries, queries + keys - 1], options);
         let place = [0..heads, 0..queries, queries - 1..queries + keys - 1];
@@ -332,8 +339,7 @@ impl Block {
         let lines = lines.reshape([heads, queries * (queries + keys - 1)]);
         let lines = Tensor::cat(vec![lines, Tensor::zeros([heads, queries], options)], 1);
         let line = lines.reshape([heads, queries, queries + keys]).sum_dim(1);
-        let (there, place) = self.distances(rows);
-        let part = line.reshape([heads, queries + keys]).slice([0..heads, place]).transpose();
+        let part = line.reshape([heads, queries + keys]).slice([0..heads, at]).transpose();
         let place = [there, 0..heads];
         let sum = to.clone().slice(place.clone()) + part;
         to.slice_assign(place, sum)

@@ -149,6 +149,8 @@ mod tests {
     #[derive(Clone, Copy)]
     struct Case<'a> {
         lengths: &'a [usize],
+        /// The least padded length.
+        seq: usize,
         sight: Sight,
         has_bias: bool,
         dropout: Option<Dropout>,
@@ -157,7 +159,7 @@ mod tests {
     /// The output and the gradients by what was read, of tokens alone; in f32 by the fused kernel, which
     /// has rows for no others.
     fn results(attend: Attend<B>, case: Case<'_>, dtype: DType) -> Vec<Vec<f64>> {
-        let Case { lengths, sight, has_bias, dropout } = case;
+        let Case { lengths, seq, sight, has_bias, dropout } = case;
         let device = Default::default();
         let random = |of: &str, shape: [usize; 2]| {
             let key = Key::new(3).child(of);
@@ -165,7 +167,7 @@ mod tests {
             Tensor::<B, 2>::from_data(TensorData::new(numbers, shape), (&device, DType::F64))
         };
         let texts: Vec<Vec<u32>> = lengths.iter().map(|&length| vec![1; length]).collect();
-        let batch = TokenBatch::pad(&texts, 0);
+        let batch = TokenBatch::pad_to(&texts, 0, seq);
         let (padded, rows) = (Layout::padded(&batch), texts.len() * batch.seq());
         let tokens = padded.spans().flat_map(|span| span.map(|row| row as i32));
         let tokens = Tensor::from_ints(&*tokens.collect::<Vec<_>>(), &device);
@@ -175,7 +177,8 @@ mod tests {
         let (heads, kv_heads, dim) = (4, 2, 3);
         let x = random("read", [rows, (heads + 2 * kv_heads) * dim]);
         let x = if is_fused { of_tokens(x) } else { x }.cast(dtype).require_grad();
-        let bias = has_bias.then(|| random("bias", [2 * batch.seq() - 1, heads]).require_grad());
+        let bias = [2 * layout.longest() - 1, heads];
+        let bias = has_bias.then(|| random("bias", bias).require_grad());
         let attention = Attention {
             layout: &layout,
             heads,
@@ -214,7 +217,7 @@ mod tests {
             for (has_bias, dropout) in [(false, None), (true, Some(dropout))] {
                 let sight = Sight { is_causal, window };
                 // Two blocks of queries.
-                let case = Case { lengths: &[700, 520, 3], sight, has_bias, dropout };
+                let case = Case { lengths: &[700, 520, 3], seq: 0, sight, has_bias, dropout };
                 let of = |attend| results(attend, case, DType::F64);
                 let what = format!("{sight:?}, bias {has_bias}");
                 assert_near(&of(attend), &of(attend_with_graph), 1e-12, &what);
@@ -226,11 +229,26 @@ mod tests {
     fn a_softmax_over_blocks_of_keys_is_one_over_all() {
         let lengths = [LayerFloats::KEYS + 12, 3];
         for sight in [Sight::default(), Sight { is_causal: true, window: None }] {
-            let case = Case { lengths: &lengths, sight, has_bias: false, dropout: None };
+            let case = Case { lengths: &lengths, seq: 0, sight, has_bias: false, dropout: None };
             let of = |attend, dtype| results(attend, case, dtype);
             let streamed = of(attend_with_graph, DType::F64);
             assert_near(&of(attend, DType::F64), &streamed, 1e-12, &format!("{sight:?}"));
             assert_near(&of(attend, DType::F32), &streamed, 1e-4, &format!("fused, {sight:?}"));
+        }
+    }
+
+    #[test]
+    fn padding_that_no_distance_reaches_changes_nothing() {
+        for window in [None, Some(2)] {
+            let sight = Sight { is_causal: false, window };
+            let of = |seq, attend| {
+                let case = Case { lengths: &[5], seq, sight, has_bias: true, dropout: None };
+                results(attend, case, DType::F64)
+            };
+            for attend in [attend, attend_with_graph] {
+                let (alone, padded) = (of(0, attend), of(LayerFloats::KEYS + 9, attend));
+                assert_near(&alone, &padded, 1e-12, &format!("{sight:?}"));
+            }
         }
     }
 }

@@ -13,6 +13,12 @@ use super::matrix::{Elements, Held, PIECE, narrow};
 /// Rows of a chunk of work, at most: enough to repay packing the other factor of a product.
 const CHUNK_ROWS: usize = 512;
 
+/// Rows that are computed together, at most, where columns are cut among the threads.
+const FEW_ROWS: usize = 128;
+
+/// Columns of a chunk come in multiples of so many.
+const CHUNK_COLUMNS: usize = 32;
+
 /// Cuts rows into chunks that keep every thread busy.
 pub(super) fn chunk_rows(rows: usize) -> usize {
     let threads = rayon::current_num_threads();
@@ -102,6 +108,52 @@ pub(super) fn write_rows(
             Elements::Bf16(parts(&lengths, bf16::ZERO, write).0)
         }
     }
+}
+
+/// The same block by block, some rows and some columns each, which are given: the rows of a block's
+/// target lie as far apart as it has columns.
+///
+/// Few rows are not cut, for each of their chunks would read, and pack, all of the other factor: the
+/// columns are.
+pub(super) fn write_blocks(
+    held: Held,
+    [rows, width]: [usize; 2],
+    write: impl Fn([Range<usize>; 2], Target<'_>) + Sync,
+) -> Elements {
+    if rows > FEW_ROWS {
+        return write_rows(held, [rows, width], |range, part| write([range, 0..width], part));
+    }
+    let chunk = width.div_ceil(rayon::current_num_threads()).max(1);
+    let (lengths, columns) = chunks([width, rows], chunk.next_multiple_of(CHUNK_COLUMNS));
+    let block = |i| [0..rows, columns(i)];
+    match held {
+        Held::F32 => {
+            let (blocks, _) = parts(&lengths, 0.0, |i, part| write(block(i), part.into()));
+            Elements::F32(side_by_side(blocks, &lengths, rows))
+        }
+        Held::Bf16 => {
+            let (blocks, _) = parts(&lengths, bf16::ZERO, |i, part| write(block(i), part.into()));
+            Elements::Bf16(side_by_side(blocks, &lengths, rows))
+        }
+    }
+}
+
+/// Blocks of so many rows, one after the other, as one row-major matrix.
+fn side_by_side<E: Copy>(blocks: Vec<E>, lengths: &[usize], rows: usize) -> Vec<E> {
+    if lengths.len() < 2 {
+        return blocks;
+    }
+    let mut values = Vec::with_capacity(blocks.len());
+    for row in 0..rows {
+        let mut rest = &blocks[..];
+        for &length in lengths {
+            let (block, later) = rest.split_at(length);
+            let width = length / rows;
+            values.extend_from_slice(&block[row * width..][..width]);
+            rest = later;
+        }
+    }
+    values
 }
 
 /// The length of every chunk of rows, and which rows each has.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use samtone_gemm::{Product, Target, View};
 
-use super::fill::{chunk_rows, fill_rows, sum, write_rows};
+use super::fill::{chunk_rows, fill_rows, sum, write_blocks, write_rows};
 use super::math::{activate, each_activation, slope, vectorised};
 use super::matrix::{Elements, Held, PIECE, narrow, widened};
 use super::{FusedOp, Matrix};
@@ -45,10 +45,10 @@ struct Low<'a> {
 }
 
 impl<'a> Low<'a> {
-    /// Its right factor, `[out, r]`.
-    fn right(&self) -> View<'a> {
+    /// Some rows of its right factor, `[out, r]`.
+    fn right(&self, outputs: &Range<usize>) -> View<'a> {
         let rank = self.columns.len();
-        self.up.view(0, [self.up.shape()[0], rank], rank)
+        self.up.view(outputs.start * rank, [outputs.len(), rank], rank)
     }
 
     /// Its left factor at some rows of `states`.
@@ -56,6 +56,15 @@ impl<'a> Low<'a> {
         let width = states.shape()[1];
         let shape = [rows.len(), self.columns.len()];
         states.view(rows.start * width + self.columns.start, shape, width)
+    }
+}
+
+impl Part<'_> {
+    /// Which of its outputs are among some columns of the output, and where these begin there.
+    fn among(&self, columns: &Range<usize>) -> Option<(Range<usize>, usize)> {
+        let start = self.start.max(columns.start);
+        let end = (self.start + self.outputs).min(columns.end);
+        (start < end).then(|| (start - self.start..end - self.start, start - columns.start))
     }
 }
 
@@ -92,20 +101,22 @@ impl<const N: usize> FusedOp<N> for LinearOp {
         let [rows, width] = [x.shape()[0], x.shape()[1]];
         let parts = self.parts(inputs);
         let outputs: usize = parts.iter().map(|part| part.outputs).sum();
-        let before = write_rows(x.held(), [rows, outputs], |range, mut chunk| {
+        let before = write_blocks(x.held(), [rows, outputs], |[range, columns], mut chunk| {
             let x = x.view(range.start * width, [range.len(), width], width);
+            let stride = columns.len();
             for part in &parts {
-                let weight = part.weight.view(0, [part.outputs, width], width).t();
-                let (product, mut target) =
-                    (Product::new(x, weight), after(&mut chunk, part.start));
+                let Some((outputs, start)) = part.among(&columns) else { continue };
+                let shape = [outputs.len(), width];
+                let weight = part.weight.view(outputs.start * width, shape, width).t();
+                let (product, mut target) = (Product::new(x, weight), after(&mut chunk, start));
                 match &part.bias {
-                    Some(bias) => product.write_onto(bias, &mut target, outputs),
-                    None => product.write(&mut target, outputs),
+                    Some(bias) => product.write_onto(&bias[outputs.clone()], &mut target, stride),
+                    None => product.write(&mut target, stride),
                 }
                 if let Some(low) = &part.low {
                     let states = low.left(&inputs[self.states_at()], &range);
-                    let mut target = after(&mut chunk, part.start);
-                    Product::new(states, low.right().t()).add(&mut target, outputs);
+                    let mut target = after(&mut chunk, start);
+                    Product::new(states, low.right(&outputs).t()).add(&mut target, stride);
                 }
             }
             if let (Some(activation), false) = (self.activation, save) {
@@ -152,15 +163,16 @@ impl<const N: usize> FusedOp<N> for LinearOp {
 
         let mut gradients = [const { None }; N];
         if wanted[0] {
-            let values = write_rows(x.held(), [rows, width], |range, mut chunk| {
+            let values = write_blocks(x.held(), [rows, width], |[range, columns], mut chunk| {
                 for (i, part) in parts.iter().enumerate() {
                     let start = range.start * outputs + part.start;
                     let gradient = gradient.view(start, [range.len(), part.outputs], outputs);
-                    let weight = part.weight.view(0, [part.outputs, width], width);
+                    let shape = [part.outputs, columns.len()];
+                    let weight = part.weight.view(columns.start, shape, width);
                     let product = Product::new(gradient, weight);
                     match i {
-                        0 => product.write(&mut chunk, width),
-                        _ => product.add(&mut chunk, width),
+                        0 => product.write(&mut chunk, columns.len()),
+                        _ => product.add(&mut chunk, columns.len()),
                     }
                 }
             });
@@ -223,7 +235,8 @@ impl LinearOp {
             let values = write_rows(states.held(), [rows, width], |range, mut chunk| {
                 for part in parts {
                     if let Some(low) = &part.low {
-                        let product = Product::new(of_part(part, &range), low.right());
+                        let product =
+                            Product::new(of_part(part, &range), low.right(&(0..part.outputs)));
                         product.add(&mut after(&mut chunk, low.columns.start), width);
                     }
                 }
@@ -303,4 +316,64 @@ fn through(activation: Activation, target: &mut [f32], before: &[f32], gradient:
             *target = slope(KNOWN, x) * gradient;
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matrix(rows: usize, columns: usize, salt: usize) -> Matrix {
+        let value = |i: usize| ((i * 7919 + salt * 104_729) as f32 * 0.37).sin();
+        Matrix::new((0..rows * columns).map(value).collect::<Vec<_>>(), [rows, columns])
+    }
+
+    /// Three weights side by side, and the products of low rank beside the first and the last.
+    fn numbers(rows: usize, threads: usize) -> Vec<Vec<u32>> {
+        let (width, outputs, rank) = (40, [100, 60, 130], 3);
+        let weights = outputs.map(|outputs| matrix(outputs, width, outputs));
+        let biases = outputs.map(|outputs| {
+            let bias = matrix(1, outputs, outputs + 1).values().into_owned();
+            Matrix::new(bias, [outputs])
+        });
+        let [first, _, last] = outputs.map(|outputs| matrix(outputs, rank, outputs + 2));
+        let [q, k, v] = weights;
+        let [bias_q, bias_k, bias_v] = biases;
+        let states = matrix(rows, 2 * rank, 5);
+        let x = matrix(rows, width, 0);
+        let inputs = [x, q, k, v, bias_q, bias_k, bias_v, states, first, last];
+        let op = LinearOp {
+            weights: 3,
+            has_bias: true,
+            activation: Some(Activation::Gelu),
+            low: vec![Some(0..rank), None, Some(rank..2 * rank)],
+        };
+        let gradient = matrix(rows, outputs.iter().sum(), 9);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let (alone, _) = op.forward(&inputs, false);
+            let (output, saved) = op.forward(&inputs, true);
+            // Not of the biases: those are summed chunk by chunk of rows.
+            let wanted = std::array::from_fn(|input| !(4..7).contains(&input));
+            let gradients = op.backward(&inputs, &saved.unwrap(), &gradient, wanted);
+            let all = [alone, output].into_iter().chain(gradients.into_iter().flatten());
+            all.map(|matrix| matrix.values().iter().map(|value| value.to_bits()).collect())
+                .collect()
+        })
+    }
+
+    #[test]
+    fn numbers_do_not_depend_on_how_the_work_is_cut() {
+        let [some, many] = [5, 300].map(|rows| {
+            let one = numbers(rows, 1);
+            assert_eq!(one.len(), 9);
+            for threads in [2, 3, 16] {
+                assert!(numbers(rows, threads) == one, "{rows} rows, {threads} threads");
+            }
+            one
+        });
+        // Rows that are cut and rows that are not: what the first ones give is the same.
+        for (output, (some, many)) in some.iter().zip(&many).take(3).enumerate() {
+            assert!(some[..] == many[..some.len()], "output {output}");
+        }
+    }
 }

@@ -267,6 +267,7 @@ impl Part {
         let map = unsafe { Mmap::map(&file) }
             .with_context(|| format!("cannot map `{}`", path.display()))?;
         let (matrix, start) = {
+            #[allow(clippy::match_wildcard_for_single_variants, reason = "two with `parquet`")]
             let (matrix, bytes) = match format {
                 FileFormat::Safetensors => Matrix::of_safetensors(&map).with_context(wrong)?,
                 FileFormat::Npy => Matrix::of_npy(&map).with_context(wrong)?,
