@@ -9,5 +9,6 @@ mod folders;
 mod parity;
 mod pytorch;
 mod rotary;
+#[cfg(feature = "seq2seq")]
 mod seq2seq;
 mod static_table;

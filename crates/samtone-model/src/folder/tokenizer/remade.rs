@@ -22,6 +22,10 @@ pub(crate) enum Remade {
     Pieces(&'static str, bool),
     /// `Qwen2Tokenizer`.
     Qwen2,
+    /// `LlamaTokenizer`, and whether a text starts with a space.
+    Llama(bool),
+    /// `GemmaTokenizer`.
+    Gemma,
 }
 
 /// What BERT's tokenizer classes are told of their normalizer.
@@ -92,6 +96,13 @@ impl Remade {
         if is("Qwen2Tokenizer", &["qwen3"]) {
             return Some(Self::Qwen2);
         }
+        // Of Mistral's kin `tokenizer.json` is taken as it is.
+        if is("LlamaTokenizer", &[]) && model_type != "mistral" {
+            return Some(Self::Llama(prefix.unwrap_or(true)));
+        }
+        if is("GemmaTokenizer", &["gemma3_text"]) {
+            return Some(Self::Gemma);
+        }
         let pieces = PIECES.iter().find(|(name, types)| is(name, types));
         // T5's has no such key.
         pieces.map(|(name, _)| Self::Pieces(name, *name == "T5Tokenizer" || prefix.unwrap_or(true)))
@@ -104,6 +115,8 @@ impl Remade {
             Self::Roberta(_) => "RobertaTokenizer",
             Self::Pieces(name, _) => name,
             Self::Qwen2 => "Qwen2Tokenizer",
+            Self::Llama(_) => "LlamaTokenizer",
+            Self::Gemma => "GemmaTokenizer",
         }
     }
 
@@ -132,7 +145,9 @@ impl Remade {
             Self::Pieces("T5Tokenizer", _) => ("Unigram", [0, 1]),
             Self::Pieces(..) => ("Unigram", [1, 1]),
             // They are the file's.
-            Self::Qwen2 => ("BPE", tokenizer.ends().map(<[u32]>::len)),
+            Self::Qwen2 | Self::Llama(_) | Self::Gemma => {
+                ("BPE", tokenizer.ends().map(<[u32]>::len))
+            }
         };
         if !matches!(self, Self::Bert(_)) && lower_cases(&normalizer) {
             return differs(&"Lowercase".into());
@@ -190,6 +205,48 @@ impl Remade {
                     return differs(&pre_tokenizer["type"]);
                 }
             }
+            Self::Llama(prefix) => {
+                let mut words = steps(&pre_tokenizer, "pretokenizers");
+                // Then transformers takes the file as it is.
+                if words.any(|step| step["type"] == "ByteLevel") {
+                    return None;
+                }
+                let prepends = if pre_tokenizer["type"] == "Metaspace" {
+                    if !normalizer.is_null() {
+                        return differs(&normalizer["type"]);
+                    }
+                    if pre_tokenizer["split"] != false {
+                        return Some(("tokenizer_class", self.name().into(), "words".into()));
+                    }
+                    pre_tokenizer["prepend_scheme"] != "never"
+                } else {
+                    if !pre_tokenizer.is_null() {
+                        return differs(&pre_tokenizer["type"]);
+                    }
+                    let steps: Vec<&Value> = steps(&normalizer, "normalizers").collect();
+                    match steps[..] {
+                        [first, spaces]
+                            if first["type"] == "Prepend" && is_space_marked(spaces) =>
+                        {
+                            true
+                        }
+                        [spaces] if is_space_marked(spaces) => false,
+                        _ => return differs(&normalizer["type"]),
+                    }
+                };
+                if prepends != prefix {
+                    return Some(("add_prefix_space", prefix.into(), prepends.into()));
+                }
+            }
+            Self::Gemma => {
+                if !is_space_marked(&normalizer) {
+                    return differs(&normalizer["type"]);
+                }
+                // No space is left to split at.
+                if !(pre_tokenizer.is_null() || pre_tokenizer["pattern"]["String"] == " ") {
+                    return differs(&pre_tokenizer["type"]);
+                }
+            }
         }
         let added = tokenizer.ends().map(<[u32]>::len);
         (added != ends).then(|| {
@@ -227,6 +284,11 @@ pub(crate) fn check_class(
 fn steps<'a>(part: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     let alone = part[key].is_null() && !part.is_null();
     part[key].as_array().into_iter().flatten().chain(alone.then_some(part))
+}
+
+/// Whether a normalizer writes SentencePiece's mark for each space.
+fn is_space_marked(step: &Value) -> bool {
+    step["type"] == "Replace" && step["pattern"]["String"] == " " && step["content"] == "\u{2581}"
 }
 
 /// Whether a normalizer, or one of those in it, turns texts into lower case.
@@ -401,5 +463,49 @@ mod tests {
         assert!(found(None, "qwen3", &other).is_some());
         let pieces = tokenizer(word_piece(), nfc, Value::Null, END);
         assert_eq!(found(plain, "qwen2", &pieces).unwrap().1, "\"WordPiece\"");
+    }
+
+    #[test]
+    fn spaces_are_marked_as_the_class_marks_them() {
+        let mark = "\u{2581}";
+        let prepend = json!({ "type": "Prepend", "prepend": mark });
+        let spaces = json!({ "type": "Replace", "pattern": { "String": " " }, "content": mark });
+        let both = json!({ "type": "Sequence", "normalizers": [prepend, spaces] });
+        let pieces = |scheme: &str, split: bool| {
+            json!({ "type": "Metaspace", "replacement": mark, "prepend_scheme": scheme,
+                "split": split })
+        };
+        let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": true });
+        let split = json!({ "type": "Split", "pattern": { "String": " " },
+            "behavior": "MergedWithPrevious", "invert": false });
+        let of = |normalizer: &Value, words: &Value| {
+            tokenizer(bpe(), normalizer.clone(), words.clone(), None)
+        };
+        let null = Value::Null;
+        let llama = |prefix: Option<bool>, of: &TextTokenizer| {
+            let normalizer = BertNormalizer { lowercase: true, strip_accents: None, chinese: true };
+            let remade = Remade::by(Some("LlamaTokenizer"), "llama", normalizer, prefix).unwrap();
+            remade.difference(of).map(|(key, ..)| key)
+        };
+        let never = Some("add_prefix_space");
+        for (of, [yes, no]) in [
+            (of(&both, &null), [None, never]),
+            (of(&spaces, &null), [never, None]),
+            (of(&null, &pieces("first", false)), [None, never]),
+            (of(&null, &pieces("never", false)), [never, None]),
+            (of(&null, &pieces("first", true)), [Some("tokenizer_class"); 2]),
+            (of(&spaces, &split), [Some("tokenizer_class"); 2]),
+            (of(&null, &bytes), [None; 2]),
+        ] {
+            let found = [None, Some(true), Some(false)].map(|prefix| llama(prefix, &of));
+            assert_eq!(found, [yes, yes, no], "{}", of.json());
+        }
+        assert_eq!(found(Some("LlamaTokenizer"), "mistral", &of(&null, &split)), None);
+
+        assert_eq!(found(None, "gemma3_text", &of(&spaces, &split)), None);
+        assert_eq!(found(None, "gemma3_text", &of(&spaces, &null)), None);
+        assert_eq!(found(None, "gemma3_text", &of(&both, &null)).unwrap().1, "\"Sequence\"");
+        assert_eq!(found(None, "gemma3_text", &of(&spaces, &bytes)).unwrap().1, "\"ByteLevel\"");
     }
 }
