@@ -206,36 +206,8 @@ impl Remade {
                 }
             }
             Self::Llama(prefix) => {
-                let mut words = steps(&pre_tokenizer, "pretokenizers");
-                // Then transformers takes the file as it is.
-                if words.any(|step| step["type"] == "ByteLevel") {
-                    return None;
-                }
-                let prepends = if pre_tokenizer["type"] == "Metaspace" {
-                    if !normalizer.is_null() {
-                        return differs(&normalizer["type"]);
-                    }
-                    if pre_tokenizer["split"] != false {
-                        return Some(("tokenizer_class", self.name().into(), "words".into()));
-                    }
-                    pre_tokenizer["prepend_scheme"] != "never"
-                } else {
-                    if !pre_tokenizer.is_null() {
-                        return differs(&pre_tokenizer["type"]);
-                    }
-                    let steps: Vec<&Value> = steps(&normalizer, "normalizers").collect();
-                    match steps[..] {
-                        [first, spaces]
-                            if first["type"] == "Prepend" && is_space_marked(spaces) =>
-                        {
-                            true
-                        }
-                        [spaces] if is_space_marked(spaces) => false,
-                        _ => return differs(&normalizer["type"]),
-                    }
-                };
-                if prepends != prefix {
-                    return Some(("add_prefix_space", prefix.into(), prepends.into()));
+                if let Some(difference) = llama_difference(prefix, &normalizer, &pre_tokenizer) {
+                    return Some(difference);
                 }
             }
             Self::Gemma => {
@@ -284,6 +256,24 @@ pub(crate) fn check_class(
 fn steps<'a>(part: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     let alone = part[key].is_null() && !part.is_null();
     part[key].as_array().into_iter().flatten().chain(alone.then_some(part))
+}
+
+/// What `LlamaTokenizer` makes otherwise, of which a text starts with a space or does not.
+fn llama_difference(prefix: bool, normalizer: &Value, words: &Value) -> Option<Difference> {
+    let differs = |found: &Value| Some(("tokenizer_class", "LlamaTokenizer".into(), found.clone()));
+    // Then transformers takes the file as it is.
+    if steps(words, "pretokenizers").any(|step| step["type"] == "ByteLevel") {
+        return None;
+    }
+    let normalizers: Vec<&Value> = steps(normalizer, "normalizers").collect();
+    let prepends = match (normalizers.as_slice(), words["type"].as_str()) {
+        ([], Some("Metaspace")) if words["split"] == false => words["prepend_scheme"] != "never",
+        ([first, spaces], None) if first["type"] == "Prepend" && is_space_marked(spaces) => true,
+        ([spaces], None) if is_space_marked(spaces) => false,
+        (_, None) => return differs(&normalizer["type"]),
+        _ => return differs(&words["type"]),
+    };
+    (prepends != prefix).then(|| ("add_prefix_space", prefix.into(), prepends.into()))
 }
 
 /// Whether a normalizer writes SentencePiece's mark for each space.
