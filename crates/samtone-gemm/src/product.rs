@@ -270,9 +270,13 @@ impl<'a> Product<'a> {
         // SAFETY: the sums are of the product, and the target is their transpose.
         unsafe {
             self.blocks(kernel, lines, Out::F32(place), columns, inner);
-            let (rows, columns) = (columns, rows);
-            let part =
-                Part { from: In::F32(place), row_stride: 1, column_stride: rows, rows, columns };
+            let part = Part {
+                from: In::F32(place),
+                row_stride: 1,
+                column_stride: columns,
+                rows: columns,
+                columns: rows,
+            };
             (kernel.pack_right)(&part, target, stride);
         }
     }

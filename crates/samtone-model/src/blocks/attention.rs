@@ -311,7 +311,7 @@ impl Block {
         let (queries, keys) = (self.queries.len(), self.keys.len());
         let (there, place) = self.distances(rows);
         let mut line = Tensor::zeros([heads, queries + keys], (&bias.device(), bias.dtype()));
-        // Not every backend has tensors without elements.
+        // All else is padding.
         if !there.is_empty() {
             let of_rows = bias.clone().slice([there, 0..heads]).transpose();
             line = line.slice_assign([0..heads, place], of_rows);
