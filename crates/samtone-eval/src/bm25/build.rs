@@ -128,7 +128,7 @@ impl Part {
         for &term in &order {
             let end = start + self.holding[term] as usize;
             write_rest(&mut bytes, first, &documents[start..end], &counts[start..end]);
-            ends.push(bytes.len() as u64);
+            ends.push(u32::try_from(bytes.len()).expect("a segment has few bytes"));
             start = end;
         }
         bytes.shrink_to_fit();
@@ -142,7 +142,7 @@ struct Segment {
     /// The terms that the documents hold, ascending.
     terms: Vec<u32>,
     /// Where each one's postings end.
-    ends: Vec<u64>,
+    ends: Vec<u32>,
     bytes: Vec<u8>,
     /// The first document.
     first: u32,

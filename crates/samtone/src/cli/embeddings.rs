@@ -30,6 +30,9 @@ use crate::error::Failure;
 pub(crate) const IDS: &str = "ids.txt";
 pub(crate) const RECORD: &str = "encode.json";
 
+/// Bytes of numbers that are copied at once, where they are not searched as they lie.
+const COPIED: usize = if cfg!(test) { 16 } else { 1 << 29 };
+
 /// What a folder of embeddings comes from.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Origin {
@@ -194,9 +197,13 @@ impl Embeddings {
         }
     }
 
-    /// The numbers of each part, `[n, dim]`, one after the other.
+    /// The numbers of some rows after the other, `[n, dim]`: so many at once as one may make a copy of.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Cow<'_, [f32]>> {
-        self.parts.iter().map(Part::rows)
+        let rows = (COPIED / (4 * self.dim)).max(1);
+        let bytes = rows * self.dtype.row_bytes(self.dim);
+        self.parts
+            .iter()
+            .flat_map(move |part| part.bytes().chunks(bytes).map(|some| part.numbers(some)))
     }
 
     /// The numbers of the rows at `places`, one after the other.

@@ -487,6 +487,9 @@ mod tests {
                 for (x, y) in rows.iter().zip(&*read.rows()) {
                     assert!((x - y).abs() <= error && (x * y > 0.0), "{dtype}: {x} {y}");
                 }
+                let parts: Vec<_> = read.parts().collect();
+                assert_eq!(parts.concat(), &*read.rows(), "{dtype}");
+                assert_eq!(parts.len(), 2, "{dtype}");
                 assert!(!folder.path().join(PARTIAL_EMBEDDINGS).exists());
                 let again = Writer::open(folder.path(), plan).err().unwrap().to_string();
                 assert!(again.contains("exists already"), "{again}");
