@@ -26,6 +26,13 @@ pub struct LayerInputs<B: AutodiffBackend> {
     states: Vec<Tensor<B::InnerBackend, 2>>,
 }
 
+impl<B: AutodiffBackend> LayerInputs<B> {
+    /// The texts of the pass.
+    pub fn texts(&self) -> usize {
+        self.layout.batch()
+    }
+}
+
 impl<B: AutodiffBackend> DualEncoder<B> {
     /// [`encode`](Self::encode) without a graph: the embeddings, `[batch, dim]`, and what
     /// [`accumulate_gradients`](Self::accumulate_gradients) wants to go back.
@@ -50,50 +57,98 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         (embeddings, LayerInputs { side, batch, dropout, layout, states })
     }
 
-    /// Adds to `sum` the gradients of a number whose gradient with respect to the embeddings of a pass
-    /// is `wanted`, `[batch, dim]`. The activations of one layer exist at a time, and of none below the
-    /// lowest that is trained.
+    /// Adds to `sum` the gradients of a number whose gradient with respect to each pass's embeddings,
+    /// `[batch, dim]`, stands beside it. All passes go back through a layer before the first goes
+    /// through the next, so a layer's gradients exist when the states above it are gone; the
+    /// activations of one pass through one layer exist at a time, and of none below the lowest that
+    /// is trained.
     pub fn accumulate_gradients(
         &self,
-        pass: LayerInputs<B>,
-        wanted: Tensor<B::InnerBackend, 2>,
+        passes: Vec<(LayerInputs<B>, Tensor<B::InnerBackend, 2>)>,
         sum: &mut GradientsAccumulator<Self>,
     ) {
-        let LayerInputs { side, batch, dropout, layout, mut states } = pass;
-        let of_side = self.parameters().iter().filter(|p| p.side.is_none_or(|own| own == side));
-        let Some(lowest) = of_side.filter(|p| p.is_trainable).map(|p| p.part).min() else {
-            return;
-        };
-        let trains_embedder = lowest == Part::Embedder;
+        let back = passes.into_iter().filter_map(|(inputs, wanted)| {
+            let of_side = |side: Option<Side>| side.is_none_or(|own| own == inputs.side);
+            let trained = self.parameters().iter().filter(|p| p.is_trainable && of_side(p.side));
+            let lowest = trained.map(|p| p.part).min()?;
+            Some(PassBack { model: self, inputs, lowest, wanted: Some(wanted) })
+        });
+        let mut back: Vec<_> = back.collect();
+        for pass in &mut back {
+            pass.pooled(sum);
+        }
+        for layer in (0..self.depth()).rev() {
+            for pass in &mut back {
+                pass.layer(layer, sum);
+            }
+        }
+        for pass in back {
+            pass.embedded(sum);
+        }
+    }
+}
+
+/// A pass on its way back.
+struct PassBack<'m, B: AutodiffBackend> {
+    model: &'m DualEncoder<B>,
+    inputs: LayerInputs<B>,
+    /// The lowest part of its tower that is trained.
+    lowest: Part,
+    /// The gradient by what was gone back through last; none: nothing below is trained.
+    wanted: Option<Tensor<B::InnerBackend, 2>>,
+}
+
+impl<B: AutodiffBackend> PassBack<'_, B> {
+    fn pooled(&mut self, sum: &mut GradientsAccumulator<DualEncoder<B>>) {
+        let x = self.state(true);
+        let embeddings = self.model.pooled(self.inputs.side, x.clone(), &self.inputs.layout);
+        self.through(embeddings, Some(x), sum);
+    }
+
+    fn layer(&mut self, layer: usize, sum: &mut GradientsAccumulator<DualEncoder<B>>) {
         // The lowest layer that goes back: the graph of the last one holds the norm after it.
-        let lowest = match lowest {
+        let lowest = match self.lowest {
             Part::Embedder => 0,
             Part::Layer(layer) => layer,
-            Part::FinalNorm => self.depth() - 1,
-            Part::Head | Part::Projection => self.depth(),
+            Part::FinalNorm => self.model.depth() - 1,
+            Part::Head | Part::Projection => self.model.depth(),
         };
-        // The gradient by what a graph read, if it is asked for.
-        let mut back = |graph: Tensor<B, 2>, read: Option<Tensor<B, 2>>, wanted| {
-            let mut gradients = (graph * Tensor::from_inner(wanted)).sum().backward();
-            let of_read = read.and_then(|read| read.grad_remove(&mut gradients));
-            sum.accumulate(self, GradientsParams::from_grads(gradients, self));
-            of_read
-        };
-        let mut next = || Tensor::<B, 2>::from_inner(states.pop().expect("a state for each layer"));
-        let x = next().require_grad();
-        let mut wanted = back(self.pooled(side, x.clone(), &layout), Some(x), wanted);
-        for layer in (lowest..self.depth()).rev() {
-            let Some(of_output) = wanted else { return };
-            let is_wanted = layer > lowest || trains_embedder;
-            let x = if is_wanted { next().require_grad() } else { next() };
-            let attend = attend_with_graph;
-            let pass = Pass { attend, ..Pass::of(side, &layout, dropout) };
-            let y = self.through(layer..layer + 1, x.clone(), pass);
-            wanted = back(y, is_wanted.then_some(x), of_output);
+        if layer < lowest || self.wanted.is_none() {
+            return;
         }
-        if let Some(of_output) = wanted.filter(|_| trains_embedder) {
-            let (x, _) = self.embedded(side, &batch, dropout);
-            back(x, None, of_output);
+        let is_wanted = layer > lowest || self.lowest == Part::Embedder;
+        let x = self.state(is_wanted);
+        let LayerInputs { side, dropout, ref layout, .. } = self.inputs;
+        let pass = Pass { attend: attend_with_graph, ..Pass::of(side, layout, dropout) };
+        let y = self.model.through(layer..layer + 1, x.clone(), pass);
+        self.through(y, is_wanted.then_some(x), sum);
+    }
+
+    fn embedded(mut self, sum: &mut GradientsAccumulator<DualEncoder<B>>) {
+        if self.lowest == Part::Embedder && self.wanted.is_some() {
+            let LayerInputs { side, dropout, ref batch, .. } = self.inputs;
+            let (x, _) = self.model.embedded(side, batch, dropout);
+            self.through(x, None, sum);
         }
+    }
+
+    /// What is read next on the way back.
+    fn state(&mut self, is_wanted: bool) -> Tensor<B, 2> {
+        let state = self.inputs.states.pop().expect("a state for each layer");
+        let state = Tensor::from_inner(state);
+        if is_wanted { state.require_grad() } else { state }
+    }
+
+    /// Goes back through a graph to what it read, if that is asked for.
+    fn through(
+        &mut self,
+        graph: Tensor<B, 2>,
+        read: Option<Tensor<B, 2>>,
+        sum: &mut GradientsAccumulator<DualEncoder<B>>,
+    ) {
+        let wanted = self.wanted.take().expect("what is gone through has a gradient");
+        let mut gradients = (graph * Tensor::from_inner(wanted)).sum().backward();
+        self.wanted = read.and_then(|read| read.grad_remove(&mut gradients));
+        sum.accumulate(self.model, GradientsParams::from_grads(gradients, self.model));
     }
 }

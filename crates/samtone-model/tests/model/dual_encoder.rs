@@ -285,7 +285,7 @@ pub(crate) fn check_layers(
     let (embeddings, pass) = model.encode_by_layers(side, batch, dropout);
     assert_close("forward", &values(embeddings), &values(kept), tolerance);
     let mut sum = GradientsAccumulator::new();
-    model.accumulate_gradients(pass, wanted, &mut sum);
+    model.accumulate_gradients(vec![(pass, wanted)], &mut sum);
     let again = sum.grads();
     assert_eq!(again.len(), whole.len());
     let of = |gradients| {

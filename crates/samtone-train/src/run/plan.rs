@@ -22,7 +22,7 @@ use crate::run::batches::Batches;
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
-use crate::step::engine::{Engine, StepRows};
+use crate::step::engine::{Engine, StepRows, tokens_of_a_layer};
 use crate::step::objective::Objective;
 use crate::step::optimizer::{ModelOptimizer, OptimizerName};
 
@@ -126,12 +126,14 @@ pub(crate) fn choose<B: Backend>(
         let engine = Engine::new(objective.clone(), texts, 0);
         let tokens: usize = sample.iter().map(|b| engine.computed_tokens(model, b)).sum();
         let longest = sample.iter().map(|b| engine.longest_chunk(model, b)).max().unwrap_or(0);
+        let [activations, remaining] = activation_bytes(model, &sample, recomputes, longest);
         let memory = Memory {
             parameters: model.num_parameters() as u64,
             trained: model.num_trainable() as u64,
             moments: 4 * moments(model, train.optimizer) as u64,
             largest: largest_bytes(model),
-            activations: longest as u64 * activation_bytes(model, &sample, recomputes),
+            activations,
+            remaining: if is_cached { activations } else { remaining },
             embeddings: embedding_bytes(model.config().dim(), batch_size, train.negatives()),
             scores: score_bytes(loss, batch_size, train.negatives()),
             sums: is_cached && !recomputes,
@@ -204,6 +206,8 @@ struct Memory {
     /// Bytes of the largest trained parameter.
     largest: u64,
     activations: u64,
+    /// Bytes of them that are there when all gradients are.
+    remaining: u64,
     embeddings: u64,
     scores: u64,
     /// Whether a graph's gradients are added to those of others.
@@ -220,7 +224,8 @@ impl Memory {
         let (weights, word) = (4 * self.parameters, 4 * self.trained);
         // Backward: moments, gradients, and with chunks those summed before.
         let gradients = word * if self.sums { 2 } else { 1 };
-        let backward = moments + gradients + self.activations + self.embeddings;
+        let graph = self.activations.max(gradients + self.remaining);
+        let backward = moments + graph + self.embeddings;
         // The loss: the tiles, beside the activations of a batch that goes through whole.
         let held = if self.holds { self.activations } else { 0 };
         let loss = moments + held + self.embeddings + self.scores;
@@ -260,34 +265,39 @@ fn adapters<B: Backend>(model: &DualEncoder<B>) -> usize {
     adapters.map(Parameter::num_elements).sum()
 }
 
-/// Bytes that one token's activations take until the backward pass has used them.
+/// Bytes that the activations of `tokens` take before the pass back, and those of them that the lowest
+/// layer's gradients are made of.
 fn activation_bytes<B: Backend>(
     model: &DualEncoder<B>,
     sample: &[StepRows],
     recomputes: bool,
-) -> u64 {
+    tokens: usize,
+) -> [u64; 2] {
     let config = &model.config().encoder;
     let layer = config.layer_floats();
     let embedder = 4 * config.hidden();
     let layers = trained_layers(model);
+    let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
     let (of_layers, embedder): (Vec<usize>, usize) = if model.skips_padding() {
         (layers.map(|number| layer_floats(model, &layer, number)).collect(), embedder)
     } else {
         // Plain operations keep every step of norms as well, and all inputs; beside all layers there
         // are the scores of some queries, and what their softmax and its way back make of them.
-        let longest = sample.iter().map(StepRows::longest).max().unwrap_or(0);
         let one = layer.kept + layer.inputs;
         let [queries, keys] = [LayerFloats::QUERIES, LayerFloats::KEYS].map(|of| longest.min(of));
         let scores = 6 * layer.heads * queries * keys / longest.max(1);
         (vec![5 * one / 2; layers.len()], 3 * embedder + scores)
     };
-    // What each layer reads, and one layer whole; or all.
     let floats = if recomputes {
-        config.layers() * config.hidden() + of_layers.iter().max().copied().unwrap_or(0)
+        // What each layer reads, and one layer of some tokens whole.
+        let read = tokens * config.layers() * config.hidden();
+        let at_once = tokens.min(tokens_of_a_layer(model, longest));
+        let layer = at_once * (of_layers.iter().max().copied().unwrap_or(0) + embedder);
+        [read + layer, layer]
     } else {
-        of_layers.iter().sum::<usize>()
+        [tokens * (of_layers.iter().sum::<usize>() + embedder); 2]
     };
-    4 * (floats + embedder) as u64
+    floats.map(|floats| 4 * floats as u64)
 }
 
 /// The layers that the backward pass goes through: from the lowest one with something trained below or

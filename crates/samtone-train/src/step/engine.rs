@@ -16,7 +16,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use burn::tensor::backend::{AutodiffBackend, Backend};
 use samtone_loss::{Embeddings, LossError, Relations, Temperature};
-use samtone_model::{Dropout, DualEncoder, Precision, Side};
+use samtone_model::{Dropout, DualEncoder, LayerInputs, Precision, Side};
 use samtone_text::{Key, TokenBatch};
 
 use crate::share::job::JobError;
@@ -268,19 +268,16 @@ impl Engine {
         let mut passes = Vec::new();
         let own = embed(batch.streams_of(shard), |Stream { side, name, rows, first }| {
             let dropout = dropout.map(|key| Dropout { key: key.child(name), first_row: first });
-            let rows = TokenBatch::pad(rows, self.pad_id);
-            let (embeddings, pass) = model.encode_by_layers(side, rows, dropout);
-            passes.push(pass);
+            let (embeddings, some) = self.encode_by_layers(model, side, rows, dropout);
+            passes.extend(some);
             embeddings
         });
         let (ObjectiveGradients { loss, log_temperature, embeddings: wanted }, scale) =
             self.loss_gradients::<B>(own, batch, temperature, shard)?;
-        let wanted = own_rows(wanted, batch, shard).into_rows();
+        let wanted = own_rows(wanted, batch, shard).into_rows().into_iter().flatten();
+        let wanted = Tensor::cat(wanted.collect(), 0);
         let mut sum = GradientsAccumulator::new();
-        for (pass, wanted) in passes.into_iter().zip(wanted.into_iter().flatten()) {
-            let _one = one_at_a_time();
-            model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
-        }
+        accumulate(model, passes, scaled(wanted, scale), &mut sum);
         Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
     }
 
@@ -307,12 +304,12 @@ impl Engine {
         let mut add = |stream: Stream<'_>, wanted: Tensor<B::InnerBackend, 2>| {
             for (first, rows, dropout) in self.chunks(stream, dropout) {
                 let wanted = wanted.clone().narrow(0, first, rows.len());
-                let rows = TokenBatch::pad(rows, self.pad_id);
-                let _one = one_at_a_time();
                 if self.recomputes {
-                    let (_, pass) = model.encode_by_layers(stream.side, rows, dropout);
-                    model.accumulate_gradients(pass, scaled(wanted, scale), &mut sum);
+                    let (_, passes) = self.encode_by_layers(model, stream.side, rows, dropout);
+                    accumulate(model, passes, scaled(wanted, scale), &mut sum);
                 } else {
+                    let rows = TokenBatch::pad(rows, self.pad_id);
+                    let _one = one_at_a_time();
                     let graph = model.encode_with_graph(stream.side, &rows, dropout);
                     let gradients = surrogate(graph, wanted, scale).backward();
                     sum.accumulate(model, GradientsParams::from_grads(gradients, model));
@@ -325,6 +322,27 @@ impl Engine {
             }
         }
         Ok((BatchGradients { loss, log_temperature, parameters: sum.grads() }, scale))
+    }
+
+    /// The embeddings of texts of one kind, and their passes, the texts of one after those of another.
+    fn encode_by_layers<B: AutodiffBackend>(
+        &self,
+        model: &DualEncoder<B>,
+        side: Side,
+        rows: &[Vec<u32>],
+        dropout: Option<Dropout>,
+    ) -> (Tensor<B::InnerBackend, 2>, Vec<LayerInputs<B>>) {
+        let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let texts = tokens_of_a_layer(model, longest) / longest.max(1);
+        let passes = rows.chunks(texts.max(1)).enumerate().map(|(i, rows)| {
+            let dropout = dropout.map(|Dropout { key, first_row }| Dropout {
+                key,
+                first_row: first_row + i * texts,
+            });
+            model.encode_by_layers(side, TokenBatch::pad(rows, self.pad_id), dropout)
+        });
+        let (embeddings, passes) = passes.unzip::<_, _, Vec<_>, Vec<_>>();
+        (Tensor::cat(embeddings, 0), passes)
     }
 
     /// The factor of gradients on their way through the layers. f16 holds nothing below 6e-8 and
@@ -437,6 +455,33 @@ fn own_rows<B: Backend>(
     let pairs = shard.rows(batch.queries.len());
     let (first, count) = (pairs.start, pairs.len());
     embeddings.map(|x| x.narrow(0, first, count), |x| x.narrow(0, first, count))
+}
+
+/// Tokens whose activations exist at once where layers are computed again and a text is at most
+/// `longest` tokens long. Few where operations are fused: memory that the processor's cache may hold.
+/// Elsewhere all, for each operation is a launch.
+pub(crate) fn tokens_of_a_layer<B: Backend>(model: &DualEncoder<B>, longest: usize) -> usize {
+    if model.skips_padding() { longest.max(2048) } else { usize::MAX }
+}
+
+/// Adds to `sum` the gradients that `wanted`, the rows of one pass after those of another, asks of
+/// passes.
+fn accumulate<B: AutodiffBackend>(
+    model: &DualEncoder<B>,
+    passes: Vec<LayerInputs<B>>,
+    wanted: Tensor<B::InnerBackend, 2>,
+    sum: &mut GradientsAccumulator<DualEncoder<B>>,
+) {
+    let mut first = 0;
+    let passes = passes.into_iter().map(|pass| {
+        let start = first;
+        first += pass.texts();
+        let wanted = wanted.clone().narrow(0, start, pass.texts());
+        (pass, wanted)
+    });
+    let passes = passes.collect();
+    let _one = one_at_a_time();
+    model.accumulate_gradients(passes, sum);
 }
 
 /// Held while a graph is made or gone through, of which a process has one for each of its devices.

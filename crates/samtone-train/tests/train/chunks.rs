@@ -10,7 +10,7 @@ use samtone_testing::assert_close_to_scale;
 use samtone_testing::loss::learned;
 use samtone_testing::model::{self, NEGATIVES, ROWS, encoders};
 use samtone_text::Key;
-use samtone_train::step::Engine;
+use samtone_train::step::{Engine, StepRows};
 
 use crate::tiny::{TOLERANCE, batch};
 
@@ -65,4 +65,31 @@ fn chunks_change_nothing_in_f64_on_flex() {
 #[test]
 fn chunks_change_nothing_in_f64_on_ndarray() {
     check::<Autodiff<NdArray>>();
+}
+
+/// Roundings of f32 in other orders.
+const F32_TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn texts_that_go_back_in_several_parts_change_nothing() {
+    let several = |rows: Vec<Vec<u32>>| rows.into_iter().cycle().take(600).collect::<Vec<_>>();
+    let StepRows { queries, documents, .. } = batch(Relations::default());
+    let (queries, documents) = (several(queries), several(documents));
+    let rows = StepRows { queries, documents, ..StepRows::default() };
+    assert!(rows.tokens() > 2 * 2048, "no more tokens than go back at once");
+    for encoder in encoders() {
+        let config = model::config(encoder, Sharing::Sde, Pooling::Mean);
+        let model = model::model::<Autodiff<Flex>>(&config, 1);
+        let gradients = |recomputes| {
+            let engine = Engine { recomputes, ..Engine::new(learned(), 600, 0) };
+            let dropout = Some(Key::new(3));
+            let out = engine.gradients(&model, &rows, learned().temperature(), dropout).unwrap();
+            let mut found = vec![("loss".to_owned(), vec![out.loss, out.log_temperature])];
+            found.extend(model::gradients(&model, &out.parameters));
+            found
+        };
+        for ((path, whole), (_, parts)) in gradients(false).into_iter().zip(gradients(true)) {
+            assert_close_to_scale(&path, &parts, &whole, F32_TOLERANCE);
+        }
+    }
 }
