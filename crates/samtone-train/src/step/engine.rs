@@ -458,8 +458,7 @@ fn own_rows<B: Backend>(
 }
 
 /// Tokens whose activations exist at once where layers are computed again and a text is at most
-/// `longest` tokens long. Few where operations are fused: memory that the processor's cache may hold.
-/// Elsewhere all, for each operation is a launch.
+/// `longest` tokens long: few where operations are fused, elsewhere all, for each operation is a launch.
 pub(crate) fn tokens_of_a_layer<B: Backend>(model: &DualEncoder<B>, longest: usize) -> usize {
     if model.skips_padding() { longest.max(2048) } else { usize::MAX }
 }

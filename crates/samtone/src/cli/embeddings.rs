@@ -197,7 +197,7 @@ impl Embeddings {
         }
     }
 
-    /// The numbers of some rows after the other, `[n, dim]`: so many at once as one may make a copy of.
+    /// The numbers of all rows, some at a time, `[n, dim]`: never more than may be copied.
     pub(crate) fn parts(&self) -> impl Iterator<Item = Cow<'_, [f32]>> {
         let rows = (COPIED / (4 * self.dim)).max(1);
         let bytes = rows * self.dtype.row_bytes(self.dim);
