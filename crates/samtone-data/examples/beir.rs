@@ -19,7 +19,7 @@ fn show(folder: &Path, split: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (queries, documents) = (data.queries_of(split).len(), data.documents().len());
     println!("{documents} documents, {queries} queries in `{split}`");
     for pair in data.pairs(split).iter().take(3) {
-        let (query, document) = (&data.queries()[pair.query], &data.documents()[pair.document]);
+        let (query, document) = (&data.queries()[pair.query], data.document(pair.document));
         println!("{}: {}\n  {}: {}", query.id, query.text, document.id, document.text);
     }
     Ok(())

@@ -1,5 +1,6 @@
-//! A retrieval data set in memory: documents, queries and the judgments of its splits.
+//! A retrieval data set at hand: documents, queries and the judgments of its splits.
 
+mod documents;
 mod index;
 mod pairs;
 
@@ -11,6 +12,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use self::documents::Documents;
 use self::index::Index;
 use crate::error::{DataError, Fault};
 use crate::reading::beir::{self, BeirFolder, JudgmentLine, QRELS_HEADER};
@@ -31,6 +33,9 @@ pub struct Relevance {
 /// Documents, queries and the judgments of one or more splits, checked: every id is there once, and
 /// every judgment names a query and a document that exist.
 ///
+/// All is in memory but the titles and texts of documents beyond some 64 MB, which lie in files without a
+/// name in the system's folder for temporary ones, as long as it has room.
+///
 /// # Examples
 ///
 /// ```
@@ -39,11 +44,11 @@ pub struct Relevance {
 /// let dataset = World::generate(0, 500).dataset();
 /// let pairs = dataset.pairs("train");
 /// let first = &pairs[0];
-/// println!("{} -> {}", dataset.queries()[first.query].text, dataset.documents()[first.document].text);
+/// println!("{} -> {}", dataset.queries()[first.query].text, dataset.document(first.document).text);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    documents: Vec<Document>,
+    documents: Documents,
     queries: Vec<Query>,
     document_index: Index,
     query_index: Index,
@@ -100,7 +105,7 @@ impl Dataset {
             splits.iter().map(|split| folder.qrels(split)).collect::<Result<_, _>>()?;
         let mut builder = Builder::default();
         beir::for_each_document(folder.corpus(), |document, line| {
-            builder.document(document.into_document(), line)
+            builder.document(document.as_deref(), line)
         })?;
         beir::for_each_query(folder.queries(), |query, line| {
             builder.query(query.into_query(), line)
@@ -130,7 +135,7 @@ impl Dataset {
         };
         let mut builder = Builder::default();
         for (i, document) in documents.into_iter().enumerate() {
-            builder.document(document, i as u64 + 1).map_err(at("documents", i))?;
+            builder.document(document.as_deref(), i as u64 + 1).map_err(at("documents", i))?;
         }
         for (i, query) in queries.into_iter().enumerate() {
             builder.query(query, i as u64 + 1).map_err(at("queries", i))?;
@@ -158,23 +163,23 @@ impl Dataset {
         let qrels = dir.join("qrels");
         std::fs::create_dir_all(&qrels).map_err(DataError::writing(&qrels))?;
         let (corpus, queries) = (dir.join("corpus.jsonl"), dir.join("queries.jsonl"));
-        write_lines(&corpus, &self.documents, |out, document| {
-            beir::write_document(out, &document.id, &document.title, &document.text)
+        write_lines(&corpus, self.documents(), |out, Document { id, title, text }| {
+            beir::write_document(out, id, title, text)
         })
         .map_err(DataError::writing(&corpus))?;
-        write_lines(&queries, &self.queries, |out, query| {
+        write_lines(&queries, self.queries.iter(), |out, query| {
             beir::write_query(out, &query.id, &query.text)
         })
         .map_err(DataError::writing(&queries))?;
         for (split, relevances) in &self.splits {
             let path = qrels.join(format!("{split}.tsv"));
             let mut header = Some(QRELS_HEADER);
-            write_lines(&path, relevances, |out, relevance| {
+            write_lines(&path, relevances.iter(), |out, relevance| {
                 if let Some(header) = header.take() {
                     writeln!(out, "{header}")?;
                 }
                 let query = &self.queries[relevance.query].id;
-                let document = &self.documents[relevance.document].id;
+                let document = self.documents.id(relevance.document);
                 writeln!(out, "{query}\t{document}\t{}", relevance.grade)
             })
             .map_err(DataError::writing(&path))?;
@@ -183,8 +188,16 @@ impl Dataset {
     }
 
     /// All documents, in the order of the file.
-    pub fn documents(&self) -> &[Document] {
-        &self.documents
+    pub fn documents(&self) -> impl ExactSizeIterator<Item = Document<&str>> + Clone {
+        (0..self.documents.len()).map(|index| self.documents.get(index))
+    }
+
+    /// The document of an index.
+    ///
+    /// # Panics
+    /// If there are no more than `index`.
+    pub fn document(&self, index: usize) -> Document<&str> {
+        self.documents.get(index)
     }
 
     /// All queries, of all splits, in the order of the file.
@@ -194,7 +207,7 @@ impl Dataset {
 
     /// The index of the document with this id.
     pub fn document_index(&self, id: &str) -> Option<usize> {
-        self.document_index.find(id_hash(id), |index| self.documents[index].id == id)
+        self.document_index.find(id_hash(id), |index| self.documents.id(index) == id)
     }
 
     /// The index of the query with this id.
@@ -227,7 +240,7 @@ impl Dataset {
     pub fn qrels(&self, split: &str) -> impl Iterator<Item = (&str, &str, i32)> {
         self.judgments(split).iter().map(|judgment| {
             let query = self.queries[judgment.query].id.as_str();
-            (query, self.documents[judgment.document].id.as_str(), judgment.grade)
+            (query, self.documents.id(judgment.document), judgment.grade)
         })
     }
 
@@ -279,7 +292,7 @@ impl Dataset {
 
     /// Lets a document be found by its id.
     fn enter_document(&mut self, index: usize) {
-        self.document_index.insert(index, |index| id_hash(&self.documents[index].id));
+        self.document_index.insert(index, |index| id_hash(self.documents.id(index)));
     }
 
     /// Lets a query be found by its id.
@@ -289,9 +302,12 @@ impl Dataset {
 
     /// Finds what the keys say, once all records are there.
     fn find_copies(&mut self) {
-        self.document_keys =
-            keys(&self.documents, |document| text_hash(&document.title, &document.text));
-        self.query_keys = keys(&self.queries, |query| text_hash("", &query.text));
+        self.document_keys = keys(self.documents.len(), |index| {
+            let Document { title, text, .. } = self.documents.get(index);
+            text_hash(title, text)
+        });
+        self.query_keys =
+            keys(self.queries.len(), |index| text_hash("", &self.queries[index].text));
     }
 }
 
@@ -302,10 +318,10 @@ fn empty_split(folder: &BeirFolder, split: &str) -> DataError {
 
 fn write_lines<T>(
     path: &Path,
-    records: &[T],
-    mut write: impl FnMut(&mut BufWriter<File>, &T) -> io::Result<()>,
+    mut records: impl Iterator<Item = T>,
+    mut write: impl FnMut(&mut BufWriter<File>, T) -> io::Result<()>,
 ) -> io::Result<()> {
-    samtone_files::write_whole(path, |out| records.iter().try_for_each(|record| write(out, record)))
+    samtone_files::write_whole(path, |out| records.try_for_each(|record| write(out, record)))
 }
 
 #[derive(Default)]
@@ -317,12 +333,14 @@ struct Builder {
 }
 
 impl Builder {
-    fn document(&mut self, document: Document, line: u64) -> Result<(), Fault> {
-        if let Some(first) = self.dataset.document_index(&document.id) {
+    fn document(&mut self, document: Document<&str>, line: u64) -> Result<(), Fault> {
+        let Document { id, title, text } = document;
+        if let Some(first) = self.dataset.document_index(id) {
             let first = self.document_lines[first];
-            return Err(Fault::DuplicateId { field: "document", id: document.id, first });
+            return Err(Fault::DuplicateId { field: "document", id: id.to_owned(), first });
         }
-        self.dataset.documents.push(document);
+        self.dataset.documents.push_texts(title, text);
+        self.dataset.documents.push_id(id);
         self.dataset.enter_document(self.document_lines.len());
         self.document_lines.push(line);
         Ok(())
@@ -352,9 +370,9 @@ fn id_hash(id: &str) -> u64 {
     hasher.finish()
 }
 
-/// Per record, the index of the first one whose text has the same hash.
-fn keys<T: Sync>(records: &[T], hash_of: impl Fn(&T) -> [u8; 16] + Sync) -> Vec<usize> {
-    let hashes: Vec<[u8; 16]> = records.par_iter().map(&hash_of).collect();
+/// Per record, of so many, the index of the first one whose text has the same hash.
+fn keys(records: usize, hash_of: impl Fn(usize) -> [u8; 16] + Sync) -> Vec<usize> {
+    let hashes: Vec<[u8; 16]> = (0..records).into_par_iter().map(&hash_of).collect();
     // Any eight bytes of a hash are one.
     let part =
         |index: usize| hashes[index][..8].iter().fold(0, |part, &byte| part << 8 | u64::from(byte));
@@ -366,7 +384,7 @@ fn keys<T: Sync>(records: &[T], hash_of: impl Fn(&T) -> [u8; 16] + Sync) -> Vec<
             index
         })
     };
-    (0..records.len()).map(first).collect()
+    (0..records).map(first).collect()
 }
 
 /// A hash of a text's words, case aside.
@@ -484,7 +502,7 @@ mod tests {
     fn a_good_folder_loads() {
         let dir = folder(CORPUS, QUERIES, QRELS);
         let dataset = Dataset::load(dir.path(), &["train"]).unwrap();
-        assert_eq!(dataset.documents()[1].id, "2");
+        assert_eq!(dataset.document(1).id, "2");
         assert_eq!(dataset.queries_of("train"), [0]);
         assert_eq!(dataset.qrels("train").collect::<Vec<_>>(), [("q", "a", 1), ("q", "2", 0)]);
     }
@@ -586,7 +604,7 @@ mod tests {
         let copy = tempfile::tempdir().unwrap();
         dataset.save(copy.path()).unwrap();
         let again = Dataset::load(copy.path(), &["train"]).unwrap();
-        assert_eq!(again.documents(), dataset.documents());
+        assert!(again.documents().eq(dataset.documents()));
         assert_eq!(again.queries(), dataset.queries());
         assert_eq!(again.judgments("train"), dataset.judgments("train"));
     }

@@ -24,7 +24,7 @@
 //!
 //! let dataset = World::generate(0, 500).dataset();
 //! let texts: Vec<_> =
-//!     dataset.documents().iter().map(|document| document.passage(DocumentText::TitleText)).collect();
+//!     dataset.documents().map(|document| document.passage(DocumentText::TitleText)).collect();
 //! let tokenizer = TextTokenizer::train_wordpiece(&texts, 800, true)?;
 //!
 //! let pairs = dataset.pairs("train");

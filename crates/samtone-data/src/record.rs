@@ -21,19 +21,33 @@ pub struct Query {
     pub text: String,
 }
 
-/// A document: what is found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Document {
+/// A document: what is found. A [`Dataset`](crate::Dataset) lends those that it holds as
+/// `Document<&str>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Document<S = String> {
     /// The id that judgments and runs name it by.
     #[serde(rename = "_id")]
-    pub id: String,
+    pub id: S,
     /// Its title; empty if it has none.
-    pub title: String,
+    pub title: S,
     /// Its text.
-    pub text: String,
+    pub text: S,
 }
 
 impl Document {
+    /// The document, lent.
+    pub fn as_deref(&self) -> Document<&str> {
+        let Self { id, title, text } = self;
+        Document { id, title, text }
+    }
+
+    /// [`passage`](Document::<&str>::passage) of a document of one's own.
+    pub fn passage(&self, mode: DocumentText) -> Cow<'_, str> {
+        self.as_deref().passage(mode)
+    }
+}
+
+impl<'a> Document<&'a str> {
     /// The text an encoder or BM25 reads, white space at its ends removed.
     ///
     /// # Examples
@@ -42,11 +56,11 @@ impl Document {
     /// use samtone_data::Document;
     /// use samtone_text::DocumentText;
     ///
-    /// let document = Document { id: "d1".into(), title: "Wells".into(), text: "They hold water.".into() };
+    /// let document = Document { id: "d1", title: "Wells", text: "They hold water." };
     /// assert_eq!(document.passage(DocumentText::TitleText), "Wells They hold water.");
     /// assert_eq!(document.passage(DocumentText::Text), "They hold water.");
     /// ```
-    pub fn passage(&self, mode: DocumentText) -> Cow<'_, str> {
+    pub fn passage(&self, mode: DocumentText) -> Cow<'a, str> {
         let (title, text) = (self.title.trim(), self.text.trim());
         match mode {
             DocumentText::Text => Cow::Borrowed(text),

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mined =
         mine(&data, "train", &source, &MineConfig { ranks, count: 3, ..Default::default() })?;
     for pair in mined.rows.iter().take(2) {
-        let title = |index: usize| &data.documents()[index].title;
+        let title = |index: usize| data.document(index).title;
         let negatives: Vec<_> = pair.negatives.iter().map(|&index| title(index)).collect();
         let query = &data.queries()[pair.query].text;
         println!("{query}\n  not {negatives:?}");

@@ -13,7 +13,7 @@ use samtone_train::step::{Engine, ModelOptimizer, StepRows, Update};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = World::generate(0, 200).dataset();
     let texts: Vec<_> =
-        data.documents().iter().map(|document| document.passage(DocumentText::TitleText)).collect();
+        data.documents().map(|document| document.passage(DocumentText::TitleText)).collect();
     let tokenizer = TextTokenizer::train_wordpiece(&texts, 400, true)?;
     let (vocab_size, hidden) = (tokenizer.vocab_size(), 32);
     let bert = BertConfig { vocab_size, hidden, layers: 1, heads: 2, ..Default::default() };

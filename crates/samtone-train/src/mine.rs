@@ -398,7 +398,7 @@ impl<'a> Known<'a> {
         let ranked = ranked.take(config.ranks.last - config.ranks.first + 1);
         let mut taken = HashSet::new();
         let readable = |hit: &&Hit| {
-            let passage = self.dataset.documents()[hit.index].passage(config.document_text);
+            let passage = self.dataset.document(hit.index).passage(config.document_text);
             !passage.is_empty() && *passage != *text
         };
         ranked.filter(readable).filter(|hit| taken.insert(keys[hit.index])).copied().collect()

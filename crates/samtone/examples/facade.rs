@@ -11,15 +11,13 @@ use samtone::text::DocumentText;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = World::generate(0, 400).dataset();
-    let passages =
-        data.documents().iter().map(|document| document.passage(DocumentText::TitleText));
+    let passages = data.documents().map(|document| document.passage(DocumentText::TitleText));
     let index = Bm25::build(passages, Analyzer::default(), Bm25Config::default());
 
     let asked = data.queries_of("test").into_iter().map(|index| &data.queries()[index]);
     let (ids, texts): (Vec<&str>, Vec<&str>) =
         asked.map(|query| (query.id.as_str(), query.text.as_str())).unzip();
-    let documents: Vec<&str> =
-        data.documents().iter().map(|document| document.id.as_str()).collect();
+    let documents: Vec<&str> = data.documents().map(|document| document.id).collect();
     let run = Run::from_hits(&ids, &documents, &index.search_all(&texts, 10))?;
 
     let qrels = Qrels::new(data.qrels("test"))?;

@@ -12,7 +12,7 @@ use crate::import::example::Example;
 use crate::import::{self, Passage};
 use crate::reading::interner::{Interner, Names};
 use crate::reading::lines::Lines;
-use crate::record::{Document, Pair, Query};
+use crate::record::{Pair, Query};
 
 impl Dataset {
     /// Reads a file of pairs, JSON lines `{"query", "positive", "negatives"}` ([`import::pairs`]), as
@@ -52,14 +52,14 @@ impl Dataset {
         mode: DocumentText,
     ) -> Result<(), DataError> {
         let passage = |index: usize, score: Option<&f64>| {
-            let document = &self.documents[index];
+            let document = self.documents.get(index);
             Passage {
-                id: Some(Cow::Borrowed(&document.id)),
+                id: Some(Cow::Borrowed(document.id)),
                 score: score.copied(),
                 ..Passage::text(document.passage(mode))
             }
         };
-        let written = write_lines(path, rows, |out, row| {
+        let written = write_lines(path, rows.iter(), |out, row| {
             let query = &self.queries[row.query];
             let example = Example {
                 query: Passage {
@@ -133,8 +133,7 @@ impl PairsBuilder {
         let (title, text) = (&*passage.title, &*passage.text);
         let found = self.documents.intern(passage.id(), (title, text), line)?;
         if found.new.is_some() {
-            let (id, title, text) = (String::new(), title.to_owned(), text.to_owned());
-            self.dataset.documents.push(Document { id, title, text });
+            self.dataset.documents.push_texts(title, text);
         }
         Ok(found.index as usize)
     }
@@ -144,8 +143,8 @@ impl PairsBuilder {
         let names = |names: Names| move |index: usize| names.get(index as u32).into_owned();
         let (document_name, query_name) =
             (names(self.documents.into_names()), names(self.queries.into_names()));
-        for (index, document) in dataset.documents.iter_mut().enumerate() {
-            document.id = document_name(index);
+        for index in 0..dataset.documents.len() {
+            dataset.documents.push_id(&document_name(index));
         }
         for (index, query) in dataset.queries.iter_mut().enumerate() {
             query.id = query_name(index);
@@ -207,7 +206,7 @@ mod tests {
         let again = Dataset::load_pairs(&path, "train").unwrap();
         assert_eq!(again.pairs("train"), dataset.pairs("train"));
         let ids = |dataset: &Dataset| -> Vec<String> {
-            dataset.documents().iter().map(|document| document.id.clone()).collect()
+            dataset.documents().map(|document| document.id.to_owned()).collect()
         };
         assert_eq!(ids(&again), ids(&dataset));
         let missing = dir.path().join("nowhere/pairs.jsonl");
@@ -243,7 +242,7 @@ mod tests {
         let dataset = pairs(text).unwrap();
         let found: Vec<_> = dataset.queries().iter().map(|q| (&*q.id, &*q.text)).collect();
         assert_eq!(found, queries);
-        let found: Vec<_> = dataset.documents().iter().map(|d| (&*d.id, &*d.text)).collect();
+        let found: Vec<_> = dataset.documents().map(|d| (d.id, d.text)).collect();
         assert_eq!(found, documents);
         for (index, (id, _)) in queries.iter().enumerate() {
             assert_eq!(dataset.query_index(id), Some(index));

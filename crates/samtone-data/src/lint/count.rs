@@ -51,7 +51,7 @@ pub(super) fn contradictory(
             let key = document_keys[negative];
             if key == document || positives.contains(query, key) {
                 let (query, negative) =
-                    (&dataset.queries()[pair.query].id, &dataset.documents()[negative].id);
+                    (&dataset.queries()[pair.query].id, dataset.document(negative).id);
                 found.push(format!("{query} {negative}"));
             }
         }

@@ -55,7 +55,7 @@ impl<'a> Texts<'a> {
     pub(super) fn text(&self, i: usize) -> Cow<'a, str> {
         let place = self.places[i];
         match self.documents {
-            Some(mode) => self.dataset.documents()[place].passage(mode),
+            Some(mode) => self.dataset.document(place).passage(mode),
             None => Cow::Borrowed(&self.dataset.queries()[place].text),
         }
     }
@@ -69,7 +69,7 @@ impl<'a> Texts<'a> {
 
     fn id_at(&self, place: usize) -> &'a str {
         match self.documents {
-            Some(_) => &self.dataset.documents()[place].id,
+            Some(_) => self.dataset.document(place).id,
             None => &self.dataset.queries()[place].id,
         }
     }

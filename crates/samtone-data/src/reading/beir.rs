@@ -76,6 +76,12 @@ impl<'a> DocumentLine<'a> {
             text: self.text.into_owned(),
         }
     }
+
+    /// The document, lent.
+    pub fn as_deref(&self) -> Document<&str> {
+        let Self { id, title, text } = self;
+        Document { id, title, text }
+    }
 }
 
 /// The id that a line gives, or else `number`.

@@ -16,7 +16,7 @@ fn words(text: &str) -> Vec<String> {
 /// The mean nDCG@10 and P@1 of BM25 (k1 0.9, b 0.4) on a split of binary judgments.
 fn bm25(dataset: &Dataset, split: &str) -> (f64, f64) {
     let documents: Vec<Vec<String>> =
-        dataset.documents().iter().map(|d| words(&d.passage(DocumentText::TitleText))).collect();
+        dataset.documents().map(|d| words(&d.passage(DocumentText::TitleText))).collect();
     let n = documents.len() as f64;
     let mean = documents.iter().map(Vec::len).sum::<usize>() as f64 / n;
     let mut postings: HashMap<&str, BTreeMap<usize, f64>> = HashMap::new();

@@ -399,7 +399,7 @@ fn columns(file: (&str, &str), names: ColumnNames) -> Result<Vec<String>, DataEr
     let (dir, report) = run(Format::Columns, &[file], &options);
     report?;
     let dataset = Dataset::load(&dir.path().join("out"), &["train"])?;
-    let text = |id: &str| dataset.documents()[dataset.document_index(id).unwrap()].text.clone();
+    let text = |id: &str| dataset.document(dataset.document_index(id).unwrap()).text.to_owned();
     let query = |id: &str| dataset.queries()[dataset.query_index(id).unwrap()].text.clone();
     let judged = dataset.qrels("train");
     Ok(judged.map(|(q, d, grade)| format!("{} > {} {grade}", query(q), text(d))).collect())
@@ -1208,7 +1208,7 @@ fn a_mark_or_the_caller_says_the_encoding() {
         let options = ImportOptions { encoding, ..ImportOptions::default() };
         import(format, &[path], &dir.path().join("out"), &options, &mut |_| {}).unwrap();
         let dataset = Dataset::load(&dir.path().join("out"), &["train"]).unwrap();
-        let texts = (&*dataset.queries()[0].text, &*dataset.documents()[0].text);
+        let texts = (&*dataset.queries()[0].text, dataset.document(0).text);
         assert_eq!(texts, ("größe?", "a €"), "{name}, {encoding:?}");
     }
 }

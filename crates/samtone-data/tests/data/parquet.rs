@@ -48,7 +48,7 @@ fn write(path: &Path, compression: Compression, rows: &[([Option<&str>; 3], i64)
 
 fn rows_of(folder: &Path) -> Vec<String> {
     let dataset = Dataset::load(folder, &["train"]).unwrap();
-    let text = |id: &str| dataset.documents()[dataset.document_index(id).unwrap()].text.clone();
+    let text = |id: &str| dataset.document(dataset.document_index(id).unwrap()).text.to_owned();
     let query = |id: &str| dataset.queries()[dataset.query_index(id).unwrap()].text.clone();
     dataset
         .qrels("train")

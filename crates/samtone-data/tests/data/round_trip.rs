@@ -308,7 +308,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         dataset.save(dir.path()).unwrap();
         let again = Dataset::load(dir.path(), &["test"]).unwrap();
-        prop_assert_eq!(again.documents(), dataset.documents());
+        prop_assert!(again.documents().eq(dataset.documents()));
         prop_assert_eq!(again.queries(), dataset.queries());
         prop_assert_eq!(again.judgments("test"), dataset.judgments("test"));
     }

@@ -112,7 +112,7 @@ impl<'a> Lexical<'a> {
 
 /// What is read of each document.
 fn passages(dataset: &Dataset, mode: DocumentText) -> impl Iterator<Item = Cow<'_, str>> + Clone {
-    dataset.documents().iter().map(move |document| document.passage(mode))
+    dataset.documents().map(move |document| document.passage(mode))
 }
 
 impl CandidateSource for Lexical<'_> {

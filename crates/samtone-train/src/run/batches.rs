@@ -196,7 +196,7 @@ impl<'a> Batches<'a> {
             .iter()
             .map(|&row| {
                 let pair = &pairs[row];
-                [&*dataset.queries()[pair.query].id, &*dataset.documents()[pair.document].id]
+                [&*dataset.queries()[pair.query].id, dataset.document(pair.document).id]
             })
             .collect();
         not_finite(place, step, what, &ids)

@@ -322,9 +322,9 @@ fn examples<B: Backend>(
         seen(retriever, Side::Query, &query.id, &query.text)
     };
     let document = |at: usize| {
-        let document = &dataset.documents()[at];
+        let document = dataset.document(at);
         let text = document.passage(config.data.document_text());
-        seen(retriever, Side::Document, &document.id, &text)
+        seen(retriever, Side::Document, document.id, &text)
     };
     let pair = |(pair, negatives): (&Pair, Vec<usize>)| {
         Ok(SeenPair {

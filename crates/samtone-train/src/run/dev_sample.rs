@@ -63,8 +63,7 @@ pub(crate) fn read(folder: &Path, set: &TestSet) -> Result<Option<Vec<usize>>, T
 /// [`TrainError::Write`].
 pub(crate) fn write(folder: &Path, set: &TestSet, sample: &[usize]) -> Result<(), TrainError> {
     let path = folder.join(FILE);
-    let ids: Vec<&str> =
-        sample.iter().map(|&document| set.dataset.documents()[document].id.as_str()).collect();
+    let ids: Vec<&str> = sample.iter().map(|&document| set.dataset.document(document).id).collect();
     let json = serde_json::to_vec(&ids).expect("ids are representable as JSON");
     samtone_files::replace(&path, &json).map_err(|source| TrainError::Write { path, source })
 }

@@ -202,7 +202,7 @@ fn add_file(path: &Path, sum: &mut blake3::Hasher) -> io::Result<()> {
 pub(crate) fn data_sum(dataset: &Dataset, splits: &[&str]) -> blake3::Hash {
     let mut sum = blake3::Hasher::new();
     for document in dataset.documents() {
-        for part in [&document.id, &document.title, &document.text] {
+        for part in [document.id, document.title, document.text] {
             add_text(part, &mut sum);
         }
     }

@@ -291,7 +291,7 @@ pub(crate) fn train_tokenizer(
         texts.extend(queries.map(|i| Cow::Borrowed(set.dataset.queries()[i].text.as_str())));
         let documents = used(|pair| pair.document).into_iter();
         texts.extend(
-            documents.map(|i| set.dataset.documents()[i].passage(config.data.document_text())),
+            documents.map(|i| set.dataset.document(i).passage(config.data.document_text())),
         );
     }
     let (vocab_size, lowercase) = (config.model.vocab_size(), config.data.lowercase);
@@ -322,7 +322,7 @@ fn token_rows<B: Backend>(
             dataset.queries().iter().for_each(|query| put(&query.text));
         })?,
         documents: rows(Side::Document, &|put| {
-            dataset.documents().iter().for_each(|document| put(&document.passage(text)));
+            dataset.documents().for_each(|document| put(&document.passage(text)));
         })?,
     })
 }

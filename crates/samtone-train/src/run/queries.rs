@@ -276,7 +276,7 @@ impl<'a> Shown<'a> {
         };
         // Those that the model ranks first, then the others.
         let rank = |at: usize| {
-            let id = &dataset.documents()[at].id;
+            let id = dataset.document(at).id;
             let own = self.systems[0].found.get(&dataset.queries()[query].id);
             own.and_then(|own| own.right.iter().position(|right| right.0 == *id))
                 .unwrap_or(usize::MAX)
@@ -287,7 +287,7 @@ impl<'a> Shown<'a> {
         ShownQuery {
             text: cut(&dataset.queries()[query].text),
             groups,
-            right: right.iter().map(|&at| dataset.documents()[at].id.clone()).collect(),
+            right: right.iter().map(|&at| dataset.document(at).id.to_owned()).collect(),
             found: self.systems.iter().map(found).collect(),
             id,
         }
@@ -303,7 +303,7 @@ fn texts(queries: &[ShownQuery], set: &TestSet) -> BTreeMap<String, String> {
     let ids = queries.iter().flat_map(|query| query.right.iter().cloned().chain(first(query)));
     let text = |id: String| {
         let at = set.dataset.document_index(&id)?;
-        let text = cut(&set.dataset.documents()[at].passage(set.text));
+        let text = cut(&set.dataset.document(at).passage(set.text));
         Some((id, text))
     };
     ids.collect::<HashSet<_>>().into_iter().filter_map(text).collect()

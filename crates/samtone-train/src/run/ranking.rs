@@ -40,21 +40,15 @@ pub(crate) fn keep(set: &TestSet, hits: &[Vec<Hit>], path: &Path) -> Result<(), 
     fs::create_dir_all(path.parent().expect("a ranking lies in a folder")).map_err(failed)?;
     let split = JudgedSplit::new(&set.dataset, &set.split);
     let relevant = relevant(set);
-    let documents = set.dataset.documents();
+    let id = |hit: &Hit| set.dataset.document(hit.index).id.to_owned();
     let mut lines = Vec::new();
     for (&query, hits) in split.queries().iter().zip(hits) {
         let is_right = |hit: &Hit| relevant.get(&query).is_some_and(|of| of.contains(&hit.index));
         let ranked = hits.iter().enumerate().filter(|(_, hit)| is_right(hit));
         let found = Found {
             query: set.dataset.queries()[query].id.clone(),
-            right: ranked
-                .map(|(place, hit)| (documents[hit.index].id.clone(), place + 1, hit.score))
-                .collect(),
-            first: hits
-                .iter()
-                .take(KEPT)
-                .map(|hit| (documents[hit.index].id.clone(), hit.score))
-                .collect(),
+            right: ranked.map(|(place, hit)| (id(hit), place + 1, hit.score)).collect(),
+            first: hits.iter().take(KEPT).map(|hit| (id(hit), hit.score)).collect(),
         };
         serde_json::to_writer(&mut lines, &found).expect("a ranking is representable as JSON");
         lines.push(b'\n');

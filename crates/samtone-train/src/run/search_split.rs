@@ -65,7 +65,7 @@ impl<'a> JudgedSplit<'a> {
 
     /// The documents' ids.
     pub fn document_ids(&self) -> Vec<&'a str> {
-        self.dataset.documents().iter().map(|document| document.id.as_str()).collect()
+        self.dataset.documents().map(|document| document.id).collect()
     }
 
     /// The judged queries' texts.
@@ -78,7 +78,7 @@ impl<'a> JudgedSplit<'a> {
         &self,
         text: DocumentText,
     ) -> impl ExactSizeIterator<Item = Cow<'a, str>> + Clone + use<'a> {
-        self.dataset.documents().iter().map(move |document| document.passage(text))
+        self.dataset.documents().map(move |document| document.passage(text))
     }
 
     /// For each query the document that has its id, if there is one.

@@ -295,18 +295,18 @@ fn check_kill_and_resume(optimizer: &str) {
 /// objective.
 fn everything(bench: &Bench) -> Vec<String> {
     let dataset = samtone_data::Dataset::load(&bench.path("data"), &["train"]).unwrap();
-    let documents = dataset.documents();
+    let documents = dataset.documents().len();
     let lines: Vec<String> = dataset
         .pairs("train")
         .iter()
         .enumerate()
         .map(|(row, pair)| {
             let negatives: Vec<&str> =
-                (1..=row % 4).map(|i| &*documents[(row + 7 * i) % documents.len()].text).collect();
+                (1..=row % 4).map(|i| dataset.document((row + 7 * i) % documents).text).collect();
             let scores: Vec<f64> = (0..=negatives.len()).map(|i| 3.0 - i as f64).collect();
             let line = serde_json::json!({
                 "query": dataset.queries()[pair.query].text,
-                "positive": documents[pair.document].text,
+                "positive": dataset.document(pair.document).text,
                 "negatives": negatives,
                 "scores": scores,
             });

@@ -304,7 +304,7 @@ fn with_filter<B: Backend>(
     let bar = Progress::new(0, "pairs");
     let score = |pairs: &[(usize, usize)]| -> std::result::Result<Vec<f32>, TrainError> {
         let texts = |&(query, document): &(usize, usize)| {
-            (dataset.queries()[query].text.as_str(), dataset.documents()[document].passage(text))
+            (dataset.queries()[query].text.as_str(), dataset.document(document).passage(text))
         };
         let texts: Vec<(&str, Cow<'_, str>)> = pairs.iter().map(texts).collect();
         let texts: Vec<(&str, &str)> =

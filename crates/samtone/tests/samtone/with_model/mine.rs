@@ -44,9 +44,9 @@ fn a_model_mines_what_train_reads() {
         .collect();
     for row in &rows {
         let query = mined.queries()[row.query].id.as_str();
-        assert!(relevant.contains(&(query, &mined.documents()[row.document].id)));
+        assert!(relevant.contains(&(query, mined.document(row.document).id)));
         for &negative in &row.negatives {
-            assert!(!relevant.contains(&(query, &mined.documents()[negative].id)));
+            assert!(!relevant.contains(&(query, mined.document(negative).id)));
         }
     }
 }

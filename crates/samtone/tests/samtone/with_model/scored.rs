@@ -41,7 +41,7 @@ fn home() -> (tempfile::TempDir, Dataset) {
 /// its scores.
 fn rows(path: &Path) -> Vec<(String, Vec<String>, Vec<f64>)> {
     let dataset = Dataset::load_pairs(path, "train").unwrap();
-    let text = |index: usize| dataset.documents()[index].text.clone();
+    let text = |index: usize| dataset.document(index).text.to_owned();
     let rows = dataset.pairs("train").into_iter().map(|row| {
         let documents = [row.document].into_iter().chain(row.negatives).map(text).collect();
         (dataset.queries()[row.query].text.clone(), documents, row.scores)
@@ -144,7 +144,7 @@ fn what_is_found_is_reranked_and_shown_beside_what_it_was() {
     let (before, after) = (ranked(&before), ranked(&after));
     let text = &dataset.queries()[dataset.query_index(query).unwrap()].text;
     for (id, score) in &after[..15] {
-        let document = &dataset.documents()[dataset.document_index(id).unwrap()];
+        let document = dataset.document(dataset.document_index(id).unwrap());
         let passage = document.passage(DocumentText::TitleText);
         let expected = f64::from(model.score(&[(text, passage)], 1).unwrap()[0]);
         assert!((score - expected).abs() <= TOLERANCE, "{id}: {score} {expected}");
@@ -180,7 +180,7 @@ fn an_answer_is_reranked_and_says_both_scores() {
             let id = hit["_id"].as_str().unwrap();
             let before = plain[..15].iter().find(|before| before["_id"] == id).unwrap();
             assert_eq!((&hit["score"], &hit["rank"]), (&before["score"], &rank.into()));
-            let document = &dataset.documents()[dataset.document_index(id).unwrap()];
+            let document = dataset.document(dataset.document_index(id).unwrap());
             let expected = by_model.score(&[(query, document.passage(mode))], 1).unwrap()[0];
             let got = hit["rerank_score"].as_f64().unwrap();
             assert!((got - f64::from(expected)).abs() <= TOLERANCE, "{got} {expected}");

@@ -13,11 +13,8 @@ use samtone_text::DocumentText;
 /// Writes a model folder whose weights come from `seed`; its embeddings have length 1 if it
 /// `normalizes`, and are compared by dot product if not.
 pub(crate) fn save_model(dataset: &Dataset, path: &Path, seed: u64, normalizes: bool) {
-    let texts: Vec<_> = dataset
-        .documents()
-        .iter()
-        .map(|document| document.passage(DocumentText::TitleText))
-        .collect();
+    let texts: Vec<_> =
+        dataset.documents().map(|document| document.passage(DocumentText::TitleText)).collect();
     let bert = BertConfig { hidden: 16, intermediate: 32, max_positions: 32, ..one_layer_bert() };
     let retriever = retriever::<Flex>(&texts, 600, bert, seed, normalizes, "");
     retriever.save(path).unwrap();

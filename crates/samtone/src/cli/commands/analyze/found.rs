@@ -87,7 +87,7 @@ impl Sample {
     /// Whether the judgments call a document right for the query at `place`.
     pub(super) fn is_relevant(&self, place: usize, document: usize) -> bool {
         let query = &self.dataset.queries()[self.queries[place]].id;
-        let document = &self.dataset.documents()[document].id;
+        let document = self.dataset.document(document).id;
         self.qrels.grade(query, document).is_some_and(|grade| grade >= 1)
     }
 }

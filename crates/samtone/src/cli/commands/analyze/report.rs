@@ -130,8 +130,8 @@ fn points(model: &ModelAnalysis, sample: &Sample) -> Vec<Point> {
         (0, query.id.clone(), query.text.clone())
     });
     let documents = pairs.iter().map(|&(_, document)| {
-        let document = &sample.dataset.documents()[document];
-        (1, document.id.clone(), document.passage(sample.text).into_owned())
+        let document = sample.dataset.document(document);
+        (1, document.id.to_owned(), document.passage(sample.text).into_owned())
     });
     let places = queries.chain(documents).zip(&model.drawn.positions).enumerate();
     places
@@ -193,9 +193,9 @@ fn neighbours(models: &[ModelAnalysis], sample: &Sample, top: usize) -> Neighbou
             let hits = &model.drawn.hits[place];
             let right = |document: usize| sample.is_relevant(place, document);
             let document = |index: usize, score: f32| {
-                let document = &sample.dataset.documents()[index];
+                let document = sample.dataset.document(index);
                 Neighbour {
-                    id: document.id.clone(),
+                    id: document.id.to_owned(),
                     text: document.passage(sample.text).into_owned(),
                     score: score.into(),
                     is_relevant: right(index),
