@@ -1,5 +1,5 @@
-//! Gradients without the activations of all layers at once: the pass forward keeps what each layer
-//! reads, and the pass back computes one layer after the other again (Chen et al. 2016,
+//! Gradients without the activations of all layers at once: the pass forward keeps what some layers
+//! read, and the pass back computes the layers from one such to the next again (Chen et al. 2016,
 //! arXiv:1604.06174).
 
 use burn::module::AutodiffModule;
@@ -16,13 +16,16 @@ use crate::dual_encoder::DualEncoder;
 use crate::part::Part;
 use crate::side::Side;
 
-/// What each layer of a tower read in one pass, and what the last one gave; all that is kept of it.
+/// What every so many layers of a tower read in one pass, and what the last one gave; all that is kept
+/// of it.
 #[derive(Debug)]
 pub struct LayerInputs<B: AutodiffBackend> {
     side: Side,
     batch: TokenBatch,
     dropout: Option<Dropout>,
     layout: Layout,
+    /// How many layers go back at once: one state is kept of them.
+    at_once: usize,
     states: Vec<Tensor<B::InnerBackend, 2>>,
 }
 
@@ -35,33 +38,36 @@ impl<B: AutodiffBackend> LayerInputs<B> {
 
 impl<B: AutodiffBackend> DualEncoder<B> {
     /// [`encode`](Self::encode) without a graph: the embeddings, `[batch, dim]`, and what
-    /// [`accumulate_gradients`](Self::accumulate_gradients) wants to go back.
+    /// [`accumulate_gradients`](Self::accumulate_gradients) wants to go back, the activations of
+    /// `at_once` layers at a time.
     ///
     /// # Panics
-    /// As [`encode`](Self::encode).
+    /// As [`encode`](Self::encode), and if `at_once` is 0.
     pub fn encode_by_layers(
         &self,
         side: Side,
         batch: TokenBatch,
         dropout: Option<Dropout>,
+        at_once: usize,
     ) -> (Tensor<B::InnerBackend, 2>, LayerInputs<B>) {
         let plain = self.valid();
         let (x, layout) = plain.embedded(side, &batch, dropout);
         let mut states = vec![x];
-        for layer in 0..plain.depth() {
-            let x = states[layer].clone();
+        for first in (0..plain.depth()).step_by(at_once) {
+            let x = states.last().expect("what the first layer reads").clone();
             let pass = Pass::of(side, &layout, dropout);
-            states.push(plain.through(layer..layer + 1, x, pass));
+            states.push(plain.through(first..plain.depth().min(first + at_once), x, pass));
         }
-        let embeddings = plain.pooled(side, states[plain.depth()].clone(), &layout);
-        (embeddings, LayerInputs { side, batch, dropout, layout, states })
+        let x = states.last().expect("what the last layer gave").clone();
+        let embeddings = plain.pooled(side, x, &layout);
+        (embeddings, LayerInputs { side, batch, dropout, layout, at_once, states })
     }
 
     /// Adds to `sum` the gradients of a number whose gradient with respect to each pass's embeddings,
     /// `[batch, dim]`, stands beside it. All passes go back through a layer before the first goes
     /// through the next, so a layer's gradients exist when the states above it are gone; the
-    /// activations of one pass through one layer exist at a time, and of none below the lowest that
-    /// is trained.
+    /// activations of one pass through the layers that go back at once exist at a time, and of none
+    /// below the lowest that is trained.
     pub fn accumulate_gradients(
         &self,
         passes: Vec<(LayerInputs<B>, Tensor<B::InnerBackend, 2>)>,
@@ -77,9 +83,9 @@ impl<B: AutodiffBackend> DualEncoder<B> {
         for pass in &mut back {
             pass.pooled(sum);
         }
-        for layer in (0..self.depth()).rev() {
-            for pass in &mut back {
-                pass.layer(layer, sum);
+        for first in (0..self.depth()).rev() {
+            for pass in back.iter_mut().filter(|pass| first % pass.inputs.at_once == 0) {
+                pass.layers(first, sum);
             }
         }
         for pass in back {
@@ -105,7 +111,8 @@ impl<B: AutodiffBackend> PassBack<'_, B> {
         self.through(embeddings, Some(x), sum);
     }
 
-    fn layer(&mut self, layer: usize, sum: &mut GradientsAccumulator<DualEncoder<B>>) {
+    /// Goes back through the layers from `first` on whose states end with what it read.
+    fn layers(&mut self, first: usize, sum: &mut GradientsAccumulator<DualEncoder<B>>) {
         // The lowest layer that goes back: the graph of the last one holds the norm after it.
         let lowest = match self.lowest {
             Part::Embedder => 0,
@@ -113,14 +120,16 @@ impl<B: AutodiffBackend> PassBack<'_, B> {
             Part::FinalNorm => self.model.depth() - 1,
             Part::Head | Part::Projection => self.model.depth(),
         };
-        if layer < lowest || self.wanted.is_none() {
+        let LayerInputs { side, dropout, at_once, .. } = self.inputs;
+        let layers = first..self.model.depth().min(first + at_once);
+        if layers.end <= lowest || self.wanted.is_none() {
             return;
         }
-        let is_wanted = layer > lowest || self.lowest == Part::Embedder;
+        let is_wanted = first > lowest || self.lowest == Part::Embedder;
         let x = self.state(is_wanted);
-        let LayerInputs { side, dropout, ref layout, .. } = self.inputs;
+        let layout = &self.inputs.layout;
         let pass = Pass { attend: attend_with_graph, ..Pass::of(side, layout, dropout) };
-        let y = self.model.through(layer..layer + 1, x.clone(), pass);
+        let y = self.model.through(layers, x.clone(), pass);
         self.through(y, is_wanted.then_some(x), sum);
     }
 

@@ -282,12 +282,6 @@ pub(crate) fn check_layers(
     let wanted = kept.clone().cos();
     let whole = (graph * Tensor::from_inner(wanted.clone())).sum().backward();
     let whole = GradientsParams::from_grads(whole, model);
-    let (embeddings, pass) = model.encode_by_layers(side, batch, dropout);
-    assert_close("forward", &values(embeddings), &values(kept), tolerance);
-    let mut sum = GradientsAccumulator::new();
-    model.accumulate_gradients(vec![(pass, wanted)], &mut sum);
-    let again = sum.grads();
-    assert_eq!(again.len(), whole.len());
     let of = |gradients| {
         let mut found = Vec::new();
         model.for_each_gradient(gradients, |parameter, gradient| {
@@ -295,9 +289,18 @@ pub(crate) fn check_layers(
         });
         found
     };
-    for ((path, whole), (_, again)) in of(&whole).into_iter().zip(of(&again)) {
-        let [whole, again] = [whole, again].map(Option::unwrap_or_default);
-        assert_close_to_scale(&path, &again, &whole, tolerance);
+    for at_once in 1..=model.config().encoder.layers() {
+        let (embeddings, pass) = model.encode_by_layers(side, batch.clone(), dropout, at_once);
+        assert_close("forward", &values(embeddings), &values(kept.clone()), tolerance);
+        let mut sum = GradientsAccumulator::new();
+        model.accumulate_gradients(vec![(pass, wanted.clone())], &mut sum);
+        let again = sum.grads();
+        assert_eq!(again.len(), whole.len());
+        for ((path, whole), (_, again)) in of(&whole).into_iter().zip(of(&again)) {
+            let [whole, again] = [whole, again].map(Option::unwrap_or_default);
+            let what = format!("{path}, {at_once} layers at once");
+            assert_close_to_scale(&what, &again, &whole, tolerance);
+        }
     }
 }
 

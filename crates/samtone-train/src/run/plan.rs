@@ -22,7 +22,7 @@ use crate::run::batches::Batches;
 use crate::run::prepare::{Prepared, TestSet};
 use crate::run::proc::memory_bytes;
 use crate::run::session::Session;
-use crate::step::engine::{Engine, StepRows, tokens_of_a_layer};
+use crate::step::engine::{AtOnce, Engine, StepRows};
 use crate::step::objective::Objective;
 use crate::step::optimizer::{ModelOptimizer, OptimizerName};
 
@@ -289,11 +289,12 @@ fn activation_bytes<B: Backend>(
         (vec![5 * one / 2; layers.len()], 3 * embedder + scores)
     };
     let floats = if recomputes {
-        // What each layer reads, and one layer of some tokens whole.
-        let read = tokens * config.layers() * config.hidden();
-        let at_once = tokens.min(tokens_of_a_layer(model, longest));
-        let layer = at_once * (of_layers.iter().max().copied().unwrap_or(0) + embedder);
-        [read + layer, layer]
+        // What every so many layers read, and as many of some tokens whole.
+        let at_once = AtOnce::of(model, longest);
+        let read = tokens * config.layers().div_ceil(at_once.layers) * config.hidden();
+        let layers = of_layers.chunks(at_once.layers).map(|layers| layers.iter().sum::<usize>());
+        let whole = tokens.min(at_once.tokens) * (layers.max().unwrap_or(0) + embedder);
+        [read + whole, whole]
     } else {
         [tokens * (of_layers.iter().sum::<usize>() + embedder); 2]
     };

@@ -4,7 +4,7 @@
 //! sends those back through the encoder. A batch of several chunks is encoded without a graph
 //! first, then chunk by chunk with one (gradient caching, Gao et al. 2021, arXiv:2101.06983): the
 //! loss sees the whole batch, activations exist for one chunk. Where layers are computed again on the
-//! way back, activations exist for one layer of it.
+//! way back, activations exist for one layer of it, or some layers of a part.
 //!
 //! Several devices share a batch in the same way: each [`Shard`] encodes its rows, and all see the
 //! embeddings of all.
@@ -129,8 +129,8 @@ pub struct Engine {
     pub pad_id: u32,
     /// What the layers compute with.
     pub precision: Precision,
-    /// Whether each layer is computed again on the way back, so that the activations of one exist at a
-    /// time.
+    /// Whether layers are computed again on the way back, so that the activations of one exist at a
+    /// time, or of some for a part of the texts.
     pub recomputes: bool,
 }
 
@@ -333,13 +333,15 @@ impl Engine {
         dropout: Option<Dropout>,
     ) -> (Tensor<B::InnerBackend, 2>, Vec<LayerInputs<B>>) {
         let longest = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let texts = tokens_of_a_layer(model, longest) / longest.max(1);
-        let passes = rows.chunks(texts.max(1)).enumerate().map(|(i, rows)| {
+        let at_once = AtOnce::of(model, longest);
+        let texts = at_once.tokens / longest.max(1);
+        let passes = rows.chunks(texts).enumerate().map(|(i, rows)| {
             let dropout = dropout.map(|Dropout { key, first_row }| Dropout {
                 key,
                 first_row: first_row + i * texts,
             });
-            model.encode_by_layers(side, TokenBatch::pad(rows, self.pad_id), dropout)
+            let rows = TokenBatch::pad(rows, self.pad_id);
+            model.encode_by_layers(side, rows, dropout, at_once.layers)
         });
         let (embeddings, passes) = passes.unzip::<_, _, Vec<_>, Vec<_>>();
         (Tensor::cat(embeddings, 0), passes)
@@ -457,10 +459,28 @@ fn own_rows<B: Backend>(
     embeddings.map(|x| x.narrow(0, first, count), |x| x.narrow(0, first, count))
 }
 
-/// Tokens whose activations exist at once where layers are computed again and a text is at most
-/// `longest` tokens long: few where operations are fused, elsewhere all, for each operation is a launch.
-pub(crate) fn tokens_of_a_layer<B: Backend>(model: &DualEncoder<B>, longest: usize) -> usize {
-    if model.skips_padding() { longest.max(2048) } else { usize::MAX }
+/// Whose activations exist at once where layers are computed again.
+pub(crate) struct AtOnce {
+    /// Tokens, of whole texts.
+    pub tokens: usize,
+    /// Layers.
+    pub layers: usize,
+}
+
+impl AtOnce {
+    /// For texts of at most `longest` tokens. Where operations are fused, as much as 2,048 tokens of a
+    /// layer: the shorter the texts, the more layers, of which one's input is kept, up to the root of
+    /// all, where what is kept and what is computed of it again balance. Elsewhere all tokens of a
+    /// layer, for each operation is a launch.
+    pub fn of<B: Backend>(model: &DualEncoder<B>, longest: usize) -> Self {
+        if !model.skips_padding() {
+            return Self { tokens: usize::MAX, layers: 1 };
+        }
+        let longest = longest.max(1);
+        let most = model.config().encoder.layers().isqrt().max(1);
+        let layers = (2048 / longest).clamp(1, most);
+        Self { tokens: longest.max(2048 / layers), layers }
+    }
 }
 
 /// Adds to `sum` the gradients that `wanted`, the rows of one pass after those of another, asks of
