@@ -105,7 +105,9 @@ fn map(bytes: &[u8]) -> io::Result<Mmap> {
     file.write_all(bytes)?;
     // SAFETY: nobody else opens a file without a name, and this one is not written any more.
     #[expect(unsafe_code, reason = "a memory map of a file that nobody else has")]
-    unsafe { Mmap::map(&file) }
+    unsafe {
+        Mmap::map(&file)
+    }
 }
 
 #[cfg(test)]

@@ -282,7 +282,7 @@ pub(crate) fn check_layers(
     let wanted = kept.clone().cos();
     let whole = (graph * Tensor::from_inner(wanted.clone())).sum().backward();
     let whole = GradientsParams::from_grads(whole, model);
-    let of = |gradients| {
+    let of = |gradients: &GradientsParams| {
         let mut found = Vec::new();
         model.for_each_gradient(gradients, |parameter, gradient| {
             found.push((parameter.path.clone(), gradient.map(values)));

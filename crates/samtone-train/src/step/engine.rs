@@ -462,9 +462,9 @@ fn own_rows<B: Backend>(
 /// Whose activations exist at once where layers are computed again.
 pub(crate) struct AtOnce {
     /// Tokens, of whole texts.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// Layers.
-    pub layers: usize,
+    pub(crate) layers: usize,
 }
 
 impl AtOnce {
@@ -472,7 +472,7 @@ impl AtOnce {
     /// layer: the shorter the texts, the more layers, of which one's input is kept, up to the root of
     /// all, where what is kept and what is computed of it again balance. Elsewhere all tokens of a
     /// layer, for each operation is a launch.
-    pub fn of<B: Backend>(model: &DualEncoder<B>, longest: usize) -> Self {
+    pub(crate) fn of<B: Backend>(model: &DualEncoder<B>, longest: usize) -> Self {
         if !model.skips_padding() {
             return Self { tokens: usize::MAX, layers: 1 };
         }

@@ -22,9 +22,8 @@ fn write_csv(path: &Path) {
     let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     for split in ["train", "dev", "test"] {
         for pair in world.pairs(split) {
-            let (query, document) =
-                (&world.queries()[pair.query], &world.documents()[pair.document]);
-            let (question, answer) = (quoted(&query.text), quoted(&document.text));
+            let (query, document) = (&world.queries()[pair.query], world.document(pair.document));
+            let (question, answer) = (quoted(&query.text), quoted(document.text));
             writeln!(csv, "{},{question},{answer},lungs", query.id).unwrap();
         }
     }

@@ -794,7 +794,7 @@ fn a_logged_loss_is_the_mean_since_the_one_before() {
 fn negatives_of_the_data_are_used_unasked() {
     let bench = Bench::new("");
     let world = World::generate(0, 200).dataset();
-    let text = |document: usize| world.documents()[document].text.clone();
+    let text = |document: usize| world.document(document).text.to_owned();
     let rows: Vec<String> = world
         .pairs("train")
         .iter()
