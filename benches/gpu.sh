@@ -19,9 +19,8 @@
 # RECORD (gpu-record) gets three files: results.md, with every row as it is measured, log.txt, and
 # runs.tgz, the folders of the trainings without their weights.
 #
-# GPU_SH_TINY=1, in both calls, tries the whole on flex, tiny and unoptimised, without a GPU. So tried
-# were its parts, limits and files with programs that do nothing, and PyTorch's rows of gpu.py; what is
-# packed, samtone's rows, and anything on a GPU have not been run.
+# GPU_SH_TINY=1, in both calls, tries the whole on flex, tiny and unoptimised, without a GPU: so was it
+# tried. What is packed for a GPU, and anything on one, has not been run.
 set -euo pipefail
 
 tiny=${GPU_SH_TINY:-}

@@ -519,6 +519,18 @@ mod tests {
     }
 
     #[test]
+    fn a_tables_type_may_come_after_its_keys() {
+        let keys = ["model.encoder.hidden=32", "model.encoder.heads=2", "model.encoder.type=bert"];
+        let reversed: Vec<&str> = keys.iter().rev().copied().collect();
+        assert_eq!(parse("", &keys).unwrap(), parse("", &reversed).unwrap());
+        let missing = "`--set model.encoder.hidden=32`: missing field `type`";
+        check_error("", &keys[..2], missing, None);
+        let misspelt = ["model.encoder.hiden=32", "model.encoder.type=bert", "seed=1"];
+        let error = parse("", &misspelt).unwrap_err().to_string();
+        assert!(error.contains("hiden"), "{error}");
+    }
+
+    #[test]
     fn overrides_need_no_quotes_and_the_last_one_wins() {
         let config = parse(
             "[train]\nsteps = 7",

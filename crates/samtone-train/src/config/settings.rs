@@ -58,7 +58,8 @@ pub trait Configuration: Serialize + DeserializeOwned + Default {
     }
 }
 
-/// Reads the settings in `text`, which `path` names in messages, with `overrides` on top.
+/// Reads the settings in `text`, which `path` names in messages, with `overrides` on top. What one of
+/// them leaves unreadable a later one may complete, as a table's `type` does the keys that came before.
 fn read<T: Configuration>(
     text: &str,
     path: &Path,
@@ -71,6 +72,7 @@ fn read<T: Configuration>(
     })?;
     let mut table: toml::Table = toml::from_str(text).expect("the text was just parsed");
     let mut config = T::default();
+    let mut unread = None;
     if overrides.is_empty() {
         config = T::deserialize(table.clone())
             .map_err(|error| unreadable::<T>(Written::File(path.into(), None), error.message()))?;
@@ -102,10 +104,14 @@ fn read<T: Configuration>(
                     .map_err(|message| TrainError::config(place(), message))?;
             }
         }
-        config = T::deserialize(table.clone())
-            .map_err(|error| unreadable::<T>(place(), error.message()))?;
+        match T::deserialize(table.clone()) {
+            Ok(read) => (config, unread) = (read, None),
+            Err(error) => {
+                unread.get_or_insert_with(|| unreadable::<T>(place(), error.message()));
+            }
+        }
     }
-    Ok(config)
+    unread.map_or(Ok(config), Err)
 }
 
 /// Puts `value` at the dotted `key`, making the tables on the way.
