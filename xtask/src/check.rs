@@ -16,8 +16,8 @@ type Step = (&'static str, fn() -> anyhow::Result<()>);
 /// have a choice, and every format.
 const FEATURES: &str = "samtone/ndarray,samtone/parquet,samtone-conformance/ndarray";
 
-/// What lints and tests are built with: the same, and those that `SAMTONE_FEATURES` adds, a list as cargo takes it.
-fn test_features() -> String {
+/// The same, and those that `SAMTONE_FEATURES` adds, a list as cargo takes it.
+pub(crate) fn test_features() -> String {
     let more = std::env::var("SAMTONE_FEATURES").unwrap_or_default();
     if more.is_empty() { FEATURES.into() } else { format!("{FEATURES},{more}") }
 }
@@ -106,7 +106,7 @@ fn tests() -> anyhow::Result<()> {
 }
 
 fn doc() -> anyhow::Result<()> {
-    let all = ["doc", "--workspace", "--no-deps", "--quiet", "--features", FEATURES];
+    let all = ["doc", "--workspace", "--no-deps", "--quiet", "--features", &test_features()];
     done(cargo(&all).env("RUSTDOCFLAGS", "-D warnings"))
 }
 

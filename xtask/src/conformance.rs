@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::check::test_runner;
+use crate::check::{test_features, test_runner};
 use crate::command::{cargo, done, root, target_directory};
 use crate::python::environment;
 
@@ -35,18 +35,12 @@ pub(crate) fn on(backend: &str, tests: &[String]) -> anyhow::Result<()> {
             runner.args(["--test", "conformance", "--"]);
             runner
         }
-        // One process, so that kernels are compiled once.
+        // One process, so that kernels are compiled once. The whole workspace's features, so that where
+        // the tests were built with this backend (`SAMTONE_FEATURES`) nothing is built again.
         "wgpu" | "wgpu-unfused" | "cuda" | "cuda-unfused" => {
-            let feature = backend.trim_end_matches("-unfused");
-            let mut test =
-                cargo(&["test", "--package", "samtone-conformance", "--package", "samtone-loss"]);
-            test.args(["--features", &format!("samtone-conformance/{feature}")]);
-            test.args(["--test", "conformance"]);
-            if backend == "wgpu" {
-                // What the loss's own tests say of its kernels.
-                test.arg("--lib");
-            }
-            test.args(["--", "--test-threads", "1"]);
+            let features = format!("{},samtone-conformance/{backend}", test_features());
+            let mut test = cargo(&["test", "--workspace", "--features", &features]);
+            test.args(["--test", "conformance", "--", "--test-threads", "1"]);
             if backend == "wgpu" && tests.is_empty() {
                 // A process sets up its device once: that of few powers has one of its own.
                 done(test.args(["--skip", LIMITS]).env("SAMTONE_BACKEND", backend))?;

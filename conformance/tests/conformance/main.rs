@@ -75,15 +75,15 @@ fn supported<B: Backend>(dtypes: &[DType]) -> Vec<DType> {
 }
 
 /// A backend without the kernel fusion around it.
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "wgpu-unfused", feature = "cuda-unfused"))]
 type Unfused<B> = <B as HasFusion>::Inner;
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "wgpu-unfused", feature = "cuda-unfused"))]
 trait HasFusion {
     type Inner;
 }
 
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
+#[cfg(any(feature = "wgpu-unfused", feature = "cuda-unfused"))]
 impl<B: burn_fusion::FusionBackend> HasFusion for burn_fusion::Fusion<B> {
     type Inner = B;
 }
@@ -100,11 +100,11 @@ macro_rules! conforms {
                 "ndarray" => check::$name::<Autodiff<burn::backend::NdArray>>(),
                 #[cfg(feature = "wgpu")]
                 "wgpu" => check::$name::<Autodiff<burn::backend::Wgpu>>(),
-                #[cfg(feature = "wgpu")]
+                #[cfg(feature = "wgpu-unfused")]
                 "wgpu-unfused" => check::$name::<Autodiff<crate::Unfused<burn::backend::Wgpu>>>(),
                 #[cfg(feature = "cuda")]
                 "cuda" => check::$name::<Autodiff<burn::backend::Cuda>>(),
-                #[cfg(feature = "cuda")]
+                #[cfg(feature = "cuda-unfused")]
                 "cuda-unfused" => check::$name::<Autodiff<crate::Unfused<burn::backend::Cuda>>>(),
                 other => panic!("`{other}` is not in this build: add `--features {other}`"),
             }

@@ -12,7 +12,7 @@ mod share;
 mod ties;
 
 use std::borrow::Cow;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
@@ -96,9 +96,12 @@ pub fn split(input: &Path, out: &Path, options: &SplitOptions) -> Result<SplitRe
         return Err(DataError::Exists { path: out.to_owned() });
     }
     let folder = BeirFolder::open(input)?;
-    let plan = Plan::of(&folder, options)?;
+    check_names(&folder, options)?;
     let written = samtone_files::write_folder(out, |inside| -> Result<_, Unwritten> {
-        copy(&folder, inside)?;
+        // One waits for the disk, the other for a processor.
+        let (copied, plan) = rayon::join(|| copy(&folder, inside), || Plan::of(&folder, options));
+        let plan = plan?;
+        copied?;
         Ok(plan.write(&BeirFolder::open(inside)?)?)
     });
     written.map_err(|unwritten| unwritten.at(out))
@@ -110,16 +113,18 @@ pub(crate) fn split_in_place(
     options: &SplitOptions,
 ) -> Result<SplitReport, DataError> {
     let folder = BeirFolder::open(folder)?;
+    check_names(&folder, options)?;
     Plan::of(&folder, options)?.write(&folder)
 }
 
-/// Copies the files of the layout.
+/// Copies the files of the layout, to the disk itself.
 fn copy(folder: &BeirFolder, to: &Path) -> Result<(), DataError> {
     let qrels = to.join("qrels");
     fs::create_dir(&qrels).map_err(DataError::writing(&qrels))?;
     let copy = |from: &Path, to: &Path| {
         let to = to.join(from.file_name().unwrap_or_default());
-        fs::copy(from, &to).map(drop).map_err(DataError::writing(&to))
+        let copied = fs::copy(from, &to).and_then(|_| File::open(&to)?.sync_all());
+        copied.map_err(DataError::writing(&to))
     };
     copy(folder.corpus(), to)?;
     copy(folder.queries(), to)?;
@@ -139,8 +144,6 @@ impl Plan {
     fn of(folder: &BeirFolder, options: &SplitOptions) -> Result<Self, DataError> {
         let (dir, from) = (folder.dir(), &options.from);
         let wrong = |fault| DataError::Shares { dir: dir.to_owned(), split: from.clone(), fault };
-        folder.qrels(from)?;
-        check_names(options, &folder.splits()).map_err(wrong)?;
         let ties = Ties::of(folder, from)?;
         if ties.queries() == 0 {
             let (dir, split) = (dir.to_owned(), from.clone());
@@ -205,16 +208,20 @@ fn name_of(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
-/// Refuses a new split that is there already, or that is asked for twice.
-fn check_names(options: &SplitOptions, present: &[String]) -> Result<(), ShareFault> {
+/// Refuses a split to part that is not there, and a new one that is there already or asked for twice.
+fn check_names(folder: &BeirFolder, options: &SplitOptions) -> Result<(), DataError> {
+    folder.qrels(&options.from)?;
+    let present = folder.splits();
     for (place, (name, _)) in options.shares.iter().enumerate() {
-        let name = name.clone();
-        if present.contains(&name) {
-            return Err(ShareFault::Exists { name });
-        }
-        if options.shares[..place].iter().any(|(other, _)| *other == name) {
-            return Err(ShareFault::Twice { name });
-        }
+        let fault = if present.contains(name) {
+            ShareFault::Exists { name: name.clone() }
+        } else if options.shares[..place].iter().any(|(other, _)| other == name) {
+            ShareFault::Twice { name: name.clone() }
+        } else {
+            continue;
+        };
+        let (dir, split) = (folder.dir().to_owned(), options.from.clone());
+        return Err(DataError::Shares { dir, split, fault });
     }
     Ok(())
 }

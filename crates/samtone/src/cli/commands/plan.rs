@@ -52,7 +52,7 @@ fn text(plan: &Plan) -> String {
     let judging = plan.evaluation_seconds.unwrap_or(f64::NAN);
     format!(
         "batches of {} pairs go through {passes}{kept}\n\
-         {}; {:.0} tokens a step, at most {} with their activations at once\n\
+         {}; {:.0} tokens a step, at most {} in one pass\n\
          peak memory about {:.2} GB of the {:.1} GB it may take{}; {:.2} GB of it for score tiles\n\
          about {seconds:.2} s a step, {:.0} pairs/s, {:.1} min for {} steps\n\
          about {:.1} min to judge the model, {} times of it on the way\n",
