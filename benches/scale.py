@@ -74,7 +74,7 @@ type = "static"
 
 def measured(command, folder):
     """Seconds, and the most memory in bytes: its own and with maps."""
-    os.sync()
+    os.sync()  # so that nobody waits for what others wrote
     start = time.perf_counter()
     log = open(folder / "log.txt", "a")
     print("$", *command, file=log, flush=True)
@@ -171,6 +171,7 @@ def commands(folder, scale):
     bm25 = ("bm25", "--data", "data", "--split", "dev", "-k", 1000, "--metrics", "mrr@10,recall@1000")
     kept = ("--index", "bm25.index")
     train = ("train", "--config", "train.toml", "--run-dir")
+    # Trained at 1 %, used at 10 % too.
     table = folder.parent / "0.01/table/model"
     run = ("--qrels", "data/qrels/dev.tsv", "--metrics", "mrr@10,recall@1000")
     yield "make the collection", fresh("raw"), [COLLECTION, "raw", str(scale)]
