@@ -143,7 +143,7 @@ struct Plan {
 impl Plan {
     fn of(folder: &BeirFolder, options: &SplitOptions) -> Result<Self, DataError> {
         let (dir, from) = (folder.dir(), &options.from);
-        let wrong = |fault| DataError::Shares { dir: dir.to_owned(), split: from.clone(), fault };
+        let wrong = |fault| wrong(folder, options, fault);
         let ties = Ties::of(folder, from)?;
         if ties.queries() == 0 {
             let (dir, split) = (dir.to_owned(), from.clone());
@@ -208,20 +208,23 @@ fn name_of(path: &Path) -> Cow<'_, str> {
     path.file_name().unwrap_or_default().to_string_lossy()
 }
 
+/// What is wrong with the shares of a folder's split.
+fn wrong(folder: &BeirFolder, options: &SplitOptions, fault: ShareFault) -> DataError {
+    DataError::Shares { dir: folder.dir().to_owned(), split: options.from.clone(), fault }
+}
+
 /// Refuses a split to part that is not there, and a new one that is there already or asked for twice.
 fn check_names(folder: &BeirFolder, options: &SplitOptions) -> Result<(), DataError> {
     folder.qrels(&options.from)?;
     let present = folder.splits();
     for (place, (name, _)) in options.shares.iter().enumerate() {
-        let fault = if present.contains(name) {
-            ShareFault::Exists { name: name.clone() }
-        } else if options.shares[..place].iter().any(|(other, _)| other == name) {
-            ShareFault::Twice { name: name.clone() }
-        } else {
-            continue;
-        };
-        let (dir, split) = (folder.dir().to_owned(), options.from.clone());
-        return Err(DataError::Shares { dir, split, fault });
+        let name = name.clone();
+        if present.contains(&name) {
+            return Err(wrong(folder, options, ShareFault::Exists { name }));
+        }
+        if options.shares[..place].iter().any(|(other, _)| *other == name) {
+            return Err(wrong(folder, options, ShareFault::Twice { name }));
+        }
     }
     Ok(())
 }
